@@ -1,0 +1,211 @@
+//! Takes secrets out of text before anybody sees it.
+//!
+//! Error messages of drivers quote connection URLs, and a URL carries a password. What
+//! leaves a check or a dependency goes through [`redact`] once, at the place where it
+//! enters Steadfast, so that no later reader has to remember it: a URL keeps its scheme,
+//! host, port and path and loses user, password, query and fragment; a `password=…`
+//! pair keeps its key.
+
+use std::borrow::Cow;
+
+/// Longest message kept from a driver or a check, in bytes.
+///
+/// Long enough for the deepest error chain of sqlx with a host name, short enough that
+/// 256 of them in a ledger stay under 150 KiB.
+pub const MESSAGE_LEN_MAX: usize = 512;
+
+/// Keys whose value is a secret in `key=value` text (libpq, odbc and cloud SDK style).
+const SECRET_KEYS: [&str; 9] = [
+    "password",
+    "passwd",
+    "pwd",
+    "pass",
+    "secret",
+    "token",
+    "apikey",
+    "api_key",
+    "sslpassword",
+];
+
+/// What stands where a secret stood.
+const GONE: &str = "***";
+
+/// Returns the text without userinfo, query or fragment of any URL in it, without the
+/// values of secret keys and control characters, cut to [`MESSAGE_LEN_MAX`] bytes.
+///
+/// ```
+/// use steadfast_core::redact;
+///
+/// assert_eq!(
+///     redact("cannot reach postgres://app:hunter2@db:5432/shop?sslmode=require now"),
+///     "cannot reach postgres://***@db:5432/shop?*** now",
+/// );
+/// assert_eq!(redact("host=db user=app password='hunter 2'"), "host=db user=app password=***");
+/// ```
+#[must_use]
+pub fn redact(text: &str) -> Cow<'_, str> {
+    if is_plain(text) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len().min(MESSAGE_LEN_MAX));
+    let mut rest = text;
+    while !rest.is_empty() && out.len() < MESSAGE_LEN_MAX {
+        if let Some(after) = url(rest, &mut out).or_else(|| secret_pair(rest, &mut out)) {
+            rest = after;
+            continue;
+        }
+        let mut chars = rest.chars();
+        let Some(next) = chars.next() else { break };
+        out.push(if next.is_control() { ' ' } else { next });
+        rest = chars.as_str();
+        // A key or scheme starts only where a word starts, so the rest of a word is copied at once.
+        if is_word(next) {
+            let end = rest.find(|c: char| !is_word(c)).unwrap_or(rest.len());
+            // A scheme may still end here ("postgres" + "://"); it was tried at the word's start.
+            out.push_str(&rest[..end]);
+            rest = &rest[end..];
+        }
+    }
+    truncate(&mut out);
+    Cow::Owned(out)
+}
+
+/// Text without a URL, a `=`, a `:` pair or a control character needs no work.
+fn is_plain(text: &str) -> bool {
+    text.len() <= MESSAGE_LEN_MAX
+        && !text.contains("//")
+        && !text
+            .bytes()
+            .any(|byte| byte == b'=' || byte == b':' || byte.is_ascii_control())
+        && !text.chars().any(char::is_control)
+}
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '_' | '+' | '-' | '.')
+}
+
+/// Copies a URL that starts here without its secrets; returns what follows it.
+fn url<'a>(text: &'a str, out: &mut String) -> Option<&'a str> {
+    let scheme_len = text.find(|c: char| !is_word(c)).filter(|&len| len > 0)?;
+    let after = text[scheme_len..].strip_prefix("://")?;
+    let end = after
+        .find(|c: char| c.is_whitespace() || matches!(c, '"' | '<' | '>' | '`' | '|' | '{' | '}'))
+        .unwrap_or(after.len());
+    let (whole, rest) = after.split_at(end);
+    out.push_str(&text[..scheme_len]);
+    out.push_str("://");
+    // The last `@` ends the userinfo, whatever the password contains (also `/`, `?` and `#`).
+    let hidden = whole.rfind('@');
+    if let Some(at) = hidden {
+        out.push_str(GONE);
+        out.push('@');
+        copy_without_query(&whole[at + 1..], out);
+    } else {
+        copy_without_query(whole, out);
+    }
+    Some(rest)
+}
+
+fn copy_without_query(text: &str, out: &mut String) {
+    match text.find(['?', '#']) {
+        Some(at) => {
+            out.push_str(&text[..=at]);
+            out.push_str(GONE);
+        }
+        None => out.push_str(text),
+    }
+}
+
+/// Copies `key=` or `key:` of a secret without its value; returns what follows the value.
+fn secret_pair<'a>(text: &'a str, out: &mut String) -> Option<&'a str> {
+    let key_len = text
+        .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+        .filter(|&len| len > 0)?;
+    let key = &text[..key_len];
+    let lower = key.to_ascii_lowercase();
+    if !SECRET_KEYS.iter().any(|secret| lower.ends_with(secret)) {
+        return None;
+    }
+    let after = text[key_len..].trim_start_matches(['"', '\'']).trim_start();
+    let value = after.strip_prefix(['=', ':'])?;
+    let separator = &after[..1];
+    let value = value.trim_start();
+    out.push_str(key);
+    out.push_str(separator);
+    out.push_str(GONE);
+    Some(match value.chars().next() {
+        Some(quote @ ('\'' | '"')) => {
+            let inner = &value[1..];
+            inner.find(quote).map_or("", |end| &inner[end + 1..])
+        }
+        _ => {
+            let end = value
+                .find(|c: char| c.is_whitespace() || matches!(c, ';' | ',' | '&'))
+                .unwrap_or(value.len());
+            &value[end..]
+        }
+    })
+}
+
+fn truncate(text: &mut String) {
+    if text.len() > MESSAGE_LEN_MAX {
+        let mut end = MESSAGE_LEN_MAX - '…'.len_utf8();
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
+        text.push('…');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn check(input: &str, expected: &str) {
+        assert_eq!(redact(input), expected, "{input}");
+    }
+
+    #[test]
+    fn secrets_leave_and_the_rest_stays() {
+        check(
+            "connection refused (os error 111)",
+            "connection refused (os error 111)",
+        );
+        check("redis://:s3cret@cache:6379/0", "redis://***@cache:6379/0");
+        check("at http://h/p?token=abc#frag.", "at http://h/p?***");
+        check("postgres://u:p@ss/w?rd@db/x", "postgres://***@db/x");
+        check("Password: hunter2; retry", "Password:***; retry");
+        check("PGPASSWORD=hunter2 psql", "PGPASSWORD=*** psql");
+        check("\"password\": \"hun ter\", x", "\"password:***, x");
+        check("a\r\nb", "a  b");
+        check("time: 10:00 took=3", "time: 10:00 took=3");
+    }
+
+    #[test]
+    fn long_text_is_cut_at_a_character() {
+        let cut = redact(&"é".repeat(600)).into_owned();
+        assert!(cut.len() <= MESSAGE_LEN_MAX && cut.ends_with('…'));
+    }
+
+    proptest! {
+        #[test]
+        fn no_password_survives_in_a_url(
+            before in "[ -~]{0,20}",
+            user in "[a-z]{1,8}",
+            password in "[A-Z0-9/?#:!$%]{6,20}",
+            host in "[a-z]{1,10}",
+        ) {
+            let text = format!("{before} postgres://{user}:{password}@{host}/db");
+            let shown = redact(&text);
+            prop_assert!(!shown.contains(&format!(":{password}@")), "{shown}");
+            prop_assert!(shown.ends_with(&format!("{host}/db")) , "{shown}");
+        }
+
+        #[test]
+        fn any_text_is_taken_and_bounded(text in "\\PC{0,700}") {
+            prop_assert!(redact(&text).len() <= MESSAGE_LEN_MAX);
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! The one place that chooses between std's atomics and loom's.
+//!
+//! Every file that says `use crate::sync::atomic` can be explored by loom with
+//! `RUSTFLAGS="--cfg loom" cargo test -p steadfast-core --release loom_`.
+
+#[cfg(loom)]
+pub(crate) use loom::sync::{Mutex, atomic};
+
+#[cfg(not(loom))]
+pub(crate) use std::sync::{Mutex, atomic};
+
+/// Locks a mutex that guards plain data.
+///
+/// A panic while the lock was held leaves data that is still whole (every
+/// critical section in this crate is arithmetic on owned fields), so poison is
+/// ignored instead of turned into a second panic.
+#[cfg(not(loom))]
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[cfg(loom)]
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> loom::sync::MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .expect("loom runs no panicking critical section")
+}
