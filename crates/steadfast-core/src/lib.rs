@@ -39,6 +39,7 @@ mod held;
 mod ledger;
 mod lifecycle;
 mod name;
+mod pulse;
 mod readiness;
 mod redact;
 mod refusal;
@@ -66,6 +67,7 @@ pub use lifecycle::{
     Declarer, Lifecycle, LifecycleView, Maintenance, Moved, Phase, REASON_LEN_MAX,
 };
 pub use name::{NAME_LEN_MAX, Name, NameError};
+pub use pulse::{BEAT, Pulse};
 pub use readiness::{CheckSettings, CheckState, CheckView, Health, HealthChange, Requirement};
 pub use redact::{MESSAGE_LEN_MAX, redact};
 pub use refusal::{RETRY_AFTER_MAX, RETRY_AFTER_MIN, Refusal, RetryHint};

@@ -120,11 +120,22 @@ pub struct LifecycleView {
     pub maintenance: Option<Maintenance>,
 }
 
+impl LifecycleView {
+    /// Returns the view as it is later: a maintenance that has ended is gone.
+    #[must_use]
+    pub fn at(mut self, now: Instant) -> Self {
+        self.maintenance = self.maintenance.filter(|maintenance| maintenance.on(now));
+        self
+    }
+}
+
 /// The phase machine.
 #[derive(Debug)]
 pub struct Lifecycle {
     /// Whether requests pass without a look behind the mutex.
     open: AtomicBool,
+    /// Whether connections should end after their answer.
+    closing: AtomicBool,
     inner: Mutex<Inner>,
 }
 
@@ -157,6 +168,7 @@ impl Lifecycle {
     pub fn new(now: Instant) -> Self {
         Self {
             open: AtomicBool::new(true),
+            closing: AtomicBool::new(false),
             inner: Mutex::new(Inner {
                 phase: None,
                 since: now,
@@ -242,13 +254,27 @@ impl Lifecycle {
         was_on
     }
 
+    /// Whether every request passes now, so that nobody need read the clock to ask.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        // Acquire pairs with the release in `publish`.
+        self.open.load(Ordering::Acquire)
+    }
+
+    /// Whether connections should end after the answer they are waiting for: from
+    /// [`Phase::Draining`] on.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        // Relaxed: one answer more without the hint does no harm.
+        self.closing.load(Ordering::Relaxed)
+    }
+
     /// Lets a request pass or refuses it.
     ///
     /// # Errors
     /// The refusal, with cause `starting`, `maintenance` or `draining`.
     pub fn admit(&self, now: Instant) -> Result<(), Refusal> {
-        // Acquire pairs with the release in `publish`: whoever sees "closed" also sees why.
-        if self.open.load(Ordering::Acquire) {
+        if self.is_open() {
             return Ok(());
         }
         let inner = lock(&self.inner);
@@ -286,6 +312,8 @@ impl Lifecycle {
     fn publish(&self, inner: &Inner, now: Instant) {
         let open = inner.refusal(now).is_none() && !inner.may_close_later(now);
         self.open.store(open, Ordering::Release);
+        let closing = matches!(inner.phase, Some(Phase::Draining | Phase::Stopped));
+        self.closing.store(closing, Ordering::Relaxed);
     }
 }
 
