@@ -34,14 +34,13 @@ impl fmt::Display for Finding {
 }
 
 /// The laws as one step of a longer run.
-pub(crate) fn step(workspace: &Workspace) -> Step {
-    let findings = check(workspace);
-    Step::new("laws", move || tell(findings))
+pub(crate) fn step(workspace: &Workspace) -> Step<'_> {
+    Step::new("laws", || report(workspace))
 }
 
 /// The laws as a command of their own.
 pub(crate) fn report(workspace: &Workspace) -> Result<(), Failure> {
-    tell(check(workspace))
+    tell(&check(workspace)?)
 }
 
 fn check(workspace: &Workspace) -> Result<Vec<Finding>, Failure> {
@@ -59,9 +58,8 @@ fn check(workspace: &Workspace) -> Result<Vec<Finding>, Failure> {
     Ok(findings)
 }
 
-fn tell(findings: Result<Vec<Finding>, Failure>) -> Result<(), Failure> {
-    let findings = findings?;
-    for finding in &findings {
+fn tell(findings: &[Finding]) -> Result<(), Failure> {
+    for finding in findings {
         println!("{finding}");
     }
     if findings.is_empty() {

@@ -56,13 +56,10 @@ const PROGRAMS: &[Program] = &[
 ];
 
 /// Makes sure that every program is there, by installing if that is allowed and possible.
-pub(crate) fn step(workspace: &Workspace, install: bool) -> Step {
-    let asked: Vec<String> = workspace
-        .packages
-        .iter()
-        .flat_map(|package| package.programs.clone())
-        .collect();
+pub(crate) fn step(workspace: &Workspace, install: bool) -> Step<'_> {
     Step::new("programs that the tests start", move || {
+        let packages = workspace.packages.iter();
+        let asked: Vec<String> = packages.flat_map(|it| it.programs.clone()).collect();
         let wanted = wanted(&asked)?;
         let missing = missing(&wanted, &places());
         if missing.is_empty() {

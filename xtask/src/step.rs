@@ -11,9 +11,9 @@ use std::{
 use crate::programs;
 
 /// A named part of a run.
-pub(crate) struct Step {
+pub(crate) struct Step<'a> {
     name: String,
-    work: Box<dyn FnOnce() -> Result<(), Failure>>,
+    work: Box<dyn FnOnce() -> Result<(), Failure> + 'a>,
 }
 
 /// Why a run ended early, and the exit code that says so.
@@ -32,7 +32,7 @@ pub(crate) struct Call {
 }
 
 /// Runs the steps; the last lines name each one with its time.
-pub(crate) fn run(steps: Vec<Step>) -> Result<(), Failure> {
+pub(crate) fn run(steps: Vec<Step<'_>>) -> Result<(), Failure> {
     let started = now();
     let count = steps.len();
     let mut summary = Vec::new();
@@ -56,11 +56,11 @@ pub(crate) fn run(steps: Vec<Step>) -> Result<(), Failure> {
     end
 }
 
-impl Step {
+impl<'a> Step<'a> {
     /// Makes a step of a function.
     pub(crate) fn new(
         name: impl Into<String>,
-        work: impl FnOnce() -> Result<(), Failure> + 'static,
+        work: impl FnOnce() -> Result<(), Failure> + 'a,
     ) -> Self {
         Self {
             name: name.into(),

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Everything, on a machine that this sets up.
-pub(crate) fn test(workspace: &Workspace, options: TestOptions) -> Vec<Step> {
+pub(crate) fn test(workspace: &Workspace, options: TestOptions) -> Vec<Step<'_>> {
     let mut steps = vec![programs::step(workspace, !options.no_install)];
     if options.quick {
         steps.push(tests(workspace, |_| true));
@@ -21,12 +21,12 @@ pub(crate) fn test(workspace: &Workspace, options: TestOptions) -> Vec<Step> {
 }
 
 /// Everything that needs no server and changes nothing on the machine.
-pub(crate) fn verify(workspace: &Workspace) -> Vec<Step> {
+pub(crate) fn verify(workspace: &Workspace) -> Vec<Step<'_>> {
     checks(workspace, |package| !package.needs_servers())
 }
 
 /// What fails in a second comes first.
-fn checks(workspace: &Workspace, tested: impl Fn(&Package) -> bool) -> Vec<Step> {
+fn checks(workspace: &Workspace, tested: impl Fn(&Package) -> bool) -> Vec<Step<'_>> {
     vec![
         Step::calls("format", vec![in_cargo("fmt --all --check")]),
         laws::step(workspace),
@@ -40,7 +40,7 @@ fn checks(workspace: &Workspace, tested: impl Fn(&Package) -> bool) -> Vec<Step>
 
 /// One package at a time: in one run for all, cargo turns on for each package what any
 /// other asks of a shared dependency, and a feature that is missing goes unseen.
-fn clippy(workspace: &Workspace) -> Step {
+fn clippy(workspace: &Workspace) -> Step<'_> {
     let calls = workspace.packages.iter().map(|package| {
         let name = &package.name;
         in_cargo(&format!(
@@ -50,7 +50,7 @@ fn clippy(workspace: &Workspace) -> Step {
     Step::calls("clippy, each package alone", calls.collect())
 }
 
-fn tests(workspace: &Workspace, tested: impl Fn(&Package) -> bool) -> Step {
+fn tests(workspace: &Workspace, tested: impl Fn(&Package) -> bool) -> Step<'_> {
     let untested = workspace.packages.iter().filter(|it| !tested(it));
     let excluded: String = untested
         .map(|package| format!(" --exclude {}", package.name))
@@ -63,7 +63,7 @@ fn tests(workspace: &Workspace, tested: impl Fn(&Package) -> bool) -> Step {
     Step::calls("tests", calls)
 }
 
-fn documentation() -> Step {
+fn documentation() -> Step<'static> {
     let call = in_cargo("doc --quiet --workspace --no-deps --all-features");
     Step::calls(
         "documentation",
@@ -73,7 +73,7 @@ fn documentation() -> Step {
 
 /// A feature only adds, so each published crate builds with none and with each one alone.
 /// `check` without tests, since what tests depend on would lend its own features.
-fn features(workspace: &Workspace) -> Step {
+fn features(workspace: &Workspace) -> Step<'_> {
     let calls = workspace.published().flat_map(|package| {
         let bare = format!("check --quiet -p {} --no-default-features", package.name);
         let alone = package.features.iter().filter(|name| *name != "default");
@@ -84,7 +84,7 @@ fn features(workspace: &Workspace) -> Step {
 }
 
 /// Loom replaces the atomics in the whole build, so its artefacts are kept apart.
-fn loom(workspace: &Workspace) -> Step {
+fn loom(workspace: &Workspace) -> Step<'_> {
     let call = in_cargo("test --quiet -p steadfast-core --release --lib loom_")
         .flag("RUSTFLAGS", "--cfg loom")
         .env("CARGO_TARGET_DIR", workspace.target.join("loom"));
