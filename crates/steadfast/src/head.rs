@@ -1,7 +1,7 @@
 //! What is kept of a request's head so that a refusal can be answered in the client's own
 //! terms after the request itself has gone into the handler.
 
-use http::{HeaderMap, HeaderValue, Method, Request, header, uri::PathAndQuery};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header, uri::PathAndQuery};
 use steadfast_core::RequestNote;
 
 /// Longest path kept with a refusal, in bytes.
@@ -10,6 +10,10 @@ const PATH_LEN_MAX: usize = 256;
 /// Longest `x-request-id` that is recorded; longer or stranger ones are ignored.
 const REQUEST_ID_LEN_MAX: usize = 128;
 
+/// Parsed once: looking a header up by text parses the text each time.
+static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
 /// The facts of a request that its refusal depends on: how to answer (method,
 /// `Accept`, gRPC or not) and how to find it again (path, `x-request-id`, trace id).
 ///
@@ -17,6 +21,7 @@ const REQUEST_ID_LEN_MAX: usize = 128;
 #[derive(Clone, Debug)]
 pub struct RequestHead {
     pub(crate) method: Method,
+    /// `None` also for `*/*`, which asks for nothing in particular.
     pub(crate) accept: Option<HeaderValue>,
     pub(crate) grpc: bool,
     path: Option<PathAndQuery>,
@@ -31,11 +36,11 @@ impl RequestHead {
         let headers = request.headers();
         Self {
             method: request.method().clone(),
-            accept: headers.get(header::ACCEPT).cloned(),
+            accept: headers.get(header::ACCEPT).filter(|accept| *accept != "*/*").cloned(),
             grpc: is_grpc(headers),
             path: request.uri().path_and_query().cloned(),
-            request_id: headers.get("x-request-id").cloned(),
-            traceparent: headers.get("traceparent").cloned(),
+            request_id: headers.get(&X_REQUEST_ID).cloned(),
+            traceparent: headers.get(&TRACEPARENT).cloned(),
         }
     }
 
