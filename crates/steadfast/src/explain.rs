@@ -28,7 +28,7 @@
 
 mod accept;
 mod layer;
-mod lost;
+pub(crate) mod lost;
 pub(crate) mod operator;
 mod render;
 

@@ -96,6 +96,10 @@ impl Shedder {
         Ok(Self(Local::new(ShedGate::new(&shed.0, clock::now())?)))
     }
 
+    pub(crate) fn gate(&self) -> &ShedGate {
+        &self.0
+    }
+
     /// Returns limit, requests in flight, totals and the request that runs longest.
     #[must_use]
     pub fn snapshot(&self) -> ShedSnapshot {
