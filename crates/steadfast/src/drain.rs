@@ -144,7 +144,7 @@ where
             Ok(()) => State::Running(self.inner.call(request)),
             Err(refusal) => {
                 let head = RequestHead::of(&request);
-                State::Refused(Some(self.gate.explain.respond(&refusal, &head)))
+                State::Refused(Some(self.gate.explain.answer(refusal, &head)))
             }
         };
         DrainFuture {

@@ -198,7 +198,7 @@ where
                 inner: self.inner.call(request),
             },
             Decision::Refuse(refusal) => State::Refused(Some(
-                self.explain.respond(&refusal, &RequestHead::of(&request)),
+                self.explain.answer(refusal, &RequestHead::of(&request)),
             )),
             _ => unreachable!("this gate either admits or refuses"),
         };

@@ -123,7 +123,7 @@ impl Explain {
     ) -> Option<Response<Full<Bytes>>> {
         if !response.extensions().is_empty() {
             if let Some(refusal) = response.extensions_mut().remove::<Refusal>() {
-                return Some(self.respond(&refusal, head));
+                return Some(self.answer(refusal, head));
             }
         }
         if response.status() == StatusCode::SERVICE_UNAVAILABLE {

@@ -113,7 +113,7 @@ where
         let http1 = request.version() <= Version::HTTP_11;
         if !gates.life.is_open() {
             if let Err(refusal) = gates.life.admit(now) {
-                let answer = gates.explain.respond(&refusal, &RequestHead::of(&request));
+                let answer = gates.explain.answer(refusal, &RequestHead::of(&request));
                 return GuardFuture::said(answer, http1.then_some(&*gates.life));
             }
         }
@@ -127,7 +127,7 @@ where
                 inner: self.inner.call(request),
             }),
             Decision::Refuse(refusal) => {
-                let answer = gates.explain.respond(&refusal, &RequestHead::of(&request));
+                let answer = gates.explain.answer(refusal, &RequestHead::of(&request));
                 GuardFuture::said(answer, http1.then_some(&*gates.life))
             }
             _ => unreachable!("this gate either admits or refuses"),
