@@ -18,7 +18,7 @@ use crate::{
     drain::Drain,
     explain::{Explain, ExplainSettings},
     front::{Front, Paths, Room},
-    ready::{Readiness, answer::Profile},
+    ready::{Readiness, answer::Profile, overload::Overload},
     shed::{Shed, Shedder},
 };
 
@@ -164,6 +164,7 @@ pub struct GuardBuilder {
     pub(crate) maintenance_file: Option<PathBuf>,
     pub(crate) request_timeout: Option<Duration>,
     pub(crate) unready_budget: Duration,
+    pub(crate) unready_when_refusing: Option<f64>,
     pub(crate) signals: bool,
     /// Faults found by setters that read something.
     pub(crate) faults: Vec<String>,
@@ -183,6 +184,7 @@ impl Default for GuardBuilder {
             maintenance_file: None,
             request_timeout: None,
             unready_budget: UNREADY_BUDGET_DEFAULT,
+            unready_when_refusing: None,
             signals: true,
             faults: Vec::new(),
         }
@@ -273,6 +275,15 @@ impl GuardBuilder {
         self
     }
 
+    /// Makes the instance not ready while it refuses at least this share of its requests
+    /// over ten seconds, until it refuses less than half of it. Off by default: all replicas
+    /// saturate together, so use it only where a balancer has somewhere else to go.
+    /// Above 0 to 1.
+    pub const fn unready_when_refusing(mut self, share: f64) -> Self {
+        self.unready_when_refusing = Some(share);
+        self
+    }
+
     /// Leaves signals to the application, which then calls [`Control::begin_drain`].
     pub const fn without_signals(mut self) -> Self {
         self.signals = false;
@@ -314,6 +325,7 @@ impl GuardBuilder {
                 probe_listener: self.probe_listener,
                 maintenance_file: self.maintenance_file,
                 request_timeout: self.request_timeout,
+                unready_when_refusing: self.unready_when_refusing,
                 signals: self.signals,
                 mounted,
             },
@@ -336,6 +348,7 @@ impl GuardBuilder {
         if self.request_timeout.is_some_and(|limit| limit.is_zero()) {
             faults.push("request_timeout 0s; allowed is any length above zero".to_owned());
         }
+        faults.extend(self.unready_when_refusing.and_then(Overload::fault));
         if self.dependencies.len() > DEPENDENCIES_MAX {
             let found = self.dependencies.len();
             faults.push(format!(
