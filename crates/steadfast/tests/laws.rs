@@ -54,14 +54,20 @@ type Piece = Result<Frame<Bytes>, std::io::Error>;
 
 impl Strict {
     fn new() -> Self {
-        Self { polled: false, shared: Arc::default() }
+        Self {
+            polled: false,
+            shared: Arc::default(),
+        }
     }
 }
 
 impl Clone for Strict {
     fn clone(&self) -> Self {
         // A clone is not ready, whatever the original is.
-        Self { polled: false, shared: Arc::clone(&self.shared) }
+        Self {
+            polled: false,
+            shared: Arc::clone(&self.shared),
+        }
     }
 }
 
@@ -175,7 +181,12 @@ where
 fn subjects() -> Vec<Subject> {
     let shed = ShedLayer::new(Shed::fixed(1), Explain::default()).expect("valid");
     let life = Arc::new(Lifecycle::new(tokio::time::Instant::now().into_std()));
-    let build = || Guard::builder().shed(Shed::fixed(1)).build().expect("valid");
+    let build = || {
+        Guard::builder()
+            .shed(Shed::fixed(1))
+            .build()
+            .expect("valid")
+    };
     let (guard, protecting) = (build(), build());
     let layer: GuardLayer = guard.layer();
     vec![
@@ -237,7 +248,12 @@ async fn a_call_uses_the_instance_that_was_polled_and_a_clone_inherits_no_readin
         drop(answer);
         let unpolled = std::panic::AssertUnwindSafe(async move { clone.call(to("/")).await });
         let outcome = unpolled.catch_unwind().await;
-        assert_eq!(outcome.is_err(), subject.transparent, "{}: a clone is not ready", subject.name);
+        assert_eq!(
+            outcome.is_err(),
+            subject.transparent,
+            "{}: a clone is not ready",
+            subject.name
+        );
     }
 }
 
@@ -264,7 +280,12 @@ async fn the_inner_error_arrives_as_it_is() {
         let inner = error.downcast_ref::<InnerError>();
         assert_eq!(inner, Some(&InnerError("told to fail")), "{}", subject.name);
         if let Some(shedder) = subject.shedder {
-            assert_eq!(shedder.in_flight(), 0, "{}: an error returns the permit", subject.name);
+            assert_eq!(
+                shedder.in_flight(),
+                0,
+                "{}: an error returns the permit",
+                subject.name
+            );
         }
     }
 }
@@ -279,7 +300,8 @@ fn holders() -> impl Iterator<Item = (Subject, Shedder)> {
 #[tokio::test]
 async fn two_services_of_one_layer_share_one_limit() {
     for (subject, shedder) in holders() {
-        let (mut first, mut second) = ((subject.wrap)(Strict::new()), (subject.wrap)(Strict::new()));
+        let (mut first, mut second) =
+            ((subject.wrap)(Strict::new()), (subject.wrap)(Strict::new()));
         ready(&mut first).await;
         let mut running = first.call(to("/hang"));
         assert!(poll_once(Pin::new(&mut running)).is_pending());
@@ -287,7 +309,12 @@ async fn two_services_of_one_layer_share_one_limit() {
         let refused = second.call(to("/")).await.expect(subject.name);
         assert_eq!(refused.status(), 503, "{}", subject.name);
         drop(running);
-        assert_eq!(shedder.in_flight(), 0, "{}: a dropped future returns it", subject.name);
+        assert_eq!(
+            shedder.in_flight(),
+            0,
+            "{}: a dropped future returns it",
+            subject.name
+        );
         ready(&mut second).await;
         let served = second.call(to("/")).await.expect(subject.name);
         assert_eq!(served.status(), 200, "{}", subject.name);
@@ -314,7 +341,10 @@ async fn two_services_of_one_explain_layer_write_into_one_ledger() {
     let wrap = wrapped(ExplainLayer::new(explain.clone()));
     for mut service in [wrap(Strict::new()), wrap(Strict::new())] {
         ready(&mut service).await;
-        assert_eq!(service.call(to("/503")).await.expect("answered").status(), 503);
+        assert_eq!(
+            service.call(to("/503")).await.expect("answered").status(),
+            503
+        );
     }
     assert_eq!(explain.ledger().count(steadfast::Cause::Application), 2);
 }
@@ -329,7 +359,11 @@ async fn a_gate_decides_in_call_and_not_in_poll_ready() {
         let mut running = service.call(to("/hang"));
         assert!(poll_once(Pin::new(&mut running)).is_pending());
         let mut cx = Context::from_waker(Waker::noop());
-        assert!(service.poll_ready(&mut cx).is_ready(), "{}: full, and ready", subject.name);
+        assert!(
+            service.poll_ready(&mut cx).is_ready(),
+            "{}: full, and ready",
+            subject.name
+        );
         let refused = service.call(to("/")).await.expect(subject.name);
         assert_eq!(refused.status(), 503, "{}", subject.name);
         drop(running);
@@ -343,7 +377,9 @@ async fn a_task_without_budget_is_admitted_all_the_same() {
         let mut service = (subject.wrap)(Strict::new());
         let admitted = tokio::spawn(std::future::poll_fn(move |cx| {
             while tokio::task::coop::has_budget_remaining() {
-                let Poll::Ready(progress) = tokio::task::coop::poll_proceed(cx) else { break };
+                let Poll::Ready(progress) = tokio::task::coop::poll_proceed(cx) else {
+                    break;
+                };
                 progress.made_progress();
             }
             let is_ready = service.poll_ready(cx).is_ready();
@@ -353,7 +389,12 @@ async fn a_task_without_budget_is_admitted_all_the_same() {
         }));
         let (is_ready, hangs, running) = admitted.await.expect("no panic");
         assert!(is_ready && hangs, "{}", subject.name);
-        assert_eq!(shedder.in_flight(), 1, "{}: admitted, not refused", subject.name);
+        assert_eq!(
+            shedder.in_flight(),
+            1,
+            "{}: admitted, not refused",
+            subject.name
+        );
         drop(running);
     }
 }
@@ -365,22 +406,29 @@ async fn a_panic_returns_the_permit() {
             let mut service = (subject.wrap)(Strict::new());
             ready(&mut service).await;
             let running = std::panic::AssertUnwindSafe(async move { service.call(to(path)).await });
-            assert!(running.catch_unwind().await.is_err(), "{}: not swallowed", subject.name);
+            assert!(
+                running.catch_unwind().await.is_err(),
+                "{}: not swallowed",
+                subject.name
+            );
             assert_eq!(shedder.in_flight(), 0, "{} {path}", subject.name);
         }
     }
 }
 
 /// Starts a response whose body stays open, and returns it with the body's other end.
-async fn open_body(
-    subject: &Subject,
-) -> (Response, tokio::sync::mpsc::UnboundedSender<Piece>) {
+async fn open_body(subject: &Subject) -> (Response, tokio::sync::mpsc::UnboundedSender<Piece>) {
     let inner = Strict::new();
     let shared = Arc::clone(&inner.shared);
     let mut service = (subject.wrap)(inner);
     ready(&mut service).await;
     let response = service.call(to("/open-body")).await.expect("a response");
-    let pieces = shared.bodies.lock().expect("no panic").pop().expect("a body");
+    let pieces = shared
+        .bodies
+        .lock()
+        .expect("no panic")
+        .pop()
+        .expect("a body");
     (response, pieces)
 }
 
@@ -389,7 +437,12 @@ async fn a_permit_is_held_to_the_end_of_the_body() {
     for (subject, shedder) in holders() {
         let (mut response, pieces) = open_body(&subject).await;
         pieces.send(Ok(Frame::data("half".into()))).expect("open");
-        response.body_mut().frame().await.expect("a frame").expect("data");
+        response
+            .body_mut()
+            .frame()
+            .await
+            .expect("a frame")
+            .expect("data");
         assert_eq!(shedder.in_flight(), 1, "{}: half-way", subject.name);
         drop(pieces);
         assert!(response.body_mut().frame().await.is_none());
@@ -411,9 +464,16 @@ async fn a_dropped_body_returns_its_permit() {
 async fn a_body_that_fails_returns_its_permit() {
     for (subject, shedder) in holders() {
         let (mut response, pieces) = open_body(&subject).await;
-        pieces.send(Err(std::io::Error::other("cut"))).expect("open");
+        pieces
+            .send(Err(std::io::Error::other("cut")))
+            .expect("open");
         assert!(response.body_mut().frame().await.expect("a frame").is_err());
-        assert_eq!(shedder.in_flight(), 0, "{}: while it still exists", subject.name);
+        assert_eq!(
+            shedder.in_flight(),
+            0,
+            "{}: while it still exists",
+            subject.name
+        );
     }
 }
 
@@ -424,7 +484,12 @@ async fn a_101_gives_its_permit_back_at_the_head() {
         ready(&mut service).await;
         let response = service.call(to("/101")).await.expect("a response");
         assert_eq!(response.status(), 101, "{}", subject.name);
-        assert_eq!(shedder.in_flight(), 0, "{}: the response still exists", subject.name);
+        assert_eq!(
+            shedder.in_flight(),
+            0,
+            "{}: the response still exists",
+            subject.name
+        );
     }
 }
 
@@ -448,7 +513,10 @@ async fn a_refused_request_never_reaches_the_inner_service() {
     assert!(service.poll_ready().is_ready());
     let refused = service.call(to("/second")).await.expect("answered");
     assert_eq!(refused.status(), 503);
-    assert!(inside.next_request().now_or_never().is_none(), "nothing came inside");
+    assert!(
+        inside.next_request().now_or_never().is_none(),
+        "nothing came inside"
+    );
 
     respond.send_response(Response::new(Body::empty()));
     assert_eq!(first.await.expect("answered").status(), 200);
@@ -468,7 +536,10 @@ struct Floor {
 
 impl Floor {
     fn new() -> Self {
-        Self { running: Arc::default(), go: Arc::new(Semaphore::new(0)) }
+        Self {
+            running: Arc::default(),
+            go: Arc::new(Semaphore::new(0)),
+        }
     }
 
     async fn work(self) -> &'static str {
@@ -520,20 +591,33 @@ fn routers(guard: &Guard, floor: &Floor) -> Vec<(&'static str, Router)> {
                 .route("/a", any(work.clone()))
                 .route("/b", any(work.clone()))
                 .layer(guard.layer())
-                .nest("/n", Router::new().route("/a", any(work.clone())).layer(guard.layer())),
+                .nest(
+                    "/n",
+                    Router::new()
+                        .route("/a", any(work.clone()))
+                        .layer(guard.layer()),
+                ),
         ),
         (
             "layer before with_state",
-            stateful.clone().layer(guard.layer()).with_state(floor.clone()),
+            stateful
+                .clone()
+                .layer(guard.layer())
+                .with_state(floor.clone()),
         ),
         (
             "layer after with_state",
-            stateful.clone().with_state(floor.clone()).layer(guard.layer()),
+            stateful
+                .clone()
+                .with_state(floor.clone())
+                .layer(guard.layer()),
         ),
         ("protect, as a Router", guard.protect(plain()).into_router()),
         (
             "protect, with state",
-            guard.protect(stateful.with_state(floor.clone())).into_router(),
+            guard
+                .protect(stateful.with_state(floor.clone()))
+                .into_router(),
         ),
     ]
 }
@@ -545,7 +629,10 @@ fn routers(guard: &Guard, floor: &Floor) -> Vec<(&'static str, Router)> {
 async fn one_limit_holds_across_routes_methods_and_connections() {
     const LIMIT: usize = 3;
     for at in 0..8 {
-        let guard = Guard::builder().shed(Shed::fixed(3)).build().expect("valid");
+        let guard = Guard::builder()
+            .shed(Shed::fixed(3))
+            .build()
+            .expect("valid");
         let floor = Floor::new();
         let (how, router) = routers(&guard, &floor).swap_remove(at);
         let server = common::serve(|listener| axum::serve(listener, router).into_future()).await;
@@ -561,13 +648,21 @@ async fn one_limit_holds_across_routes_methods_and_connections() {
         }
         for _ in 0..12 - LIMIT {
             let answer = common::soon(how, answers.next()).await.expect("an answer");
-            assert_eq!((answer.status.as_u16(), answer.cause()), (503, "overloaded"), "{how}");
+            assert_eq!(
+                (answer.status.as_u16(), answer.cause()),
+                (503, "overloaded"),
+                "{how}"
+            );
         }
         common::until(how, || floor.running.load(Ordering::SeqCst) == LIMIT).await;
         assert_eq!(guard.control().shedder().in_flight(), 3, "{how}");
         floor.go.add_permits(LIMIT);
         while let Some(answer) = common::soon(how, answers.next()).await {
-            assert_eq!((answer.status.as_u16(), &*answer.body), (200, "done"), "{how}");
+            assert_eq!(
+                (answer.status.as_u16(), &*answer.body),
+                (200, "done"),
+                "{how}"
+            );
         }
         common::until(how, || guard.control().shedder().in_flight() == 0).await;
     }
@@ -578,8 +673,15 @@ async fn one_limit_holds_across_routes_methods_and_connections() {
 async fn a_router_layered_with_the_guard_answers_probes() {
     let guard = Guard::builder().without_signals().build().expect("valid");
     let _running = guard.start().expect("started");
-    let app = Router::new().route("/", get(|| async { "hello" })).layer(guard.layer());
-    for (path, status) in [("/ready/", 200), ("/health", 200), ("/", 200), ("/none", 404)] {
+    let app = Router::new()
+        .route("/", get(|| async { "hello" }))
+        .layer(guard.layer());
+    for (path, status) in [
+        ("/ready/", 200),
+        ("/health", 200),
+        ("/", 200),
+        ("/none", 404),
+    ] {
         let response = app.clone().oneshot(to(path)).await.expect("infallible");
         assert_eq!(response.status(), status, "{path}");
     }

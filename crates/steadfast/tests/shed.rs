@@ -103,7 +103,12 @@ impl Slow {
 }
 
 fn guard(shed: Shed) -> Guard {
-    Guard::builder().without_signals().token(TOKEN).shed(shed).build().expect("valid")
+    Guard::builder()
+        .without_signals()
+        .token(TOKEN)
+        .shed(shed)
+        .build()
+        .expect("valid")
 }
 
 fn in_flight(guard: &Guard) -> u32 {
@@ -124,18 +129,34 @@ async fn of_a_hundred_slow_requests_ten_run_and_ninety_are_told_why_at_once() {
         .map(|_| tokio::spawn(async move { common::fetch(address, common::get("/slow")).await }))
         .collect();
     for _ in 0..90 {
-        let answer = soon("a refusal", answers.next()).await.expect("90").expect("no panic");
+        let answer = soon("a refusal", answers.next())
+            .await
+            .expect("90")
+            .expect("no panic");
         assert_eq!(answer.status, 503);
         let why = answer.header("why-503");
-        assert!(why.starts_with("cause=overloaded;rule=limit, id=\""), "{why}");
+        assert!(
+            why.starts_with("cause=overloaded;rule=limit, id=\""),
+            "{why}"
+        );
         assert!(why.ends_with(", safe-to-retry"), "{why}");
-        assert!(answer.header("retry-after").parse::<u64>().expect("seconds") >= 1);
+        assert!(
+            answer
+                .header("retry-after")
+                .parse::<u64>()
+                .expect("seconds")
+                >= 1
+        );
         assert_eq!(answer.json()["cause"], "overloaded");
     }
     until("ten to run", || slow.running.load(Ordering::SeqCst) == 10).await;
     assert_eq!(in_flight(&guard), 10);
     for path in ["/ready/", "/health/"] {
-        assert_eq!(common::fetch(address, common::get(path)).await.status, 200, "{path}");
+        assert_eq!(
+            common::fetch(address, common::get(path)).await.status,
+            200,
+            "{path}"
+        );
     }
     slow.go.add_permits(10);
     while let Some(answer) = soon("an answer", answers.next()).await {
@@ -196,12 +217,17 @@ async fn a_handler_that_panics_gives_its_permit_back() {
     let mut clients = Vec::new();
     for _ in 0..10 {
         let app = app.clone();
-        clients.push(tokio::spawn(async move { app.oneshot(common::get("/panic")).await }));
+        clients.push(tokio::spawn(async move {
+            app.oneshot(common::get("/panic")).await
+        }));
     }
     until("ten to run", || in_flight(&guard) == 10).await;
     slow.go.add_permits(10);
     for client in clients {
-        assert!(client.await.expect_err("it panics").is_panic(), "panics are never swallowed");
+        assert!(
+            client.await.expect_err("it panics").is_panic(),
+            "panics are never swallowed"
+        );
     }
     assert_eq!(in_flight(&guard), 0);
 }
@@ -213,11 +239,16 @@ async fn observing_refuses_nothing_and_counts_what_it_would_have() {
     let mut clients = Vec::new();
     for _ in 0..5 {
         let app = app.clone();
-        clients.push(tokio::spawn(async move { ask(&app, common::get("/slow")).await }));
+        clients.push(tokio::spawn(async move {
+            ask(&app, common::get("/slow")).await
+        }));
     }
     until("five to run", || in_flight(&guard) == 5).await;
     let seen = guard.control().shedder().snapshot();
-    assert_eq!((seen.would_refuse, seen.refused, seen.mode), (3, 0, ShedMode::Observe));
+    assert_eq!(
+        (seen.would_refuse, seen.refused, seen.mode),
+        (3, 0, ShedMode::Observe)
+    );
     let page = ask(&app, common::with_token("/why503/", &[])).await.json();
     assert_eq!(page["shed"]["would_refuse"], 3);
     slow.go.add_permits(5);
@@ -242,10 +273,12 @@ async fn a_limit_changes_while_it_is_in_use() {
     let begin = |count: u32| {
         let before = in_flight(&guard);
         let clients: Vec<_> = (0..count)
-            .map(|_| tokio::spawn({
-                let app = app.clone();
-                async move { ask(&app, common::get("/slow")).await }
-            }))
+            .map(|_| {
+                tokio::spawn({
+                    let app = app.clone();
+                    async move { ask(&app, common::get("/slow")).await }
+                })
+            })
             .collect();
         (before + count, clients)
     };
@@ -276,7 +309,10 @@ async fn a_limit_changes_while_it_is_in_use() {
 /// "All workers busy" often means that handlers hang: the route that hangs is evidence.
 #[tokio::test(start_paused = true)]
 async fn a_request_that_is_held_too_long_is_named_in_the_evidence() {
-    let (guard, slow) = (guard(Shed::fixed(1).held_max(Duration::from_secs(5))), Slow::new());
+    let (guard, slow) = (
+        guard(Shed::fixed(1).held_max(Duration::from_secs(5))),
+        Slow::new(),
+    );
     let app = slow.app(&guard);
     let hung = tokio::spawn({
         let app = app.clone();
@@ -284,7 +320,10 @@ async fn a_request_that_is_held_too_long_is_named_in_the_evidence() {
     });
     until("one to run", || in_flight(&guard) == 1).await;
     assert_eq!(ask(&app, common::get("/quick")).await.status, 503);
-    let evidence = |at: usize| match guard.control().explain().ledger().view().recent[at].refusal.evidence() {
+    let evidence = |at: usize| match guard.control().explain().ledger().view().recent[at]
+        .refusal
+        .evidence()
+    {
         Evidence::Overloaded(overloaded) => overloaded.clone(),
         other => panic!("{other:?}"),
     };
@@ -324,11 +363,21 @@ async fn the_layer_works_alone_in_a_tower_stack() {
     let shedder = layer.shedder();
     let service = tower::ServiceBuilder::new().layer(layer).service_fn(
         |_request: http::Request<Body>| async {
-            Ok::<_, Infallible>(http::Response::new(http_body_util::Full::<Bytes>::from("hi")))
+            Ok::<_, Infallible>(http::Response::new(http_body_util::Full::<Bytes>::from(
+                "hi",
+            )))
         },
     );
-    let first = service.clone().oneshot(common::get("/")).await.expect("infallible");
-    let second = service.clone().oneshot(common::get("/")).await.expect("infallible");
+    let first = service
+        .clone()
+        .oneshot(common::get("/"))
+        .await
+        .expect("infallible");
+    let second = service
+        .clone()
+        .oneshot(common::get("/"))
+        .await
+        .expect("infallible");
     assert_refused(&second, Cause::Overloaded);
     assert_eq!(Answer::read(first).await.body, "hi");
     assert_eq!(shedder.in_flight(), 0);

@@ -90,7 +90,9 @@ impl Answer {
     /// Returns the refusal's id.
     pub(crate) fn id(&self) -> String {
         let why = self.header("why-503");
-        let (_, rest) = why.split_once("id=\"").unwrap_or_else(|| panic!("no id in {why:?}"));
+        let (_, rest) = why
+            .split_once("id=\"")
+            .unwrap_or_else(|| panic!("no id in {why:?}"));
         rest.split('"').next().expect("a quote").to_owned()
     }
 }
@@ -159,7 +161,9 @@ pub(crate) struct Connection(http1::SendRequest<Full<Bytes>>);
 impl Connection {
     pub(crate) async fn open(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.expect("a connection");
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.expect("HTTP/1");
+        let (sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .expect("HTTP/1");
         tokio::spawn(connection.with_upgrades());
         Self(sender)
     }
@@ -173,7 +177,9 @@ impl Connection {
             .or_insert_with(|| http::HeaderValue::from_static("test"));
         let request = Request::from_parts(parts, Full::default());
         self.0.ready().await.expect("an open connection");
-        soon("a response", self.0.send_request(request)).await.expect("a response")
+        soon("a response", self.0.send_request(request))
+            .await
+            .expect("a response")
     }
 
     pub(crate) async fn ask(&mut self, request: Request) -> Answer {
@@ -211,6 +217,8 @@ pub(crate) async fn raw(address: SocketAddr, bytes: &str) -> String {
     let mut stream = TcpStream::connect(address).await.expect("a connection");
     stream.write_all(bytes.as_bytes()).await.expect("sent");
     let mut answer = String::new();
-    soon("the end of the answer", stream.read_to_string(&mut answer)).await.expect("text");
+    soon("the end of the answer", stream.read_to_string(&mut answer))
+        .await
+        .expect("text");
     answer
 }
