@@ -12,3 +12,5 @@ pub use check::{
 };
 pub use name::{NAME_LEN_MAX, Name, NameError};
 pub use redact::{MESSAGE_LEN_MAX, redact};
+
+pub mod limit;

@@ -1,0 +1,239 @@
+//! Watching without a limit: does latency rise *because* more requests are in flight?
+//!
+//! Requests are sampled into blocks of [`BLOCK`] in the order of their admission.
+//! Between neighbouring blocks, `x` is the difference of the logarithm of how many were in flight at admission and `y` that of the latency.
+//! Behind a full pool a request admitted with twice as many in flight takes twice as long: `y = x`.
+//! A dependency that becomes slower moves `y` first, while `x` is still 0, and then moves `x` while `y` is 0: the sum of `x * y` stays small against its error, so nothing is concluded.
+//! Differences, not levels: that is what tells cause from coincidence here, since in flight follows latency in a healthy service too.
+
+use std::time::Instant;
+
+use super::sums::Sums;
+use super::{HEADROOM_BURST, HEADROOM_SHARE};
+
+/// What a watch concludes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Saturation {
+    /// The slow requests.
+    pub(super) high: Sums,
+    /// How many times slower they were because more were in flight.
+    pub(super) slower: f64,
+    /// How many run at once.
+    pub(super) knee: f64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Block {
+    serial: u32,
+    opened_at: Instant,
+    admitted: u32,
+    ended: u32,
+    in_flight: f64,
+    sums: Sums,
+}
+
+/// Blocks of sampled requests and the question asked of them.
+#[derive(Clone, Debug)]
+pub(super) struct Watch {
+    blocks: [Option<Block>; BLOCKS],
+    /// The block that is being filled.
+    serial: u32,
+    one_in: u16,
+    in_flight: f64,
+}
+
+impl Watch {
+    pub(super) fn new() -> Self {
+        Self {
+            blocks: [None; BLOCKS],
+            serial: 1,
+            one_in: 1,
+            in_flight: 0.0,
+        }
+    }
+
+    /// Forgets everything; late ends of earlier samples are no longer recognised.
+    pub(super) fn clear(&mut self) {
+        self.serial = (self.serial + BLOCKS as u32 + 1) & SERIAL_MASK;
+        self.blocks = [None; BLOCKS];
+        self.one_in = 1;
+    }
+
+    pub(super) fn one_in(&self) -> u16 {
+        self.one_in
+    }
+
+    /// Takes a sample in; returns the serial of its block.
+    pub(super) fn admitted(&mut self, now: Instant, in_flight: u32) -> u32 {
+        self.in_flight = f64::from(in_flight);
+        let serial = self.serial;
+        let slot = &mut self.blocks[serial as usize % BLOCKS];
+        let block = match slot {
+            Some(block) if block.serial == serial => block,
+            _ => slot.insert(Block {
+                serial,
+                opened_at: now,
+                admitted: 0,
+                ended: 0,
+                in_flight: 0.0,
+                sums: Sums::default(),
+            }),
+        };
+        block.admitted += 1;
+        block.in_flight += self.in_flight;
+        if block.admitted == BLOCK {
+            let took = now.saturating_duration_since(block.opened_at).as_secs_f64();
+            self.serial = (serial + 1) & SERIAL_MASK;
+            self.pace(took);
+        }
+        serial
+    }
+
+    /// Takes the end of a sample in; concludes when its block is whole.
+    pub(super) fn ended(
+        &mut self,
+        now: Instant,
+        serial: u32,
+        sample: Option<(f64, u32, bool)>,
+    ) -> Option<Saturation> {
+        let block = self.blocks[serial as usize % BLOCKS].as_mut()?;
+        if block.serial != serial {
+            return None;
+        }
+        block.ended += 1;
+        if let Some((latency, in_flight, abandoned)) = sample {
+            block.sums.add(latency, in_flight, abandoned);
+        }
+        if block.whole() { self.conclude(now) } else { None }
+    }
+
+    /// Samples so that a block spans a quarter of a latency and no less than 2 ms.
+    fn pace(&mut self, took: f64) {
+        let by_count = (self.in_flight / SAMPLES_IN_FLIGHT).max(1.0);
+        let by_time = f64::from(self.one_in) * BLOCK_SECS_MIN / took.max(1e-6);
+        let wanted = by_count.max(by_time).min(f64::from(ONE_IN_MAX));
+        let wanted = (wanted as u16).max(1);
+        // One doubling a block: an estimate from one block is rough.
+        self.one_in = wanted.clamp(self.one_in / 2, self.one_in * 2).max(1);
+    }
+
+    fn block(&self, serial: u32) -> Option<&Block> {
+        self.blocks[serial as usize % BLOCKS]
+            .as_ref()
+            .filter(|block| block.serial == serial)
+    }
+
+    fn conclude(&self, now: Instant) -> Option<Saturation> {
+        let newest = self.serial;
+        let oldest = newest.saturating_sub(BLOCKS as u32 - 1);
+        let pairs = || {
+            (oldest..newest).filter_map(|serial| {
+                let (a, b) = (self.block(serial)?, self.block(serial + 1)?);
+                (a.whole() && b.whole()).then_some((a, b))
+            })
+        };
+        let (mut xx, mut xy, mut noise, mut n) = (0.0, 0.0, 0.0, 0.0);
+        for (a, b) in pairs() {
+            let x = ln_ratio(b.sums.in_flight(), a.sums.in_flight());
+            let y = b.sums.log() - a.sums.log();
+            xx += x * x;
+            xy += x * y;
+            noise += x * x * (a.sums.log_error_squared() + b.sums.log_error_squared());
+            n += 1.0;
+        }
+        if n < PAIRS_MIN || xx <= 0.0 {
+            return None;
+        }
+        let slope = xy / xx;
+        let residual: f64 = pairs()
+            .map(|(a, b)| {
+                let x = ln_ratio(b.sums.in_flight(), a.sums.in_flight());
+                let y = b.sums.log() - a.sums.log();
+                (y - slope * x) * (y - slope * x)
+            })
+            .sum();
+        let error = (noise / (xx * xx)).max(residual / (n - 1.0) / xx).sqrt();
+        if slope < SLOPE_MIN || slope < SURE * error {
+            return None;
+        }
+        self.material(now, oldest)
+    }
+
+    /// Whether the queue is worth a limit: long, and not about to go away by itself.
+    fn material(&self, now: Instant, oldest: u32) -> Option<Saturation> {
+        let whole = || (oldest..=self.serial).filter_map(|s| self.block(s)).filter(|b| b.whole());
+        let high = whole().last()?;
+        let low = whole().min_by(|a, b| a.sums.in_flight().total_cmp(&b.sums.in_flight()))?;
+        if low.serial >= high.serial {
+            return None;
+        }
+        let mut log_slower = 0.0;
+        for serial in low.serial..high.serial {
+            if let (Some(a), Some(b)) = (self.block(serial), self.block(serial + 1)) {
+                let x = ln_ratio(b.sums.in_flight(), a.sums.in_flight()).abs();
+                // More in flight cannot explain a latency that rose by more than they did.
+                log_slower += ln_ratio(b.sums.latency(), a.sums.latency()).clamp(-x, x);
+            }
+        }
+        let slower = log_slower.exp();
+        let high_in_flight = high.sums.in_flight();
+        let knee = high_in_flight / slower.max(1.0);
+        if slower < SLOWER_MIN || self.in_flight < HEADROOM_SHARE * knee + HEADROOM_BURST {
+            return None;
+        }
+        let latency = high.sums.latency();
+        let filled = || {
+            (high.serial..self.serial)
+                .filter_map(|s| self.block(s))
+                .filter(|b| b.admitted == BLOCK)
+        };
+        let peak = filled().map(Block::mean_in_flight).fold(0.0, f64::max);
+        let stays = self.in_flight <= 1.25 * high_in_flight && self.in_flight >= 0.95 * peak;
+        let grows = filled()
+            .filter(|b| {
+                now.saturating_duration_since(b.opened_at).as_secs_f64() >= 0.5 * latency
+            })
+            .last()
+            .is_some_and(|then| self.in_flight >= 1.1 * then.mean_in_flight());
+        (stays || grows).then_some(Saturation {
+            high: high.sums,
+            slower,
+            knee,
+        })
+    }
+}
+
+impl Block {
+    fn whole(&self) -> bool {
+        self.admitted == BLOCK && self.ended == BLOCK && self.sums.n() >= f64::from(BLOCK / 2)
+    }
+
+    fn mean_in_flight(&self) -> f64 {
+        self.in_flight / f64::from(self.admitted.max(1))
+    }
+}
+
+fn ln_ratio(a: f64, b: f64) -> f64 {
+    (a.max(1e-9) / b.max(1e-9)).ln()
+}
+
+/// Requests in a block. Fewer are noisier, more are slower to come.
+const BLOCK: u32 = 16;
+/// Blocks that are remembered: half of them whole, half still running, at four in a latency.
+const BLOCKS: usize = 32;
+/// Serials leave room in a tag for what kind it is.
+const SERIAL_MASK: u32 = (1 << 29) - 1;
+/// Samples in flight at once, at most: four blocks.
+const SAMPLES_IN_FLIGHT: f64 = 64.0;
+/// A block spans at least this, so that a fast service is not slowed by samples.
+const BLOCK_SECS_MIN: f64 = 0.002;
+/// The thinnest sampling.
+const ONE_IN_MAX: u16 = 1024;
+/// Differences that a conclusion needs.
+const PAIRS_MIN: f64 = 3.0;
+/// Latency must rise at least with this power of in flight. A full pool has 1.
+const SLOPE_MIN: f64 = 0.35;
+/// Standard errors between the slope and nothing. Blocks come a hundred in a second for years.
+const SURE: f64 = 4.0;
+/// Requests must have become this many times slower.
+const SLOWER_MIN: f64 = 1.5;
