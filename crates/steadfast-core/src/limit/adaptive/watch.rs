@@ -97,14 +97,14 @@ impl Watch {
         sample: Option<(f64, u32, bool)>,
     ) -> Option<Saturation> {
         let block = self.blocks[serial as usize % BLOCKS].as_mut()?;
-        if block.serial != serial {
+        if block.serial != serial || block.ended >= BLOCK_ENDS {
             return None;
         }
         block.ended += 1;
         if let Some((latency, in_flight, abandoned)) = sample {
             block.sums.add(latency, in_flight, abandoned);
         }
-        if block.whole() { self.conclude(now) } else { None }
+        if block.ended == BLOCK_ENDS { self.conclude(now) } else { None }
     }
 
     /// Samples so that a block spans a quarter of a latency and no less than 2 ms.
@@ -123,45 +123,28 @@ impl Watch {
             .filter(|block| block.serial == serial)
     }
 
+    /// Asks the question of single blocks, of pairs and of fours: many in flight change fast, few change slowly.
     fn conclude(&self, now: Instant) -> Option<Saturation> {
-        let newest = self.serial;
-        let oldest = newest.saturating_sub(BLOCKS as u32 - 1);
-        let pairs = || {
-            (oldest..newest).filter_map(|serial| {
-                let (a, b) = (self.block(serial)?, self.block(serial + 1)?);
-                (a.whole() && b.whole()).then_some((a, b))
-            })
-        };
-        let (mut xx, mut xy, mut noise, mut n) = (0.0, 0.0, 0.0, 0.0);
-        for (a, b) in pairs() {
-            let x = ln_ratio(b.sums.in_flight(), a.sums.in_flight());
-            let y = b.sums.log() - a.sums.log();
-            xx += x * x;
-            xy += x * y;
-            noise += x * x * (a.sums.log_error_squared() + b.sums.log_error_squared());
-            n += 1.0;
+        let mut whole = [Sums::default(); BLOCKS];
+        let mut n = 0;
+        for serial in self.oldest()..=self.serial {
+            if let Some(block) = self.block(serial).filter(|b| b.whole()) {
+                whole[n] = block.sums;
+                n += 1;
+            }
         }
-        if n < PAIRS_MIN || xx <= 0.0 {
-            return None;
-        }
-        let slope = xy / xx;
-        let residual: f64 = pairs()
-            .map(|(a, b)| {
-                let x = ln_ratio(b.sums.in_flight(), a.sums.in_flight());
-                let y = b.sums.log() - a.sums.log();
-                (y - slope * x) * (y - slope * x)
-            })
-            .sum();
-        let error = (noise / (xx * xx)).max(residual / (n - 1.0) / xx).sqrt();
-        if slope < SLOPE_MIN || slope < SURE * error {
-            return None;
-        }
-        self.material(now, oldest)
+        let whole = &whole[..n];
+        let sure = [1, 2, 4].into_iter().any(|scale| rises(whole, scale));
+        if sure { self.material(now) } else { None }
+    }
+
+    fn oldest(&self) -> u32 {
+        self.serial.saturating_sub(BLOCKS as u32 - 1)
     }
 
     /// Whether the queue is worth a limit: long, and not about to go away by itself.
-    fn material(&self, now: Instant, oldest: u32) -> Option<Saturation> {
-        let whole = || (oldest..=self.serial).filter_map(|s| self.block(s)).filter(|b| b.whole());
+    fn material(&self, now: Instant) -> Option<Saturation> {
+        let whole = || (self.oldest()..=self.serial).filter_map(|s| self.block(s)).filter(|b| b.whole());
         let high = whole().last()?;
         let low = whole().min_by(|a, b| a.sums.in_flight().total_cmp(&b.sums.in_flight()))?;
         if low.serial >= high.serial {
@@ -203,9 +186,64 @@ impl Watch {
     }
 }
 
+/// Whether latency rises with in flight from one group of blocks to the next.
+fn rises(blocks: &[Sums], scale: usize) -> bool {
+    let mut differences = [Difference::default(); BLOCKS];
+    let mut n = 0;
+    let mut later: Option<Sums> = None;
+    for group in blocks.rchunks_exact(scale) {
+        let mut sums = Sums::default();
+        for block in group {
+            sums.merge(block);
+        }
+        if let Some(later) = later.replace(sums) {
+            let difference = Difference::new(&sums, &later);
+            if difference.by_queue() {
+                differences[n] = difference;
+                n += 1;
+            }
+        }
+    }
+    let differences = &differences[..n];
+    let xx: f64 = differences.iter().map(|d| d.x * d.x).sum();
+    if n < PAIRS_MIN || xx <= 0.0 {
+        return false;
+    }
+    let slope = differences.iter().map(|d| d.x * d.y).sum::<f64>() / xx;
+    let chance: f64 = differences.iter().map(|d| d.x * d.x * d.noise).sum();
+    let residual: f64 = differences.iter().map(|d| (d.y - slope * d.x).powi(2)).sum();
+    let error = (chance / (xx * xx)).max(residual / (n as f64 - 1.0) / xx).sqrt();
+    slope >= SLOPE_MIN && slope >= SURE * error
+}
+
+/// What differs between two neighbours.
+#[derive(Clone, Copy, Debug, Default)]
+struct Difference {
+    x: f64,
+    y: f64,
+    /// Variance of `y` if nothing but chance were at work.
+    noise: f64,
+}
+
+impl Difference {
+    fn new(a: &Sums, b: &Sums) -> Self {
+        Self {
+            x: ln_ratio(b.in_flight(), a.in_flight()),
+            y: b.log() - a.log(),
+            noise: a.log_error_squared() + b.log_error_squared(),
+        }
+    }
+
+    /// Whether a queue could do it: it makes `y` at most as large as `x`.
+    /// What is more has another cause, and must neither count for a queue nor drown it.
+    fn by_queue(&self) -> bool {
+        self.y.abs() <= self.x.abs() + 3.0 * self.noise.sqrt()
+    }
+}
+
 impl Block {
     fn whole(&self) -> bool {
-        self.admitted == BLOCK && self.ended == BLOCK && self.sums.n() >= f64::from(BLOCK / 2)
+        self.ended >= BLOCK_ENDS && self.sums.n() >= f64::from(BLOCK / 2)
     }
 
     fn mean_in_flight(&self) -> f64 {
@@ -219,6 +257,8 @@ fn ln_ratio(a: f64, b: f64) -> f64 {
 
 /// Requests in a block. Fewer are noisier, more are slower to come.
 const BLOCK: u32 = 16;
+/// Ends that make a block whole: nobody waits for the slowest two, in any block alike.
+const BLOCK_ENDS: u32 = 14;
 /// Blocks that are remembered: half of them whole, half still running, at four in a latency.
 const BLOCKS: usize = 32;
 /// Serials leave room in a tag for what kind it is.
@@ -230,7 +270,7 @@ const BLOCK_SECS_MIN: f64 = 0.002;
 /// The thinnest sampling.
 const ONE_IN_MAX: u16 = 1024;
 /// Differences that a conclusion needs.
-const PAIRS_MIN: f64 = 3.0;
+const PAIRS_MIN: usize = 3;
 /// Latency must rise at least with this power of in flight. A full pool has 1.
 const SLOPE_MIN: f64 = 0.35;
 /// Standard errors between the slope and nothing. Blocks come a hundred in a second for years.
