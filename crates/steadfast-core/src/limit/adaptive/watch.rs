@@ -126,44 +126,37 @@ impl Watch {
     /// Asks the question of single blocks, of pairs and of fours: many in flight change fast, few change slowly.
     fn conclude(&self, now: Instant) -> Option<Saturation> {
         let mut whole = [Sums::default(); BLOCKS];
-        let mut n = 0;
-        for serial in self.oldest()..=self.serial {
-            if let Some(block) = self.block(serial).filter(|b| b.whole()) {
-                whole[n] = block.sums;
-                n += 1;
+        let (mut n, mut newest) = (0, None);
+        for serial in self.serial.saturating_sub(BLOCKS as u32 - 1)..=self.serial {
+            let Some(block) = self.block(serial).filter(|b| b.whole()) else {
+                continue;
+            };
+            // Latency that rose by itself begins a new story.
+            if n > 0 && !Difference::new(&whole[n - 1], &block.sums).by_queue() {
+                n = 0;
             }
+            whole[n] = block.sums;
+            n += 1;
+            newest = Some(block);
         }
-        let whole = &whole[..n];
-        let sure = [1, 2, 4].into_iter().any(|scale| rises(whole, scale));
-        if sure { self.material(now) } else { None }
-    }
-
-    fn oldest(&self) -> u32 {
-        self.serial.saturating_sub(BLOCKS as u32 - 1)
-    }
-
-    /// Whether the queue is worth a limit: long, and not about to go away by itself.
-    fn material(&self, now: Instant) -> Option<Saturation> {
-        let whole = || (self.oldest()..=self.serial).filter_map(|s| self.block(s)).filter(|b| b.whole());
-        let high = whole().last()?;
-        let low = whole().min_by(|a, b| a.sums.in_flight().total_cmp(&b.sums.in_flight()))?;
-        if low.serial >= high.serial {
+        let (whole, high) = (&whole[..n], newest?);
+        let sure = |scale| slope(whole, scale, 0.0).is_some_and(|slope| slope.sure());
+        if ![1, 2, 4].into_iter().any(sure) {
             return None;
         }
-        let mut log_slower = 0.0;
-        for serial in low.serial..high.serial {
-            if let (Some(a), Some(b)) = (self.block(serial), self.block(serial + 1)) {
-                let x = ln_ratio(b.sums.in_flight(), a.sums.in_flight()).abs();
-                // More in flight cannot explain a latency that rose by more than they did.
-                log_slower += ln_ratio(b.sums.latency(), a.sums.latency()).clamp(-x, x);
-            }
+        let saturation = saturation(whole)?;
+        // Whatever moves slowly moves together. Only a queue also follows the short ups and downs.
+        let close = slope(whole, 1, 0.8 * saturation.knee);
+        if close.is_some_and(|close| close.value < 1.0 - REFUTED * close.chance) {
+            return None;
         }
-        let slower = log_slower.exp();
+        let enough = HEADROOM_SHARE * saturation.knee + HEADROOM_BURST;
+        (self.in_flight >= enough && self.lasts(now, high)).then_some(saturation)
+    }
+
+    /// Whether the queue is not about to go away by itself.
+    fn lasts(&self, now: Instant, high: &Block) -> bool {
         let high_in_flight = high.sums.in_flight();
-        let knee = high_in_flight / slower.max(1.0);
-        if slower < SLOWER_MIN || self.in_flight < HEADROOM_SHARE * knee + HEADROOM_BURST {
-            return None;
-        }
         let latency = high.sums.latency();
         let filled = || {
             (high.serial..self.serial)
@@ -178,16 +171,51 @@ impl Watch {
             })
             .last()
             .is_some_and(|then| self.in_flight >= 1.1 * then.mean_in_flight());
-        (stays || grows).then_some(Saturation {
-            high: high.sums,
-            slower,
-            knee,
-        })
+        stays || grows
     }
 }
 
-/// Whether latency rises with in flight from one group of blocks to the next.
-fn rises(blocks: &[Sums], scale: usize) -> bool {
+/// How many times slower the newest block is because more were in flight, and what follows.
+fn saturation(blocks: &[Sums]) -> Option<Saturation> {
+    let high = blocks.last()?;
+    let least = |a: &(usize, &Sums), b: &(usize, &Sums)| a.1.in_flight().total_cmp(&b.1.in_flight());
+    let (start, low) = blocks.iter().enumerate().min_by(least)?;
+    // One lucky block is no measure of what requests take when few are in flight.
+    let mut few = Sums::default();
+    for block in blocks.iter().filter(|b| b.in_flight() <= 1.25 * low.in_flight()) {
+        few.merge(block);
+    }
+    let mut log_slower = 0.0;
+    for pair in blocks[start..].windows(2) {
+        let x = ln_ratio(pair[1].in_flight(), pair[0].in_flight()).abs();
+        log_slower += ln_ratio(pair[1].latency(), pair[0].latency()).clamp(-x, x);
+    }
+    let slower = log_slower.exp().min(high.latency() / few.latency().max(1e-9));
+    let knee = high.in_flight() / slower.max(1.0);
+    (slower >= SLOWER_MIN).then_some(Saturation {
+        high: *high,
+        slower,
+        knee,
+    })
+}
+
+/// How latency follows in flight from one group of blocks to the next, both in logarithms.
+struct Slope {
+    value: f64,
+    /// Standard error by chance alone.
+    chance: f64,
+    /// Standard error.
+    error: f64,
+}
+
+impl Slope {
+    fn sure(&self) -> bool {
+        self.value >= SLOPE_MIN && self.value >= SURE * self.error
+    }
+}
+
+/// The slope between neighbours that both had at least `from` in flight.
+fn slope(blocks: &[Sums], scale: usize, from: f64) -> Option<Slope> {
     let mut differences = [Difference::default(); BLOCKS];
     let mut n = 0;
     let mut later: Option<Sums> = None;
@@ -198,7 +226,8 @@ fn rises(blocks: &[Sums], scale: usize) -> bool {
         }
         if let Some(later) = later.replace(sums) {
             let difference = Difference::new(&sums, &later);
-            if difference.by_queue() {
+            let many = sums.in_flight().min(later.in_flight()) >= from;
+            if many && difference.by_queue() {
                 differences[n] = difference;
                 n += 1;
             }
@@ -207,13 +236,14 @@ fn rises(blocks: &[Sums], scale: usize) -> bool {
     let differences = &differences[..n];
     let xx: f64 = differences.iter().map(|d| d.x * d.x).sum();
     if n < PAIRS_MIN || xx <= 0.0 {
-        return false;
+        return None;
     }
-    let slope = differences.iter().map(|d| d.x * d.y).sum::<f64>() / xx;
+    let value = differences.iter().map(|d| d.x * d.y).sum::<f64>() / xx;
     let chance: f64 = differences.iter().map(|d| d.x * d.x * d.noise).sum();
-    let residual: f64 = differences.iter().map(|d| (d.y - slope * d.x).powi(2)).sum();
-    let error = (chance / (xx * xx)).max(residual / (n as f64 - 1.0) / xx).sqrt();
-    slope >= SLOPE_MIN && slope >= SURE * error
+    let residual: f64 = differences.iter().map(|d| (d.y - value * d.x).powi(2)).sum();
+    let chance = chance.sqrt() / xx;
+    let error = chance.max((residual / (n as f64 - 1.0) / xx).sqrt());
+    Some(Slope { value, chance, error })
 }
 
 /// What differs between two neighbours.
@@ -237,7 +267,7 @@ impl Difference {
     /// Whether a queue could do it: it makes `y` at most as large as `x`.
     /// What is more has another cause, and must neither count for a queue nor drown it.
     fn by_queue(&self) -> bool {
-        self.y.abs() <= self.x.abs() + 3.0 * self.noise.sqrt()
+        self.y.abs() <= 1.25 * self.x.abs() + 0.1 + 3.0 * self.noise.sqrt()
     }
 }
 
@@ -275,5 +305,7 @@ const PAIRS_MIN: usize = 3;
 const SLOPE_MIN: f64 = 0.35;
 /// Standard errors between the slope and nothing. Blocks come a hundred in a second for years.
 const SURE: f64 = 4.0;
+/// Standard errors by which the short ups and downs must miss a full pool's slope of 1 to refute it.
+const REFUTED: f64 = 2.5;
 /// Requests must have become this many times slower.
-const SLOWER_MIN: f64 = 1.5;
+const SLOWER_MIN: f64 = 1.8;
