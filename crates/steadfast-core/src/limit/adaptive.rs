@@ -267,8 +267,8 @@ impl Random {
 const WATCH: u32 = 1;
 
 /// The extra cap while few are refused is this share of the knee and so many more.
-const HEADROOM_SHARE: f64 = 1.8;
-const HEADROOM_BURST: f64 = 6.0;
+const HEADROOM_SHARE: f64 = 2.0;
+const HEADROOM_BURST: f64 = 7.0;
 
 /// After a mistaken limit, saturation is not believed for this long, doubled each time.
 const DOUBT: Duration = Duration::from_secs(1);

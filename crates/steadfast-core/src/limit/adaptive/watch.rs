@@ -6,7 +6,7 @@
 //! A dependency that becomes slower moves `y` first, while `x` is still 0, and then moves `x` while `y` is 0: the sum of `x * y` stays small against its error, so nothing is concluded.
 //! Differences, not levels: that is what tells cause from coincidence here, since in flight follows latency in a healthy service too.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::sums::Sums;
 use super::{HEADROOM_BURST, HEADROOM_SHARE};
@@ -29,6 +29,7 @@ struct Block {
     admitted: u32,
     ended: u32,
     in_flight: f64,
+    peak: f64,
     sums: Sums,
 }
 
@@ -40,6 +41,8 @@ pub(super) struct Watch {
     serial: u32,
     one_in: u16,
     in_flight: f64,
+    /// The block with fewest in flight that clients waited for.
+    calm: Option<Block>,
 }
 
 impl Watch {
@@ -49,6 +52,7 @@ impl Watch {
             serial: 1,
             one_in: 1,
             in_flight: 0.0,
+            calm: None,
         }
     }
 
@@ -57,6 +61,7 @@ impl Watch {
         self.serial = (self.serial + BLOCKS as u32 + 1) & SERIAL_MASK;
         self.blocks = [None; BLOCKS];
         self.one_in = 1;
+        self.calm = None;
     }
 
     pub(super) fn one_in(&self) -> u16 {
@@ -76,11 +81,13 @@ impl Watch {
                 admitted: 0,
                 ended: 0,
                 in_flight: 0.0,
+                peak: 0.0,
                 sums: Sums::default(),
             }),
         };
         block.admitted += 1;
         block.in_flight += self.in_flight;
+        block.peak = block.peak.max(self.in_flight);
         if block.admitted == BLOCK {
             let took = now.saturating_duration_since(block.opened_at).as_secs_f64();
             self.serial = (serial + 1) & SERIAL_MASK;
@@ -104,7 +111,31 @@ impl Watch {
         if let Some((latency, in_flight, abandoned)) = sample {
             block.sums.add(latency, in_flight, abandoned);
         }
-        if block.ended == BLOCK_ENDS { self.conclude(now) } else { None }
+        if block.ended < BLOCK_ENDS {
+            return None;
+        }
+        let block = *block;
+        self.conclude(now).or_else(|| self.given_up(&block))
+    }
+
+    /// When most clients give up, where they did not while fewer were in flight, something must be tried:
+    /// latency then is the patience of the clients, and says nothing any more.
+    fn given_up(&mut self, block: &Block) -> Option<Saturation> {
+        let ratio = block.sums.abandoned_ratio();
+        if ratio < 0.1 {
+            let age = |b: &Block| block.opened_at.saturating_duration_since(b.opened_at);
+            let better = |b: &Block| block.in_flight < b.in_flight || age(b) > CALM_AGE_MAX;
+            if self.calm.as_ref().is_none_or(better) {
+                self.calm = Some(*block);
+            }
+        }
+        let calm = self.calm.as_ref().filter(|_| ratio > 0.5)?;
+        let knee = calm.sums.in_flight().max(block.sums.in_flight() / 16.0);
+        (self.in_flight >= HEADROOM_SHARE * knee + HEADROOM_BURST).then_some(Saturation {
+            high: block.sums,
+            slower: block.sums.latency() / calm.sums.latency().max(1e-9),
+            knee,
+        })
     }
 
     /// Samples so that a block spans a quarter of a latency and no less than 2 ms.
@@ -140,14 +171,19 @@ impl Watch {
             newest = Some(block);
         }
         let (whole, high) = (&whole[..n], newest?);
-        let sure = |scale| slope(whole, scale, 0.0).is_some_and(|slope| slope.sure());
+        let sure = |scale| slope(whole, scale, 0.0, false).is_some_and(|slope| slope.sure());
+        if std::env::var("DBG").is_ok() {
+            let d = |s: &Option<Slope>| s.as_ref().map(|s| format!("{:.2}±{:.2}/{:.2}", s.value, s.error, s.chance)).unwrap_or_default();
+            let sat = saturation(whole);
+            eprintln!("n {n} f {} | {} | {} | {} | sat {:?} close {} lasts {}", self.in_flight, d(&slope(whole,1,0.0,false)), d(&slope(whole,2,0.0,false)), d(&slope(whole,4,0.0,false)), sat.map(|s| (s.slower,s.knee)), sat.map(|s| d(&slope(whole,1,0.8*s.knee,true))).unwrap_or_default(), self.lasts(now, high));
+        }
         if ![1, 2, 4].into_iter().any(sure) {
             return None;
         }
         let saturation = saturation(whole)?;
         // Whatever moves slowly moves together. Only a queue also follows the short ups and downs.
-        let close = slope(whole, 1, 0.8 * saturation.knee);
-        if close.is_some_and(|close| close.value < 1.0 - REFUTED * close.chance) {
+        let close = slope(whole, 1, 0.8 * saturation.knee, true);
+        if close.is_some_and(|close| close.value < CLOSE - REFUTED * close.chance) {
             return None;
         }
         let enough = HEADROOM_SHARE * saturation.knee + HEADROOM_BURST;
@@ -156,41 +192,33 @@ impl Watch {
 
     /// Whether the queue is not about to go away by itself.
     fn lasts(&self, now: Instant, high: &Block) -> bool {
-        let high_in_flight = high.sums.in_flight();
-        let latency = high.sums.latency();
-        let filled = || {
-            (high.serial..self.serial)
-                .filter_map(|s| self.block(s))
-                .filter(|b| b.admitted == BLOCK)
-        };
-        let peak = filled().map(Block::mean_in_flight).fold(0.0, f64::max);
-        let stays = self.in_flight <= 1.25 * high_in_flight && self.in_flight >= 0.95 * peak;
-        let grows = filled()
-            .filter(|b| {
-                now.saturating_duration_since(b.opened_at).as_secs_f64() >= 0.5 * latency
-            })
+        let since = || (high.serial..=self.serial).filter_map(|s| self.block(s));
+        let peak = since().map(|b| b.peak).fold(0.0, f64::max);
+        if self.in_flight < 0.95 * peak {
+            return false;
+        }
+        let half = 0.5 * high.sums.latency();
+        let age = |b: &Block| now.saturating_duration_since(b.opened_at).as_secs_f64();
+        let grows = since()
+            .filter(|b| age(b) >= half)
             .last()
             .is_some_and(|then| self.in_flight >= 1.1 * then.mean_in_flight());
-        stays || grows
+        grows || self.in_flight <= 1.25 * high.sums.in_flight()
     }
 }
 
 /// How many times slower the newest block is because more were in flight, and what follows.
 fn saturation(blocks: &[Sums]) -> Option<Saturation> {
     let high = blocks.last()?;
-    let least = |a: &(usize, &Sums), b: &(usize, &Sums)| a.1.in_flight().total_cmp(&b.1.in_flight());
-    let (start, low) = blocks.iter().enumerate().min_by(least)?;
+    let low = blocks.iter().map(Sums::in_flight).fold(f64::INFINITY, f64::min);
     // One lucky block is no measure of what requests take when few are in flight.
     let mut few = Sums::default();
-    for block in blocks.iter().filter(|b| b.in_flight() <= 1.25 * low.in_flight()) {
+    for block in blocks.iter().filter(|b| b.in_flight() <= 1.25 * low) {
         few.merge(block);
     }
-    let mut log_slower = 0.0;
-    for pair in blocks[start..].windows(2) {
-        let x = ln_ratio(pair[1].in_flight(), pair[0].in_flight()).abs();
-        log_slower += ln_ratio(pair[1].latency(), pair[0].latency()).clamp(-x, x);
-    }
-    let slower = log_slower.exp().min(high.latency() / few.latency().max(1e-9));
+    // More in flight cannot explain a latency that rose by more than they did.
+    let slower = (high.latency() / few.latency().max(1e-9))
+        .min(high.in_flight() / few.in_flight().max(1.0));
     let knee = high.in_flight() / slower.max(1.0);
     (slower >= SLOWER_MIN).then_some(Saturation {
         high: *high,
@@ -214,8 +242,8 @@ impl Slope {
     }
 }
 
-/// The slope between neighbours that both had at least `from` in flight.
-fn slope(blocks: &[Sums], scale: usize, from: f64) -> Option<Slope> {
+/// The slope between neighbours that both had at least `from` in flight; without the trend that all share, if so wished.
+fn slope(blocks: &[Sums], scale: usize, from: f64, trendless: bool) -> Option<Slope> {
     let mut differences = [Difference::default(); BLOCKS];
     let mut n = 0;
     let mut later: Option<Sums> = None;
@@ -233,7 +261,15 @@ fn slope(blocks: &[Sums], scale: usize, from: f64) -> Option<Slope> {
             }
         }
     }
-    let differences = &differences[..n];
+    let differences = &mut differences[..n];
+    if trendless {
+        let mean = |of: fn(&Difference) -> f64| differences.iter().map(of).sum::<f64>() / n as f64;
+        let (x, y) = (mean(|d| d.x), mean(|d| d.y));
+        for difference in &mut *differences {
+            difference.x -= x;
+            difference.y -= y;
+        }
+    }
     let xx: f64 = differences.iter().map(|d| d.x * d.x).sum();
     if n < PAIRS_MIN || xx <= 0.0 {
         return None;
@@ -253,6 +289,9 @@ struct Difference {
     y: f64,
     /// Variance of `y` if nothing but chance were at work.
     noise: f64,
+    /// The same of the means instead of the logarithms.
+    means: f64,
+    means_noise: f64,
 }
 
 impl Difference {
@@ -261,13 +300,16 @@ impl Difference {
             x: ln_ratio(b.in_flight(), a.in_flight()),
             y: b.log() - a.log(),
             noise: a.log_error_squared() + b.log_error_squared(),
+            means: ln_ratio(b.latency(), a.latency()),
+            means_noise: a.error_squared() + b.error_squared(),
         }
     }
 
-    /// Whether a queue could do it: it makes `y` at most as large as `x`.
+    /// Whether a queue could do it: it makes the mean rise at most as much as `x`, but for a step
+    /// when many workers finish at once.
     /// What is more has another cause, and must neither count for a queue nor drown it.
     fn by_queue(&self) -> bool {
-        self.y.abs() <= 1.25 * self.x.abs() + 0.1 + 3.0 * self.noise.sqrt()
+        self.means.abs() <= 1.5 * self.x.abs() + STEP + 3.0 * self.means_noise.sqrt()
     }
 }
 
@@ -289,8 +331,8 @@ fn ln_ratio(a: f64, b: f64) -> f64 {
 const BLOCK: u32 = 16;
 /// Ends that make a block whole: nobody waits for the slowest two, in any block alike.
 const BLOCK_ENDS: u32 = 14;
-/// Blocks that are remembered: half of them whole, half still running, at four in a latency.
-const BLOCKS: usize = 32;
+/// Blocks that are remembered. At four in a latency they span 32 of them, in which an overload of 3 % doubles what is in flight.
+const BLOCKS: usize = 128;
 /// Serials leave room in a tag for what kind it is.
 const SERIAL_MASK: u32 = (1 << 29) - 1;
 /// Samples in flight at once, at most: four blocks.
@@ -299,13 +341,20 @@ const SAMPLES_IN_FLIGHT: f64 = 64.0;
 const BLOCK_SECS_MIN: f64 = 0.002;
 /// The thinnest sampling.
 const ONE_IN_MAX: u16 = 1024;
+/// After this the calmest block is that of another time.
+const CALM_AGE_MAX: Duration = Duration::from_secs(60);
 /// Differences that a conclusion needs.
 const PAIRS_MIN: usize = 3;
 /// Latency must rise at least with this power of in flight. A full pool has 1.
 const SLOPE_MIN: f64 = 0.35;
 /// Standard errors between the slope and nothing. Blocks come a hundred in a second for years.
 const SURE: f64 = 4.0;
-/// Standard errors by which the short ups and downs must miss a full pool's slope of 1 to refute it.
-const REFUTED: f64 = 2.5;
+/// The logarithm by which a mean may rise at once and still be a queue.
+const STEP: f64 = 0.35;
+/// What the short ups and downs show of a full pool's slope of 1: work in the queue is not quite in step with its length.
+/// Measured 0.6-0.8 behind a pool, and 0.0-0.2 behind a dependency that comes and goes.
+const CLOSE: f64 = 0.6;
+/// Standard errors by which they must miss it to refute a queue.
+const REFUTED: f64 = 2.0;
 /// Requests must have become this many times slower.
 const SLOWER_MIN: f64 = 1.8;
