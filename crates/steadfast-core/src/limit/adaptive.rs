@@ -108,9 +108,10 @@ impl Adaptive {
                 self.open();
                 Some(why)
             }
-            Outcome::Mistaken(why) => {
+            Outcome::Mistaken { why, latency } => {
                 self.open();
-                let doubt = DOUBT.saturating_mul(1 << self.doubts.min(DOUBLINGS_MAX));
+                let doubt = DOUBT_LATENCIES * latency * f64::from(1 << self.doubts.min(DOUBLINGS_MAX));
+                let doubt = Duration::from_secs_f64(doubt.min(DOUBT_SECS_MAX));
                 self.doubts += 1;
                 self.doubt_until = now.checked_add(doubt);
                 Some(why)
@@ -270,7 +271,9 @@ const WATCH: u32 = 1;
 const HEADROOM_SHARE: f64 = 2.0;
 const HEADROOM_BURST: f64 = 7.0;
 
-/// After a mistaken limit, saturation is not believed for this long, doubled each time.
-const DOUBT: Duration = Duration::from_secs(1);
-/// So that it is believed again after 64 s at the latest.
-const DOUBLINGS_MAX: u32 = 6;
+/// After a mistaken limit, saturation is not believed for this many latencies, doubled each time.
+const DOUBT_LATENCIES: f64 = 8.0;
+/// So that the doubling does not overflow.
+const DOUBLINGS_MAX: u32 = 16;
+/// It is believed again after this at the latest.
+const DOUBT_SECS_MAX: f64 = 60.0;

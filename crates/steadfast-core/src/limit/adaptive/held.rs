@@ -20,7 +20,12 @@ pub(super) enum Outcome {
     /// The limit goes away.
     Open(Why),
     /// The limit goes away, and should not have come.
-    Mistaken(Why),
+    Mistaken {
+        /// Why.
+        why: Why,
+        /// What a request takes, in seconds.
+        latency: f64,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -407,10 +412,14 @@ impl Held {
     fn verified(&mut self, now: Instant, experiment: &Experiment, fewer: f64) -> Outcome {
         let ratio = experiment.latency_ratio;
         // Half way, in logarithms, between "no faster" and "faster in step with fewer in flight".
-        if ratio > fewer.sqrt() {
-            return Outcome::Mistaken(Why::NoQueue {
-                latency_ratio: ratio,
-            });
+        // Where both sides are alike nothing can be told, and the experiments decide.
+        if fewer < 0.75 && ratio > fewer.sqrt() {
+            return Outcome::Mistaken {
+                why: Why::NoQueue {
+                    latency_ratio: ratio,
+                },
+                latency: self.high.sums.latency(),
+            };
         }
         if ratio > 1.25 * fewer {
             self.knee = Some(experiment.knee);

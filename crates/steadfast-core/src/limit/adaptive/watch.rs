@@ -183,7 +183,7 @@ impl Watch {
         let saturation = saturation(whole)?;
         // Whatever moves slowly moves together. Only a queue also follows the short ups and downs.
         let close = slope(whole, 1, 0.8 * saturation.knee, true);
-        if close.is_some_and(|close| close.value < CLOSE - REFUTED * close.chance) {
+        if close.is_some_and(|close| close.refutes()) {
             return None;
         }
         let enough = HEADROOM_SHARE * saturation.knee + HEADROOM_BURST;
@@ -216,12 +216,18 @@ fn saturation(blocks: &[Sums]) -> Option<Saturation> {
     for block in blocks.iter().filter(|b| b.in_flight() <= 1.25 * low) {
         few.merge(block);
     }
+    let mut many = Sums::default();
+    for block in blocks.iter().filter(|b| b.in_flight() >= 0.8 * high.in_flight()) {
+        many.merge(block);
+    }
+    let more = many.in_flight() / few.in_flight().max(1.0);
     // More in flight cannot explain a latency that rose by more than they did.
-    let slower = (high.latency() / few.latency().max(1e-9))
-        .min(high.in_flight() / few.in_flight().max(1.0));
-    let knee = high.in_flight() / slower.max(1.0);
+    let slower = (many.latency() / few.latency().max(1e-9)).min(more);
+    // What is uncertain goes to the side of those who would be refused.
+    let error = (many.error_squared() + few.error_squared()).sqrt();
+    let knee = many.in_flight() / (slower * (-error).exp()).max(1.0);
     (slower >= SLOWER_MIN).then_some(Saturation {
-        high: *high,
+        high: many,
         slower,
         knee,
     })
@@ -234,11 +240,32 @@ struct Slope {
     chance: f64,
     /// Standard error.
     error: f64,
+    /// Standard errors between the slope and nothing without the pair that speaks most for it.
+    without: f64,
 }
 
 impl Slope {
+    fn of(differences: &[Difference]) -> Option<Self> {
+        let n = differences.len() as f64;
+        let xx: f64 = differences.iter().map(|d| d.x * d.x).sum();
+        if xx <= 0.0 {
+            return None;
+        }
+        let value = differences.iter().map(|d| d.x * d.y).sum::<f64>() / xx;
+        let chance: f64 = differences.iter().map(|d| d.x * d.x * d.noise).sum();
+        let residual: f64 = differences.iter().map(|d| (d.y - value * d.x).powi(2)).sum();
+        let chance = chance.sqrt() / xx;
+        let error = chance.max((residual / (n - 1.0).max(1.0) / xx).sqrt());
+        Some(Self { value, chance, error, without: 0.0 })
+    }
+
     fn sure(&self) -> bool {
-        self.value >= SLOPE_MIN && self.value >= SURE * self.error
+        self.value >= SLOPE_MIN && self.value >= SURE * self.error && self.without >= SURE_WITHOUT
+    }
+
+    /// Whether a queue's slope is out of the question.
+    fn refutes(&self) -> bool {
+        self.chance < REFUTED_CHANCE_MAX && self.value < CLOSE - REFUTED * self.chance
     }
 }
 
@@ -262,6 +289,9 @@ fn slope(blocks: &[Sums], scale: usize, from: f64, trendless: bool) -> Option<Sl
         }
     }
     let differences = &mut differences[..n];
+    if n <= PAIRS_MIN {
+        return None;
+    }
     if trendless {
         let mean = |of: fn(&Difference) -> f64| differences.iter().map(of).sum::<f64>() / n as f64;
         let (x, y) = (mean(|d| d.x), mean(|d| d.y));
@@ -270,16 +300,13 @@ fn slope(blocks: &[Sums], scale: usize, from: f64, trendless: bool) -> Option<Sl
             difference.y -= y;
         }
     }
-    let xx: f64 = differences.iter().map(|d| d.x * d.x).sum();
-    if n < PAIRS_MIN || xx <= 0.0 {
-        return None;
-    }
-    let value = differences.iter().map(|d| d.x * d.y).sum::<f64>() / xx;
-    let chance: f64 = differences.iter().map(|d| d.x * d.x * d.noise).sum();
-    let residual: f64 = differences.iter().map(|d| (d.y - value * d.x).powi(2)).sum();
-    let chance = chance.sqrt() / xx;
-    let error = chance.max((residual / (n as f64 - 1.0) / xx).sqrt());
-    Some(Slope { value, chance, error })
+    let all = Slope::of(differences)?;
+    // One pair must not decide: that is how a step looks that has nothing to do with a queue.
+    let weight = |d: &Difference| (d.x * d.y).max(0.0);
+    let heaviest = (0..n).max_by(|&a, &b| weight(&differences[a]).total_cmp(&weight(&differences[b])))?;
+    differences.swap(heaviest, n - 1);
+    let rest = Slope::of(&differences[..n - 1])?;
+    Some(Slope { without: rest.value / rest.error.max(1e-9), ..all })
 }
 
 /// What differs between two neighbours.
@@ -356,5 +383,9 @@ const STEP: f64 = 0.35;
 const CLOSE: f64 = 0.6;
 /// Standard errors by which they must miss it to refute a queue.
 const REFUTED: f64 = 2.0;
+/// With a larger error the short ups and downs say nothing.
+const REFUTED_CHANCE_MAX: f64 = 0.25;
+/// The same without the pair that speaks most for it.
+const SURE_WITHOUT: f64 = 2.5;
 /// Requests must have become this many times slower.
 const SLOWER_MIN: f64 = 1.8;
