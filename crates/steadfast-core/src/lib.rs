@@ -39,6 +39,7 @@ mod evidence;
 mod held;
 mod ledger;
 mod lifecycle;
+pub mod limit;
 mod name;
 mod pulse;
 mod readiness;

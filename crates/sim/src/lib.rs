@@ -1,0 +1,6 @@
+//! Overload in virtual time.
+
+pub mod rng;
+pub mod scenario;
+pub mod scenarios;
+pub mod world;

@@ -1,0 +1,84 @@
+//! A scenario: a world, and what is claimed of it.
+
+use crate::world::record::Record;
+use crate::world::setup::Setup;
+
+/// A world and the figures that judge it.
+pub struct Scenario {
+    /// What it is called on the command line.
+    pub name: String,
+    /// The world.
+    pub setup: Setup,
+    /// The figures, from what happened.
+    pub figures: Box<dyn Fn(&Record) -> Vec<Figure>>,
+}
+
+/// A number and the bar it must meet.
+#[derive(Clone, Debug)]
+pub struct Figure {
+    /// What it measures.
+    pub name: &'static str,
+    /// What was measured.
+    pub value: f64,
+    /// The bar.
+    pub bar: Bar,
+}
+
+/// Which side of a number is good.
+#[derive(Clone, Copy, Debug)]
+pub enum Bar {
+    /// At least this.
+    Least(f64),
+    /// At most this.
+    Most(f64),
+    /// Only printed.
+    None,
+}
+
+impl Figure {
+    /// A figure that must be at least `bar`.
+    #[must_use]
+    pub fn least(name: &'static str, value: f64, bar: f64) -> Self {
+        let bar = Bar::Least(bar);
+        Self { name, value, bar }
+    }
+
+    /// A figure that must be at most `bar`.
+    #[must_use]
+    pub fn most(name: &'static str, value: f64, bar: f64) -> Self {
+        let bar = Bar::Most(bar);
+        Self { name, value, bar }
+    }
+
+    /// A figure without a bar.
+    #[must_use]
+    pub fn info(name: &'static str, value: f64) -> Self {
+        let bar = Bar::None;
+        Self { name, value, bar }
+    }
+
+    /// Whether the bar is met.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        match self.bar {
+            Bar::Least(bar) => self.value >= bar,
+            Bar::Most(bar) => self.value <= bar,
+            Bar::None => true,
+        }
+    }
+}
+
+impl Scenario {
+    /// Names a world and what is claimed of it.
+    pub fn new(
+        name: impl Into<String>,
+        setup: Setup,
+        figures: impl Fn(&Record) -> Vec<Figure> + 'static,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            setup,
+            figures: Box::new(figures),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! What happened, in bins of 50 ms, and the questions that claims ask of it.
+
+use steadfast_core::limit::Change;
+
+/// Seconds in a bin.
+pub const BIN: f64 = 0.05;
+
+/// What happened in one bin.
+#[derive(Clone, Debug, Default)]
+pub struct Bin {
+    /// Requests sent.
+    pub sent: u32,
+    /// Requests refused.
+    pub refused: u32,
+    /// Requests answered in time.
+    pub done: u32,
+    /// Requests whose client gave up.
+    pub timed_out: u32,
+    /// Latencies of those answered, in seconds.
+    pub latencies: Vec<f32>,
+    /// Cap of the first instance at the end of the bin, if it had one.
+    pub cap: Option<u32>,
+    /// In flight at the first instance at the end of the bin.
+    pub in_flight: u32,
+}
+
+/// What happened.
+#[derive(Clone, Debug, Default)]
+pub struct Record {
+    /// The bins, in order.
+    pub bins: Vec<Bin>,
+    /// Changes of the first instance's limit.
+    pub changes: Vec<Change>,
+    /// Calls into the algorithms, over requests sent.
+    pub calls_per_request: f64,
+}
+
+impl Record {
+    /// The bin of a moment.
+    pub fn bin(&mut self, secs: f64) -> &mut Bin {
+        let index = (secs / BIN) as usize;
+        if index >= self.bins.len() {
+            self.bins.resize(index + 1, Bin::default());
+        }
+        &mut self.bins[index]
+    }
+
+    fn span(&self, from: f64, to: f64) -> &[Bin] {
+        let last = self.bins.len();
+        let from = ((from / BIN).round() as usize).min(last);
+        let to = ((to / BIN).round() as usize).clamp(from, last);
+        &self.bins[from..to]
+    }
+
+    /// Sum of a count between two moments.
+    pub fn sum(&self, from: f64, to: f64, count: impl Fn(&Bin) -> u32) -> f64 {
+        self.span(from, to)
+            .iter()
+            .map(|b| f64::from(count(b)))
+            .sum()
+    }
+
+    /// Requests answered in time, each second.
+    #[must_use]
+    pub fn goodput(&self, from: f64, to: f64) -> f64 {
+        self.sum(from, to, |b| b.done) / (to - from)
+    }
+
+    /// Requests refused.
+    #[must_use]
+    pub fn refused(&self, from: f64, to: f64) -> f64 {
+        self.sum(from, to, |b| b.refused)
+    }
+
+    /// Requests whose client gave up, each second.
+    #[must_use]
+    pub fn time_outs(&self, from: f64, to: f64) -> f64 {
+        self.sum(from, to, |b| b.timed_out) / (to - from)
+    }
+
+    /// Requests answered in time, of those sent.
+    #[must_use]
+    pub fn served(&self, from: f64, to: f64) -> f64 {
+        self.sum(from, to, |b| b.done) / self.sum(from, to, |b| b.sent).max(1.0)
+    }
+
+    /// A quantile of the latency of those answered between two moments, in seconds.
+    #[must_use]
+    pub fn latency(&self, from: f64, to: f64, quantile: f64) -> f64 {
+        let bins = self.span(from, to).iter();
+        let mut all: Vec<f32> = bins.flat_map(|b| b.latencies.iter().copied()).collect();
+        if all.is_empty() {
+            return 0.0;
+        }
+        let index = ((all.len() as f64 * quantile) as usize).min(all.len() - 1);
+        let (_, value, _) = all.select_nth_unstable_by(index, f32::total_cmp);
+        f64::from(*value)
+    }
+
+    /// Seconds after `from` until goodput has been at least `rate` for 100 ms on end.
+    #[must_use]
+    pub fn recovery(&self, from: f64, to: f64, rate: f64) -> f64 {
+        let span = self.span(from, to);
+        let good = |pair: &[Bin]| {
+            let done: u32 = pair.iter().map(|b| b.done).sum();
+            f64::from(done) / (BIN * pair.len() as f64) >= rate
+        };
+        span.windows(2)
+            .position(good)
+            .map_or(f64::INFINITY, |bins| bins as f64 * BIN)
+    }
+}

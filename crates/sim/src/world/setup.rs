@@ -1,0 +1,161 @@
+//! What a world is made of: servers, routes, load and how they change.
+
+use crate::rng::Dist;
+
+/// A number that changes over time.
+pub type Over<T> = Box<dyn Fn(f64) -> T>;
+
+/// A number that never changes.
+#[must_use]
+pub fn always<T: Copy + 'static>(value: T) -> Over<T> {
+    Box::new(move |_| value)
+}
+
+/// A number that is `before` until `at` and `after` from then on.
+#[must_use]
+pub fn step<T: Copy + 'static>(before: T, at: f64, after: T) -> Over<T> {
+    Box::new(move |t| if t < at { before } else { after })
+}
+
+/// A number that is `inside` from `from` to `to` and `outside` else.
+#[must_use]
+pub fn during<T: Copy + 'static>(outside: T, from: f64, to: f64, inside: T) -> Over<T> {
+    Box::new(move |t| {
+        if (from..to).contains(&t) {
+            inside
+        } else {
+            outside
+        }
+    })
+}
+
+/// How a server shares itself out.
+pub enum Server {
+    /// So many workers and a queue before them, first come, first served.
+    Pool(Over<u32>),
+    /// So many processors shared evenly by all.
+    Shared(Over<u32>),
+}
+
+/// One kind of request.
+pub struct Route {
+    /// Its weight among the routes.
+    pub weight: Over<f64>,
+    /// What it waits for before it needs a server, in seconds.
+    pub delay: Over<Dist>,
+    /// Index of the server it needs, and for how long; `None` needs none.
+    pub work: Option<(usize, Dist)>,
+}
+
+/// Where requests come from.
+pub enum Load {
+    /// Requests each second, whatever happens to them.
+    Open {
+        /// Requests each second.
+        rate: Over<f64>,
+        /// Random gaps instead of even ones.
+        poisson: bool,
+    },
+    /// So many clients, each with one request at a time.
+    Closed {
+        /// How many clients are active.
+        clients: Over<u32>,
+        /// How many there can be at most.
+        clients_max: u32,
+        /// Mean pause between an answer and the next request.
+        think: f64,
+    },
+}
+
+/// How requests find an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Balance {
+    /// At random.
+    Random,
+    /// The less loaded of two at random.
+    TwoChoices,
+}
+
+/// A world.
+pub struct Setup {
+    /// Seconds to run.
+    pub secs: f64,
+    /// Instances behind the balancer.
+    pub instances: usize,
+    /// How requests find one.
+    pub balance: Balance,
+    /// Servers of each instance.
+    pub servers: Vec<Server>,
+    /// Kinds of request.
+    pub routes: Vec<Route>,
+    /// How many times longer work takes.
+    pub slowness: Over<f64>,
+    /// Where requests come from.
+    pub load: Load,
+    /// So many more requests at these moments, all at once.
+    pub bursts: Vec<(f64, u32)>,
+    /// When a client gives up.
+    pub deadline: f64,
+    /// How often a client tries again after a refusal or a time-out, and its mean pause.
+    pub retries: (u32, f64),
+    /// Share of requests whose client leaves at a random moment before the deadline.
+    pub leaves: f64,
+    /// Instances `0..n` restart with a fresh limit at a moment.
+    pub restart: Option<(f64, usize)>,
+}
+
+impl Setup {
+    /// One pool of `workers`, one route, `rate` even requests each second, deadline 500 ms.
+    #[must_use]
+    pub fn pool(workers: u32, work: Dist, rate: f64, secs: f64) -> Self {
+        Self {
+            secs,
+            instances: 1,
+            balance: Balance::TwoChoices,
+            servers: vec![Server::Pool(always(workers))],
+            routes: vec![Route {
+                weight: always(1.0),
+                delay: always(Dist::Constant(0.0)),
+                work: Some((0, work)),
+            }],
+            slowness: always(1.0),
+            load: Load::Open {
+                rate: always(rate),
+                poisson: false,
+            },
+            bursts: Vec::new(),
+            deadline: 0.5,
+            retries: (0, 0.0),
+            leaves: 0.0,
+            restart: None,
+        }
+    }
+
+    /// No server at all: each request waits for something elsewhere.
+    #[must_use]
+    pub fn upstream(delay: Dist, rate: f64, secs: f64) -> Self {
+        let mut setup = Self::pool(1, Dist::Constant(0.0), rate, secs);
+        setup.routes[0].delay = always(delay);
+        setup.routes[0].work = None;
+        setup.deadline = 1e6;
+        setup
+    }
+
+    /// The same with random gaps between requests.
+    #[must_use]
+    pub fn poisson(mut self) -> Self {
+        if let Load::Open { poisson, .. } = &mut self.load {
+            *poisson = true;
+        }
+        self
+    }
+
+    /// The same with another rate.
+    #[must_use]
+    pub fn rate(mut self, over: Over<f64>) -> Self {
+        if let Load::Open { rate, .. } = &mut self.load {
+            *rate = over;
+        }
+        self
+    }
+}

@@ -1,0 +1,86 @@
+//! One experiment: which requests it takes, and when each of its steps ends.
+
+use std::time::Instant;
+
+use super::sums::Sums;
+
+/// What an experiment is doing.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Step {
+    /// Nothing.
+    Rest,
+    /// After a limit was set without one: everything admitted now is the low side.
+    Verify,
+    /// The high side, before the dip.
+    Before,
+    /// The dip, until its group is full.
+    Dip,
+    /// The dip goes on, so that its group does not feel what comes after.
+    Hold {
+        /// When it ends.
+        until: Instant,
+    },
+    /// The high side, after the dip.
+    After,
+    /// The high side alone, at a limit that was just raised.
+    Rise,
+    /// Until all of them have ended.
+    Wait {
+        /// What was waited for.
+        kind: Kind,
+    },
+}
+
+/// Which comparison was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Verify,
+    Dip,
+    Rise,
+}
+
+/// One side of a comparison, with those that have not ended yet.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Group {
+    pub(super) sums: Sums,
+    open: f64,
+    open_admitted: f64,
+    open_in_flight: f64,
+}
+
+impl Group {
+    pub(super) fn admitted(&mut self, at_secs: f64, in_flight: u32) {
+        self.open += 1.0;
+        self.open_admitted += at_secs;
+        self.open_in_flight += f64::from(in_flight);
+    }
+
+    pub(super) fn ended(&mut self, at_secs: f64, in_flight: u32, sample: Option<(f64, u32, bool)>) {
+        self.open -= 1.0;
+        self.open_admitted -= at_secs;
+        self.open_in_flight -= f64::from(in_flight);
+        if let Some((latency, in_flight, abandoned)) = sample {
+            self.sums.add(latency, in_flight, abandoned);
+        }
+    }
+
+    pub(super) fn open(&self) -> bool {
+        self.open > 0.5
+    }
+
+    /// Counts those still open with the age they have.
+    pub(super) fn close(&mut self, now_secs: f64) {
+        if !self.open() {
+            return;
+        }
+        let age = (now_secs - self.open_admitted / self.open).max(1e-7);
+        let in_flight = (self.open_in_flight / self.open).round() as u32;
+        for _ in 0..(self.open.min(OPEN_MAX) as u32) {
+            self.sums.add(age, in_flight, false);
+        }
+        (self.open, self.open_admitted, self.open_in_flight) = (0.0, 0.0, 0.0);
+    }
+}
+
+/// More open ones than this change a mean no further.
+const OPEN_MAX: f64 = 64.0;

@@ -1,0 +1,74 @@
+//! Sums over a group of requests, and what they say.
+
+/// Sums over a group of requests.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sums {
+    n: f64,
+    latency: f64,
+    latency_squares: f64,
+    log: f64,
+    log_squares: f64,
+    in_flight: f64,
+    abandoned: f64,
+}
+
+impl Sums {
+    pub(super) fn add(&mut self, latency_secs: f64, in_flight: u32, abandoned: bool) {
+        let log = latency_secs.ln();
+        self.n += 1.0;
+        self.latency += latency_secs;
+        self.latency_squares += latency_secs * latency_secs;
+        self.log += log;
+        self.log_squares += log * log;
+        self.in_flight += f64::from(in_flight);
+        self.abandoned += f64::from(u8::from(abandoned));
+    }
+
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.n += other.n;
+        self.latency += other.latency;
+        self.latency_squares += other.latency_squares;
+        self.log += other.log;
+        self.log_squares += other.log_squares;
+        self.in_flight += other.in_flight;
+        self.abandoned += other.abandoned;
+    }
+
+    pub(super) fn n(&self) -> f64 {
+        self.n
+    }
+
+    pub(super) fn latency(&self) -> f64 {
+        self.latency / self.n.max(1.0)
+    }
+
+    pub(super) fn in_flight(&self) -> f64 {
+        self.in_flight / self.n.max(1.0)
+    }
+
+    pub(super) fn log(&self) -> f64 {
+        self.log / self.n.max(1.0)
+    }
+
+    pub(super) fn abandoned_ratio(&self) -> f64 {
+        self.abandoned / self.n.max(1.0)
+    }
+
+    /// Variance of the mean of the logarithms.
+    pub(super) fn log_error_squared(&self) -> f64 {
+        let n = self.n.max(1.0);
+        let variance = self.log_squares / n - (self.log / n) * (self.log / n);
+        variance.max(1e-6) / n
+    }
+
+    /// Squared relative error of the mean latency: cv² / n.
+    pub(super) fn error_squared(&self) -> f64 {
+        let n = self.n.max(1.0);
+        let mean = self.latency();
+        if mean <= 0.0 {
+            return 1.0;
+        }
+        let variance = (self.latency_squares / n - mean * mean).max(0.0);
+        (variance / (mean * mean)).max(1e-4) / n
+    }
+}
