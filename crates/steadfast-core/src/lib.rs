@@ -21,7 +21,7 @@
 //! use steadfast_core::{Decision, Local, ShedGate, ShedSettings};
 //!
 //! let now = Instant::now();
-//! let gate = Local::new(ShedGate::new(&ShedSettings::fixed(1), now)?);
+//! let gate = Local::new(ShedGate::new(&ShedSettings::fixed(1), 7, now)?);
 //! let Decision::Admit(permit) = ShedGate::admit(&gate, "/work", now) else { unreachable!() };
 //! let Decision::Refuse(refusal) = ShedGate::admit(&gate, "/work", now) else { unreachable!() };
 //! assert_eq!(refusal.to_string(), "overloaded (limit)");
@@ -41,6 +41,7 @@ mod ledger;
 mod lifecycle;
 pub mod limit;
 mod name;
+mod pilot;
 mod pulse;
 mod readiness;
 mod redact;

@@ -10,7 +10,12 @@
 //! the limit run; with nothing in flight the next request is always admitted, because the
 //! limit is at least one.
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt,
+    num::NonZeroU32,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::{
     cause::Rule,
@@ -18,7 +23,9 @@ use crate::{
     credits::{Credit, Credits, LIMIT_MAX},
     evidence::{Evidence, Overloaded},
     held::{Held, HeldTable, PlaceId},
+    limit::{Adaptive, Change, Ending, Fixed, Limit, Snapshot},
     name::Name,
+    pilot::{Counts, Heard, Pilot},
     refusal::Refusal,
     shared::Local,
     stripe::{self, Counter},
@@ -74,28 +81,64 @@ pub enum Outcome {
     Failed,
 }
 
+/// Makes the algorithm of a gate from a seed.
+type MakeLimit = dyn Fn(u64) -> Box<dyn Limit> + Send + Sync;
+
 /// The settings of a [`ShedGate`].
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct ShedSettings {
-    limit: u32,
+    plan: Plan,
     mode: ShedMode,
     held_max: Duration,
+}
+
+#[derive(Clone)]
+enum Plan {
+    Fixed(u32),
+    Made(&'static str, Arc<MakeLimit>),
+}
+
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed(limit) => write!(f, "Fixed({limit})"),
+            Self::Made(name, _) => f.write_str(name),
+        }
+    }
 }
 
 impl ShedSettings {
     /// At most `limit` requests run at once.
     pub const fn fixed(limit: u32) -> Self {
         Self {
-            limit,
+            plan: Plan::Fixed(limit),
             mode: ShedMode::Enforce,
             held_max: HELD_MAX_DEFAULT,
         }
     }
 
-    /// Sets how many requests run at once at most.
-    pub const fn limit(mut self, limit: u32) -> Self {
-        self.limit = limit;
+    /// An algorithm finds how many may run; `name` is shown to operators. It is called with
+    /// a random seed when the gate is made.
+    pub fn algorithm(
+        name: &'static str,
+        make: impl Fn(u64) -> Box<dyn Limit> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            plan: Plan::Made(name, Arc::new(make)),
+            ..Self::fixed(1)
+        }
+    }
+
+    /// The algorithm that stays out of the way until requests queue: see
+    /// [`crate::limit::Adaptive`].
+    pub fn adaptive() -> Self {
+        Self::algorithm("Adaptive", |seed| Box::new(Adaptive::new(seed)))
+    }
+
+    /// Sets how many requests run at once at most, whatever was chosen before.
+    pub fn limit(mut self, limit: u32) -> Self {
+        self.plan = Plan::Fixed(limit);
         self
     }
 
@@ -115,23 +158,36 @@ impl ShedSettings {
     #[must_use]
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
-        if self.limit == 0 || self.limit > LIMIT_MAX {
-            faults.push(format!(
-                "shed: limit {}; allowed is 1 to {LIMIT_MAX}",
-                self.limit
-            ));
+        match self.plan {
+            Plan::Fixed(limit) if limit == 0 || limit > LIMIT_MAX => {
+                faults.push(format!("shed: limit {limit}; allowed is 1 to {LIMIT_MAX}"));
+            }
+            _ => {}
         }
         if self.held_max.is_zero() {
             faults.push("shed: held_max 0s; allowed is any length above zero".to_owned());
         }
         faults
     }
+
+    fn make(&self, seed: u64) -> Box<dyn Limit> {
+        match &self.plan {
+            Plan::Fixed(limit) => fixed(*limit),
+            Plan::Made(_, make) => make(seed),
+        }
+    }
+}
+
+fn fixed(limit: u32) -> Box<dyn Limit> {
+    let limit = NonZeroU32::new(limit.min(LIMIT_MAX)).unwrap_or(NonZeroU32::MIN);
+    Box::new(Fixed::new(limit))
 }
 
 /// The gate. Its state belongs in a [`Local`], so that counting costs no shared line.
 #[derive(Debug)]
 pub struct ShedGate {
     credits: Credits,
+    pilot: Pilot,
     observe: AtomicBool,
     held: HeldTable,
     held_max: Duration,
@@ -154,11 +210,11 @@ struct Pace {
 }
 
 /// What the gate says about itself.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ShedSnapshot {
-    /// How many requests may run.
-    pub limit: u32,
+    /// How many requests may run; `None` while an algorithm sees no reason to limit.
+    pub limit: Option<u32>,
     /// How many run.
     pub in_flight: u32,
     /// Whether it refuses.
@@ -173,17 +229,22 @@ pub struct ShedSnapshot {
     pub mean_held: Option<Duration>,
     /// The request that has been running longest.
     pub oldest: Option<Held>,
+    /// Where the algorithm behind the limit stands.
+    pub algorithm: Snapshot,
 }
 
 impl ShedGate {
-    /// Makes a gate.
+    /// Makes a gate. The seed only keeps the experiments of several instances from falling
+    /// into step.
     ///
     /// # Errors
     /// Every fault of the settings: a limit outside 1 to 1,000,000, a zero `held_max`.
-    pub fn new(settings: &ShedSettings, now: Instant) -> Result<Self, ConfigError> {
+    pub fn new(settings: &ShedSettings, seed: u64, now: Instant) -> Result<Self, ConfigError> {
         ConfigError::check(settings.faults())?;
+        let pilot = Pilot::new(settings.make(seed));
         Ok(Self {
-            credits: Credits::new(settings.limit),
+            credits: Credits::new(pilot.cap().unwrap_or(LIMIT_MAX)),
+            pilot,
             observe: AtomicBool::new(settings.mode == ShedMode::Observe),
             held: HeldTable::new(now),
             held_max: settings.held_max,
@@ -222,24 +283,46 @@ impl ShedGate {
             }
             None => {
                 this.refused.add_at(stripe, 1);
+                this.pilot.arrived(stripe, false, this.counts(), now);
                 return Decision::Refuse(this.refusal(now));
             }
         };
         this.admitted.add_at(stripe, 1);
+        let heard = this.pilot.arrived(stripe, true, this.counts(), now);
         let place = this.held.enter(stripe, route, now);
         Decision::Admit(ShedPermit {
             owner: owner.clone(),
             credit,
             place,
+            heard,
             since: now,
             ended: false,
         })
     }
 
-    /// Changes the limit; values outside 1 to 1,000,000 are brought inside. Lowering it
-    /// cuts nobody: fewer are admitted until enough have ended.
+    fn counts(&self) -> Counts<'_> {
+        Counts {
+            credits: &self.credits,
+            admitted: &self.admitted,
+            refused: &self.refused,
+        }
+    }
+
+    /// Fixes the limit from now on; values outside 1 to 1,000,000 are brought inside.
+    /// Lowering it cuts nobody: fewer are admitted until enough have ended.
     pub fn set_limit(&self, limit: u32) {
-        self.credits.set_limit(limit);
+        self.pilot.replace(fixed(limit), self.counts());
+    }
+
+    /// Puts an algorithm in charge of the limit from now on.
+    pub fn set_algorithm(&self, limit: Box<dyn Limit>) {
+        self.pilot.replace(limit, self.counts());
+    }
+
+    /// Takes the changes of the limit since the last call, oldest first.
+    #[must_use]
+    pub fn take_changes(&self) -> Vec<Change> {
+        self.pilot.take_changes()
     }
 
     /// Starts or stops to refuse.
@@ -259,8 +342,9 @@ impl ShedGate {
     pub fn snapshot(&self, now: Instant) -> ShedSnapshot {
         let pace = self.pace(now);
         ShedSnapshot {
-            limit: self.credits.limit(),
+            limit: Some(self.credits.limit()).filter(|limit| *limit < LIMIT_MAX),
             in_flight: self.credits.in_flight(),
+            algorithm: self.pilot.snapshot(),
             mode: if self.observe.load(Ordering::Relaxed) {
                 ShedMode::Observe
             } else {
@@ -327,13 +411,44 @@ pub struct ShedPermit<T: AsRef<ShedGate> + Send + Sync + 'static = ShedGate> {
     owner: Local<T>,
     credit: Credit,
     place: PlaceId,
+    heard: Heard,
     since: Instant,
     ended: bool,
 }
 
 impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedPermit<T> {
+    /// Says that the head of the answer is there: the work is done, whatever time the body
+    /// takes. Without it, [`ShedPermit::settle`] is taken for the moment of the answer.
+    #[inline]
+    pub fn answered(&mut self, ending: Ending, now: Instant) {
+        self.tell(ending, now);
+    }
+
+    /// Whether the algorithm waits to hear of the answer, so that nobody need read the
+    /// clock otherwise.
+    #[must_use]
+    pub const fn is_sampled(&self) -> bool {
+        self.heard.is_sampled()
+    }
+
+    fn tell(&mut self, ending: Ending, now: Instant) {
+        let gate: &ShedGate = (*self.owner).as_ref();
+        let heard = std::mem::replace(&mut self.heard, Heard::NOTHING);
+        gate.pilot
+            .answered(heard, self.since, ending, &gate.credits, now);
+    }
+
     /// Ends the permit with what became of the request.
     pub fn settle(mut self, outcome: Outcome, now: Instant) {
+        self.tell(
+            match outcome {
+                Outcome::Abandoned => Ending::Abandoned,
+                Outcome::Done => Ending::Completed,
+                // An error before any answer: its time says nothing about the work.
+                Outcome::Failed => Ending::Irrelevant,
+            },
+            now,
+        );
         let stripe = self.release();
         // An abandoned request was cut short: its time says nothing about how long one takes.
         if outcome != Outcome::Abandoned {
@@ -370,6 +485,8 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedPermit<T> {
 impl<T: AsRef<ShedGate> + Send + Sync + 'static> Drop for ShedPermit<T> {
     fn drop(&mut self) {
         if !self.ended {
+            // No moment is known here; the algorithm hears that there is nothing to learn.
+            self.tell(Ending::Irrelevant, self.since);
             self.release();
         }
     }
@@ -384,7 +501,7 @@ mod tests {
         let now = origin();
         let settings = ShedSettings::fixed(limit).mode(mode);
         (
-            Local::new(ShedGate::new(&settings, now).expect("valid")),
+            Local::new(ShedGate::new(&settings, 7, now).expect("valid")),
             now,
         )
     }
@@ -456,7 +573,7 @@ mod tests {
     #[test]
     fn wrong_settings_are_told_all_at_once() {
         let settings = ShedSettings::fixed(0).held_max(Duration::ZERO);
-        let error = ShedGate::new(&settings, origin()).expect_err("two faults");
+        let error = ShedGate::new(&settings, 7, origin()).expect_err("two faults");
         assert_eq!(error.faults().len(), 2, "{error}");
     }
 }

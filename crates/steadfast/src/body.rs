@@ -14,10 +14,11 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use pin_project::pin_project;
-use steadfast_core::{Outcome, ShedGate, ShedPermit};
+use steadfast_core::{Outcome, ShedGate, ShedPermit, limit::Ending};
 
 use crate::clock;
 
@@ -95,6 +96,20 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> Held<T> {
     /// Returns what the permit was made from, while it is held.
     pub(crate) fn owner(&self) -> Option<&T> {
         self.0.as_ref().map(|permit| &**permit.owner())
+    }
+
+    /// Says that the head of the answer is there.
+    pub(crate) fn answered(&mut self, status: StatusCode) {
+        if let Some(permit) = self.0.as_mut().filter(|permit| permit.is_sampled()) {
+            // An error can come long before the work would have been done, so its time
+            // says nothing about the work.
+            let ending = if status.is_server_error() {
+                Ending::Irrelevant
+            } else {
+                Ending::Completed
+            };
+            permit.answered(ending, clock::now());
+        }
     }
 
     pub(crate) fn settle(&mut self, outcome: Outcome) {

@@ -39,6 +39,7 @@ pub use guard::{
 };
 pub use head::RequestHead;
 pub use shed::{OBSERVED_LIMIT_DEFAULT, Shed, ShedFuture, ShedLayer, ShedService, Shedder};
+pub use steadfast_core::limit;
 pub use steadfast_core::{
     Cause, Check, CheckOutcome, CheckRun, CheckStatus, ConfigError, Deadline, Evidence,
     FailureClass, Health, Incident, Ledger, Lifecycle, Name, Phase, Reason, Refusal, Requirement,

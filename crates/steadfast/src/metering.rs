@@ -27,7 +27,7 @@ impl Meter {
         let shed = control.shedder().snapshot();
         counter!("steadfast_admitted_total").absolute(shed.admitted);
         gauge!("steadfast_in_flight").set(f64::from(shed.in_flight));
-        gauge!("steadfast_limit").set(f64::from(shed.limit));
+        gauge!("steadfast_limit").set(shed.limit.map_or(f64::INFINITY, f64::from));
         if let Some(demand) = self.demand(&shed, now) {
             gauge!("steadfast_demand").set(demand);
         }
@@ -70,6 +70,8 @@ impl Meter {
         }
         let rate = offered.saturating_sub(offered_before) as f64 / seconds;
         // Requests that all hang offer no arrivals to count; what runs is demand too.
-        Some((rate * held).max(f64::from(shed.in_flight)) / f64::from(shed.limit))
+        let offered = (rate * held).max(f64::from(shed.in_flight));
+        // Without a limit nothing has been seen to saturate: nothing is missing.
+        Some(shed.limit.map_or(0.0, |limit| offered / f64::from(limit)))
     }
 }

@@ -15,7 +15,7 @@
 //! let layer = ShedLayer::new(Shed::fixed(64), Explain::default())?;
 //! let shedder = layer.shedder();
 //! let app: axum::Router = axum::Router::new().layer(layer);
-//! assert_eq!(shedder.snapshot().limit, 64);
+//! assert_eq!(shedder.snapshot().limit, Some(64));
 //! # Ok::<(), steadfast::ConfigError>(())
 //! ```
 
@@ -33,6 +33,7 @@ use http_body_util::Full;
 use pin_project::pin_project;
 use steadfast_core::{
     ConfigError, Decision, Local, Outcome, ShedGate, ShedMode, ShedSettings, ShedSnapshot,
+    limit::{Change, Limit},
 };
 use tower_layer::Layer;
 use tower_service::Service;
@@ -67,7 +68,25 @@ impl Shed {
         Self(ShedSettings::fixed(limit))
     }
 
-    /// Refuses nothing and counts what would have been refused.
+    /// Finds by itself how many may run: it stays out of the way until requests are seen to
+    /// queue, then holds the limit at which they stop to, and experiments to keep it right.
+    /// See [`crate::limit::Adaptive`] for the rule and what is known of it.
+    pub fn adaptive() -> Self {
+        Self(ShedSettings::adaptive())
+    }
+
+    /// Lets an algorithm of your own decide; it is made with a random seed. `name` is shown
+    /// to operators.
+    pub fn algorithm(
+        name: &'static str,
+        make: impl Fn(u64) -> Box<dyn Limit> + Send + Sync + 'static,
+    ) -> Self {
+        Self(ShedSettings::algorithm(name, make))
+    }
+
+    /// Refuses nothing and counts what would have been refused. An algorithm that
+    /// experiments learns little while its cap is not enforced: observing suits a fixed
+    /// limit, or the question what an adaptive one would begin with.
     pub fn observe(self) -> Self {
         Self(self.0.mode(ShedMode::Observe))
     }
@@ -115,7 +134,11 @@ impl Shedder {
     /// # Errors
     /// Every fault of the settings.
     pub fn new(shed: &Shed) -> Result<Self, ConfigError> {
-        Ok(Self(Local::new(ShedGate::new(&shed.0, clock::now())?)))
+        Ok(Self(Local::new(ShedGate::new(
+            &shed.0,
+            fastrand::u64(..),
+            clock::now(),
+        )?)))
     }
 
     pub(crate) fn gate(&self) -> &ShedGate {
@@ -128,13 +151,22 @@ impl Shedder {
         self.0.snapshot(clock::now())
     }
 
+    pub(crate) fn take_changes(&self) -> Vec<Change> {
+        self.0.take_changes()
+    }
+
     /// Returns how many requests run now.
     #[must_use]
     pub fn in_flight(&self) -> u32 {
         self.0.in_flight()
     }
 
-    /// Changes the limit; values outside 1 to 1,000,000 are brought inside. Running
+    /// Puts an algorithm in charge of the limit, while requests run.
+    pub fn set_algorithm(&self, limit: Box<dyn Limit>) {
+        self.0.set_algorithm(limit);
+    }
+
+    /// Fixes the limit; values outside 1 to 1,000,000 are brought inside. Running
     /// requests are never cut.
     pub fn set_limit(&self, limit: u32) {
         self.0.set_limit(limit);
@@ -269,6 +301,7 @@ where
                     .expect("a future is not polled after it is ready");
                 Poll::Ready(match answered {
                     Ok(response) => {
+                        permit.answered(response.status());
                         Ok(response.map(|body| GateBody::inside(HeldBody::new(body, permit))))
                     }
                     Err(error) => {

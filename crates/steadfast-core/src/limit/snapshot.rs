@@ -55,6 +55,21 @@ pub enum LimitPhase {
     Rise,
 }
 
+impl LimitPhase {
+    /// Returns the stable code, for machines.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Held => "held",
+            Self::Verifying => "verifying",
+            Self::Reference => "reference",
+            Self::Dip => "dip",
+            Self::Rise => "rise",
+        }
+    }
+}
+
 /// One comparison of requests admitted with few and with many in flight.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]

@@ -13,6 +13,7 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 use steadfast_core::{
     Cause, Declarer, Held, Incident, LedgerView, Recorded, ShedMode, ShedSnapshot, StateChange,
+    limit::Snapshot,
 };
 
 use super::{Explain, render};
@@ -184,12 +185,36 @@ fn shed_json(shed: &ShedSnapshot) -> Value {
     json!({
         "mode": match shed.mode { ShedMode::Enforce => "enforce", ShedMode::Observe => "observe" },
         "limit": shed.limit,
+        "algorithm": algorithm(&shed.algorithm),
         "in_flight": shed.in_flight,
         "admitted": shed.admitted,
         "refused": shed.refused,
         "would_refuse": shed.would_refuse,
         "mean_held_ms": shed.mean_held.map(|held| held.as_secs_f64() * 1000.0),
         "oldest": shed.oldest.as_ref().map(held),
+    })
+}
+
+fn algorithm(seen: &Snapshot) -> Value {
+    json!({
+        "phase": seen.phase.code(),
+        "knee": seen.knee,
+        "refused_ratio": seen.refused_ratio,
+        "experiment": seen.experiment.map(|it| json!({
+            "at": clock::rfc3339(it.at),
+            "in_flight_low": it.in_flight_low,
+            "in_flight_high": it.in_flight_high,
+            "latency_ratio": it.latency_ratio,
+            "error": it.error,
+            "knee": it.knee,
+        })),
+        "change": seen.change.map(|it| json!({
+            "at": clock::rfc3339(it.at),
+            "from": it.from,
+            "to": it.to,
+            "code": it.why.code(),
+            "why": it.why.to_string(),
+        })),
     })
 }
 

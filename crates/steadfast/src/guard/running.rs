@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, path::Path, sync::Arc};
 
-use steadfast_core::{BEAT, Declarer, Phase};
+use steadfast_core::{BEAT, Declarer, Name, Phase};
 use tokio::task::JoinHandle;
 
 use super::{Control, Guard, Settings};
@@ -14,6 +14,8 @@ use crate::{
     ready::overload::{self, Overload},
     signals,
 };
+
+const SHED: Name = Name::from_static("shed");
 
 /// Most bytes read of the maintenance file; its first line is the reason.
 const MAINTENANCE_FILE_MAX: u64 = 1024;
@@ -99,6 +101,13 @@ async fn tick(control: Control, settings: Settings) {
     loop {
         if let Some(path) = &settings.maintenance_file {
             by_file = follow_file(&control, path, by_file).await;
+        }
+        for change in control.shedder().take_changes() {
+            let bound = |limit: Option<u32>| limit.map_or("no limit".to_owned(), |n| n.to_string());
+            let (from, to) = (bound(change.from), bound(change.to));
+            control
+                .explain()
+                .note(&SHED, &from, &to, &change.why.to_string());
         }
         if let Some(overload) = &mut overload {
             let seen = control.shedder().snapshot();

@@ -218,6 +218,7 @@ fn finish<B: Body<Data = Bytes>>(
     if http1 {
         say_close(&gates.life, &mut response);
     }
+    permit.answered(response.status());
     response.map(|body| GuardBody(GateBody::inside(HeldBody::new(body, permit.take()))))
 }
 
