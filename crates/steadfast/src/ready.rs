@@ -57,6 +57,7 @@ pub(crate) struct Readiness {
     unready_budget: Duration,
     snapshot: ArcSwap<Snapshot>,
     standing: watch::Sender<Standing>,
+    phase: watch::Sender<Option<Phase>>,
 }
 
 impl Readiness {
@@ -79,6 +80,7 @@ impl Readiness {
             unready_budget,
             snapshot: ArcSwap::from_pointee(first),
             standing: watch::Sender::new(Standing::NotReady),
+            phase: watch::Sender::new(None),
         }
     }
 
@@ -101,10 +103,15 @@ impl Readiness {
         if self.life.view(now).phase == Some(Phase::Starting) && start_is_complete(&checks) {
             self.moved(self.life.advance(Phase::Ready, now));
         }
-        self.snapshot.store(Arc::new(Snapshot {
-            life: self.life.view(now),
-            checks,
-        }));
+        let life = self.life.view(now);
+        let phase = life.phase;
+        self.snapshot.store(Arc::new(Snapshot { life, checks }));
+        // Here, so that whoever waited for a phase reads a snapshot that has it.
+        self.phase.send_if_modified(|known| {
+            let ahead = *known < phase;
+            *known = phase.max(*known);
+            ahead
+        });
         let (verdict, _) = self.verdict(now);
         let before = self.standing.send_replace(verdict.standing);
         if before != verdict.standing {
@@ -134,6 +141,11 @@ impl Readiness {
         let from = moved.from.map_or("not started", Phase::as_str);
         let why = format!("after {:.1} s", moved.after.as_secs_f64());
         self.explain.note(&LIFECYCLE, from, moved.to.as_str(), &why);
+    }
+
+    /// Follows the phase.
+    pub(crate) fn watch_phase(&self) -> watch::Receiver<Option<Phase>> {
+        self.phase.subscribe()
     }
 
     /// Follows the verdict's standing.
