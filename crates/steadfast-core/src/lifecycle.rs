@@ -26,8 +26,9 @@ use crate::{
     },
 };
 
-/// What a client is told while draining: another instance is there already.
-const DRAINING_RETRY: Duration = Duration::from_secs(1);
+/// What a client is told while draining: one second, because another instance is there
+/// already. With the longest jitter, a quarter, it is still no more than that.
+const DRAINING_RETRY: Duration = Duration::from_millis(800);
 
 /// What a client is told in a maintenance without an end.
 const MAINTENANCE_RETRY: Duration = Duration::from_secs(30);
