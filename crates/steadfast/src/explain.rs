@@ -159,7 +159,9 @@ impl Explain {
     #[must_use]
     pub fn respond(&self, refusal: &Refusal, head: &RequestHead) -> Response<Full<Bytes>> {
         let id = new_id(refusal.at());
-        let retry_after = self.0.settings.retry.spread(refusal, fastrand::u64(..));
+        let spread = self.0.settings.retry.spread(refusal, fastrand::u64(..));
+        // Whole milliseconds, so that the header, rounded up, agrees with the body.
+        let retry_after = Duration::from_millis(render::millis(spread));
         let response = render::response(&self.0.settings, refusal, id, retry_after, head);
         self.write_down(refusal.clone(), id, retry_after, head);
         response
