@@ -130,9 +130,13 @@ impl Control {
         self.leave(why, Duration::ZERO);
     }
 
-    /// Ends the step of the drain that is going on.
-    pub(crate) fn hurry(&self) {
-        self.0.hurry.notify_one();
+    /// Ends the step of the drain that is going on: what a second signal means. For
+    /// applications that handle signals themselves; without a drain it does nothing.
+    pub fn hurry(&self) {
+        // Kept until the step waits for it; kept from before, it would cut a later drain short.
+        if self.phase().is_some_and(Phase::is_leaving) {
+            self.0.hurry.notify_one();
+        }
     }
 
     fn leave(&self, why: &str, lame_duck: Duration) {
