@@ -160,6 +160,13 @@ impl Lifecycle {
         was_on
     }
 
+    /// Clears a maintenance of the operator that has ended by itself. Returns whether there
+    /// was one, so that its end can be told once.
+    pub fn expire_maintenance(&self, now: Instant) -> bool {
+        let mut inner = lock(&self.inner);
+        inner.by_operator.take_if(|old| !old.on(now)).is_some()
+    }
+
     /// Whether every request passes now, so that nobody need read the clock to ask.
     #[must_use]
     pub fn is_open(&self) -> bool {
@@ -362,6 +369,10 @@ mod tests {
         );
         assert!(life.end_maintenance(Declarer::File, now + 12 * SEC));
         assert_eq!(cause(&life, now + 12 * SEC), None);
+        assert!(
+            life.expire_maintenance(now + 12 * SEC) && !life.expire_maintenance(now + 12 * SEC),
+            "told once"
+        );
         assert!(
             !life.end_maintenance(Declarer::Operator, now + 13 * SEC),
             "it had ended by itself"

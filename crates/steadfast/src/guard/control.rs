@@ -111,6 +111,15 @@ impl Control {
         self.0.readiness.publish();
     }
 
+    /// Tells the end of a maintenance whose time is over.
+    pub(crate) fn expire_maintenance(&self) {
+        if self.0.readiness.life.expire_maintenance(clock::now()) {
+            self.0
+                .explain
+                .note(&MAINTENANCE, "on", "off", "its time is over");
+        }
+    }
+
     pub(crate) fn end_maintenance_by(&self, by: Declarer) {
         if self.0.readiness.life.end_maintenance(by, clock::now()) {
             self.0.explain.note(&MAINTENANCE, "on", "off", "");

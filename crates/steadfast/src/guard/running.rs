@@ -102,6 +102,7 @@ async fn tick(control: Control, maintenance_file: Option<std::path::PathBuf>) {
         if let Some(path) = &maintenance_file {
             by_file = follow_file(&control, path, by_file).await;
         }
+        control.expire_maintenance();
         // A maintenance may have ended by itself, a check gone stale: tell whoever waits.
         if control.phase().is_some_and(|phase| phase < Phase::Stopped) {
             control.readiness().publish();
