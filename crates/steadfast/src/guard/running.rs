@@ -48,7 +48,11 @@ impl Running {
         let probe = probe
             .map(|at| ProbeListener::start(at, guard.front().clone()))
             .transpose()?;
-        control.start(guard.settings.start_hold, clock::now());
+        let now = clock::now();
+        control.start(guard.settings.start_hold, now);
+        // The first beat is now: a runtime that is blocked from its first moment on is
+        // stalled too.
+        control.readiness().pulse.beat(Duration::ZERO, now);
         tasks.push(tokio::spawn(beat(control.clone())));
         tasks.push(tokio::spawn(tick(control.clone(), guard.settings.clone())));
         tasks.extend(ready::run_checks(control.readiness()));
