@@ -1,6 +1,6 @@
 //! What runs in the background, and who stops it.
 
-use std::{io, net::SocketAddr, path::Path, sync::Arc};
+use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use steadfast_core::{BEAT, Declarer, Phase};
 use tokio::task::JoinHandle;
