@@ -1,0 +1,1 @@
+//! What the shop needs, as the guard sees it.
