@@ -1,13 +1,14 @@
 //! The application, and the guard around it.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use axum::{
     Router,
     http::{HeaderName, Method, header},
     routing::{get, post, put},
 };
-use steadfast::{Control, Guard, Guarded};
+use steadfast::{Control, Guard};
+use tokio::net::TcpListener;
 use tower_http::{
     cors::{Any, CorsLayer},
     request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer},
@@ -61,17 +62,19 @@ pub(crate) fn router(shop: Arc<Shop>) -> Router {
         .with_state(shop)
 }
 
-/// Puts the guard around the application, and outside the guard what must also see the
-/// requests that it refuses. The last layer sees a request first.
-pub(crate) fn guarded(guard: &Guard, app: Router) -> Guarded<impl Serve> {
-    guard
+/// Serves the application behind the guard until the end of the drain. Outside the guard
+/// stands what must also see the requests that it refuses; the last layer sees a request
+/// first.
+pub(crate) async fn serve(guard: &Guard, listener: TcpListener, app: Router) -> io::Result<()> {
+    let app = guard
         .protect(app)
         // A browser's preflight is answered here, so it is never refused; and a page of
         // another origin can read why its request was.
         .layer(cors())
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))
         .layer(log::access())
-        .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
+        .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid));
+    guard.serve(listener, app).await
 }
 
 fn cors() -> CorsLayer {

@@ -6,6 +6,7 @@
 
 mod app;
 mod cache;
+mod checks;
 mod hints;
 mod log;
 mod payments;

@@ -2,9 +2,10 @@
 
 use std::{io, sync::Arc, time::Duration};
 
+use sqlx::migrate::MigrateError;
 use steadfast::{Dependency, Guard, Probes};
 use tempfile::TempDir;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::oneshot};
 
 use crate::{
     Fatal,
@@ -66,8 +67,8 @@ pub(crate) async fn run() -> Result<(), Fatal> {
     });
     let writes = shop.writes.clone();
     hints::print(&format!("http://{address}"), &settings.token, shop.stand_in.is_some());
-    let app = app::guarded(&guard, app::router(shop));
-    guard.serve(listener, app).await.map_err(|error| not_served(&settings, &error))?;
+    let app = app::router(shop);
+    app::serve(&guard, listener, app).await.map_err(|error| not_served(&settings, &error))?;
     writes.wait().await;
     store.close().await;
     Ok(())
@@ -108,21 +109,33 @@ fn not_served(settings: &Settings, error: &io::Error) -> Fatal {
 /// Brings the tables up to date. If the database is down this goes on in the background,
 /// while readiness says that the service is starting; tables that are wrong end it.
 async fn migrate(store: &Store) -> Result<(), Fatal> {
-    let first = store.migrate();
-    match tokio::time::timeout(MIGRATE_WAIT, first).await {
-        Ok(Ok(())) => return Ok(()),
-        Ok(Err(error)) if !is_connection(&error) => {
-            return Err(Fatal::new(format!("the tables cannot be brought up to date: {error}")));
-        }
-        Ok(Err(_)) | Err(_) => {}
-    }
-    tracing::warn!("the database does not answer; the tables follow when it does");
     let store = store.clone();
+    let (tell, told) = oneshot::channel();
+    // On a task, because a migration must not be cut when the wait for it is over.
     tokio::spawn(async move {
+        let mut tell = Some(tell);
         while let Err(error) = store.migrate().await {
-            tracing::debug!(%error, "the tables are not up to date yet");
+            match error {
+                MigrateError::Execute(_) => tracing::debug!(%error, "no tables yet"),
+                error => {
+                    tracing::error!(%error, "the tables are not those of this build");
+                    if let Some(tell) = tell.take() {
+                        // Nobody waits any more if the wait was over before.
+                        let _ = tell.send(error);
+                    }
+                    return;
+                }
+            }
             tokio::time::sleep(MIGRATE_RETRY).await;
         }
     });
-    Ok(())
+    match tokio::time::timeout(MIGRATE_WAIT, told).await {
+        Ok(Ok(error)) => Err(Fatal::new(format!("the tables of DATABASE_URL: {error}"))),
+        // The task has ended without a fault.
+        Ok(Err(_)) => Ok(()),
+        Err(_) => {
+            tracing::warn!("the database does not answer; the tables follow when it does");
+            Ok(())
+        }
+    }
 }

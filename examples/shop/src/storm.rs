@@ -1,0 +1,3 @@
+//! x
+use crate::Fatal;
+pub(crate) async fn run() -> Result<(), Fatal> { Ok(()) }
