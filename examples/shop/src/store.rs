@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use crate::Fatal;
 
-pub(crate) use orders::{CreateError, Line, NewOrder, Order};
+pub(crate) use orders::{CreateError, NewOrder, Order};
 
 /// The tables, and the goods in the window.
 pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!();
