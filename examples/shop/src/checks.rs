@@ -35,5 +35,5 @@ pub(crate) fn cache(cache: &Cache) -> Result<Dependency, Fatal> {
 }
 
 fn build(dependency: DependencyBuilder, check: impl Check) -> Result<Dependency, Fatal> {
-    dependency.check(check).build().map_err(Fatal::new)
+    dependency.check(check).build().map_err(Fatal::config)
 }

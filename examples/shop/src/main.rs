@@ -35,6 +35,11 @@ impl Fatal {
     pub(crate) fn new(message: impl fmt::Display) -> Self {
         Self(message.to_string().replace('\n', "; "))
     }
+
+    /// Every fault of a configuration.
+    pub(crate) fn config(error: steadfast::ConfigError) -> Self {
+        Self::new(error.into_faults().join("; "))
+    }
 }
 
 impl fmt::Display for Fatal {

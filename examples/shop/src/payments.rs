@@ -71,7 +71,7 @@ impl Payments {
             .interval(CHECK_INTERVAL)
             .interval_failing(CHECK_INTERVAL_FAILING)
             .build()
-            .map_err(Fatal::new)?;
+            .map_err(Fatal::config)?;
         let charges = format!("{base}/charges").parse();
         Ok(Self {
             dependency,

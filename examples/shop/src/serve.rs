@@ -3,7 +3,7 @@
 use std::{io, sync::Arc, time::Duration};
 
 use sqlx::migrate::MigrateError;
-use steadfast::{Dependency, Guard, Probes};
+use steadfast::{Dependency, Guard, GuardConfig, Probes};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::oneshot};
 
@@ -83,7 +83,12 @@ fn guard(settings: &Settings, dependencies: &[Dependency]) -> Result<Guard, Fata
     if let Some(address) = settings.probe_addr {
         guard = guard.probe_listener(address);
     }
-    guard.build().map_err(Fatal::new)
+    if let Some(file) = &settings.config_file {
+        guard = guard.config(GuardConfig::from_toml_file(file).map_err(Fatal::config)?);
+    }
+    // Over the file, so that one setting can be tried without editing it.
+    guard = guard.config(GuardConfig::from_env("STEADFAST").map_err(Fatal::config)?);
+    guard.build().map_err(Fatal::config)
 }
 
 async fn listen(addr: &str) -> Result<TcpListener, Fatal> {

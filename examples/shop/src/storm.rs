@@ -22,7 +22,7 @@ use client::{Ask, Client};
 use ledger::Ledger;
 use load::Stream;
 use prober::Prober;
-use report::Leaving;
+use report::{Leaving, Report, Sample};
 use screen::Screen;
 use service::Service;
 use tally::Tally;
@@ -35,6 +35,8 @@ const WORK_MS: u32 = 200;
 
 /// Longest wait for the service to notice something.
 const NOTICE_MAX: Duration = Duration::from_secs(30);
+
+const OVERLOAD: Duration = Duration::from_secs(6);
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -57,20 +59,25 @@ pub(crate) async fn run() -> Result<(), Fatal> {
 
     let (calm, orders) = storm.calm().await?;
     let overload = storm.overload().await;
+    // At once: the ledger keeps single refusals only until newer ones need the room.
+    let sample = Sample::find(&storm.client, &overload).await;
     let payments = storm.payments(orders).await?;
     let before = Ledger::read(&storm.client).await?;
     let (drain, leaving) = storm.drain(&mut service).await?;
     storm.screen.end();
 
-    let ledger = leaving.ledger.clone().unwrap_or(before);
-    let sample = ledger.find(&overload, &leaving);
-    let mut report = report::Report::new(storm.screen.colours());
-    report.phases(&calm, &overload, &payments, &drain, &leaving);
-    report.ledger(&ledger);
-    report.sample(sample);
+    let ledger = leaving.ledger.as_ref().unwrap_or(&before);
+    let report = Report::new(storm.screen.colours());
+    report.heading();
+    report.calm(&calm);
+    report.overload(&overload, OVERLOAD);
+    report.payments(&payments);
+    report.drain(&drain, &leaving);
     report.probes(&storm.prober.seen());
+    report.ledger(ledger);
+    report.sample(sample.as_ref());
     let streams = [&calm, &overload, &payments.pay, &payments.products, &payments.mended, &drain];
-    report.verdict(&streams, &ledger, &leaving)
+    report.verdict(&streams, ledger, &leaving)
 }
 
 /// What the dead dependency did.
@@ -105,7 +112,7 @@ impl Storm {
 
     /// Three times what it can do.
     async fn overload(&mut self) -> Arc<Tally> {
-        let stream = Stream::new(240, 6 * SECOND, |_| Ask::get(format!("/work?ms={WORK_MS}")));
+        let stream = Stream::new(240, OVERLOAD, |_| Ask::get(format!("/work?ms={WORK_MS}")));
         let tally = stream.tally();
         self.blow("overload", vec![stream]).await;
         tally
