@@ -10,7 +10,7 @@ use http::{header, request::Parts};
 pub const TOKEN_LEN_MIN: usize = 16;
 
 /// What [`is_token`] allows, in words.
-pub(crate) const TOKEN_ALLOWED: &str = "16 or more, all visible ASCII";
+pub(crate) const TOKEN_ALLOWED: &str = "16 or more characters, all visible ASCII";
 
 type Rule = dyn Fn(&Parts) -> bool + Send + Sync;
 
@@ -118,6 +118,7 @@ mod tests {
         };
         assert!(!format!("{access:?}").contains("secret"));
         let faults = access.faults();
+        assert!(TOKEN_ALLOWED.starts_with(&TOKEN_LEN_MIN.to_string()));
         assert!(
             faults[0].contains("6 characters") && !faults[0].contains("secret"),
             "{faults:?}"

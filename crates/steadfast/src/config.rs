@@ -199,8 +199,8 @@ impl GuardConfig {
         match read {
             Err(error) => Err(source.within(&error.to_string()).into()),
             Ok(_) if text.len() as u64 > FILE_LEN_MAX => {
-                let fault = format!("found more than {FILE_LEN_MAX} bytes; allowed are as many");
-                Err(source.within(&fault).into())
+                let fault = "found a file above 1 MiB; allowed is up to 1 MiB";
+                Err(source.within(fault).into())
             }
             Ok(_) => Self::from_toml(&source, &text),
         }

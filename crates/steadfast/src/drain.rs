@@ -18,7 +18,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, header};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::Full;
 use pin_project::pin_project;
@@ -146,7 +146,7 @@ where
             Ok(()) => State::Running(self.inner.call(request)),
             Err(refusal) => {
                 let head = RequestHead::of(&request);
-                State::Refused(Some(self.gate.explain.respond(&refusal, &head)))
+                State::Refused(Some(self.gate.explain.answer(refusal, &head)))
             }
         };
         DrainFuture {
@@ -189,14 +189,19 @@ where
                 .map(GateBody::by_gate),
             StateProjection::Running(inner) => ready!(inner.poll(cx))?.map(GateBody::inside),
         };
-        if this.gate.as_ref().is_some_and(|gate| gate.life.is_closing())
-            // An upgrade's `connection: upgrade` must stay.
-            && response.status() != http::StatusCode::SWITCHING_PROTOCOLS
-        {
-            response
-                .headers_mut()
-                .insert(header::CONNECTION, HeaderValue::from_static("close"));
+        if let Some(gate) = this.gate {
+            say_close(&gate.life, &mut response);
         }
         Poll::Ready(Ok(response))
+    }
+}
+
+/// While the process drains, tells an HTTP/1 client that the connection ends here.
+pub(crate) fn say_close<B>(life: &Lifecycle, response: &mut Response<B>) {
+    // An upgrade's own `connection: upgrade` must stay.
+    if life.is_closing() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
 }

@@ -28,7 +28,7 @@
 
 mod accept;
 mod layer;
-mod lost;
+pub(crate) mod lost;
 pub(crate) mod operator;
 mod render;
 
@@ -160,10 +160,15 @@ impl Explain {
     /// Renders a refusal for the client that asked, and writes it down.
     #[must_use]
     pub fn respond(&self, refusal: &Refusal, head: &RequestHead) -> Response<Full<Bytes>> {
+        self.answer(refusal.clone(), head)
+    }
+
+    /// The same for a refusal that the caller does not need any more.
+    pub(crate) fn answer(&self, refusal: Refusal, head: &RequestHead) -> Response<Full<Bytes>> {
         let id = new_id(refusal.at());
-        let retry_after = self.0.settings.retry.spread(refusal, fastrand::u64(..));
-        let response = render::response(&self.0.settings, refusal, id, retry_after, head);
-        self.write_down(refusal.clone(), id, retry_after, head);
+        let retry_after = self.0.settings.retry.spread(&refusal, fastrand::u64(..));
+        let response = render::response(&self.0.settings, &refusal, id, retry_after, head);
+        self.write_down(refusal, id, retry_after, head);
         response
     }
 

@@ -1,4 +1,4 @@
-//! Keeps a service from answering 503 when it need not, and says exactly why when it must.
+#![doc = include_str!("../README.md")]
 
 mod access;
 mod body;

@@ -118,6 +118,10 @@ impl Shedder {
         Ok(Self(Local::new(ShedGate::new(&shed.0, clock::now())?)))
     }
 
+    pub(crate) fn gate(&self) -> &ShedGate {
+        &self.0
+    }
+
     /// Returns limit, requests in flight, totals and the request that runs longest.
     #[must_use]
     pub fn snapshot(&self) -> ShedSnapshot {
@@ -216,7 +220,7 @@ where
                 inner: self.inner.call(request),
             },
             Decision::Refuse(refusal) => State::Refused(Some(
-                self.explain.respond(&refusal, &RequestHead::of(&request)),
+                self.explain.answer(refusal, &RequestHead::of(&request)),
             )),
             _ => unreachable!("this gate either admits or refuses"),
         };

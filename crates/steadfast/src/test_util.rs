@@ -122,6 +122,7 @@ impl HealthSwitch {
             self.dependency
                 .record(outcome.clone(), Duration::ZERO, clock::now());
         }
+        *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = outcome;
     }
 }
 

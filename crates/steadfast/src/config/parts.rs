@@ -217,14 +217,11 @@ impl MaintenanceConfig {
 
 impl DependencyConfig {
     pub(super) fn read(dependency: &mut Section<'_>) -> Self {
-        let requirements = [
-            Requirement::RequiredToStart,
-            Requirement::Required,
-            Requirement::Degrades,
-            Requirement::Informs,
-        ]
-        .map(|requirement| (requirement.as_str(), requirement));
-        let requirement = dependency.word("requirement", &requirements);
+        let requirement = dependency.text(
+            "requirement",
+            "\"required-to-start\", \"required\", \"degrades\" or \"informs\"",
+            Requirement::from_word,
+        );
         let mut length = |key| {
             dependency.length(key, "above 0s to 1h", |length| {
                 !length.is_zero() && length <= CheckSettings::LENGTH_MAX

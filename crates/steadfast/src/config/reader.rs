@@ -39,6 +39,14 @@ impl Source {
         }
     }
 
+    /// Spells one part of a key.
+    fn part(&self, key: &str) -> String {
+        match self {
+            Self::Environment { .. } => key.to_ascii_uppercase(),
+            Self::File(_) | Self::Text => key.to_owned(),
+        }
+    }
+
     /// Names the file before what is said of it.
     pub(super) fn within(&self, text: &str) -> String {
         match self {
@@ -210,7 +218,7 @@ impl Section<'_> {
             Tree::Text(text) => format!("{} characters", text.chars().count()),
             other => other.kind().to_owned(),
         };
-        self.fault(key, &format!(": found {found}; allowed is {allowed}"));
+        self.fault(key, &format!(": found {found}; allowed are {allowed}"));
         None
     }
 
@@ -257,10 +265,13 @@ impl Section<'_> {
     }
 
     fn unknown_keys(mut self) {
-        let all = self.asked.join(", ");
+        let all: Vec<_> = self.asked.iter().map(|key| self.source.part(key)).collect();
+        let all = all.join(", ");
         for (key, _) in std::mem::take(&mut self.left) {
             let near = distance::nearest(&key, self.asked.iter().copied());
-            let meant = near.map_or(String::new(), |near| format!(", did you mean {near}?"));
+            let meant = near.map_or(String::new(), |near| {
+                format!(", did you mean {}?", self.source.part(near))
+            });
             self.fault(&key, &format!(": no such key{meant}; allowed are {all}"));
         }
     }

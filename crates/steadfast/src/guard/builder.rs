@@ -19,11 +19,11 @@ use crate::{
     access::Access,
     clock,
     dependency::Dependency,
-    drain::{Drain, DrainLayer},
-    explain::{Explain, ExplainLayer, ExplainSettings},
-    front::{Front, FrontLayer, Paths, Room},
+    drain::Drain,
+    explain::{Explain, ExplainSettings},
+    front::{Front, Paths, Room},
     ready::{Readiness, answer::Profile},
-    shed::{Shed, ShedLayer, Shedder},
+    shed::{Shed, Shedder},
 };
 
 /// How long requests are held back at most while the first round of checks has not passed.
@@ -339,12 +339,7 @@ impl GuardBuilder {
         }));
         Ok(Guard {
             control,
-            layer: GuardLayer {
-                front: FrontLayer(front),
-                drain: DrainLayer::new(life, explain.clone()),
-                shed: ShedLayer::with(shedder, explain.clone()),
-                explain: ExplainLayer::new(explain),
-            },
+            layer: GuardLayer::new(front, life, shedder, explain),
             settings: Settings {
                 start_hold: self.start_hold,
                 probe_listener: self.probe_listener,

@@ -12,7 +12,7 @@ use crate::{
 
 /// A dependency's settings to be, which it takes once the whole configuration is valid: a
 /// build that fails changes nothing.
-pub(super) struct Plan {
+pub(crate) struct Plan {
     dependency: Dependency,
     requirement: Requirement,
     settings: CheckSettings,
@@ -45,7 +45,7 @@ impl Plan {
 
 impl GuardBuilder {
     /// Lays the configuration over the settings, and its faults beside the code's.
-    pub(super) fn configured(&mut self) -> Vec<Plan> {
+    pub(crate) fn configured(&mut self) -> Vec<Plan> {
         let GuardConfig {
             top,
             shed,
