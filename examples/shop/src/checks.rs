@@ -30,8 +30,8 @@ pub(crate) fn schema(store: &Store) -> Result<Dependency, Fatal> {
 
 /// The cache: without it the shop is slower and works.
 pub(crate) fn cache(cache: &Cache) -> Result<Dependency, Fatal> {
-    let _ = cache;
-    build(Dependency::builder("cache").degrades(), steadfast::check::closure(|| async { steadfast::CheckOutcome::pass() }))
+    let dependency = Dependency::builder("cache").degrades();
+    build(dependency, steadfast_deadpool_redis::ping(cache.pool()))
 }
 
 fn build(dependency: DependencyBuilder, check: impl Check) -> Result<Dependency, Fatal> {

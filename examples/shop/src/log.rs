@@ -65,7 +65,7 @@ pub(crate) struct AccessLog;
 impl<B> OnResponse<B> for AccessLog {
     fn on_response(self, response: &Response<B>, latency: Duration, _span: &Span) {
         let status = response.status().as_u16();
-        let ms = latency.as_secs_f64() * 1000.0;
+        let ms = latency.as_micros() as f64 / 1000.0;
         let why = response.headers().get("why-503");
         match why.and_then(|why| why.to_str().ok()) {
             Some(why) => tracing::info!(target: "access", status, ms, why_503 = why, "refused"),

@@ -84,11 +84,16 @@ fn guard(settings: &Settings, dependencies: &[Dependency]) -> Result<Guard, Fata
         guard = guard.probe_listener(address);
     }
     if let Some(file) = &settings.config_file {
-        guard = guard.config(GuardConfig::from_toml_file(file).map_err(Fatal::config)?);
+        guard = guard.config(read_config(file)?);
     }
     // Over the file, so that one setting can be tried without editing it.
     guard = guard.config(GuardConfig::from_env("STEADFAST").map_err(Fatal::config)?);
     guard.build().map_err(Fatal::config)
+}
+
+fn read_config(file: &str) -> Result<GuardConfig, Fatal> {
+    GuardConfig::from_toml_file(file)
+        .map_err(|error| Fatal::new(format!("STEADFAST_CONFIG: {}", Fatal::config(error))))
 }
 
 async fn listen(addr: &str) -> Result<TcpListener, Fatal> {
@@ -118,15 +123,16 @@ async fn migrate(store: &Store) -> Result<(), Fatal> {
     let (tell, told) = oneshot::channel();
     // On a task, because a migration must not be cut when the wait for it is over.
     tokio::spawn(async move {
-        let mut tell = Some(tell);
         while let Err(error) = store.migrate().await {
             match error {
-                MigrateError::Execute(_) => tracing::debug!(%error, "no tables yet"),
+                // A server may come up yet; a file that cannot be opened will not.
+                MigrateError::Execute(_) if store.is_remote() => {
+                    tracing::debug!(%error, "no tables yet");
+                }
                 error => {
-                    tracing::error!(%error, "the tables are not those of this build");
-                    if let Some(tell) = tell.take() {
-                        // Nobody waits any more if the wait was over before.
-                        let _ = tell.send(error);
+                    if let Err(error) = tell.send(error) {
+                        // Nobody waits any more; readiness stays at `starting`.
+                        tracing::error!(%error, "the tables cannot be made");
                     }
                     return;
                 }
@@ -135,7 +141,7 @@ async fn migrate(store: &Store) -> Result<(), Fatal> {
         }
     });
     match tokio::time::timeout(MIGRATE_WAIT, told).await {
-        Ok(Ok(error)) => Err(Fatal::new(format!("the tables of DATABASE_URL: {error}"))),
+        Ok(Ok(error)) => Err(Fatal::new(format!("the tables cannot be made in DATABASE_URL: {error}"))),
         // The task has ended without a fault.
         Ok(Err(_)) => Ok(()),
         Err(_) => {

@@ -76,7 +76,7 @@ impl Store {
             },
             // The value is not repeated: it may hold a password.
             _ => Err(Fatal::new(
-                "DATABASE_URL has an unknown scheme; allowed are postgres://… and sqlite:…",
+                "DATABASE_URL has an unknown scheme; allowed are postgres:// and sqlite:",
             )),
         }
     }
@@ -111,6 +111,11 @@ impl Store {
             .acquire_timeout(ACQUIRE_MAX)
             .connect_lazy_with(options.application_name("shop"));
         Ok(Self { pool: Pool::Postgres(pool) })
+    }
+
+    /// Whether it is a server, which may be down now and up later.
+    pub(crate) const fn is_remote(&self) -> bool {
+        matches!(self.pool, Pool::Postgres(_))
     }
 
     /// Brings the tables up to date.
