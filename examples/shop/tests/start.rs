@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use example_testing::{Example, fails};
+use example_testing::{Example, eventually, fails};
 
 const SHOP: &str = env!("CARGO_BIN_EXE_shop");
 
@@ -21,7 +21,7 @@ async fn a_wrong_setting_is_told_in_one_line_without_secrets() {
         ("PAYMENTS_URL", "https://u:hunter2@h", "allowed is http://"),
         ("WHY503_TOKEN", "hunter2", "allowed are 16 or more"),
         ("STEADFAST_CONFIG", "/no/such/file", "STEADFAST_CONFIG"),
-        ("STEADFAST__SHED__LIMT", "3", "did you mean limit?"),
+        ("STEADFAST__SHED__LIMT", "3", "did you mean LIMIT?"),
         ("STEADFAST__SHED__LIMIT", "many", "allowed is a whole number"),
     ] {
         let (code, said) = fails(SHOP, &[("RUST_LOG", "error"), (name, value)]).await;
@@ -32,13 +32,32 @@ async fn a_wrong_setting_is_told_in_one_line_without_secrets() {
     }
 }
 
-#[tokio::test]
-async fn a_database_that_is_down_is_waited_for_and_told() {
-    // Bound and never listening: refused at once, and nobody else can take it.
+/// An address where nobody listens, and nobody else can while the socket is kept.
+fn nobody() -> (tokio::net::TcpSocket, String) {
     let silent = tokio::net::TcpSocket::new_v4().expect("a socket");
     silent.bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
-    let port = silent.local_addr().expect("an address").port();
-    let url = format!("postgres://u:hunter2@127.0.0.1:{port}/shop");
+    let address = silent.local_addr().expect("an address").to_string();
+    (silent, address)
+}
+
+#[tokio::test]
+async fn a_cache_that_is_down_makes_the_shop_slower_and_no_worse() {
+    let (_silent, address) = nobody();
+    let url = format!("redis://:hunter2@{address}/");
+    let shop = Example::start(SHOP, &[("REDIS_URL", &url)]).await.ready().await;
+    let products = shop.get("/products").await;
+    assert_eq!((products.status, products.header("x-cache")), (200, "miss"));
+    eventually("the cache is known to be down", || async {
+        (shop.get("/ready/").await.text() == "degraded\n").then_some(())
+    })
+    .await;
+    assert!(!shop.logged().contains("hunter2"), "{}", shop.logged());
+}
+
+#[tokio::test]
+async fn a_database_that_is_down_is_waited_for_and_told() {
+    let (_silent, address) = nobody();
+    let url = format!("postgres://u:hunter2@{address}/shop");
     let shop = Example::start(SHOP, &[("DATABASE_URL", &url)]).await;
     let ready = shop.get("/ready/").await;
     assert_eq!((ready.status, ready.text()), (503, "not ready: starting\n"));
