@@ -1,6 +1,6 @@
 //! What runs in the background, and who stops it.
 
-use std::{io, net::SocketAddr, path::Path, sync::Arc};
+use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use steadfast_core::{BEAT, Declarer, Phase};
 use tokio::task::JoinHandle;
@@ -49,6 +49,10 @@ impl Running {
             .map(|at| ProbeListener::start(at, guard.front().clone()))
             .transpose()?;
         control.start(guard.settings.start_hold, clock::now());
+        // The first beat is here: a runtime that is blocked before its task has run once is
+        // stalled, and not one that nobody watches.
+        let pulse = &control.readiness().pulse;
+        pulse.beat(Duration::ZERO, clock::now());
         tasks.push(tokio::spawn(beat(control.clone())));
         tasks.push(tokio::spawn(tick(control.clone(), guard.settings.clone())));
         tasks.extend(ready::run_checks(control.readiness()));
@@ -156,3 +160,25 @@ const _: fn() = || {
     shareable::<Running>();
     shareable::<Arc<Guard>>();
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use steadfast_core::STALLED_AFTER;
+
+    #[test]
+    fn a_runtime_that_never_runs_a_task_after_the_start_is_stalled() {
+        let guard = Guard::builder().without_signals().build().expect("valid");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        // This thread is the runtime's only one, and it does not come back to it.
+        let running = runtime.block_on(async { guard.start() });
+        let _running = running.expect("it starts");
+        let control = guard.control();
+        let pulse = &control.readiness().pulse;
+        let silence = pulse.silent_for(clock::now() + STALLED_AFTER);
+        assert!(silence >= STALLED_AFTER, "{silence:?}");
+    }
+}
