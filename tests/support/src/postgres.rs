@@ -17,6 +17,10 @@ use crate::{
 /// The password of the superuser `postgres`.
 const ADMIN_PASSWORD: &str = "admin-of-the-test";
 
+/// What `pg_isready` says of a server that takes sessions, and of one that rejects them.
+const ACCEPTS: i32 = 0;
+const REJECTS: i32 = 1;
+
 /// A PostgreSQL server of its own.
 #[derive(Debug)]
 pub struct Postgres {
@@ -158,6 +162,23 @@ impl Postgres {
     /// # Panics
     /// If it does not come up.
     pub fn start_again(&mut self) {
+        self.start_until(|readiness| readiness == Some(ACCEPTS));
+    }
+
+    /// Starts it as a standby that never finds its primary and takes no queries: it
+    /// answers every session with SQLSTATE 57P03.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub fn start_as_cold_standby(&mut self) {
+        let signal = self.dir.path().join("data/standby.signal");
+        fs::write(&signal, "").expect("the temporary directory can be written");
+        ServerUser::find().own(&signal);
+        self.settings.push("hot_standby=off".to_owned());
+        self.start_until(|readiness| readiness == Some(REJECTS));
+    }
+
+    fn start_until(&mut self, is_up: impl Fn(Option<i32>) -> bool) {
         let log = self.dir.path().join("log");
         for attempt in 1.. {
             let mut command = ServerUser::find().command("postgres");
@@ -174,7 +195,7 @@ impl Postgres {
             // SIGQUIT is its immediate shutdown: nobody needs the data.
             let mut process = Process::spawn("postgres", &mut command, &log, Signal::QUIT);
             let port = self.port.to_string();
-            if process.comes_up(|| is_ready(&port)) {
+            if process.comes_up(|| is_up(readiness(&port))) {
                 self.process = Some(process);
                 return;
             }
@@ -264,13 +285,14 @@ impl ServerUser {
     }
 }
 
-fn is_ready(port: &str) -> bool {
-    Command::new(binary("pg_isready"))
+/// Asks how ready the server is: the exit code of `pg_isready`.
+fn readiness(port: &str) -> Option<i32> {
+    let status = Command::new(binary("pg_isready"))
         .args(["-q", "-h", "127.0.0.1", "-p", port])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
+        .status();
+    status.ok()?.code()
 }
 
 /// Debian keeps the server's programs out of PATH, by version; the newest is taken.
