@@ -93,6 +93,12 @@ impl ShedSettings {
         }
     }
 
+    /// Sets how many requests run at once at most.
+    pub const fn limit(mut self, limit: u32) -> Self {
+        self.limit = limit;
+        self
+    }
+
     /// Refuses, or only counts.
     pub const fn mode(mut self, mode: ShedMode) -> Self {
         self.mode = mode;

@@ -48,6 +48,9 @@ impl Default for Drain {
 }
 
 impl Drain {
+    /// Longest step. What takes longer is not a restart any more.
+    pub(crate) const LENGTH_MAX: Duration = Duration::from_secs(3600);
+
     /// Sets for how long readiness says no while everything is still served, so that
     /// balancers go elsewhere first. Zero skips it. Default 10 s.
     pub const fn lame_duck_max(mut self, length: Duration) -> Self {
@@ -63,14 +66,13 @@ impl Drain {
 
     pub(crate) fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
-        let hour = Duration::from_secs(3600);
-        if self.lame_duck_max > hour {
+        if self.lame_duck_max > Self::LENGTH_MAX {
             faults.push(format!(
                 "drain: lame_duck_max {:?}; allowed is 0s to 1h",
                 self.lame_duck_max
             ));
         }
-        if self.grace.is_zero() || self.grace > hour {
+        if self.grace.is_zero() || self.grace > Self::LENGTH_MAX {
             faults.push(format!(
                 "drain: grace {:?}; allowed is above 0s to 1h",
                 self.grace

@@ -17,6 +17,8 @@
 //! and wrapping spawn nothing; [`Guard::start`] does, and [`Guard::serve`] calls it.
 
 mod builder;
+#[cfg(feature = "config")]
+mod configure;
 mod control;
 mod guarded;
 mod running;
@@ -30,6 +32,8 @@ use tower_layer::Layer;
 use crate::{drain::Drain, front::Front};
 
 pub use builder::{GuardBuilder, Probes};
+#[cfg(feature = "config")]
+pub(crate) use builder::{START_HOLD_MAX, is_probe_path};
 pub use control::Control;
 pub use guarded::{AxumFuture, AxumGuard, Guarded, GuardedFuture};
 pub use running::Running;

@@ -78,6 +78,28 @@ impl Shed {
         Self(self.0.held_max(held_max))
     }
 
+    /// Lays a configuration over the settings: a limit is enforced unless a mode says
+    /// otherwise, and a mode alone leaves the limit as it is.
+    #[cfg(feature = "config")]
+    pub(crate) fn configured(
+        self,
+        limit: Option<u32>,
+        mode: Option<ShedMode>,
+        held_max: Option<Duration>,
+    ) -> Self {
+        let mut settings = self.0;
+        if let Some(limit) = limit {
+            settings = settings.limit(limit).mode(ShedMode::Enforce);
+        }
+        if let Some(mode) = mode {
+            settings = settings.mode(mode);
+        }
+        if let Some(held_max) = held_max {
+            settings = settings.held_max(held_max);
+        }
+        Self(settings)
+    }
+
     pub(crate) const fn settings(&self) -> &ShedSettings {
         &self.0
     }

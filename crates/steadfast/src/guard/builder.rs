@@ -10,7 +10,11 @@ use std::{
 use http::request::Parts;
 use steadfast_core::{ConfigError, Lifecycle, Local, UNREADY_BUDGET_DEFAULT};
 
+#[cfg(feature = "config")]
+use super::configure::Plan;
 use super::{Control, Guard, GuardLayer, Settings};
+#[cfg(feature = "config")]
+use crate::config::GuardConfig;
 use crate::{
     access::Access,
     clock,
@@ -25,6 +29,9 @@ use crate::{
 /// How long requests are held back at most while the first round of checks has not passed.
 /// Thirty seconds is what a process manager waits for a start before it worries.
 const START_HOLD_DEFAULT: Duration = Duration::from_secs(30);
+
+/// Longest hold. A start that takes longer is one that failed.
+pub(crate) const START_HOLD_MAX: Duration = Duration::from_secs(3600);
 
 /// Most dependencies of one guard. Each is a task and a line on the operator's page.
 const DEPENDENCIES_MAX: usize = 64;
@@ -118,9 +125,7 @@ impl Probes {
             ("operator", &self.paths.operator),
         ];
         for (key, path) in paths {
-            let plain =
-                |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'{' | b'}');
-            if !path.starts_with('/') || path.len() < 2 || !path.bytes().all(plain) {
+            if !is_probe_path(path) {
                 faults.push(format!(
                     "probes: {key} path {path:?}; allowed is a path below / without ? # {{ }}"
                 ));
@@ -149,6 +154,12 @@ impl Probes {
     }
 }
 
+/// Whether a probe can be there.
+pub(crate) fn is_probe_path(path: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'{' | b'}');
+    path.starts_with('/') && path.len() >= 2 && path.bytes().all(plain)
+}
+
 /// Builds a [`Guard`].
 #[derive(Debug)]
 #[must_use]
@@ -166,6 +177,8 @@ pub struct GuardBuilder {
     pub(crate) unready_budget: Duration,
     pub(crate) unready_when_refusing: Option<f64>,
     pub(crate) signals: bool,
+    #[cfg(feature = "config")]
+    pub(crate) config: GuardConfig,
     /// Faults found by setters that read something.
     pub(crate) faults: Vec<String>,
 }
@@ -186,6 +199,8 @@ impl Default for GuardBuilder {
             unready_budget: UNREADY_BUDGET_DEFAULT,
             unready_when_refusing: None,
             signals: true,
+            #[cfg(feature = "config")]
+            config: GuardConfig::default(),
             faults: Vec::new(),
         }
     }
@@ -290,12 +305,28 @@ impl GuardBuilder {
         self
     }
 
+    /// Lays settings from a file or from the environment over those of the code. They win
+    /// whatever the order of the calls; of several, the later.
+    #[cfg(feature = "config")]
+    pub fn config(mut self, config: GuardConfig) -> Self {
+        self.config = self.config.merge(config);
+        self
+    }
+
     /// Makes the guard. Spawns nothing.
     ///
     /// # Errors
     /// Every fault of the whole configuration, each with what was found and what is allowed.
-    pub fn build(self) -> Result<Guard, ConfigError> {
+    #[cfg_attr(
+        not(feature = "config"),
+        allow(unused_mut, reason = "a configuration changes the builder")
+    )]
+    pub fn build(mut self) -> Result<Guard, ConfigError> {
+        #[cfg(feature = "config")]
+        let plans = self.configured();
         ConfigError::check(self.all_faults())?;
+        #[cfg(feature = "config")]
+        plans.into_iter().for_each(Plan::carry_out);
         let probes = self.probes.trimmed();
         let explain_disclosure = self.explain.disclosure;
         let explain = Explain::new(self.explain);
@@ -339,7 +370,7 @@ impl GuardBuilder {
         faults.extend(self.explain.faults());
         faults.extend(self.probes.faults());
         faults.extend(self.access.faults());
-        if self.start_hold > Duration::from_secs(3600) {
+        if self.start_hold > START_HOLD_MAX {
             faults.push(format!(
                 "start: hold {:?}; allowed is 0s to 1h",
                 self.start_hold
