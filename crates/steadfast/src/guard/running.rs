@@ -160,3 +160,25 @@ const _: fn() = || {
     shareable::<Running>();
     shareable::<Arc<Guard>>();
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use steadfast_core::STALLED_AFTER;
+
+    #[test]
+    fn a_runtime_that_never_runs_a_task_after_the_start_is_stalled() {
+        let guard = Guard::builder().without_signals().build().expect("valid");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        // This thread is the runtime's only one, and it does not come back to it.
+        let running = runtime.block_on(async { guard.start() });
+        let _running = running.expect("it starts");
+        let control = guard.control();
+        let pulse = &control.readiness().pulse;
+        let silence = pulse.silent_for(clock::now() + STALLED_AFTER);
+        assert!(silence >= STALLED_AFTER, "{silence:?}");
+    }
+}
