@@ -79,13 +79,14 @@ impl Default for CheckSettings {
     }
 }
 
-/// Longest interval and timeout: a check that runs less than once an hour explains nothing.
-const LENGTH_MAX: Duration = Duration::from_secs(3600);
-
-/// Most answers that a streak may need.
-const STREAK_MAX: u32 = 100;
-
 impl CheckSettings {
+    /// Longest interval and timeout: a check that runs less than once an hour explains
+    /// nothing.
+    pub const LENGTH_MAX: Duration = Duration::from_secs(3600);
+
+    /// Most answers that a streak may need.
+    pub const STREAK_MAX: u32 = 100;
+
     /// Returns after how long without an answer the state is unknown: three intervals and
     /// a timeout.
     #[must_use]
@@ -110,7 +111,7 @@ impl CheckSettings {
             ("interval_failing", self.interval_failing),
             ("timeout", self.timeout),
         ] {
-            if value.is_zero() || value > LENGTH_MAX {
+            if value.is_zero() || value > Self::LENGTH_MAX {
                 faults.push(format!("{of}: {key} {value:?}; allowed is above 0s to 1h"));
             }
         }
@@ -121,8 +122,9 @@ impl CheckSettings {
             ));
         }
         for (key, value) in [("fall", self.fall), ("rise", self.rise)] {
-            if value == 0 || value > STREAK_MAX {
-                faults.push(format!("{of}: {key} {value}; allowed is 1 to {STREAK_MAX}"));
+            if value == 0 || value > Self::STREAK_MAX {
+                let max = Self::STREAK_MAX;
+                faults.push(format!("{of}: {key} {value}; allowed is 1 to {max}"));
             }
         }
         faults

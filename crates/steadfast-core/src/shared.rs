@@ -39,7 +39,9 @@ std::thread_local! {
 /// thread that comes later may have it again; then it also counts on the old shard, which
 /// is as right as any. Zero while the thread ends.
 fn this_thread() -> usize {
-    THREAD.try_with(|place| std::ptr::from_ref(place).addr()).unwrap_or(0)
+    THREAD
+        .try_with(|place| std::ptr::from_ref(place).addr())
+        .unwrap_or(0)
 }
 
 impl<T: Send + Sync + 'static> Local<T> {

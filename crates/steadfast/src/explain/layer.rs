@@ -9,6 +9,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body::Body;
+use http_body_util::Full;
 use pin_project::pin_project;
 use steadfast_core::{INCIDENT_GAP, Refusal};
 use tower_layer::Layer;
@@ -98,20 +99,15 @@ where
         let inner = this.inner;
         let polled = lost::collecting(this.refused_inside, || inner.poll(cx));
         let mut response = ready!(polled)?;
-        if let Some(refusal) = response.extensions_mut().remove::<Refusal>() {
-            let mut rendered = this.explain.respond(&refusal, this.head);
-            keep_headers(rendered.headers_mut(), response.headers());
-            return Poll::Ready(Ok(rendered.map(GateBody::by_gate)));
-        }
-        if response.status() == StatusCode::SERVICE_UNAVAILABLE {
-            this.explain.mark(response.headers_mut(), this.head);
-        }
-        if let Some(note) = this.refused_inside {
-            if response.status() == StatusCode::INTERNAL_SERVER_ERROR {
-                this.explain.note_lost(note);
-            }
-        }
-        Poll::Ready(Ok(response.map(GateBody::inside)))
+        Poll::Ready(Ok(
+            match this
+                .explain
+                .finish(&mut response, this.head, this.refused_inside.take())
+            {
+                Some(refusal) => refusal.map(GateBody::by_gate),
+                None => response.map(GateBody::inside),
+            },
+        ))
     }
 }
 
@@ -143,6 +139,33 @@ fn keep_headers(ours: &mut HeaderMap, theirs: &HeaderMap) {
 }
 
 impl Explain {
+    /// Looks at what a handler answered. Returns what to answer instead if it was refused
+    /// by something it called; marks a 503 of its own; notices a refusal that was lost.
+    #[inline]
+    pub(crate) fn finish<B>(
+        &self,
+        response: &mut Response<B>,
+        head: &RequestHead,
+        refused_inside: Option<lost::Note>,
+    ) -> Option<Response<Full<Bytes>>> {
+        if !response.extensions().is_empty() {
+            if let Some(refusal) = response.extensions_mut().remove::<Refusal>() {
+                let mut rendered = self.answer(refusal, head);
+                keep_headers(rendered.headers_mut(), response.headers());
+                return Some(rendered);
+            }
+        }
+        if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+            self.mark(response.headers_mut(), head);
+        }
+        if let Some(note) = refused_inside {
+            if response.status() == StatusCode::INTERNAL_SERVER_ERROR {
+                self.note_lost(&note);
+            }
+        }
+        None
+    }
+
     /// Says that a refusal was answered as a 500, which hides its cause; at most once in
     /// the length of an incident's gap.
     fn note_lost(&self, note: &lost::Note) {
