@@ -208,7 +208,9 @@ impl Explain {
     /// Writes a state change down and logs it once.
     pub(crate) fn note(&self, subject: &Name, from: &str, to: &str, why: &str) {
         let at = clock::now();
-        tracing::info!(target: "steadfast", %subject, from, to, why, "state changed");
+        // People write some of these, and the log has no other door.
+        let why = steadfast_core::redact(why);
+        tracing::info!(target: "steadfast", %subject, from, to, %why, "state changed");
         let change = StateChange {
             at,
             subject: subject.clone(),
