@@ -18,6 +18,7 @@ pub use phase::{Declarer, LifecycleView, Maintenance, Phase, REASON_LEN_MAX};
 use crate::{
     evidence::Evidence,
     name::Name,
+    redact::redact,
     refusal::Refusal,
     sync::{
         Mutex,
@@ -124,7 +125,8 @@ impl Lifecycle {
         lock(&self.inner).next_round = Some(moment);
     }
 
-    /// Declares maintenance. The reason is cut to [`REASON_LEN_MAX`] characters on one line.
+    /// Declares maintenance. The reason is redacted, and cut to [`REASON_LEN_MAX`]
+    /// characters on one line.
     pub fn begin_maintenance(
         &self,
         by: Declarer,
@@ -132,8 +134,7 @@ impl Lifecycle {
         until: Option<Instant>,
         now: Instant,
     ) {
-        let reason: String = reason
-            .trim()
+        let reason: String = redact(reason.trim())
             .chars()
             .map(|c| if c.is_control() { ' ' } else { c })
             .take(REASON_LEN_MAX)
@@ -376,6 +377,19 @@ mod tests {
         assert!(
             !life.end_maintenance(Declarer::Operator, now + 13 * SEC),
             "it had ended by itself"
+        );
+    }
+
+    #[test]
+    fn a_reason_loses_its_secrets() {
+        let now = origin();
+        let life = Lifecycle::new(now);
+        life.start(SEC, now);
+        life.begin_maintenance(Declarer::File, "moving pg://app:pw@db/shop", None, now);
+        let refusal = life.admit(now).expect_err("on");
+        assert!(
+            matches!(refusal.evidence(), Evidence::Maintenance { reason, .. } if &**reason == "moving pg://***@db/shop"),
+            "{refusal:?}"
         );
     }
 

@@ -71,7 +71,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             },
             told = &mut told => break told?,
         };
-        let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service.clone());
+        let connection =
+            server.serve_connection_with_upgrades(TokioIo::new(stream), service.clone());
         let connection = connections.watch(connection.into_owned());
         // It ends with its client, or with `connections.shutdown()`.
         tokio::spawn(async move {

@@ -19,7 +19,12 @@ async fn the_fifth_request_is_refused_and_a_drain_loses_nothing() {
         async move { Some(caller.get("/").await).filter(|answer| answer.status == 503) }
     })
     .await;
-    assert!(refused.header("why-503").starts_with("cause=overloaded;rule=limit"), "{refused:?}");
+    assert!(
+        refused
+            .header("why-503")
+            .starts_with("cause=overloaded;rule=limit"),
+        "{refused:?}"
+    );
     assert_eq!(refused.json()["cause"], "overloaded");
 
     while let Some(answer) = slow.join_next().await {
