@@ -24,7 +24,11 @@ impl Cache {
     /// Makes the pool; nothing is connected yet.
     pub(crate) fn open(url: &str) -> Result<Self, Fatal> {
         // The error would repeat the URL, and with it the password.
-        let fault = || Fatal::new("REDIS_URL is no URL that Redis is reached by; allowed is redis://[user:password@]host[:port][/database]");
+        let fault = || {
+            Fatal::new(
+                "REDIS_URL is no URL that Redis is reached by; allowed is redis://[user:password@]host[:port][/database]",
+            )
+        };
         redis::Client::open(url).map_err(|_| fault())?;
         let mut config = Config::from_url(url);
         let mut pool = PoolConfig::new(CONNECTIONS_MAX);
@@ -34,7 +38,9 @@ impl Cache {
             recycle: Some(WAIT_MAX),
         };
         config.pool = Some(pool);
-        let pool = config.create_pool(Some(Runtime::Tokio1)).map_err(|_| fault())?;
+        let pool = config
+            .create_pool(Some(Runtime::Tokio1))
+            .map_err(|_| fault())?;
         Ok(Self(pool))
     }
 

@@ -16,7 +16,11 @@ pub(crate) fn print(url: &str, token: &Token, stand_in: bool) {
 }
 
 fn to_try(url: &str, token: &Token, stand_in: bool) -> String {
-    let shown = if token.made { &token.value } else { "$WHY503_TOKEN" };
+    let shown = if token.made {
+        &token.value
+    } else {
+        "$WHY503_TOKEN"
+    };
     let operator = format!("-H 'authorization: Bearer {shown}'").replace(
         "'authorization: Bearer $WHY503_TOKEN'",
         "\"authorization: Bearer $WHY503_TOKEN\"",

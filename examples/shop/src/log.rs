@@ -23,19 +23,15 @@ pub(crate) fn begin() {
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal());
     // There is one already only if somebody calls this twice, and then it serves as well.
-    let _ = tracing_subscriber::registry().with(lines).with(filter).try_init();
+    let _ = tracing_subscriber::registry()
+        .with(lines)
+        .with(filter)
+        .try_init();
 }
 
 /// One line for each request, refusals included, because it is outside the guard.
-pub(crate) fn access() -> TraceLayer<
-    SharedClassifier<ServerErrorsAsFailures>,
-    RequestSpan,
-    (),
-    AccessLog,
-    (),
-    (),
-    (),
-> {
+pub(crate) fn access()
+-> TraceLayer<SharedClassifier<ServerErrorsAsFailures>, RequestSpan, (), AccessLog, (), (), ()> {
     TraceLayer::new_for_http()
         .make_span_with(RequestSpan)
         .on_request(())

@@ -94,13 +94,19 @@ impl Payments {
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::from(body))
             .map_err(|error| broken(&error))?;
-        let answer = self.client.request(request).await.map_err(|error| broken(&error))?;
+        let answer = self
+            .client
+            .request(request)
+            .await
+            .map_err(|error| broken(&error))?;
         match answer.status() {
             StatusCode::PAYMENT_REQUIRED => return Err(ChargeError::Declined),
             status if !status.is_success() => return Err(broken(&status)),
             _ => {}
         }
-        let body = Limited::new(answer.into_body(), ANSWER_LEN_MAX).collect().await;
+        let body = Limited::new(answer.into_body(), ANSWER_LEN_MAX)
+            .collect()
+            .await;
         let body = body.map_err(|error| broken(&error))?.to_bytes();
         let receipt: Receipt = serde_json::from_slice(&body).map_err(|error| broken(&error))?;
         Ok(receipt.receipt)

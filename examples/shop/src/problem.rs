@@ -41,7 +41,8 @@ impl IntoResponse for Failure {
             Self::Other(error) => {
                 // It logs the error, and says nothing about it to the client.
                 let status = error.into_response().status();
-                Problem::new(status, "something went wrong here; it was written down").into_response()
+                Problem::new(status, "something went wrong here; it was written down")
+                    .into_response()
             }
         }
     }

@@ -66,16 +66,24 @@ pub(crate) async fn run() -> Result<(), Fatal> {
         control: guard.control(),
     });
     let writes = shop.writes.clone();
-    hints::print(&format!("http://{address}"), &settings.token, shop.stand_in.is_some());
+    hints::print(
+        &format!("http://{address}"),
+        &settings.token,
+        shop.stand_in.is_some(),
+    );
     let app = app::router(shop);
-    app::serve(&guard, listener, app).await.map_err(|error| not_served(&settings, &error))?;
+    app::serve(&guard, listener, app)
+        .await
+        .map_err(|error| not_served(&settings, &error))?;
     writes.wait().await;
     store.close().await;
     Ok(())
 }
 
 fn guard(settings: &Settings, dependencies: &[Dependency]) -> Result<Guard, Fatal> {
-    let probes = Probes::default().aliases().service("shop", env!("CARGO_PKG_VERSION"));
+    let probes = Probes::default()
+        .aliases()
+        .service("shop", env!("CARGO_PKG_VERSION"));
     let mut guard = Guard::builder().probes(probes).token(&settings.token.value);
     for dependency in dependencies {
         guard = guard.dependency(dependency);
@@ -141,7 +149,9 @@ async fn migrate(store: &Store) -> Result<(), Fatal> {
         }
     });
     match tokio::time::timeout(MIGRATE_WAIT, told).await {
-        Ok(Ok(error)) => Err(Fatal::new(format!("the tables cannot be made in DATABASE_URL: {error}"))),
+        Ok(Ok(error)) => Err(Fatal::new(format!(
+            "the tables cannot be made in DATABASE_URL: {error}"
+        ))),
         // The task has ended without a fault.
         Ok(Err(_)) => Ok(()),
         Err(_) => {

@@ -34,13 +34,18 @@ impl Settings {
     pub(crate) fn from_env() -> Result<Self, Fatal> {
         let probe_addr = text("PROBE_ADDR")?.map(|given| {
             given.parse().map_err(|_| {
-                Fatal::new(format!("PROBE_ADDR {given:?}; allowed is an address and a port, as 127.0.0.1:9000"))
+                Fatal::new(format!(
+                    "PROBE_ADDR {given:?}; allowed is an address and a port, as 127.0.0.1:9000"
+                ))
             })
         });
         let token = match text("WHY503_TOKEN")? {
             Some(value) => Token { value, made: false },
             // 122 random bits.
-            None => Token { value: Uuid::new_v4().simple().to_string(), made: true },
+            None => Token {
+                value: Uuid::new_v4().simple().to_string(),
+                made: true,
+            },
         };
         Ok(Self {
             addr: text("ADDR")?.unwrap_or_else(|| ADDR_DEFAULT.to_owned()),

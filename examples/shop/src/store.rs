@@ -98,7 +98,9 @@ impl Store {
             .max_connections(CONNECTIONS_MAX)
             .acquire_timeout(ACQUIRE_MAX)
             .connect_lazy_with(options);
-        Self { pool: Pool::Sqlite(pool) }
+        Self {
+            pool: Pool::Sqlite(pool),
+        }
     }
 
     fn open_postgres(url: &str) -> Result<Self, Fatal> {
@@ -110,7 +112,9 @@ impl Store {
             .max_connections(CONNECTIONS_MAX)
             .acquire_timeout(ACQUIRE_MAX)
             .connect_lazy_with(options.application_name("shop"));
-        Ok(Self { pool: Pool::Postgres(pool) })
+        Ok(Self {
+            pool: Pool::Postgres(pool),
+        })
     }
 
     /// Whether it is a server, which may be down now and up later.

@@ -55,7 +55,11 @@ pub(crate) async fn run() -> Result<(), Fatal> {
         return Err(service.fault("it did not become ready"));
     }
     let screen = Screen::begin(service.url(), LIMIT);
-    let mut storm = Storm { client, prober, screen };
+    let mut storm = Storm {
+        client,
+        prober,
+        screen,
+    };
 
     let (calm, orders) = storm.calm().await?;
     let overload = storm.overload().await;
@@ -76,7 +80,14 @@ pub(crate) async fn run() -> Result<(), Fatal> {
     report.probes(&storm.prober.seen());
     report.ledger(ledger);
     report.sample(sample.as_ref());
-    let streams = [&calm, &overload, &payments.pay, &payments.products, &payments.mended, &drain];
+    let streams = [
+        &calm,
+        &overload,
+        &payments.pay,
+        &payments.products,
+        &payments.mended,
+        &drain,
+    ];
     report.verdict(&streams, ledger, &leaving)
 }
 
@@ -127,7 +138,9 @@ impl Storm {
         self.client.payments("failing").await?;
         let (prober, began) = (self.prober.clone(), Instant::now());
         let noticing = tokio::spawn(async move {
-            let known = prober.wait(NOTICE_MAX, |line| line.contains("payments")).await;
+            let known = prober
+                .wait(NOTICE_MAX, |line| line.contains("payments"))
+                .await;
             known.then(|| Instant::now().saturating_duration_since(began))
         });
         let dead = Stream::new(40, 6 * SECOND, pay.clone());
@@ -140,13 +153,21 @@ impl Storm {
         self.client.payments("working").await?;
         let began = Instant::now();
         if !self.prober.wait(NOTICE_MAX, |line| line == "ready").await {
-            return Err(Fatal::new("the service did not notice that payments is mended"));
+            return Err(Fatal::new(
+                "the service did not notice that payments is mended",
+            ));
         }
         let recovered = Instant::now().saturating_duration_since(began);
         let stream = Stream::new(40, 2 * SECOND, pay);
         let mended = stream.tally();
         self.blow("mended", vec![stream]).await;
-        Ok(Payments { pay: pay_seen, products: products_seen, mended, noticed, recovered })
+        Ok(Payments {
+            pay: pay_seen,
+            products: products_seen,
+            mended,
+            noticed,
+            recovered,
+        })
     }
 
     /// The service is told to leave while it works. The client does what a balancer does:
@@ -170,7 +191,9 @@ impl Storm {
     async fn blow(&mut self, weather: &'static str, streams: Vec<Stream>) {
         let tallies: Vec<_> = streams.iter().map(Stream::tally).collect();
         self.screen.weather(weather, tallies);
-        let running = streams.into_iter().map(|stream| stream.run(self.client.clone()));
+        let running = streams
+            .into_iter()
+            .map(|stream| stream.run(self.client.clone()));
         let running = futures_util::future::join_all(running);
         tokio::pin!(running);
         loop {

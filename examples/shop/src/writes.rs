@@ -40,7 +40,10 @@ impl Writes {
     /// Waits, within a bound, for the writes whose clients have left.
     pub(crate) async fn wait(&self) {
         self.0.close();
-        if tokio::time::timeout(LAST_WRITES_MAX, self.0.wait()).await.is_err() {
+        if tokio::time::timeout(LAST_WRITES_MAX, self.0.wait())
+            .await
+            .is_err()
+        {
             let left = self.0.len();
             tracing::warn!(left, "writes are cut, because they take too long");
         }

@@ -54,7 +54,15 @@ async fn a_token_is_made_and_told_if_there_is_none() {
 #[tokio::test]
 async fn the_probes_answer_and_tell_names_to_the_operator_only() {
     let shop = shop(&[]).await;
-    for path in ["/health/", "/health", "/ready/", "/ready", "/livez", "/readyz", "/startupz"] {
+    for path in [
+        "/health/",
+        "/health",
+        "/ready/",
+        "/ready",
+        "/livez",
+        "/readyz",
+        "/startupz",
+    ] {
         assert_eq!(shop.get(path).await.status, 200, "{path}");
     }
     assert!(!shop.get("/health/").await.text().contains("orders-db"));
@@ -70,22 +78,43 @@ async fn one_too_many_is_refused_and_told_why() {
     let shop = shop(&[("STEADFAST__SHED__LIMIT", "2")]).await;
     let held = fill(&shop).await;
 
-    let refused = shop.ask(Method::GET, "/products", &[("x-request-id", "mine-1")], "").await;
+    let refused = shop
+        .ask(Method::GET, "/products", &[("x-request-id", "mine-1")], "")
+        .await;
     assert_eq!(refused.status, 503, "{refused:?}");
-    assert!(refused.header("why-503").starts_with("cause=overloaded;rule=limit"));
+    assert!(
+        refused
+            .header("why-503")
+            .starts_with("cause=overloaded;rule=limit")
+    );
     assert!(refused.header("why-503").contains("safe-to-retry"));
-    assert!(refused.header("retry-after").parse::<u64>().expect("seconds") >= 1);
+    assert!(
+        refused
+            .header("retry-after")
+            .parse::<u64>()
+            .expect("seconds")
+            >= 1
+    );
     assert_eq!(refused.header("content-type"), "application/problem+json");
     assert_eq!(refused.header("x-request-id"), "mine-1");
-    assert_eq!(shop.get("/ready/").await.status, 200, "probes are outside the limit");
+    assert_eq!(
+        shop.get("/ready/").await.status,
+        200,
+        "probes are outside the limit"
+    );
 
     let found = operator(&shop, Method::GET, "/why503/mine-1").await.json();
     assert_eq!(found["refusals"][0]["request"], "GET /products");
     assert_eq!(found["refusals"][0]["evidence"]["limit"], 2);
     eventually("the access log has the refusal", || async {
         let log = shop.logged();
-        let line = log.lines().find(|line| line.contains("mine-1") && line.contains("access"))?;
-        assert!(line.contains("503") && line.contains("cause=overloaded"), "{line}");
+        let line = log
+            .lines()
+            .find(|line| line.contains("mine-1") && line.contains("access"))?;
+        assert!(
+            line.contains("503") && line.contains("cause=overloaded"),
+            "{line}"
+        );
         Some(())
     })
     .await;
@@ -108,9 +137,16 @@ async fn a_browser_of_another_origin_can_read_why_it_was_refused() {
         ("access-control-request-headers", "content-type"),
     ];
     let allowed = shop.ask(Method::OPTIONS, "/orders", &preflight, "").await;
-    assert_eq!(allowed.status, 200, "a preflight is never refused: {allowed:?}");
+    assert_eq!(
+        allowed.status, 200,
+        "a preflight is never refused: {allowed:?}"
+    );
     assert_eq!(allowed.header("access-control-allow-origin"), "*");
-    assert!(allowed.header("access-control-allow-headers").contains("content-type"));
+    assert!(
+        allowed
+            .header("access-control-allow-headers")
+            .contains("content-type")
+    );
 
     let refused = shop.ask(Method::POST, "/orders", &[origin], "{}").await;
     assert_eq!(refused.status, 503);
@@ -129,9 +165,16 @@ async fn paying_is_refused_while_payments_is_down_and_nothing_else_is() {
     let order = shop.post("/orders", order).await.json();
     let pay = format!("/pay/{}", order["id"].as_str().expect("an id"));
 
-    let stranger = shop.ask(Method::PUT, "/stand-in/payments?mode=failing", &[], "").await;
+    let stranger = shop
+        .ask(Method::PUT, "/stand-in/payments?mode=failing", &[], "")
+        .await;
     assert_eq!(stranger.status, 401);
-    assert_eq!(operator(&shop, Method::PUT, "/stand-in/payments?mode=failing").await.status, 200);
+    assert_eq!(
+        operator(&shop, Method::PUT, "/stand-in/payments?mode=failing")
+            .await
+            .status,
+        200
+    );
     let refused = eventually("it is known that payments is down", || async {
         let answer = shop.post(&pay, "").await;
         // Until it is known, the try itself fails.
@@ -139,12 +182,28 @@ async fn paying_is_refused_while_payments_is_down_and_nothing_else_is() {
         (answer.status == 503).then_some(answer)
     })
     .await;
-    assert!(refused.header("why-503").starts_with("cause=dependency-down"));
-    assert!(!refused.text().contains("payments"), "strangers learn no names: {}", refused.text());
+    assert!(
+        refused
+            .header("why-503")
+            .starts_with("cause=dependency-down")
+    );
+    assert!(
+        !refused.text().contains("payments"),
+        "strangers learn no names: {}",
+        refused.text()
+    );
     assert_eq!(shop.get("/products").await.status, 200);
     assert_eq!(shop.get("/ready/").await.text(), "degraded\n");
-    assert_eq!(operator(&shop, Method::PUT, "/stand-in/payments?mode=working").await.status, 200);
-    eventually("it is paid", || async { (shop.post(&pay, "").await.status == 200).then_some(()) }).await;
+    assert_eq!(
+        operator(&shop, Method::PUT, "/stand-in/payments?mode=working")
+            .await
+            .status,
+        200
+    );
+    eventually("it is paid", || async {
+        (shop.post(&pay, "").await.status == 200).then_some(())
+    })
+    .await;
 }
 
 #[cfg(unix)]
@@ -160,7 +219,11 @@ async fn sigterm_finishes_what_runs_and_ends_with_0() {
     })
     .await;
     shop.terminate();
-    assert_eq!(running.await.expect("no panic").status, 200, "served to its end");
+    assert_eq!(
+        running.await.expect("no panic").status,
+        200,
+        "served to its end"
+    );
     assert!(shop.ended().await.success(), "{}", shop.logged());
     assert!(shop.logged().contains("draining"), "{}", shop.logged());
 }

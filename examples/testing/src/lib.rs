@@ -3,7 +3,11 @@
 //! Nothing here waits for a fixed time: it waits until something is so, and fails after
 //! [`WAIT_MAX`] with what the process said.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "tests have nobody to return an error to")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests have nobody to return an error to"
+)]
 
 mod process;
 
@@ -40,7 +44,9 @@ impl Answer {
     /// Returns a header's value, empty if there is none.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().expect("a header in ASCII"))
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().expect("a header in ASCII"))
     }
 
     /// Returns the body as text.
@@ -71,7 +77,10 @@ impl Caller {
     #[must_use]
     pub fn new(url: &str) -> Self {
         let http = Client::builder(TokioExecutor::new()).build_http();
-        Self { http, url: url.to_owned() }
+        Self {
+            http,
+            url: url.to_owned(),
+        }
     }
 
     /// Asks with GET.
@@ -81,14 +90,26 @@ impl Caller {
 
     /// Sends JSON with POST.
     pub async fn post(&self, path: &str, json: &str) -> Answer {
-        self.ask(Method::POST, path, &[("content-type", "application/json")], json).await
+        self.ask(
+            Method::POST,
+            path,
+            &[("content-type", "application/json")],
+            json,
+        )
+        .await
     }
 
     /// Asks, and reads the answer to its end.
     ///
     /// # Panics
     /// There is no answer.
-    pub async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    pub async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
         let answer = self.try_ask(method, path, headers, body).await;
         answer.unwrap_or_else(|error| panic!("{path}: {error}"))
     }
@@ -104,18 +125,36 @@ impl Caller {
         headers: &[(&str, &str)],
         body: &str,
     ) -> Result<Answer, String> {
-        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.url));
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.url));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(Full::from(body.to_owned())).expect("a request");
+        let request = request
+            .body(Full::from(body.to_owned()))
+            .expect("a request");
         let answered = async {
-            let response = self.http.request(request).await.map_err(|error| error.to_string())?;
+            let response = self
+                .http
+                .request(request)
+                .await
+                .map_err(|error| error.to_string())?;
             let (head, body) = response.into_parts();
-            let body = body.collect().await.map_err(|error| error.to_string())?.to_bytes();
-            Ok(Answer { status: head.status.as_u16(), headers: head.headers, body })
+            let body = body
+                .collect()
+                .await
+                .map_err(|error| error.to_string())?
+                .to_bytes();
+            Ok(Answer {
+                status: head.status.as_u16(),
+                headers: head.headers,
+                body,
+            })
         };
-        timeout(WAIT_MAX, answered).await.unwrap_or_else(|_| Err("no answer".to_owned()))
+        timeout(WAIT_MAX, answered)
+            .await
+            .unwrap_or_else(|_| Err("no answer".to_owned()))
     }
 }
 

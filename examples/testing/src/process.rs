@@ -43,21 +43,31 @@ impl Example {
     /// # Panics
     /// It does not come; the panic shows what the process said.
     pub async fn start(program: &str, environment: &[(&str, &str)]) -> Self {
-        let mut child = command(program, environment).spawn().expect("the program starts");
+        let mut child = command(program, environment)
+            .spawn()
+            .expect("the program starts");
         let (out, err) = (Lines::default(), Lines::default());
         keep(child.stdout.take().expect("piped"), Arc::clone(&out));
         keep(child.stderr.take().expect("piped"), Arc::clone(&err));
         let url = eventually("it listens", || {
             let first = out.lock().expect("no panic").first().cloned();
             let said = err.lock().expect("no panic").clone();
-            let ended = child.try_wait().expect("a child").filter(|_| first.is_none());
+            let ended = child
+                .try_wait()
+                .expect("a child")
+                .filter(|_| first.is_none());
             async move {
                 assert!(ended.is_none(), "it ended with {ended:?}: {said:#?}");
                 Some(first?.strip_prefix("listening on ")?.to_owned())
             }
         });
         let caller = Caller::new(&url.await);
-        Self { child, caller, out, err }
+        Self {
+            child,
+            caller,
+            out,
+            err,
+        }
     }
 
     /// Waits until `/ready/` says yes.
@@ -108,7 +118,9 @@ impl Example {
     /// It does not end.
     pub async fn ended(&mut self) -> ExitStatus {
         let ended = timeout(WAIT_MAX, self.child.wait()).await;
-        ended.unwrap_or_else(|_| panic!("it does not end: {}", self.logged())).expect("a child")
+        ended
+            .unwrap_or_else(|_| panic!("it does not end: {}", self.logged()))
+            .expect("a child")
     }
 }
 

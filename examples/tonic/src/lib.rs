@@ -49,10 +49,14 @@ pub struct HelloReply {
 async fn say_hello(request: Request<HelloRequest>) -> Result<Response<HelloReply>, Status> {
     let HelloRequest { name, wait_ms } = request.into_inner();
     if wait_ms > WAIT_MS_MAX {
-        return Err(Status::invalid_argument(format!("wait_ms {wait_ms}; allowed is 0 to {WAIT_MS_MAX}")));
+        return Err(Status::invalid_argument(format!(
+            "wait_ms {wait_ms}; allowed is 0 to {WAIT_MS_MAX}"
+        )));
     }
     tokio::time::sleep(Duration::from_millis(wait_ms.into())).await;
-    Ok(Response::new(HelloReply { text: format!("hello {name}") }))
+    Ok(Response::new(HelloReply {
+        text: format!("hello {name}"),
+    }))
 }
 
 /// The service.
@@ -90,8 +94,14 @@ impl Service<http::Request<Body>> for Greeter {
 /// What the service answered, or that it was not reached.
 pub async fn call(channel: Channel, request: HelloRequest) -> Result<HelloReply, Status> {
     let mut client = tonic::client::Grpc::new(channel);
-    client.ready().await.map_err(|error| Status::unknown(error.to_string()))?;
+    client
+        .ready()
+        .await
+        .map_err(|error| Status::unknown(error.to_string()))?;
     let codec = ProstCodec::<HelloRequest, HelloReply>::default();
     let path = PathAndQuery::from_static(SAY_HELLO);
-    Ok(client.unary(Request::new(request), path, codec).await?.into_inner())
+    Ok(client
+        .unary(Request::new(request), path, codec)
+        .await?
+        .into_inner())
 }

@@ -24,7 +24,11 @@ fn guard() -> Result<Guard, ConfigError> {
     Guard::builder()
         .dependency(&itself)
         .shed(Shed::fixed(64).held_max(Duration::from_secs(10)))
-        .drain(Drain::default().lame_duck_max(Duration::from_secs(10)).grace(Duration::from_secs(15)))
+        .drain(
+            Drain::default()
+                .lame_duck_max(Duration::from_secs(10))
+                .grace(Duration::from_secs(15)),
+        )
         .start_hold(Duration::from_secs(10))
         // Cuts a handler that hangs, so that it gives its place back.
         .request_timeout(Duration::from_secs(30))

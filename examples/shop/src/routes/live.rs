@@ -40,7 +40,9 @@ pub(crate) async fn events(
 /// Says back what it is told.
 pub(crate) async fn ws(State(shop): State<Arc<Shop>>, upgrade: WebSocketUpgrade) -> Response {
     let control = shop.control.clone();
-    upgrade.max_message_size(MESSAGE_LEN_MAX).on_upgrade(|socket| echo(socket, control))
+    upgrade
+        .max_message_size(MESSAGE_LEN_MAX)
+        .on_upgrade(|socket| echo(socket, control))
 }
 
 async fn echo(mut socket: WebSocket, control: Control) {

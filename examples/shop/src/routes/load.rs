@@ -29,7 +29,10 @@ pub(crate) struct Length {
 impl Length {
     fn within(&self, max: u64) -> Result<Duration, Problem> {
         if self.ms > max {
-            return Err(Problem::unprocessable(format!("ms {}; allowed is 0 to {max}", self.ms)));
+            return Err(Problem::unprocessable(format!(
+                "ms {}; allowed is 0 to {max}",
+                self.ms
+            )));
         }
         Ok(Duration::from_millis(self.ms))
     }
@@ -48,12 +51,18 @@ pub(crate) async fn report(
     Query(length): Query<Length>,
 ) -> Result<axum::Json<Took>, Failure> {
     let orders = shop.store.report(length.within(WAIT_MS_MAX)?).await?;
-    Ok(axum::Json(Took { ms: length.ms, orders: Some(orders) }))
+    Ok(axum::Json(Took {
+        ms: length.ms,
+        orders: Some(orders),
+    }))
 }
 
 pub(crate) async fn work(Query(length): Query<Length>) -> Result<axum::Json<Took>, Problem> {
     tokio::time::sleep(length.within(WAIT_MS_MAX)?).await;
-    Ok(axum::Json(Took { ms: length.ms, orders: None }))
+    Ok(axum::Json(Took {
+        ms: length.ms,
+        orders: None,
+    }))
 }
 
 /// It blocks a thread of the runtime on purpose: that is what too much work in a handler
@@ -63,5 +72,8 @@ pub(crate) async fn spin(Query(length): Query<Length>) -> Result<axum::Json<Took
     while Instant::now() < until {
         hint::spin_loop();
     }
-    Ok(axum::Json(Took { ms: length.ms, orders: None }))
+    Ok(axum::Json(Took {
+        ms: length.ms,
+        orders: None,
+    }))
 }

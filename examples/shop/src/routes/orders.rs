@@ -26,7 +26,10 @@ pub(crate) async fn create(
     check(&new)?;
     let store = shop.store.clone();
     // On a task of its own, so that a client that leaves does not cut the transaction.
-    let order = shop.writes.finish(async move { store.create(new).await }).await;
+    let order = shop
+        .writes
+        .finish(async move { store.create(new).await })
+        .await;
     let order = order.map_err(|error| match error {
         CreateError::UnknownProduct(id) => {
             Problem::unprocessable(format!("there is no product {id}")).into()
@@ -35,7 +38,11 @@ pub(crate) async fn create(
         CreateError::Database(error) => Failure::from(error),
     })?;
     let location = format!("/orders/{}", order.id);
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], axum::Json(order)))
+    Ok((
+        StatusCode::CREATED,
+        [(header::LOCATION, location)],
+        axum::Json(order),
+    ))
 }
 
 pub(crate) async fn show(
@@ -56,15 +63,23 @@ fn check(new: &NewOrder) -> Result<(), Problem> {
     let fault = |text: String| Err(Problem::unprocessable(text));
     let customer = new.customer.trim();
     if customer.is_empty() || customer.chars().count() > CUSTOMER_LEN_MAX {
-        return fault(format!("customer: allowed are 1 to {CUSTOMER_LEN_MAX} characters"));
+        return fault(format!(
+            "customer: allowed are 1 to {CUSTOMER_LEN_MAX} characters"
+        ));
     }
     if new.lines.is_empty() || new.lines.len() > LINES_MAX {
-        return fault(format!("lines: found {}; allowed are 1 to {LINES_MAX}", new.lines.len()));
+        return fault(format!(
+            "lines: found {}; allowed are 1 to {LINES_MAX}",
+            new.lines.len()
+        ));
     }
     let mut seen = BTreeSet::new();
     for line in &new.lines {
         if !(1..=QUANTITY_MAX).contains(&line.quantity) {
-            return fault(format!("quantity {}; allowed is 1 to {QUANTITY_MAX}", line.quantity));
+            return fault(format!(
+                "quantity {}; allowed is 1 to {QUANTITY_MAX}",
+                line.quantity
+            ));
         }
         if !seen.insert(line.product) {
             return fault(format!("product {} is in two lines", line.product));

@@ -36,7 +36,10 @@ pub(crate) async fn pay(
     let (payments, store) = (shop.payments.clone(), shop.store.clone());
     // On a task of its own: what has been charged is written down, whoever waits for it.
     let charged = async move {
-        let receipt = payments.charge(id, order.total_cents).await.map_err(problem)?;
+        let receipt = payments
+            .charge(id, order.total_cents)
+            .await
+            .map_err(problem)?;
         store.paid(id, &receipt).await?;
         Ok::<_, Failure>(receipt)
     };
@@ -49,12 +52,16 @@ fn problem(error: ChargeError) -> Problem {
         ChargeError::Declined => {
             Problem::new(StatusCode::PAYMENT_REQUIRED, "the payment was declined")
         }
-        ChargeError::Late => {
-            Problem::new(StatusCode::GATEWAY_TIMEOUT, "payments did not answer in time; try again")
-        }
+        ChargeError::Late => Problem::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "payments did not answer in time; try again",
+        ),
         ChargeError::Broken(error) => {
             tracing::warn!(error, "payments failed");
-            Problem::new(StatusCode::BAD_GATEWAY, "payments failed; nothing was charged twice, try again")
+            Problem::new(
+                StatusCode::BAD_GATEWAY,
+                "payments failed; nothing was charged twice, try again",
+            )
         }
     }
 }
@@ -87,6 +94,10 @@ fn shows_token(headers: &HeaderMap, token: &str) -> bool {
     // Every byte is compared, so that the time it takes does not tell where they differ.
     shown.is_some_and(|shown| {
         shown.len() == token.len()
-            && shown.iter().zip(token.as_bytes()).fold(0, |sum, (a, b)| sum | (a ^ b)) == 0
+            && shown
+                .iter()
+                .zip(token.as_bytes())
+                .fold(0, |sum, (a, b)| sum | (a ^ b))
+                == 0
     })
 }

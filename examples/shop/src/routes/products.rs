@@ -15,7 +15,10 @@ const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 
 pub(crate) async fn list(State(shop): State<Arc<Shop>>) -> Result<impl IntoResponse, Failure> {
     let json = |from, list: String| {
-        ([(header::CONTENT_TYPE, "application/json"), (X_CACHE, from)], list)
+        (
+            [(header::CONTENT_TYPE, "application/json"), (X_CACHE, from)],
+            list,
+        )
     };
     let Some(cache) = &shop.cache else {
         return Ok(json("none", fresh(&shop).await?));

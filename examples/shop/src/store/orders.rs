@@ -113,7 +113,13 @@ impl Store {
             }
             (total, lines)
         });
-        Ok(Order { id, customer: new.customer, lines, total_cents, receipt: None })
+        Ok(Order {
+            id,
+            customer: new.customer,
+            lines,
+            total_cents,
+            receipt: None,
+        })
     }
 
     pub(crate) async fn order(&self, id: Uuid) -> Result<Option<Order>, sqlx::Error> {
@@ -128,7 +134,13 @@ impl Store {
         };
         let lines =
             with_pool!(self, pool => sqlx::query_as(lines).bind(&text).fetch_all(pool).await?);
-        Ok(Some(Order { id, customer, lines, total_cents, receipt }))
+        Ok(Some(Order {
+            id,
+            customer,
+            lines,
+            total_cents,
+            receipt,
+        }))
     }
 
     /// Writes down that an order is paid. A second receipt changes nothing.
@@ -154,7 +166,11 @@ mod tests {
 
     #[test]
     fn a_sum_that_does_not_fit_is_no_sum() {
-        let line = |quantity, price_cents| PricedLine { product: 1, quantity, price_cents };
+        let line = |quantity, price_cents| PricedLine {
+            product: 1,
+            quantity,
+            price_cents,
+        };
         assert_eq!(total(&[line(2, 2490), line(1, 10)]), Some(4990));
         assert_eq!(total(&[line(i64::MAX, 2)]), None);
         assert_eq!(total(&[line(1, i64::MAX), line(1, 1)]), None);

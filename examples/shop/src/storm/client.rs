@@ -19,7 +19,8 @@ const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// Longest answer that is read, in bytes.
 const ANSWER_LEN_MAX: usize = 4 * 1024 * 1024;
 
-const ORDER: &str = r#"{"customer":"Ada","lines":[{"product":1,"quantity":2},{"product":4,"quantity":1}]}"#;
+const ORDER: &str =
+    r#"{"customer":"Ada","lines":[{"product":1,"quantity":2},{"product":4,"quantity":1}]}"#;
 
 /// One request.
 #[derive(Clone, Debug)]
@@ -31,15 +32,27 @@ pub(super) struct Ask {
 
 impl Ask {
     pub(super) fn get(path: impl Into<String>) -> Self {
-        Self { method: Method::GET, path: path.into(), body: "" }
+        Self {
+            method: Method::GET,
+            path: path.into(),
+            body: "",
+        }
     }
 
     pub(super) fn post(path: impl Into<String>) -> Self {
-        Self { method: Method::POST, path: path.into(), body: "" }
+        Self {
+            method: Method::POST,
+            path: path.into(),
+            body: "",
+        }
     }
 
     pub(super) fn order() -> Self {
-        Self { method: Method::POST, path: "/orders".to_owned(), body: ORDER }
+        Self {
+            method: Method::POST,
+            path: "/orders".to_owned(),
+            body: ORDER,
+        }
     }
 }
 
@@ -118,11 +131,23 @@ impl Client {
     /// Breaks payments, or mends it.
     pub(super) async fn payments(&self, mode: &str) -> Result<(), Fatal> {
         let path = format!("/stand-in/payments?mode={mode}");
-        let response = self.send(Ask { method: Method::PUT, path, body: "" }, true).await?;
+        let response = self
+            .send(
+                Ask {
+                    method: Method::PUT,
+                    path,
+                    body: "",
+                },
+                true,
+            )
+            .await?;
         if response.status().is_success() {
             return Ok(());
         }
-        Err(Fatal::new(format!("payments cannot be set to {mode}: {}", response.status())))
+        Err(Fatal::new(format!(
+            "payments cannot be set to {mode}: {}",
+            response.status()
+        )))
     }
 
     async fn send(&self, ask: Ask, operator: bool) -> Result<Response<Bytes>, Fatal> {
@@ -134,15 +159,28 @@ impl Client {
             request = request.header(header::AUTHORIZATION, format!("Bearer {}", self.token));
         }
         let request = request.body(Full::from(ask.body)).map_err(Fatal::new)?;
-        let (head, body) = self.http.request(request).await.map_err(Fatal::new)?.into_parts();
-        let body = Limited::new(body, ANSWER_LEN_MAX).collect().await.map_err(Fatal::new)?;
+        let (head, body) = self
+            .http
+            .request(request)
+            .await
+            .map_err(Fatal::new)?
+            .into_parts();
+        let body = Limited::new(body, ANSWER_LEN_MAX)
+            .collect()
+            .await
+            .map_err(Fatal::new)?;
         Ok(Response::from_parts(head, body.to_bytes()))
     }
 }
 
 impl Refused {
     fn read(response: &Response<Bytes>) -> Self {
-        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let header = |name| {
+            response
+                .headers()
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+        };
         let why = header("why-503").unwrap_or_default();
         let problem: Value = serde_json::from_slice(response.body()).unwrap_or_default();
         Self {

@@ -43,14 +43,19 @@ impl Ledger {
                 .iter()
                 .map(|(cause, count)| (cause.clone(), count.as_u64().unwrap_or_default()))
                 .collect(),
-            not_written_down: page["refusals"]["not_written_down"].as_u64().unwrap_or_default(),
+            not_written_down: page["refusals"]["not_written_down"]
+                .as_u64()
+                .unwrap_or_default(),
             incidents,
         })
     }
 
     /// Returns how many refusals the incidents of one cause hold.
     pub(super) fn in_incidents(&self, cause: &str) -> u64 {
-        let of_cause = self.incidents.iter().filter(|incident| incident.cause == cause);
+        let of_cause = self
+            .incidents
+            .iter()
+            .filter(|incident| incident.cause == cause);
         of_cause.map(|incident| incident.count).sum()
     }
 }
@@ -73,7 +78,11 @@ impl Incident {
 /// Returns evidence as a line: `in_flight 16, limit 16`.
 pub(super) fn words(evidence: &Value) -> String {
     let members = evidence.as_object().into_iter().flatten();
-    let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let word = |value: &Value| {
+        value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned)
+    };
     let members: Vec<_> = members
         .map(|(name, value)| match name.strip_suffix("_ms") {
             Some(name) => format!("{name} {} ms", word(value)),

@@ -37,22 +37,29 @@ impl Report {
 
     pub(super) fn calm(&self, calm: &Tally) {
         let calm = calm.counts();
-        self.line("calm", &format!(
-            "{} of {} served{}.",
-            n(calm.served), n(calm.asked), times(&calm.served_in)
-        ));
+        self.line(
+            "calm",
+            &format!(
+                "{} of {} served{}.",
+                n(calm.served),
+                n(calm.asked),
+                times(&calm.served_in)
+            ),
+        );
     }
 
     pub(super) fn overload(&self, overload: &Tally, length: Duration) {
         let counts = overload.counts();
         let could = u64::from(LIMIT) * 1000 / u64::from(WORK_MS);
-        let told = counts.retry_after.map_or_else(String::new, |(least, most)| {
-            if least == most {
-                format!(", each told to come back after {least} s")
-            } else {
-                format!(", each told to come back after {least} to {most} s")
-            }
-        });
+        let told = counts
+            .retry_after
+            .map_or_else(String::new, |(least, most)| {
+                if least == most {
+                    format!(", each told to come back after {least} s")
+                } else {
+                    format!(", each told to come back after {least} to {most} s")
+                }
+            });
         self.line("overload", &format!(
             "{} requests a second were asked where {could} can be done. {} served{}; {} refused{}{told}.",
             counts.asked / length.as_secs().max(1),
@@ -62,8 +69,11 @@ impl Report {
     }
 
     pub(super) fn payments(&self, payments: &Payments) {
-        let (pay, others, mended) =
-            (payments.pay.counts(), payments.products.counts(), payments.mended.counts());
+        let (pay, others, mended) = (
+            payments.pay.counts(),
+            payments.products.counts(),
+            payments.mended.counts(),
+        );
         self.line("no payments", &format!(
             "The service knew after {}. Until then {} payments were tried in vain; after that {} were \
              refused{}, without a try. Meanwhile {} of {} other requests were served. \
@@ -76,40 +86,70 @@ impl Report {
 
     pub(super) fn drain(&self, drain: &Tally, leaving: &Leaving) {
         let counts = drain.counts();
-        self.line("drain", &format!(
-            "SIGTERM in the midst of work. {} of {} requests were served, {} refused, {} lost; \
+        self.line(
+            "drain",
+            &format!(
+                "SIGTERM in the midst of work. {} of {} requests were served, {} refused, {} lost; \
              the process ended after {} with {}.",
-            n(counts.served), n(counts.asked), n(counts.refused_sum()), n(counts.lost),
-            t(leaving.took), leaving.exit,
-        ));
+                n(counts.served),
+                n(counts.asked),
+                n(counts.refused_sum()),
+                n(counts.lost),
+                t(leaving.took),
+                leaving.exit,
+            ),
+        );
     }
 
     pub(super) fn probes(&self, seen: &Seen) {
-        self.line("probes", &format!(
-            "/ready/ answered {} times throughout{}.", n(seen.asked), times(&seen.times)
-        ));
+        self.line(
+            "probes",
+            &format!(
+                "/ready/ answered {} times throughout{}.",
+                n(seen.asked),
+                times(&seen.times)
+            ),
+        );
     }
 
     /// What the service says itself.
     pub(super) fn ledger(&self, ledger: &Ledger) {
-        let Colours { bold, dim, off, warn, .. } = self.0;
-        say(&format!("\n{bold}In the ledger's own words{off} {dim}(GET /why503/){off}\n"));
+        let Colours {
+            bold,
+            dim,
+            off,
+            warn,
+            ..
+        } = self.0;
+        say(&format!(
+            "\n{bold}In the ledger's own words{off} {dim}(GET /why503/){off}\n"
+        ));
         for incident in &ledger.incidents {
             say(&format!(
                 "  {} to {}  {warn}{}{off} by {}: {} refusals. It began with {}.\n",
-                incident.first, incident.last, incident.cause, incident.source,
-                n(incident.count), incident.evidence,
+                incident.first,
+                incident.last,
+                incident.cause,
+                incident.source,
+                n(incident.count),
+                incident.evidence,
             ));
         }
     }
 
     /// One refusal, followed from its client to the ledger.
     pub(super) fn sample(&self, sample: Option<&Sample>) {
-        let Some(Sample { seen, written }) = sample else { return };
+        let Some(Sample { seen, written }) = sample else {
+            return;
+        };
         let Colours { bold, dim, off, .. } = self.0;
         say(&format!(
             "\n{bold}One of them{off} {dim}(GET /why503/{}){off}\n  its client read:  {}\n  the ledger says:  {}\n",
-            seen.id, seen.detail, written.as_deref().unwrap_or("nothing; it keeps the newest ones only"),
+            seen.id,
+            seen.detail,
+            written
+                .as_deref()
+                .unwrap_or("nothing; it keeps the newest ones only"),
         ));
     }
 
@@ -139,7 +179,10 @@ impl Report {
             agree &= same;
             say(&format!(
                 "  {} {cause:<18} {:>11}  {:>14}  {:>12}\n",
-                self.mark(same), n(by_clients), n(by_ledger), n(in_incidents)
+                self.mark(same),
+                n(by_clients),
+                n(by_ledger),
+                n(in_incidents)
             ));
         }
         if ledger.not_written_down > 0 {
@@ -156,17 +199,40 @@ impl Report {
                 faults.push(what);
             }
         };
-        check(agree, "every refusal that a client saw is in the ledger, and no other".to_owned());
-        check(ended == seen.asked, format!(
-            "every request has one outcome: {} asked = {} served + {} refused + {} failed + {} lost",
-            n(seen.asked), n(seen.served), n(seen.refused_sum()), n(seen.failed_sum()), n(seen.lost)
-        ));
-        check(seen.lost == 0, format!("no request was lost: {}", n(seen.lost)));
-        check(leaving.exit.success(), format!("the service left in order: {}", leaving.exit));
+        check(
+            agree,
+            "every refusal that a client saw is in the ledger, and no other".to_owned(),
+        );
+        check(
+            ended == seen.asked,
+            format!(
+                "every request has one outcome: {} asked = {} served + {} refused + {} failed + {} lost",
+                n(seen.asked),
+                n(seen.served),
+                n(seen.refused_sum()),
+                n(seen.failed_sum()),
+                n(seen.lost)
+            ),
+        );
+        check(
+            seen.lost == 0,
+            format!("no request was lost: {}", n(seen.lost)),
+        );
+        check(
+            leaving.exit.success(),
+            format!("the service left in order: {}", leaving.exit),
+        );
         if seen.held_back > 0 {
-            say(&format!("    {} requests were not sent: this machine was too slow\n", n(seen.held_back)));
+            say(&format!(
+                "    {} requests were not sent: this machine was too slow\n",
+                n(seen.held_back)
+            ));
         }
-        if faults.is_empty() { Ok(()) } else { Err(Fatal::new(format!("does not hold: {}", faults.join("; ")))) }
+        if faults.is_empty() {
+            Ok(())
+        } else {
+            Err(Fatal::new(format!("does not hold: {}", faults.join("; "))))
+        }
     }
 
     pub(super) fn heading(&self) {
@@ -193,7 +259,11 @@ impl Report {
 
     fn mark(&self, holds: bool) -> String {
         let Colours { good, bad, off, .. } = self.0;
-        if holds { format!("{good}✓{off}") } else { format!("{bad}✗{off}") }
+        if holds {
+            format!("{good}✓{off}")
+        } else {
+            format!("{bad}✗{off}")
+        }
     }
 }
 
@@ -201,12 +271,24 @@ impl Sample {
     /// Looks the last refusal of a stream up.
     pub(super) async fn find(client: &Client, stream: &Tally) -> Option<Self> {
         let seen = stream.counts().sample?;
-        let found = client.operator(&format!("/why503/{}", seen.id)).await.ok()?;
-        let found = found["refusals"].as_array().or(found.as_array())?.first().cloned();
+        let found = client
+            .operator(&format!("/why503/{}", seen.id))
+            .await
+            .ok()?;
+        let found = found["refusals"]
+            .as_array()
+            .or(found.as_array())?
+            .first()
+            .cloned();
         let written = found.map(|found| {
             let text = |name: &str| found[name].as_str().unwrap_or_default().to_owned();
             let evidence = super::ledger::words(&found["evidence"]);
-            format!("{} at {}, {}: {evidence}", text("request"), text("at"), text("cause"))
+            format!(
+                "{} at {}, {}: {evidence}",
+                text("request"),
+                text("at"),
+                text("cause")
+            )
         });
         Some(Self { seen, written })
     }
@@ -219,7 +301,7 @@ fn n(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -250,10 +332,20 @@ mod tests {
 
     #[test]
     fn numbers_are_written_for_people() {
-        for (count, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
+        for (count, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1,000"),
+            (1_234_567, "1,234,567"),
+        ] {
             assert_eq!(n(count), text);
         }
-        for (micros, text) in [(950, "0.9 ms"), (9_990, "10.0 ms"), (203_400, "203 ms"), (1_900_000, "1.9 s")] {
+        for (micros, text) in [
+            (950, "0.9 ms"),
+            (9_990, "10.0 ms"),
+            (203_400, "203 ms"),
+            (1_900_000, "1.9 s"),
+        ] {
             assert_eq!(t(Duration::from_micros(micros)), text);
         }
     }

@@ -28,7 +28,14 @@ pub(super) struct Colours {
     pub(super) off: &'static str,
 }
 
-const PLAIN: Colours = Colours { good: "", warn: "", bad: "", dim: "", bold: "", off: "" };
+const PLAIN: Colours = Colours {
+    good: "",
+    warn: "",
+    bad: "",
+    dim: "",
+    bold: "",
+    off: "",
+};
 
 const COLOURED: Colours = Colours {
     good: "\x1b[32m",
@@ -65,7 +72,15 @@ impl Screen {
         ));
         let (began, second) = (Instant::now(), 0);
         let (tallies, shown) = (Vec::new(), Counts::default());
-        Self { live, colours, began, second, weather: "", tallies, shown }
+        Self {
+            live,
+            colours,
+            began,
+            second,
+            weather: "",
+            tallies,
+            shown,
+        }
     }
 
     pub(super) const fn colours(&self) -> Colours {
@@ -115,7 +130,13 @@ impl Screen {
         for tally in &self.tallies {
             now.add(&tally.counts());
         }
-        let Colours { good, warn, bad, off, .. } = self.colours;
+        let Colours {
+            good,
+            warn,
+            bad,
+            off,
+            ..
+        } = self.colours;
         let served = now.served - self.shown.served;
         let refused = now.refused_sum() - self.shown.refused_sum();
         let failed = now.failed_sum() + now.lost - self.shown.failed_sum() - self.shown.lost;
@@ -130,10 +151,17 @@ impl Screen {
         } else {
             format!("; refused: {warn}{}{off}", causes.join(", "))
         };
-        let bar = if self.live { self.bar(served, refused, failed) } else { String::new() };
+        let bar = if self.live {
+            self.bar(served, refused, failed)
+        } else {
+            String::new()
+        };
         let paint = |count: u64, colour: &'static str| if count == 0 { "" } else { colour };
-        let (served_in, refused_in, failed_in) =
-            (paint(served, good), paint(refused, warn), paint(failed, bad));
+        let (served_in, refused_in, failed_in) = (
+            paint(served, good),
+            paint(refused, warn),
+            paint(failed, bad),
+        );
         let row = format!(
             "{:4} s  {:<11} {:6}  {served_in}{served:6}{off}  {refused_in}{refused:7}{off}  \
              {failed_in}{failed:6}{off}  {bar}{ready}{why}",
@@ -146,7 +174,13 @@ impl Screen {
 
     /// The shares of what was answered.
     fn bar(&self, served: u64, refused: u64, failed: u64) -> String {
-        let Colours { good, warn, bad, off, .. } = self.colours;
+        let Colours {
+            good,
+            warn,
+            bad,
+            off,
+            ..
+        } = self.colours;
         let all = served + refused + failed;
         if all == 0 {
             return " ".repeat(BAR + 2);
@@ -154,7 +188,11 @@ impl Screen {
         // What there is at all is seen: one cell at least.
         let cells = |count: u64| {
             let share = count as f64 / all as f64 * BAR as f64;
-            if count == 0 { 0 } else { (share.round() as usize).max(1) }
+            if count == 0 {
+                0
+            } else {
+                (share.round() as usize).max(1)
+            }
         };
         let (refused, failed) = (cells(refused), cells(failed));
         let served = BAR.saturating_sub(refused + failed);

@@ -60,10 +60,18 @@ impl Service {
             .map_err(Fatal::new)?;
         let last_line = LastLine::default();
         if let Some(said) = child.stderr.take() {
-            tokio::spawn(keep_last(BufReader::new(said).lines(), Arc::clone(&last_line)));
+            tokio::spawn(keep_last(
+                BufReader::new(said).lines(),
+                Arc::clone(&last_line),
+            ));
         }
         let said = child.stdout.take();
-        let mut service = Self { child, url: String::new(), token, last_line };
+        let mut service = Self {
+            child,
+            url: String::new(),
+            token,
+            last_line,
+        };
         let Some(said) = said else {
             return Err(service.fault("it has no standard output"));
         };
@@ -104,7 +112,10 @@ impl Service {
     }
 
     pub(super) fn fault(&self, what: &str) -> Fatal {
-        let said = self.last_line.lock().unwrap_or_else(PoisonError::into_inner);
+        let said = self
+            .last_line
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         Fatal::new(format!("the service in the storm: {what}: {said}"))
     }
 }
@@ -125,5 +136,7 @@ fn terminate(id: Option<u32>) -> Result<(), Fatal> {
 
 #[cfg(not(unix))]
 fn terminate(_id: Option<u32>) -> Result<(), Fatal> {
-    Err(Fatal::new("unsupported: there is no SIGTERM here, so no drain can be shown"))
+    Err(Fatal::new(
+        "unsupported: there is no SIGTERM here, so no drain can be shown",
+    ))
 }
