@@ -114,9 +114,18 @@ mod postgres {
 
 #[cfg(feature = "mysql")]
 mod mysql {
-    use sqlx::{MySql, mysql::MySqlConnectOptions};
+    use sqlx::{MySql, Row, mysql::MySqlConnectOptions};
 
-    use super::{Driver, Endpoint, sealed};
+    use super::{Driver, Endpoint, Options, Sessions, sealed};
+
+    /// What the sessions of this user, database and host do; `TIME` is for how many
+    /// seconds each has done it.
+    const SESSIONS: &str = "SELECT COUNT(*), CAST(MIN(TIME) AS SIGNED), CAST(MAX(TIME) AS SIGNED), \
+                                   SUBSTRING_INDEX(GROUP_CONCAT(COMMAND ORDER BY TIME DESC), ',', 1) \
+                            FROM information_schema.PROCESSLIST \
+                            WHERE USER = SUBSTRING_INDEX(USER(), '@', 1) AND DB <=> DATABASE() \
+                              AND SUBSTRING_INDEX(HOST, ':', 1) = SUBSTRING_INDEX(USER(), '@', -1) \
+                              AND ID <> CONNECTION_ID()";
 
     impl Driver for MySql {}
 
@@ -131,6 +140,22 @@ mod mysql {
                     options.get_host().trim_matches(['[', ']']).to_owned(),
                     options.get_port(),
                 ),
+            })
+        }
+
+        /// A user always sees its own sessions. Other instances on this host count too,
+        /// so an instance that works hides one that hangs, never the other way round.
+        async fn sessions(
+            connection: &mut Self::Connection,
+            _: &Options<Self>,
+        ) -> Option<Sessions> {
+            let row = sqlx::raw_sql(SESSIONS).fetch_one(connection).await.ok()?;
+            let secs = |value: Option<i64>| value.and_then(|secs| u32::try_from(secs).ok());
+            Some(Sessions {
+                count: u64::try_from(row.try_get::<i64, _>(0).ok()?).ok()?,
+                quiet_secs: secs(row.try_get(1).ok()?)?.into(),
+                longest_secs: secs(row.try_get(2).ok()?)?.into(),
+                longest_state: row.try_get::<Option<String>, _>(3).ok()??,
             })
         }
     }

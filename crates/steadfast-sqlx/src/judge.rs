@@ -81,7 +81,10 @@ fn is_stuck(sessions: &Sessions, full_for: Duration, after: Duration) -> bool {
 fn saturated(max: u32, full_for: Option<Duration>, sessions: Option<&Sessions>) -> String {
     let mut text = format!("all {max} connections of the pool are in use; the server answers");
     if let Some(full_for) = full_for {
-        text.push_str(&format!("; so for {} s", full_for.as_secs()));
+        text.push_str(&format!(
+            "; full at each reading for {} s",
+            full_for.as_secs()
+        ));
     }
     if let Some(sessions) = sessions {
         text.push_str(&format!(

@@ -30,7 +30,7 @@ pub const STUCK_AFTER: Duration = Duration::from_secs(30);
 /// | the server gives no session (SQLSTATE 53300) | fail, `refused-by-server`; a warning while the pool has idle connections |
 /// | starting or recovering (57P03), credentials (28…), no such database (3D000), TLS, name | fail, `loading`, `auth`, `misconfigured`, `tls`, `dns` |
 /// | it answers, but the pool wants to grow and cannot | fail, with the reason of the trial |
-/// | it answers, the pool is full, and none of its sessions has done anything for [`STUCK_AFTER`] (PostgreSQL only) | fail, `stuck` |
+/// | it answers, the pool is full, and none of its sessions has done anything for [`STUCK_AFTER`] (as the server tells; not SQLite) | fail, `stuck` |
 /// | it answers, the pool is full | warning, `saturated` |
 /// | it answers | pass |
 ///
@@ -67,6 +67,8 @@ pub struct Ping<DB: Driver> {
 impl<DB: Driver> Ping<DB> {
     /// Sets after how long without a sign of life a full pool counts as stuck;
     /// [`STUCK_AFTER`] without it. Set it above the longest query that is meant to run.
+    /// Sessions of the same user, database, name and host are taken for the pool's own, so
+    /// one instance that works hides another on its host that is stuck.
     pub fn stuck_after(mut self, after: Duration) -> Self {
         self.stuck_after = after;
         self

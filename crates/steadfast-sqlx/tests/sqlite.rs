@@ -1,5 +1,6 @@
 //! SQLite, in memory: where a check that took a connection would take the database.
 #![cfg(feature = "sqlite")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::time::{Duration, Instant};
 

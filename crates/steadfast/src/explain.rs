@@ -205,9 +205,11 @@ impl Explain {
         }
     }
 
-    /// Writes a state change down and logs it once.
+    /// Writes a state change down and logs it once. `why` may come from outside: it is
+    /// redacted and cut.
     pub(crate) fn note(&self, subject: &Name, from: &str, to: &str, why: &str) {
         let at = clock::now();
+        let why = &*steadfast_core::redact(why);
         tracing::info!(target: "steadfast", %subject, from, to, why, "state changed");
         let change = StateChange {
             at,

@@ -54,6 +54,7 @@ struct Settings {
     probe_listener: Option<SocketAddr>,
     maintenance_file: Option<PathBuf>,
     request_timeout: Option<Duration>,
+    unready_when_refusing: Option<f64>,
     signals: bool,
     mounted: String,
 }

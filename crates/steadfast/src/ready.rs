@@ -20,10 +20,11 @@ pub(crate) mod answer;
 mod health_json;
 pub(crate) use health_json::one_check;
 pub(crate) mod listener;
+pub(crate) mod overload;
 mod schedule;
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -45,6 +46,8 @@ pub(crate) const LIFECYCLE: Name = Name::from_static("lifecycle");
 pub(crate) struct Snapshot {
     pub(crate) life: LifecycleView,
     pub(crate) checks: Vec<CheckView>,
+    /// The opt-in rule's finding at the last round.
+    pub(crate) overloaded: bool,
 }
 
 /// The readiness of one guard.
@@ -56,7 +59,9 @@ pub(crate) struct Readiness {
     pub(crate) explain: Explain,
     unready_budget: Duration,
     snapshot: ArcSwap<Snapshot>,
+    overloaded: Mutex<bool>,
     standing: watch::Sender<Standing>,
+    phase: watch::Sender<Option<Phase>>,
 }
 
 impl Readiness {
@@ -70,6 +75,7 @@ impl Readiness {
         let first = Snapshot {
             life: life.view(now),
             checks: dependencies.iter().map(Dependency::view).collect(),
+            overloaded: false,
         };
         Self {
             life,
@@ -78,7 +84,9 @@ impl Readiness {
             explain,
             unready_budget,
             snapshot: ArcSwap::from_pointee(first),
+            overloaded: Mutex::new(false),
             standing: watch::Sender::new(Standing::NotReady),
+            phase: watch::Sender::new(None),
         }
     }
 
@@ -87,11 +95,19 @@ impl Readiness {
         let snapshot = self.snapshot.load_full();
         let signals = Signals {
             silent_for: self.pulse.silent_for(now),
-            overloaded: false,
+            overloaded: snapshot.overloaded,
             unready_budget: self.unready_budget,
         };
         let life = snapshot.life.clone().at(now);
         (verdict(&life, &snapshot.checks, signals, now), snapshot)
+    }
+
+    /// Takes the finding of the opt-in overload rule; the next publication carries it.
+    pub(crate) fn set_overloaded(&self, overloaded: bool) {
+        *self
+            .overloaded
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = overloaded;
     }
 
     /// Publishes what has changed, and moves on from starting when the first round is complete.
@@ -101,10 +117,23 @@ impl Readiness {
         if self.life.view(now).phase == Some(Phase::Starting) && start_is_complete(&checks) {
             self.moved(self.life.advance(Phase::Ready, now));
         }
+        let overloaded = *self
+            .overloaded
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let life = self.life.view(now);
+        let phase = life.phase;
         self.snapshot.store(Arc::new(Snapshot {
-            life: self.life.view(now),
+            life,
             checks,
+            overloaded,
         }));
+        // Here, so that whoever waited for a phase reads a snapshot that has it.
+        self.phase.send_if_modified(|known| {
+            let ahead = *known < phase;
+            *known = phase.max(*known);
+            ahead
+        });
         let (verdict, _) = self.verdict(now);
         let before = self.standing.send_replace(verdict.standing);
         if before != verdict.standing {
@@ -134,6 +163,11 @@ impl Readiness {
         let from = moved.from.map_or("not started", Phase::as_str);
         let why = format!("after {:.1} s", moved.after.as_secs_f64());
         self.explain.note(&LIFECYCLE, from, moved.to.as_str(), &why);
+    }
+
+    /// Follows the phase.
+    pub(crate) fn watch_phase(&self) -> watch::Receiver<Option<Phase>> {
+        self.phase.subscribe()
     }
 
     /// Follows the verdict's standing.

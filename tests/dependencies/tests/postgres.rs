@@ -1,4 +1,5 @@
 //! A real PostgreSQL in every state that sqlx calls `PoolTimedOut`, and what is said.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::{collections::BTreeSet, time::Duration};
 

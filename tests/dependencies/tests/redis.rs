@@ -1,4 +1,5 @@
 //! A real Redis in every state that a pool without timeouts waits out, and what is said.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::{net::TcpStream, time::Duration};
 

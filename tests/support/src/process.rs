@@ -25,6 +25,8 @@ pub(crate) struct Process {
     log: PathBuf,
     /// How it is told to go when it is dropped.
     farewell: Signal,
+    // After the child, so that it is there until the child has gone.
+    _watcher: Watcher,
 }
 
 impl Process {
@@ -44,11 +46,13 @@ impl Process {
             .stderr(errors)
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {name} ({command:?}): {error}"));
+        let watcher = Watcher::of(child.id(), farewell);
         Self {
             name,
             child,
             log: log.to_owned(),
             farewell,
+            _watcher: watcher,
         }
     }
 
@@ -108,6 +112,34 @@ impl Drop for Process {
         if self.child.try_wait().is_ok_and(|status| status.is_none()) {
             self.stop(self.farewell);
         }
+    }
+}
+
+/// Ends a server whose test was killed and so dropped nothing: a shell that waits for the
+/// end of its input, which comes when this process is gone, however it went.
+#[derive(Debug)]
+struct Watcher(Child);
+
+impl Watcher {
+    fn of(pid: u32, farewell: Signal) -> Self {
+        // A Ctrl-C at the terminal reaches it too, and must not end it first.
+        let script = "trap '' INT TERM HUP; read -r _; kill -CONT \"$1\"; kill -\"$2\" \"$1\"";
+        let child = Command::new("sh")
+            .args(["-c", script, "watcher", &pid.to_string()])
+            .arg(farewell.as_raw().to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        Self(child.expect("there is a shell"))
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        // Before its input ends: the server's pid may be somebody else's by now.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::Full;
 use pin_project::pin_project;
@@ -15,7 +15,7 @@ use steadfast_core::{INCIDENT_GAP, Refusal};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{Explain, lost};
+use super::{Explain, lost, render};
 use crate::{body::GateBody, clock, head::RequestHead};
 
 /// Renders refusals that come out of handlers, and marks the application's own 503s.
@@ -111,6 +111,33 @@ where
     }
 }
 
+/// Keeps what layers between the handler and here put on the answer: CORS, cookies,
+/// request ids. What describes the body that is replaced goes with it, and where both name
+/// a header ours stands, except for `vary`, whose values add up.
+fn keep_headers(ours: &mut HeaderMap, theirs: &HeaderMap) {
+    for name in theirs.keys() {
+        let of_the_body = name.as_str().starts_with("content-")
+            && name != header::CONTENT_SECURITY_POLICY
+            || matches!(
+                *name,
+                header::ETAG
+                    | header::LAST_MODIFIED
+                    | header::TRANSFER_ENCODING
+                    | header::TRAILER
+                    | header::ACCEPT_RANGES
+            );
+        // `carry` set these for the case that nobody renders; gRPC has other words for them.
+        let carried =
+            matches!(*name, header::RETRY_AFTER | header::CACHE_CONTROL) || *name == render::WHY;
+        if of_the_body || carried || name != header::VARY && ours.contains_key(name) {
+            continue;
+        }
+        for value in theirs.get_all(name) {
+            ours.append(name, value.clone());
+        }
+    }
+}
+
 impl Explain {
     /// Looks at what a handler answered. Returns what to answer instead if it was refused
     /// by something it called; marks a 503 of its own; notices a refusal that was lost.
@@ -123,7 +150,9 @@ impl Explain {
     ) -> Option<Response<Full<Bytes>>> {
         if !response.extensions().is_empty() {
             if let Some(refusal) = response.extensions_mut().remove::<Refusal>() {
-                return Some(self.answer(refusal, head));
+                let mut rendered = self.answer(refusal, head);
+                keep_headers(rendered.headers_mut(), response.headers());
+                return Some(rendered);
             }
         }
         if response.status() == StatusCode::SERVICE_UNAVAILABLE {

@@ -21,8 +21,8 @@ use crate::{
     dependency::Dependency,
     drain::Drain,
     explain::{Explain, ExplainSettings},
-    front::{Front, Paths, Room},
-    ready::{Readiness, answer::Profile},
+    front::{Front, Paths, Room, under},
+    ready::{Readiness, answer::Profile, overload::Overload},
     shed::{Shed, Shedder},
 };
 
@@ -131,9 +131,21 @@ impl Probes {
                 ));
             }
         }
-        for (at, (key, path)) in paths.iter().enumerate() {
-            if let Some((other, _)) = paths[..at].iter().find(|(_, other)| other == path) {
+        let path = |at: usize| paths[at].1.strip_suffix('/').unwrap_or(paths[at].1);
+        for (at, other) in [(1, 0), (2, 0), (2, 1)] {
+            if path(at) == path(other) {
+                let (key, other, path) = (paths[at].0, paths[other].0, path(at));
                 faults.push(format!("probes: {key} and {other} share the path {path:?}"));
+            }
+        }
+        // Below the ready path are the names of checks.
+        for at in [0, 2] {
+            if under(path(at), path(1)).is_some_and(|rest| !rest.is_empty()) {
+                let (key, path, ready) = (paths[at].0, path(at), path(1));
+                faults.push(format!(
+                    "probes: {key} path {path:?} is below the ready path {ready:?}, where each \
+                     check has its own; allowed is any other place"
+                ));
             }
         }
         faults
@@ -175,6 +187,7 @@ pub struct GuardBuilder {
     pub(crate) maintenance_file: Option<PathBuf>,
     pub(crate) request_timeout: Option<Duration>,
     pub(crate) unready_budget: Duration,
+    pub(crate) unready_when_refusing: Option<f64>,
     pub(crate) signals: bool,
     #[cfg(feature = "config")]
     pub(crate) config: GuardConfig,
@@ -196,6 +209,7 @@ impl Default for GuardBuilder {
             maintenance_file: None,
             request_timeout: None,
             unready_budget: UNREADY_BUDGET_DEFAULT,
+            unready_when_refusing: None,
             signals: true,
             #[cfg(feature = "config")]
             config: GuardConfig::default(),
@@ -288,6 +302,15 @@ impl GuardBuilder {
         self
     }
 
+    /// Makes the instance not ready while it refuses at least this share of its requests
+    /// over ten seconds, until it refuses less than half of it. Off by default: all replicas
+    /// saturate together, so use it only where a balancer has somewhere else to go.
+    /// Above 0 to 1.
+    pub const fn unready_when_refusing(mut self, share: f64) -> Self {
+        self.unready_when_refusing = Some(share);
+        self
+    }
+
     /// Leaves signals to the application, which then calls [`Control::begin_drain`].
     pub const fn without_signals(mut self) -> Self {
         self.signals = false;
@@ -345,6 +368,7 @@ impl GuardBuilder {
                 probe_listener: self.probe_listener,
                 maintenance_file: self.maintenance_file,
                 request_timeout: self.request_timeout,
+                unready_when_refusing: self.unready_when_refusing,
                 signals: self.signals,
                 mounted,
             },
@@ -367,6 +391,7 @@ impl GuardBuilder {
         if self.request_timeout.is_some_and(|limit| limit.is_zero()) {
             faults.push("request_timeout 0s; allowed is any length above zero".to_owned());
         }
+        faults.extend(self.unready_when_refusing.and_then(Overload::fault));
         if self.dependencies.len() > DEPENDENCIES_MAX {
             let found = self.dependencies.len();
             faults.push(format!(
