@@ -40,7 +40,8 @@ pub use guard::{
 pub use head::RequestHead;
 pub use shed::{OBSERVED_LIMIT_DEFAULT, Shed, ShedFuture, ShedLayer, ShedService, Shedder};
 pub use steadfast_core::{
-    Cause, Check, CheckOutcome, CheckRun, CheckStatus, ConfigError, Deadline, Evidence,
-    FailureClass, Health, Incident, Ledger, Lifecycle, Name, Phase, Reason, Refusal, Requirement,
-    RetryHint, Rule, ShedMode, ShedSnapshot, Standing, Verdict,
+    Cause, Check, CheckOutcome, CheckRun, CheckStatus, ConfigError, Deadline, DependencyDown,
+    Evidence, FailureClass, Health, Incident, Ledger, Lifecycle, Name, Overloaded, Phase,
+    PoolExhausted, Reason, Refusal, Requirement, RetryHint, Rule, ShedMode, ShedSnapshot, Standing,
+    Verdict,
 };

@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderName, Method, header},
     routing::{get, post, put},
 };
-use steadfast::{Control, Guard};
+use steadfast::{Control, Dependency, Guard};
 use tokio::net::TcpListener;
 use tower_http::{
     cors::{Any, CorsLayer},
@@ -32,6 +32,8 @@ const BODY_LEN_MAX: usize = 64 * 1024;
 /// What the handlers share.
 pub(crate) struct Shop {
     pub(crate) store: Store,
+    /// The database, as the guard sees it.
+    pub(crate) orders_db: Dependency,
     pub(crate) cache: Option<Cache>,
     pub(crate) payments: Payments,
     pub(crate) stand_in: Option<StandIn>,

@@ -6,13 +6,13 @@ use steadfast_sqlx::{migrations, ping};
 use crate::{
     Fatal,
     cache::Cache,
-    store::{MIGRATIONS, Pool, Store},
+    store::{MIGRATIONS, ORDERS_DB, Pool, Store},
 };
 
 /// The database: needed to start; while it is down later, the instance stays in rotation,
 /// because every other instance needs the same database.
 pub(crate) fn orders_db(store: &Store) -> Result<Dependency, Fatal> {
-    let dependency = Dependency::builder("orders-db");
+    let dependency = Dependency::builder(ORDERS_DB.as_str());
     match &store.pool {
         Pool::Sqlite(pool) => build(dependency, ping(pool)),
         Pool::Postgres(pool) => build(dependency, ping(pool)),

@@ -43,8 +43,9 @@ pub(crate) async fn run() -> Result<(), Fatal> {
             (Some(stand_in), Payments::new(&url)?)
         }
     };
+    let orders_db = checks::orders_db(&store)?;
     let mut dependencies = vec![
-        checks::orders_db(&store)?,
+        orders_db.clone(),
         checks::schema(&store)?,
         payments.dependency.clone(),
     ];
@@ -58,6 +59,7 @@ pub(crate) async fn run() -> Result<(), Fatal> {
 
     let shop = Arc::new(Shop {
         store: store.clone(),
+        orders_db,
         cache,
         payments,
         stand_in,

@@ -3,6 +3,7 @@
 //! The statements are written once and run on both; what differs is the pool's type.
 
 mod orders;
+mod refused;
 
 use std::{str::FromStr, time::Duration};
 
@@ -18,6 +19,7 @@ use tempfile::TempDir;
 use crate::Fatal;
 
 pub(crate) use orders::{CreateError, NewOrder, Order};
+pub(crate) use refused::{ORDERS_DB, StoreError};
 
 /// The tables, and the goods in the window.
 pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!();
@@ -127,33 +129,38 @@ impl Store {
         with_pool!(self, pool => MIGRATIONS.run(pool).await)
     }
 
-    pub(crate) async fn products(&self) -> Result<Vec<Product>, sqlx::Error> {
+    pub(crate) async fn products(&self) -> Result<Vec<Product>, StoreError> {
         let list = "select id, name, price_cents from products order by id";
-        with_pool!(self, pool => sqlx::query_as(list).fetch_all(pool).await)
+        let list = with_pool!(self, pool => sqlx::query_as(list).fetch_all(pool).await);
+        list.map_err(|error| self.explained(error))
     }
 
-    /// Holds a connection for as long as a slow report would.
-    pub(crate) async fn report(&self, length: Duration) -> Result<i64, sqlx::Error> {
-        let orders = "select count(*) from orders";
-        match &self.pool {
-            Pool::Sqlite(pool) => {
-                let mut connection = pool.acquire().await?;
-                // SQLite has no query that waits, so the waiting is done around one.
-                tokio::time::sleep(length).await;
-                sqlx::query_scalar(orders).fetch_one(&mut *connection).await
-            }
-            Pool::Postgres(pool) => {
-                let mut connection = pool.acquire().await?;
-                sqlx::query("select pg_sleep($1)")
-                    .bind(length.as_secs_f64())
-                    .execute(&mut *connection)
-                    .await?;
-                sqlx::query_scalar(orders).fetch_one(&mut *connection).await
-            }
-        }
+    /// Holds a connection for as long as a slow report would, and counts the orders.
+    pub(crate) async fn report(&self, length: Duration) -> Result<i64, StoreError> {
+        let orders = match &self.pool {
+            Pool::Sqlite(pool) => report_sqlite(pool, length).await,
+            Pool::Postgres(pool) => report_postgres(pool, length).await,
+        };
+        orders.map_err(|error| self.explained(error))
     }
 
     pub(crate) async fn close(&self) {
         with_pool!(self, pool => pool.close().await);
     }
+}
+
+const COUNT: &str = "select count(*) from orders";
+
+/// SQLite has no query that waits, so the waiting is done before one.
+async fn report_sqlite(pool: &SqlitePool, length: Duration) -> Result<i64, sqlx::Error> {
+    let mut connection = pool.acquire().await?;
+    tokio::time::sleep(length).await;
+    sqlx::query_scalar(COUNT).fetch_one(&mut *connection).await
+}
+
+async fn report_postgres(pool: &PgPool, length: Duration) -> Result<i64, sqlx::Error> {
+    let mut connection = pool.acquire().await?;
+    let wait = sqlx::query("select pg_sleep($1)").bind(length.as_secs_f64());
+    wait.execute(&mut *connection).await?;
+    sqlx::query_scalar(COUNT).fetch_one(&mut *connection).await
 }

@@ -206,6 +206,39 @@ async fn paying_is_refused_while_payments_is_down_and_nothing_else_is() {
     .await;
 }
 
+#[tokio::test]
+async fn a_pool_with_nothing_to_give_is_told_as_such() {
+    let shop = shop(&[]).await;
+    let mut held = JoinSet::new();
+    // As many as the pool has connections.
+    for _ in 0..10 {
+        let caller = shop.caller();
+        held.spawn(async move { caller.get("/report?ms=60000").await });
+    }
+    let refused = eventually("every connection is in use", || async {
+        Some(shop.get("/products").await).filter(|answer| answer.status != 200)
+    })
+    .await;
+    assert_eq!(refused.status, 503, "{refused:?}");
+    assert!(
+        refused
+            .header("why-503")
+            .starts_with("cause=pool-exhausted"),
+        "{refused:?}"
+    );
+    let page = operator(&shop, Method::GET, "/why503/").await.json();
+    let incident = &page["incidents"][0];
+    assert_eq!(
+        (&incident["source"], &incident["evidence"]["in_use"]),
+        (&"orders-db".into(), &10.into())
+    );
+    drop(held);
+    eventually("connections are free again", || async {
+        (shop.get("/products").await.status == 200).then_some(())
+    })
+    .await;
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn sigterm_finishes_what_runs_and_ends_with_0() {

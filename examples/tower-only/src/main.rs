@@ -15,7 +15,7 @@ use hyper_util::{
     server::{conn::auto, graceful::GracefulShutdown},
     service::TowerToHyperService,
 };
-use steadfast::{DrainLayer, Explain, ExplainLayer, Lifecycle, Phase, Shed, ShedLayer};
+use steadfast::{DrainLayer, Explain, ExplainLayer, Lifecycle, Phase, Shed, ShedLayer, Shedder};
 use tokio::{
     net::TcpListener,
     time::{Instant, sleep},
@@ -31,24 +31,31 @@ const GRACE: Duration = Duration::from_secs(15);
 /// Between two attempts to accept when the machine has nothing left to accept with.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
-/// The application: `/` answers at once, everything else takes its time.
-async fn application(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    if request.uri().path() != "/" {
+/// The application: `/slow` takes its time, everything else tells at once how many requests
+/// run, itself included.
+async fn application(
+    request: Request<Incoming>,
+    shedder: Shedder,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    if request.uri().path() == "/slow" {
         sleep(Duration::from_secs(2)).await;
     }
-    Ok(Response::new(Full::from("hello\n")))
+    let text = format!("{} of {LIMIT}\n", shedder.in_flight());
+    Ok(Response::new(Full::from(text)))
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let explain = Explain::default();
     let life = Arc::new(Lifecycle::new(now()));
+    let shed = ShedLayer::new(Shed::fixed(LIMIT), explain.clone())?;
+    let shedder = shed.shedder();
     let service = ServiceBuilder::new()
         // The first layer sees a request first.
         .layer(DrainLayer::new(Arc::clone(&life), explain.clone()))
-        .layer(ShedLayer::new(Shed::fixed(LIMIT), explain.clone())?)
+        .layer(shed)
         .layer(ExplainLayer::new(explain))
-        .service_fn(application);
+        .service_fn(move |request| application(request, shedder.clone()));
     let service = TowerToHyperService::new(service);
 
     let addr = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8000".to_owned());

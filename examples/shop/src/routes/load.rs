@@ -50,7 +50,9 @@ pub(crate) async fn report(
     State(shop): State<Arc<Shop>>,
     Query(length): Query<Length>,
 ) -> Result<axum::Json<Took>, Failure> {
-    let orders = shop.store.report(length.within(WAIT_MS_MAX)?).await?;
+    let wait = length.within(WAIT_MS_MAX)?;
+    shop.orders_db.require()?;
+    let orders = shop.store.report(wait).await?;
     Ok(axum::Json(Took {
         ms: length.ms,
         orders: Some(orders),

@@ -24,6 +24,7 @@ pub(crate) async fn create(
     Json(new): Json<NewOrder>,
 ) -> Result<impl IntoResponse, Failure> {
     check(&new)?;
+    shop.orders_db.require()?;
     let store = shop.store.clone();
     // On a task of its own, so that a client that leaves does not cut the transaction.
     let order = shop
@@ -53,6 +54,7 @@ pub(crate) async fn show(
 }
 
 pub(super) async fn find(shop: &Shop, id: Uuid) -> Result<Order, Failure> {
+    shop.orders_db.require()?;
     let order = shop.store.order(id).await?;
     let unknown = || Problem::new(StatusCode::NOT_FOUND, format!("there is no order {id}"));
     Ok(order.ok_or_else(unknown)?)

@@ -32,5 +32,6 @@ pub(crate) async fn list(State(shop): State<Arc<Shop>>) -> Result<impl IntoRespo
 }
 
 async fn fresh(shop: &Shop) -> Result<String, Failure> {
+    shop.orders_db.require()?;
     Ok(serde_json::to_string(&shop.store.products().await?)?)
 }

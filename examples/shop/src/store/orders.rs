@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::{Executor, Row};
 use uuid::Uuid;
 
-use super::{Pool, Store, with_pool};
+use super::{Pool, Store, StoreError, with_pool};
 
 /// What a client orders.
 #[derive(Debug, Deserialize)]
@@ -49,10 +49,16 @@ pub(crate) enum CreateError {
     UnknownProduct(i64),
     /// The sum does not fit.
     TooMuch,
+    Database(StoreError),
+}
+
+/// What ends a transaction.
+enum Fault {
+    Order(CreateError),
     Database(sqlx::Error),
 }
 
-impl From<sqlx::Error> for CreateError {
+impl From<sqlx::Error> for Fault {
     fn from(error: sqlx::Error) -> Self {
         Self::Database(error)
     }
@@ -88,6 +94,13 @@ const INSERT_LINE: &str =
 impl Store {
     /// Writes an order at today's prices. It must not be cancelled: see [`crate::writes`].
     pub(crate) async fn create(&self, new: NewOrder) -> Result<Order, CreateError> {
+        self.insert(new).await.map_err(|fault| match fault {
+            Fault::Order(error) => error,
+            Fault::Database(error) => CreateError::Database(self.explained(error)),
+        })
+    }
+
+    async fn insert(&self, new: NewOrder) -> Result<Order, Fault> {
         // Version 7 sorts by time, so the newest orders lie together in the index.
         let id = Uuid::now_v7();
         let (total_cents, lines) = in_transaction!(self, transaction => {
@@ -96,14 +109,14 @@ impl Store {
                 let price = sqlx::query("select price_cents from products where id = $1")
                     .bind(line.product);
                 let price = (&mut *transaction).fetch_optional(price).await?;
-                let price = price.ok_or(CreateError::UnknownProduct(line.product))?;
+                let price = price.ok_or(Fault::Order(CreateError::UnknownProduct(line.product)))?;
                 lines.push(PricedLine {
                     product: line.product,
                     quantity: line.quantity,
                     price_cents: price.try_get(0)?,
                 });
             }
-            let total = total(&lines).ok_or(CreateError::TooMuch)?;
+            let total = total(&lines).ok_or(Fault::Order(CreateError::TooMuch))?;
             let order = sqlx::query(INSERT_ORDER).bind(id.to_string()).bind(&new.customer).bind(total);
             order.execute(&mut *transaction).await?;
             for line in &lines {
@@ -122,7 +135,12 @@ impl Store {
         })
     }
 
-    pub(crate) async fn order(&self, id: Uuid) -> Result<Option<Order>, sqlx::Error> {
+    pub(crate) async fn order(&self, id: Uuid) -> Result<Option<Order>, StoreError> {
+        let found = self.select(id).await;
+        found.map_err(|error| self.explained(error))
+    }
+
+    async fn select(&self, id: Uuid) -> Result<Option<Order>, sqlx::Error> {
         let order = "select customer, total_cents, receipt from orders where id = $1";
         let lines = "select product_id, quantity, price_cents from order_lines \
                      where order_id = $1 order by product_id";
@@ -144,12 +162,13 @@ impl Store {
     }
 
     /// Writes down that an order is paid. A second receipt changes nothing.
-    pub(crate) async fn paid(&self, id: Uuid, receipt: &str) -> Result<(), sqlx::Error> {
+    pub(crate) async fn paid(&self, id: Uuid, receipt: &str) -> Result<(), StoreError> {
         let update = "update orders set receipt = $2 where id = $1 and receipt is null";
-        with_pool!(self, pool => {
-            sqlx::query(update).bind(id.to_string()).bind(receipt).execute(pool).await?;
+        let done = with_pool!(self, pool => {
+            let update = sqlx::query(update).bind(id.to_string()).bind(receipt);
+            update.execute(pool).await.map(drop)
         });
-        Ok(())
+        done.map_err(|error| self.explained(error))
     }
 }
 

@@ -125,15 +125,18 @@ impl Report {
             "\n{bold}In the ledger's own words{off} {dim}(GET /why503/){off}\n"
         ));
         for incident in &ledger.incidents {
-            say(&format!(
-                "  {} to {}  {warn}{}{off} by {}: {} refusals. It began with {}.\n",
-                incident.first,
-                incident.last,
-                incident.cause,
-                incident.source,
-                n(incident.count),
-                incident.evidence,
-            ));
+            self.paragraph(
+                &format!("  {warn}{:<15}{off}", incident.cause),
+                17,
+                &format!(
+                    "{} refusals by {}, {} to {}. It began with: {}.",
+                    n(incident.count),
+                    incident.source,
+                    incident.first,
+                    incident.last,
+                    incident.evidence
+                ),
+            );
         }
     }
 
@@ -240,15 +243,21 @@ impl Report {
         say(&format!("{bold}What happened{off}\n"));
     }
 
-    /// A paragraph under its weather, wrapped.
     fn line(&self, weather: &str, text: &str) {
-        let mut out = format!("  {weather:<12}");
-        let mut column = out.len();
+        let Colours { bold, off, .. } = self.0;
+        self.paragraph(&format!("  {bold}{weather:<11}{off}"), 13, text);
+    }
+
+    /// Text beside its heading, wrapped.
+    fn paragraph(&self, heading: &str, indent: usize, text: &str) {
+        let mut out = heading.to_owned();
+        let mut column = indent;
         for word in text.split(' ') {
             let length = word.chars().count() + 1;
             if column + length > COLUMNS {
-                out.push_str("\n              ");
-                column = 14;
+                out.push('\n');
+                out.push_str(&" ".repeat(indent));
+                column = indent;
             }
             out.push(' ');
             out.push_str(word);
@@ -294,6 +303,7 @@ impl Sample {
     }
 }
 
+/// Widest line of the summary, as a terminal of 100 columns shows it.
 const COLUMNS: usize = 96;
 
 /// A count, its thousands apart.
@@ -301,7 +311,7 @@ fn n(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
