@@ -190,7 +190,11 @@ impl Explain {
     }
 
     fn write_down(&self, refusal: Refusal, id: RefusalId, told: Duration, head: &RequestHead) {
-        let (cause, rule, source) = (refusal.cause(), refusal.rule(), refusal.source().clone());
+        let (cause, rule, source) = (
+            refusal.cause(),
+            refusal.rule(),
+            refusal.refused_by().clone(),
+        );
         let begins = self.ledger().record(Recorded {
             id,
             refusal,

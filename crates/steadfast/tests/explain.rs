@@ -1,5 +1,7 @@
 //! What a refusal looks like to the client, in the ledger, in the log and in the metrics,
 //! and that no way of writing handlers turns one into a 500.
+//!
+//! length: the claims of one subject in one file, because they share its fixtures.
 
 mod common;
 
@@ -242,7 +244,7 @@ impl CloneOf for steadfast::Ledger {
     fn clone_of(&self, id: &str) -> Vec<String> {
         self.find(id)
             .iter()
-            .map(|it| it.refusal.source().to_string())
+            .map(|it| it.refusal.refused_by().to_string())
             .collect()
     }
 }

@@ -1,5 +1,7 @@
 //! Probes: what balancers, kubelets and people read, and what the checks behind it do when
 //! dependencies misbehave.
+//!
+//! length: the claims of one subject in one file, because they share its fixtures.
 
 mod common;
 
