@@ -4,7 +4,7 @@
 //! leaves a check or a dependency goes through [`redact`] once, at the place where it
 //! enters Steadfast, so that no later reader has to remember it: a URL keeps its scheme,
 //! host, port and path and loses user, password, query and fragment; a `password=…`
-//! pair keeps its key.
+//! pair keeps its key, and a user whom a server quotes (`user "…"`) loses the name.
 
 use std::borrow::Cow;
 
@@ -50,7 +50,10 @@ pub fn redact(text: &str) -> Cow<'_, str> {
     let mut out = String::with_capacity(text.len().min(MESSAGE_LEN_MAX));
     let mut rest = text;
     while !rest.is_empty() && out.len() < MESSAGE_LEN_MAX {
-        if let Some(after) = url(rest, &mut out).or_else(|| secret_pair(rest, &mut out)) {
+        let secret = url(rest, &mut out)
+            .or_else(|| secret_pair(rest, &mut out))
+            .or_else(|| quoted_user(rest, &mut out));
+        if let Some(after) = secret {
             rest = after;
             continue;
         }
@@ -70,13 +73,13 @@ pub fn redact(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Text without a URL, a `=`, a `:` pair or a control character needs no work.
+/// Text without a URL, a `=`, a `:` pair, a quote or a control character needs no work.
 fn is_plain(text: &str) -> bool {
     text.len() <= MESSAGE_LEN_MAX
         && !text.contains("//")
         && !text
             .bytes()
-            .any(|byte| byte == b'=' || byte == b':' || byte.is_ascii_control())
+            .any(|byte| matches!(byte, b'=' | b':' | b'"' | b'\'') || byte.is_ascii_control())
         && !text.chars().any(char::is_control)
 }
 
@@ -88,22 +91,44 @@ fn is_word(c: char) -> bool {
 fn url<'a>(text: &'a str, out: &mut String) -> Option<&'a str> {
     let scheme_len = text.find(|c: char| !is_word(c)).filter(|&len| len > 0)?;
     let after = text[scheme_len..].strip_prefix("://")?;
-    let end = after
-        .find(|c: char| c.is_whitespace() || matches!(c, '"' | '<' | '>' | '`' | '|' | '{' | '}'))
-        .unwrap_or(after.len());
-    let (whole, rest) = after.split_at(end);
     out.push_str(&text[..scheme_len]);
     out.push_str("://");
-    // The last `@` ends the userinfo, whatever the password contains (also `/`, `?` and `#`).
-    let hidden = whole.rfind('@');
-    if let Some(at) = hidden {
+    let hidden = userinfo_len(after);
+    if hidden != 0 {
         out.push_str(GONE);
         out.push('@');
-        copy_without_query(&whole[at + 1..], out);
-    } else {
-        copy_without_query(whole, out);
     }
+    let visible = &after[hidden..];
+    let end = visible
+        .find(|c: char| c.is_whitespace() || matches!(c, '"' | '<' | '>' | '`' | '|' | '{' | '}'))
+        .unwrap_or(visible.len());
+    let (whole, rest) = visible.split_at(end);
+    copy_without_query(whole, out);
     Some(rest)
+}
+
+/// Returns the length of the userinfo with its `@`, 0 if there is none.
+///
+/// The last `@` of the word ends it, whatever the password contains: people write `/`, `?`,
+/// `{` and quotes into passwords and drivers take them. If the word has none, but a colon
+/// that no port follows, the password has a blank in it, and the last `@` of the line counts.
+/// Hiding too much is the smaller harm.
+fn userinfo_len(after: &str) -> usize {
+    let word = &after[..after.find(char::is_whitespace).unwrap_or(after.len())];
+    if let Some(at) = word.rfind('@') {
+        return at + 1;
+    }
+    let authority = word.split(['/', '?', '#', ',']).next().unwrap_or_default();
+    let has_password = !authority.starts_with('[')
+        && authority.split_once(':').is_some_and(|(_, port)| {
+            let port = port.trim_end_matches([')', '"', '\'', '`', '>', ']', '.', ';', ':', '!']);
+            !port.bytes().all(|byte| byte.is_ascii_digit())
+        });
+    if !has_password {
+        return 0;
+    }
+    let line = &after[..after.find('\n').unwrap_or(after.len())];
+    line.rfind('@').map_or(0, |at| at + 1)
 }
 
 fn copy_without_query(text: &str, out: &mut String) {
@@ -118,9 +143,7 @@ fn copy_without_query(text: &str, out: &mut String) {
 
 /// Copies `key=` or `key:` of a secret without its value; returns what follows the value.
 fn secret_pair<'a>(text: &'a str, out: &mut String) -> Option<&'a str> {
-    let key_len = text
-        .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-        .filter(|&len| len > 0)?;
+    let key_len = text.find(|c: char| !is_word(c)).filter(|&len| len > 0)?;
     let key = &text[..key_len];
     let lower = key.to_ascii_lowercase();
     if !SECRET_KEYS.iter().any(|secret| lower.ends_with(secret)) {
@@ -136,7 +159,7 @@ fn secret_pair<'a>(text: &'a str, out: &mut String) -> Option<&'a str> {
     Some(match value.chars().next() {
         Some(quote @ ('\'' | '"')) => {
             let inner = &value[1..];
-            inner.find(quote).map_or("", |end| &inner[end + 1..])
+            closing(inner, quote).map_or("", |end| &inner[end + 1..])
         }
         _ => {
             let end = value
@@ -145,6 +168,34 @@ fn secret_pair<'a>(text: &'a str, out: &mut String) -> Option<&'a str> {
             &value[end..]
         }
     })
+}
+
+/// Finds the quote that ends a value; one behind a backslash does not.
+fn closing(text: &str, quote: char) -> Option<usize> {
+    let mut escaped = false;
+    text.char_indices().find_map(|(at, c)| {
+        let ends = c == quote && !escaped;
+        escaped = c == '\\' && !escaped;
+        ends.then_some(at)
+    })
+}
+
+/// Copies `user "…"` or `role "…"` without the name; returns what follows it. Servers quote
+/// in this way the user of the URL that they were called with, and some keep a token there.
+fn quoted_user<'a>(text: &'a str, out: &mut String) -> Option<&'a str> {
+    let word = ["user", "role"].into_iter().find_map(|word| {
+        text.get(..word.len())
+            .filter(|it| it.eq_ignore_ascii_case(word))
+    })?;
+    let value = text[word.len()..].strip_prefix(' ')?;
+    let quote = value.chars().next().filter(|c| matches!(c, '"' | '\''))?;
+    let name = &value[1..];
+    let end = name.find(quote)?;
+    out.push_str(word);
+    out.push(' ');
+    out.push(quote);
+    out.push_str(GONE);
+    Some(&name[end..])
 }
 
 fn truncate(text: &mut String) {
@@ -179,6 +230,40 @@ mod tests {
         check("Password: hunter2; retry", "Password:***; retry");
         check("PGPASSWORD=hunter2 psql", "PGPASSWORD=*** psql");
         check("\"password\": \"hun ter\", x", "\"password:***, x");
+        check(
+            "postgres://u:p{w|x\"y@db/x is down",
+            "postgres://***@db/x is down",
+        );
+        check(
+            "postgres://u:two words@db/x is down",
+            "postgres://***@db/x is down",
+        );
+        check("db-password=hunter2", "db-password=***");
+        check(
+            "spring.datasource.password: hunter2",
+            "spring.datasource.password:***",
+        );
+        check(r"password='hun\'ter2' x", "password=*** x");
+        check(
+            "see http://h:8080/x, or (http://h:80).",
+            "see http://h:8080/x, or (http://h:80).",
+        );
+        check("http://[::1]:80/ and a@b", "http://[::1]:80/ and a@b");
+        check(
+            "password authentication failed for user \"app\" (28P01)",
+            "password authentication failed for user \"***\" (28P01)",
+        );
+        check("Role 'app' does not exist", "Role '***' does not exist");
+        check(
+            "denied for user 'app'@'10.0.0.1'",
+            "denied for user '***'@'10.0.0.1'",
+        );
+        check("the user \"app", "the user \"app");
+        check("a user said 'no'", "a user said 'no'");
+        check(
+            "database \"shop\" does not exist",
+            "database \"shop\" does not exist",
+        );
         check("a\r\nb", "a  b");
         check("time: 10:00 took=3", "time: 10:00 took=3");
     }
@@ -194,7 +279,7 @@ mod tests {
         fn no_password_survives_in_a_url(
             before in "[ -~]{0,20}",
             user in "[a-z]{1,8}",
-            password in "[A-Z0-9/?#:!$%]{6,20}",
+            password in "[A-Z0-9/?#:!$%{}|<>\"'`]{6,20}",
             host in "[a-z]{1,10}",
         ) {
             let text = format!("{before} postgres://{user}:{password}@{host}/db");

@@ -2,7 +2,9 @@
 //! ledger keeps.
 
 use std::{
+    error::Error,
     fmt,
+    sync::OnceLock,
     time::{Duration, Instant},
 };
 
@@ -20,7 +22,7 @@ pub const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
 ///
 /// As an error (`?` in a handler) it shows one sentence without names or numbers, since
 /// error texts tend to reach clients.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone)]
 #[must_use = "a refusal that nobody renders is a request without an answer"]
 pub struct Refusal {
     source: Name,
@@ -28,6 +30,7 @@ pub struct Refusal {
     retry_after: Duration,
     entered: bool,
     evidence: Box<Evidence>,
+    witness: OnceLock<Box<Witness>>,
 }
 
 impl Refusal {
@@ -42,6 +45,7 @@ impl Refusal {
             retry_after,
             entered: false,
             evidence: Box::new(evidence),
+            witness: OnceLock::new(),
         }
     }
 
@@ -64,9 +68,9 @@ impl Refusal {
         self.evidence.rule()
     }
 
-    /// Returns who decided.
+    /// Returns who decided: a gate or a dependency.
     #[must_use]
-    pub const fn source(&self) -> &Name {
+    pub const fn refused_by(&self) -> &Name {
         &self.source
     }
 
@@ -95,14 +99,17 @@ impl Refusal {
     }
 
     /// Finds a refusal in an error or its sources, however deep an application's own
-    /// error types have wrapped it.
+    /// error types have wrapped it, also when `anyhow` or `eyre` turned it into a boxed error.
     #[must_use]
-    pub fn find<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Self> {
+    pub fn find<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
         let mut next = Some(error);
         // Bounded: an error chain that loops must not hang a handler.
         for _ in 0..64 {
             let error = next?;
             if let Some(refusal) = error.downcast_ref() {
+                return Some(refusal);
+            }
+            if let Some(Witness(refusal)) = error.downcast_ref() {
                 return Some(refusal);
             }
             next = error.source();
@@ -121,7 +128,61 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl std::error::Error for Refusal {}
+impl Error for Refusal {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        let witness = self.witness.get_or_init(|| {
+            let mut refusal = self.clone();
+            refusal.witness = OnceLock::new();
+            Box::new(Witness(refusal))
+        });
+        Some(&**witness)
+    }
+}
+
+/// A refusal's own source: itself, under another type.
+///
+/// `anyhow::Error` and `eyre::Report` become a `Box<dyn Error>` of a private type that
+/// cannot be downcast to what is inside, but answers `source()` with the source of what is
+/// inside. So the one place where a refusal is still found after such a `?` is its source.
+/// It is made when somebody asks for it, and nobody does where the refusal itself is found.
+#[derive(Clone)]
+struct Witness(Refusal);
+
+impl fmt::Debug for Witness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Witness")
+    }
+}
+
+impl fmt::Display for Witness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("refused, not failed")
+    }
+}
+
+impl Error for Witness {}
+
+impl PartialEq for Refusal {
+    fn eq(&self, other: &Self) -> bool {
+        self.source == other.source
+            && self.at == other.at
+            && self.retry_after == other.retry_after
+            && self.entered == other.entered
+            && self.evidence == other.evidence
+    }
+}
+
+impl fmt::Debug for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Refusal")
+            .field("source", &self.source)
+            .field("at", &self.at)
+            .field("retry_after", &self.retry_after)
+            .field("entered", &self.entered)
+            .field("evidence", &self.evidence)
+            .finish()
+    }
+}
 
 /// The bounds and the jitter of `Retry-After`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -240,14 +301,35 @@ mod tests {
                 f.write_str("mine")
             }
         }
-        impl std::error::Error for Mine {
-            fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        impl Error for Mine {
+            fn source(&self) -> Option<&(dyn Error + 'static)> {
                 Some(&self.0)
             }
         }
         let mine = Mine(draining(Duration::ZERO));
         assert_eq!(Refusal::find(&mine), Some(&mine.0));
         assert_eq!(Refusal::find(&fmt::Error), None);
+    }
+
+    #[test]
+    fn a_refusal_is_found_behind_a_type_that_shows_only_the_source_of_what_it_holds() {
+        #[derive(Debug)]
+        struct Opaque(Refusal);
+        impl fmt::Display for Opaque {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.0, f)
+            }
+        }
+        impl Error for Opaque {
+            fn source(&self) -> Option<&(dyn Error + 'static)> {
+                Error::source(&self.0)
+            }
+        }
+        let opaque = Opaque(draining(Duration::ZERO).entered());
+        let found = Refusal::find(&opaque).expect("found");
+        assert_eq!(found, &opaque.0);
+        assert_eq!(found.clone(), opaque.0.clone());
+        assert!(Witness(found.clone()).source().is_none(), "the chain ends");
     }
 
     #[test]

@@ -13,6 +13,10 @@ use crate::explain;
 /// `?` turns any error into it. A refusal in it, however deep in the sources, becomes an
 /// explained 503; everything else is logged and becomes a 500 that says nothing.
 ///
+/// An `anyhow::Error` or `eyre::Report` passes a refusal on as well, with and without
+/// `.context(…)`. An error type that keeps another error without showing it as its `source()`
+/// hides a refusal in it; the explain layer notices that and says so in the log.
+///
 /// It does not implement `std::error::Error` itself, which is what lets it take every
 /// error by `From` (`anyhow::Error` does the same for the same reason).
 ///

@@ -196,7 +196,7 @@ fn not_found() -> Response<Full<Bytes>> {
 
 /// Returns what follows `base/` in `path`, without a trailing slash: empty for `base`
 /// itself, `None` for another path.
-fn under<'p>(path: &'p str, base: &str) -> Option<&'p str> {
+pub(crate) fn under<'p>(path: &'p str, base: &str) -> Option<&'p str> {
     let rest = path.strip_prefix(base)?;
     match rest.strip_prefix('/') {
         Some(rest) => Some(rest.strip_suffix('/').unwrap_or(rest)),

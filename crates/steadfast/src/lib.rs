@@ -41,7 +41,8 @@ pub use head::RequestHead;
 pub use shed::{OBSERVED_LIMIT_DEFAULT, Shed, ShedFuture, ShedLayer, ShedService, Shedder};
 pub use steadfast_core::limit;
 pub use steadfast_core::{
-    Cause, Check, CheckOutcome, CheckRun, CheckStatus, ConfigError, Deadline, Evidence,
-    FailureClass, Health, Incident, Ledger, Lifecycle, Name, Phase, Reason, Refusal, Requirement,
-    RetryHint, Rule, ShedMode, ShedSnapshot, Standing, Verdict,
+    Cause, Check, CheckOutcome, CheckRun, CheckStatus, ConfigError, Deadline, DependencyDown,
+    Evidence, FailureClass, Health, Incident, Ledger, Lifecycle, Name, Overloaded, Phase,
+    PoolExhausted, Reason, Refusal, Requirement, RetryHint, Rule, ShedMode, ShedSnapshot, Standing,
+    Verdict,
 };

@@ -61,6 +61,7 @@ pub(crate) struct Readiness {
     snapshot: ArcSwap<Snapshot>,
     overloaded: Mutex<bool>,
     standing: watch::Sender<Standing>,
+    phase: watch::Sender<Option<Phase>>,
 }
 
 impl Readiness {
@@ -85,6 +86,7 @@ impl Readiness {
             snapshot: ArcSwap::from_pointee(first),
             overloaded: Mutex::new(false),
             standing: watch::Sender::new(Standing::NotReady),
+            phase: watch::Sender::new(None),
         }
     }
 
@@ -119,11 +121,19 @@ impl Readiness {
             .overloaded
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
+        let life = self.life.view(now);
+        let phase = life.phase;
         self.snapshot.store(Arc::new(Snapshot {
-            life: self.life.view(now),
+            life,
             checks,
             overloaded,
         }));
+        // Here, so that whoever waited for a phase reads a snapshot that has it.
+        self.phase.send_if_modified(|known| {
+            let ahead = *known < phase;
+            *known = phase.max(*known);
+            ahead
+        });
         let (verdict, _) = self.verdict(now);
         let before = self.standing.send_replace(verdict.standing);
         if before != verdict.standing {
@@ -153,6 +163,11 @@ impl Readiness {
         let from = moved.from.map_or("not started", Phase::as_str);
         let why = format!("after {:.1} s", moved.after.as_secs_f64());
         self.explain.note(&LIFECYCLE, from, moved.to.as_str(), &why);
+    }
+
+    /// Follows the phase.
+    pub(crate) fn watch_phase(&self) -> watch::Receiver<Option<Phase>> {
+        self.phase.subscribe()
     }
 
     /// Follows the verdict's standing.

@@ -21,7 +21,7 @@ use crate::{
     dependency::Dependency,
     drain::Drain,
     explain::{Explain, ExplainSettings},
-    front::{Front, Paths, Room},
+    front::{Front, Paths, Room, under},
     ready::{Readiness, answer::Profile, overload::Overload},
     shed::{Shed, Shedder},
 };
@@ -131,9 +131,21 @@ impl Probes {
                 ));
             }
         }
-        for (at, (key, path)) in paths.iter().enumerate() {
-            if let Some((other, _)) = paths[..at].iter().find(|(_, other)| other == path) {
+        let path = |at: usize| paths[at].1.strip_suffix('/').unwrap_or(paths[at].1);
+        for (at, other) in [(1, 0), (2, 0), (2, 1)] {
+            if path(at) == path(other) {
+                let (key, other, path) = (paths[at].0, paths[other].0, path(at));
                 faults.push(format!("probes: {key} and {other} share the path {path:?}"));
+            }
+        }
+        // Below the ready path are the names of checks.
+        for at in [0, 2] {
+            if under(path(at), path(1)).is_some_and(|rest| !rest.is_empty()) {
+                let (key, path, ready) = (paths[at].0, path(at), path(1));
+                faults.push(format!(
+                    "probes: {key} path {path:?} is below the ready path {ready:?}, where each \
+                     check has its own; allowed is any other place"
+                ));
             }
         }
         faults

@@ -6,7 +6,7 @@ use std::{
 };
 
 use steadfast_core::{Declarer, Name, Phase, Standing, Verdict};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use crate::{
     clock,
@@ -28,7 +28,6 @@ struct Inner {
     shedder: Shedder,
     explain: Explain,
     drain: Drain,
-    phase: watch::Sender<Option<Phase>>,
     hurry: Notify,
 }
 
@@ -44,7 +43,6 @@ impl Control {
             shedder,
             explain,
             drain,
-            phase: watch::Sender::new(None),
             hurry: Notify::new(),
         }))
     }
@@ -113,6 +111,15 @@ impl Control {
         self.0.readiness.publish();
     }
 
+    /// Tells the end of a maintenance whose time is over.
+    pub(crate) fn expire_maintenance(&self) {
+        if self.0.readiness.life.expire_maintenance(clock::now()) {
+            self.0
+                .explain
+                .note(&MAINTENANCE, "on", "off", "its time is over");
+        }
+    }
+
     pub(crate) fn end_maintenance_by(&self, by: Declarer) {
         if self.0.readiness.life.end_maintenance(by, clock::now()) {
             self.0.explain.note(&MAINTENANCE, "on", "off", "");
@@ -132,9 +139,13 @@ impl Control {
         self.leave(why, Duration::ZERO);
     }
 
-    /// Ends the step of the drain that is going on.
-    pub(crate) fn hurry(&self) {
-        self.0.hurry.notify_one();
+    /// Ends the step of the drain that is going on: what a second signal means. For
+    /// applications that handle signals themselves; without a drain it does nothing.
+    pub fn hurry(&self) {
+        // Kept until the step waits for it; kept from before, it would cut a later drain short.
+        if self.phase().is_some_and(Phase::is_leaving) {
+            self.0.hurry.notify_one();
+        }
     }
 
     fn leave(&self, why: &str, lame_duck: Duration) {
@@ -168,7 +179,7 @@ impl Control {
     /// # Cancel safety
     /// Dropping it loses nothing.
     pub async fn reached(self, phase: Phase) {
-        let mut phases = self.0.phase.subscribe();
+        let mut phases = self.0.readiness.watch_phase();
         let _ = phases
             .wait_for(|current| current.is_some_and(|current| current >= phase))
             .await;
@@ -176,15 +187,16 @@ impl Control {
 
     /// Moves to a phase if it is ahead. Returns whether it moved.
     pub(crate) fn advance(&self, phase: Phase) -> bool {
-        let moved = self.0.readiness.advance(phase);
-        if moved {
-            self.0.phase.send_replace(Some(phase));
-        }
-        moved
+        self.0.readiness.advance(phase)
     }
 
     pub(crate) fn start(&self, hold: Duration, now: Instant) -> bool {
         let moved = self.0.readiness.life.start(hold, now);
+        // Until the first round has ended, a client waits for that and not for the hold.
+        let longest = self.0.readiness.dependencies.iter();
+        if let Some(longest) = longest.map(|it| it.settings().1.timeout).max() {
+            self.0.readiness.life.next_round(now + longest);
+        }
         self.0.readiness.moved(moved);
         self.0.readiness.publish();
         moved.is_some()

@@ -1,6 +1,6 @@
 //! What runs in the background, and who stops it.
 
-use std::{io, net::SocketAddr, path::Path, sync::Arc};
+use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use steadfast_core::{BEAT, Declarer, Name, Phase};
 use tokio::task::JoinHandle;
@@ -50,7 +50,11 @@ impl Running {
         let probe = probe
             .map(|at| ProbeListener::start(at, guard.front().clone()))
             .transpose()?;
-        control.start(guard.settings.start_hold, clock::now());
+        let now = clock::now();
+        control.start(guard.settings.start_hold, now);
+        // The first beat is now: a runtime that is blocked from its first moment on is
+        // stalled too.
+        control.readiness().pulse.beat(Duration::ZERO, now);
         tasks.push(tokio::spawn(beat(control.clone())));
         tasks.push(tokio::spawn(tick(control.clone(), guard.settings.clone())));
         tasks.extend(ready::run_checks(control.readiness()));
@@ -102,6 +106,7 @@ async fn tick(control: Control, settings: Settings) {
         if let Some(path) = &settings.maintenance_file {
             by_file = follow_file(&control, path, by_file).await;
         }
+        control.expire_maintenance();
         for change in control.shedder().take_changes() {
             let bound = |limit: Option<u32>| limit.map_or("no limit".to_owned(), |n| n.to_string());
             let (from, to) = (bound(change.from), bound(change.to));
@@ -165,3 +170,25 @@ const _: fn() = || {
     shareable::<Running>();
     shareable::<Arc<Guard>>();
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use steadfast_core::STALLED_AFTER;
+
+    #[test]
+    fn a_runtime_that_never_runs_a_task_after_the_start_is_stalled() {
+        let guard = Guard::builder().without_signals().build().expect("valid");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        // This thread is the runtime's only one, and it does not come back to it.
+        let running = runtime.block_on(async { guard.start() });
+        let _running = running.expect("it starts");
+        let control = guard.control();
+        let pulse = &control.readiness().pulse;
+        let silence = pulse.silent_for(clock::now() + STALLED_AFTER);
+        assert!(silence >= STALLED_AFTER, "{silence:?}");
+    }
+}

@@ -160,6 +160,9 @@ pub(crate) fn method_not_allowed(allow: &'static str) -> Response<Full<Bytes>> {
     response
 }
 
+/// Longest body of a probe: what a kubelet reads of one (10 KiB).
+pub(crate) const BODY_LEN_MAX: usize = 10 * 1024 - 1;
+
 pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Makes an answer that nobody may cache.
@@ -238,15 +241,33 @@ fn envoy(response: &mut Response<Full<Bytes>>, verdict: &Verdict, profile: &Prof
 fn line(verdict: &Verdict, names: bool) -> String {
     let mut line = verdict.standing.as_str().to_owned();
     if names && !verdict.reasons.is_empty() {
-        let reasons: Vec<_> = verdict.reasons.iter().map(ToString::to_string).collect();
         line.push_str(": ");
-        line.push_str(&reasons.join("; "));
+        line.push_str(&spoken(verdict).join("; "));
     } else if let (Standing::NotReady, Some(reason)) = (verdict.standing, verdict.reasons.first()) {
         line.push_str(": ");
         line.push_str(reason.word());
     }
     line.push('\n');
     line
+}
+
+/// The reasons with their names, as many as there is room for, and how many more there are.
+pub(super) fn spoken(verdict: &Verdict) -> Vec<String> {
+    /// Under half of a body, so that the checks themselves have the rest.
+    const REASONS_LEN_MAX: usize = BODY_LEN_MAX * 2 / 5;
+    let mut length = 0;
+    let mut said: Vec<String> = Vec::new();
+    for reason in &verdict.reasons {
+        let reason = reason.to_string();
+        length += reason.len();
+        // The first is always said: alone, with all names in it, it still fits.
+        if length > REASONS_LEN_MAX && !said.is_empty() {
+            said.push(format!("and {} more", verdict.reasons.len() - said.len()));
+            break;
+        }
+        said.push(reason);
+    }
+    said
 }
 
 /// The line format of Kubernetes' own servers.

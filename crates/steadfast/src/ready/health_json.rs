@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use steadfast_core::{CheckOutcome, CheckView, Health, Standing, Verdict};
+use steadfast_core::{CheckOutcome, CheckView, Health, Reason, Standing, Verdict};
 
-use super::answer::Profile;
+use super::answer::{BODY_LEN_MAX, Profile, spoken};
 use crate::clock;
 
 /// The draft's words for a standing.
@@ -23,7 +23,7 @@ pub(super) fn ready(verdict: &Verdict, checks: Option<&[CheckView]>, now: Instan
         json!({ "status": status(verdict.standing), "description": verdict.standing.as_str() });
     reasons(&mut body, verdict, checks.is_some());
     if let Some(checks) = checks {
-        body["checks"] = all_checks(checks, now);
+        add_checks(&mut body, checks, now);
     }
     body.to_string()
 }
@@ -49,36 +49,50 @@ pub(super) fn health(
             body["serviceId"] = json!(service);
             body["releaseId"] = json!(version);
         }
-        body["checks"] = all_checks(checks, now);
+        add_checks(&mut body, checks, now);
     }
     body.to_string()
 }
 
 fn reasons(body: &mut Value, verdict: &Verdict, names: bool) {
-    let notes: Vec<Value> = verdict
-        .reasons
-        .iter()
-        .map(|reason| {
-            if names {
-                json!(reason.to_string())
-            } else {
-                json!(reason.word())
-            }
-        })
-        .collect();
+    let notes = if names {
+        spoken(verdict)
+    } else {
+        let words = verdict.reasons.iter().map(Reason::word);
+        words.map(str::to_owned).collect()
+    };
     if !notes.is_empty() {
         body["notes"] = notes.into();
     }
 }
 
-fn all_checks(checks: &[CheckView], now: Instant) -> Value {
-    let entries = checks.iter().map(|check| {
-        (
-            format!("{}:responseTime", check.name),
-            json!([one_check(check, now)]),
-        )
+/// Adds the checks, what is wrong first, for as long as there is room in a probe's body.
+fn add_checks(body: &mut Value, checks: &[CheckView], now: Instant) {
+    /// Room for the count of those left out, and for what is between two entries.
+    const SPARE: usize = 64;
+    let mut room = BODY_LEN_MAX.saturating_sub(body.to_string().len() + SPARE);
+    let mut worst_first: Vec<&CheckView> = checks.iter().collect();
+    worst_first.sort_by_key(|check| match check.health(now) {
+        Health::Failing => 0,
+        Health::Unknown => 1,
+        Health::Warning => 2,
+        Health::Passing => 3,
     });
-    Value::Object(entries.collect())
+    let mut shown = serde_json::Map::new();
+    for check in worst_first {
+        let key = format!("{}:responseTime", check.name);
+        let entry = json!([one_check(check, now)]);
+        let length = key.len() + entry.to_string().len() + "\"\":,".len();
+        if length <= room {
+            room -= length;
+            shown.insert(key, entry);
+        }
+    }
+    let left_out = checks.len() - shown.len();
+    body["checks"] = shown.into();
+    if left_out != 0 {
+        body["checks_left_out"] = left_out.into();
+    }
 }
 
 /// Everything that is known of one dependency.

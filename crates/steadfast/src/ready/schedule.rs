@@ -1,9 +1,19 @@
 //! The loop that asks one dependency, again and again.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use steadfast_core::{CheckOutcome, CheckRun, CheckStatus, Deadline, FailureClass, HealthChange};
-use tokio::task::{JoinError, JoinHandle};
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    task::{JoinError, JoinHandle},
+};
 
 use super::Readiness;
 use crate::{clock, dependency::Dependency};
@@ -23,7 +33,7 @@ async fn ask_for_ever(ready: Arc<Readiness>, dependency: Dependency) {
         let (_, settings) = dependency.settings();
         let run = CheckRun::new(Deadline::at(began + settings.timeout)).first(first);
         first = false;
-        let mut running = Running(tokio::spawn(dependency.check().ask(run)));
+        let mut running = Running(tokio::spawn(Apart(dependency.check().ask(run))));
         let outcome = running.answer(run, settings.timeout).await;
         let cut = !running.0.is_finished();
         let wait = record(&ready, &dependency, outcome, began);
@@ -33,6 +43,24 @@ async fn ask_for_ever(ready: Arc<Readiness>, dependency: Dependency) {
             running.gone().await;
         }
         tokio::time::sleep(wait).await;
+    }
+}
+
+/// A check that may block its thread. On a runtime of several threads the worker's work is
+/// handed to another thread first: a blocked worker can be the one that holds the runtime's
+/// driver, and then no timer and no socket of the process would move, the scheduler's own
+/// included. On a runtime of one thread nobody can help; the probe listener says so.
+struct Apart(Pin<Box<dyn Future<Output = CheckOutcome> + Send>>);
+
+impl Future for Apart {
+    type Output = CheckOutcome;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CheckOutcome> {
+        if Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread {
+            tokio::task::block_in_place(|| self.0.as_mut().poll(cx))
+        } else {
+            self.0.as_mut().poll(cx)
+        }
     }
 }
 

@@ -1,0 +1,42 @@
+//! Checks for [`deadpool_redis`] pools that say *what* is wrong, and never wait in the pool.
+//!
+//! The obvious check, `pool.get()` and a PING, waits for ever by default: deadpool's own
+//! wait, create and recycle timeouts are all `None`. It also waits in the queue that it
+//! measures, so a busy service looks like a dead Redis. [`ping`] keeps one connection of
+//! its own beside the pool (count one more per instance in `maxclients`), opened with the
+//! pool's own settings, and reads the pool's gauges without touching it.
+//!
+//! [`ping`] needs nothing but the pool. [`ping_url`] is also told where the server is,
+//! which a pool does not say, and so can tell a server that hangs from one that is gone
+//! before it has ever answered, and can quote what a full server says.
+//!
+//! ```
+//! use std::time::{Duration, Instant};
+//! use deadpool_redis::{Config, Runtime};
+//! use steadfast_core::{Check, CheckRun, Deadline, FailureClass};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // Nobody listens on this port.
+//! let pool = Config::from_url("redis://127.0.0.1:1/").create_pool(Some(Runtime::Tokio1))?;
+//! let check = steadfast_deadpool_redis::ping(&pool);
+//!
+//! // Steadfast's scheduler does this every few seconds.
+//! let run = CheckRun::new(Deadline::at(Instant::now() + Duration::from_secs(1)));
+//! assert_eq!(check.run(run).await.class(), Some(FailureClass::Unreachable));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Hazards
+//! Set deadpool's wait timeout in any case: without one, a request that finds the pool
+//! empty waits until somebody gives a connection back, however long that is.
+
+mod classify;
+mod clock;
+mod gauges;
+mod knock;
+mod ping;
+mod probe;
+
+pub use ping::{Ping, ping, ping_url};

@@ -1,0 +1,146 @@
+//! The check that asks a pool's server for a PONG.
+
+use std::sync::Mutex;
+
+use deadpool_redis::Pool;
+use steadfast_core::{Check, CheckOutcome, CheckRun, Deadline, FailureClass};
+
+use crate::{
+    classify::Failure,
+    clock,
+    gauges::{Gauges, History},
+    knock::Endpoint,
+    probe::{Probe, try_one_more},
+};
+
+/// Returns a check of the pool's server and of the pool.
+///
+/// | what is found | answer |
+/// |---|---|
+/// | nobody listens, the network does not reach it | fail, `unreachable` |
+/// | a connection that stood gets no PONG | fail, `stuck` |
+/// | no session is given, and nothing is said | fail, `timeout` ([`ping_url`] knows more) |
+/// | at `maxclients`: connections are taken and closed | fail, `refused-by-server`; a warning while the pool has idle connections |
+/// | `NOAUTH`, `WRONGPASS`, `NOPERM` | fail, `auth` |
+/// | `LOADING` | fail, `loading` |
+/// | `MASTERDOWN`, and with [`Ping::write_too`] also `READONLY`, `OOM`, `MISCONF`, `NOREPLICAS` | fail, `read-only` |
+/// | a script has the server for itself (`BUSY`) | fail, `overloaded` |
+/// | it answers, but the pool wants to grow and cannot | fail, with the reason of the trial |
+/// | it answers, the pool is full | warning, `saturated` |
+/// | it answers | pass |
+///
+/// The numbers are `ping_ms`, `pool_size`, `pool_idle`, `pool_max`, `pool_in_use` and
+/// `pool_waiting`.
+///
+/// The check keeps one connection outside the pool, opened with the pool's settings. When
+/// a pool has had nothing idle at two readings, it also tries every 30 s whether the
+/// server would take one more, and drops that at once.
+///
+/// # Cancel safety
+/// A run that is dropped closes the check's own connection. It never waits in the pool,
+/// whatever the pool's timeouts are.
+pub fn ping(pool: &Pool) -> Ping {
+    Ping::new(pool, Ok(None))
+}
+
+/// Returns the check of [`ping`], which is also told where the server is.
+///
+/// Only the address is taken from `url`; sessions are opened with the pool's settings. With
+/// it, silence is told apart: `stuck` if a plain connect is taken, `unreachable` if it is
+/// not, `dns` if the name does not resolve. A server at `maxclients` or in protected mode
+/// is quoted.
+///
+/// A URL that cannot be read makes each run fail as `misconfigured`.
+pub fn ping_url(url: &str, pool: &Pool) -> Ping {
+    Ping::new(pool, Endpoint::of_url(url).map(Some))
+}
+
+/// A check of a pool and its server; made by [`ping`] and [`ping_url`].
+#[must_use]
+pub struct Ping {
+    pool: Pool,
+    probe: Result<Probe, Failure>,
+    history: Mutex<History>,
+}
+
+impl std::fmt::Debug for Ping {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The pool's own text shows the client, and with it the password.
+        f.debug_struct("Ping")
+            .field("pool", &self.pool.status())
+            .field("probe", &self.probe)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Ping {
+    fn new(pool: &Pool, endpoint: Result<Option<Endpoint>, Failure>) -> Self {
+        Self {
+            pool: pool.clone(),
+            probe: endpoint.map(Probe::new),
+            history: Mutex::default(),
+        }
+    }
+
+    /// Writes too: sets the key `steadfast:probe`, which expires after 10 s.
+    ///
+    /// Off by default, because it costs a replicated write and needs the right to it; it
+    /// alone sees a Redis that answers and takes no writes (full memory, failed snapshot,
+    /// a replica where a master was).
+    pub fn write_too(mut self) -> Self {
+        if let Ok(probe) = &mut self.probe {
+            probe.write_too();
+        }
+        self
+    }
+
+    async fn ask(&self, gauges: Gauges, until: Deadline) -> Result<CheckOutcome, Failure> {
+        let probe = self.probe.as_ref().map_err(Clone::clone)?;
+        let took = match probe.ask(&self.pool, until).await {
+            Ok(took) => took,
+            // With connections to spare, requests are served; it is the next start that fails.
+            Err(failure)
+                if failure.class == FailureClass::RefusedByServer && gauges.has_spare() =>
+            {
+                return Ok(CheckOutcome::warn(failure.class, failure.message));
+            }
+            Err(failure) => return Err(failure),
+        };
+        let mut refused = None;
+        if self.history(|history| history.wants_trial(clock::now())) {
+            let trial = try_one_more(&self.pool, until).await;
+            if let Some(trial) = &trial {
+                self.history(|history| history.tried(trial.is_ok(), clock::now()));
+            }
+            refused = trial.and_then(Result::err);
+        }
+        let outcome = gauges.answered(refused);
+        Ok(outcome.number("ping_ms", took.as_secs_f64() * 1e3))
+    }
+
+    fn history<T>(&self, ask: impl FnOnce(&mut History) -> T) -> T {
+        ask(&mut self
+            .history
+            .lock()
+            .expect("nothing panics while it is held"))
+    }
+}
+
+impl Check for Ping {
+    async fn run(&self, run: CheckRun) -> CheckOutcome {
+        let until = run.deadline.with_margin(clock::now());
+        let gauges = Gauges::read(&self.pool);
+        self.history(|history| history.note(gauges));
+        let outcome = if self.pool.is_closed() {
+            CheckOutcome::fail(FailureClass::Other, "the application has closed the pool")
+        } else {
+            let asked = self.ask(gauges, until).await;
+            asked.unwrap_or_else(|failure| CheckOutcome::fail(failure.class, failure.message))
+        };
+        gauges.numbers(outcome)
+    }
+
+    fn kind(&self) -> &'static str {
+        "redis"
+    }
+}

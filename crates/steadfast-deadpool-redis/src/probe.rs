@@ -1,0 +1,327 @@
+//! One connection of the check's own, beside the pool, opened with the pool's settings.
+//!
+//! It lives as long as it works, so a reading costs one round trip. A question that is
+//! not answered is kept and waited for again at the next reading, instead of being asked
+//! anew: a server that hangs then holds one connection of ours, not one more every few
+//! seconds. What is being asked is owned by the reading that waits for it; when that is
+//! dropped, the connection is closed.
+
+use std::{
+    future::poll_fn,
+    pin::{Pin, pin},
+    sync::Mutex,
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use deadpool::managed::Manager as _;
+use deadpool_redis::{
+    Pool,
+    redis::{self, RedisError, RedisResult, aio::MultiplexedConnection},
+};
+use steadfast_core::{Deadline, FailureClass};
+use tokio::time::timeout_at;
+
+use crate::{
+    classify::{Failure, classify, io_below, is_closed},
+    clock,
+    knock::{Endpoint, Knock, knock},
+};
+
+/// How long a question is waited for before it is asked on a new connection.
+///
+/// Long enough that a server which hangs sees two connects a minute, short enough that a
+/// path which died without a word is noticed before its TCP timers do.
+const QUESTION_AGE_MAX: Duration = Duration::from_secs(30);
+
+/// Most questions in one reading: a late answer, a broken connection, a new one, a ping.
+const QUESTIONS_MAX: u32 = 4;
+
+/// The share of the time after which a missing answer makes us knock.
+const KNOCK_AT_PERCENT: u32 = 60;
+
+/// Where the write probe writes, and for how long it is kept.
+const WRITE_KEY: &str = "steadfast:probe";
+const WRITE_TTL_MS: u32 = 10_000;
+
+/// The connection, when nobody asks it.
+pub(crate) struct Probe {
+    endpoint: Option<Endpoint>,
+    writes: bool,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    state: State,
+    /// Whether a connection that stood fell silent, and nothing was heard since.
+    fell_silent: bool,
+}
+
+#[derive(Default)]
+enum State {
+    #[default]
+    Closed,
+    Open(MultiplexedConnection),
+    Asked(Question),
+}
+
+/// Something the server has been asked: a session, or a sign of life.
+struct Question {
+    answer: Pin<Box<dyn Future<Output = RedisResult<MultiplexedConnection>> + Send>>,
+    is_connect: bool,
+    asked_at: Instant,
+    knock: Knock,
+}
+
+impl std::fmt::Debug for Probe {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Probe")
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Probe {
+    pub(crate) fn new(endpoint: Option<Endpoint>) -> Self {
+        Self {
+            endpoint,
+            writes: false,
+            inner: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn write_too(&mut self) {
+        self.writes = true;
+    }
+
+    fn inner<T>(&self, ask: impl FnOnce(&mut Inner) -> T) -> T {
+        ask(&mut self.inner.lock().expect("nothing panics while it is held"))
+    }
+
+    /// Asks the server for a sign of life, and says until `until` why there is none.
+    pub(crate) async fn ask(&self, pool: &Pool, until: Deadline) -> Result<Duration, Failure> {
+        let started_at = clock::now();
+        let mut state = self.inner(|inner| std::mem::take(&mut inner.state));
+        let mut has_broken = false;
+        for _ in 0..QUESTIONS_MAX {
+            let mut question = match state {
+                State::Open(connection) => Question::ping(connection, self.writes),
+                State::Asked(old) if old.age() < QUESTION_AGE_MAX => old,
+                State::Asked(_) | State::Closed => Question::connect(pool.clone()),
+            };
+            let is_late = question.asked_at < started_at;
+            match question.wait(self.endpoint.as_ref(), until).await {
+                Some(Ok(connection)) if question.is_connect || is_late => {
+                    state = State::Open(connection);
+                }
+                Some(Ok(connection)) => {
+                    self.inner(|inner| {
+                        inner.state = State::Open(connection);
+                        inner.fell_silent = false;
+                    });
+                    return Ok(question.age());
+                }
+                // It had been idle and broke: only a new connection can say how it is now.
+                Some(Err(error))
+                    if !has_broken && is_broken(&error) && (is_late || !question.is_connect) =>
+                {
+                    has_broken = true;
+                    state = State::Closed;
+                }
+                Some(Err(error)) => {
+                    self.inner(|inner| inner.fell_silent = false);
+                    return Err(self.refused(&error, until).await);
+                }
+                None => {
+                    let failure = self.silent(&question);
+                    self.inner(|inner| inner.state = State::Asked(question));
+                    return Err(failure);
+                }
+            }
+        }
+        Err(self.turned_away())
+    }
+
+    /// Says what it means that nothing was said.
+    fn silent(&self, question: &Question) -> Failure {
+        let ms = question.age().as_millis();
+        let name = self.name();
+        let stuck = |what: &str| {
+            let text = format!("{name} {what} and has not answered for {ms} ms");
+            Failure::new(FailureClass::Stuck, text)
+        };
+        let fell_silent = self.inner(|inner| {
+            inner.fell_silent |= !question.is_connect;
+            inner.fell_silent
+        });
+        match &question.knock {
+            Knock::Failed(failure) => failure.clone(),
+            Knock::Taken => stuck("takes connections"),
+            Knock::Resolving => Failure::new(
+                FailureClass::Dns,
+                format!("the name of {name} has not resolved within {ms} ms"),
+            ),
+            Knock::Connecting => Failure::new(
+                FailureClass::Unreachable,
+                format!("nothing at {name} answers a connect within {ms} ms"),
+            ),
+            Knock::NotTried if fell_silent => stuck("had a connection that stood"),
+            Knock::NotTried => Failure::new(
+                FailureClass::Timeout,
+                format!(
+                    "{name} has given no session within {ms} ms: it hangs, or the network does not reach it"
+                ),
+            ),
+        }
+    }
+
+    /// Says what an error means, with the server's own words if it shouts them.
+    async fn refused(&self, error: &RedisError, until: Deadline) -> Failure {
+        // A full server answers the first command with its refusal, whatever that was,
+        // and closes; the driver shows a broken pipe, or a login that did not work.
+        let may_be_full =
+            is_broken(error) || matches!(error.kind(), redis::ErrorKind::AuthenticationFailed);
+        if let Some(endpoint) = &self.endpoint
+            && may_be_full
+        {
+            let seen = Mutex::new(Knock::NotTried);
+            let now = clock::now();
+            // A server that is not full says nothing, and is not waited for long.
+            let listen_until = now + until.remaining(now) / 4;
+            let _ = timeout_at(listen_until.into(), knock(endpoint, &seen)).await;
+            let seen = seen.into_inner().expect("nothing panics while it is held");
+            if let Knock::Failed(failure) = seen {
+                return failure;
+            }
+        }
+        if is_broken(error) {
+            self.turned_away()
+        } else {
+            classify(error)
+        }
+    }
+
+    fn turned_away(&self) -> Failure {
+        Failure::new(
+            FailureClass::RefusedByServer,
+            format!(
+                "{} takes connections and closes them before it answers, as at maxclients",
+                self.name()
+            ),
+        )
+    }
+
+    fn name(&self) -> String {
+        match &self.endpoint {
+            Some(endpoint) => endpoint.to_string(),
+            None => "the server".to_owned(),
+        }
+    }
+}
+
+impl Question {
+    fn connect(pool: Pool) -> Self {
+        Self::new(true, async move {
+            loop {
+                match pool.manager().create().await {
+                    // The driver's own connect timeout (1 s): silence, so far.
+                    Err(error) if error.is_timeout() => {}
+                    answer => return answer,
+                }
+            }
+        })
+    }
+
+    fn ping(mut connection: MultiplexedConnection, writes: bool) -> Self {
+        // The driver's own limit (500 ms) would turn silence into an error of the driver.
+        connection.set_response_timeout(QUESTION_AGE_MAX * 2);
+        Self::new(false, async move {
+            let () = redis::cmd("PING").query_async(&mut connection).await?;
+            if writes {
+                let mut set = redis::cmd("SET");
+                set.arg(WRITE_KEY).arg(1).arg("PX").arg(WRITE_TTL_MS);
+                let () = set.query_async(&mut connection).await?;
+            }
+            Ok(connection)
+        })
+    }
+
+    fn new(
+        is_connect: bool,
+        answer: impl Future<Output = RedisResult<MultiplexedConnection>> + Send + 'static,
+    ) -> Self {
+        Self {
+            answer: Box::pin(answer),
+            is_connect,
+            asked_at: clock::now(),
+            knock: Knock::NotTried,
+        }
+    }
+
+    fn age(&self) -> Duration {
+        clock::now().saturating_duration_since(self.asked_at)
+    }
+
+    /// Waits for the answer, `None` if it has not come. Knocks once in the life of a
+    /// question, when most of the time is over.
+    async fn wait(
+        &mut self,
+        endpoint: Option<&Endpoint>,
+        until: Deadline,
+    ) -> Option<RedisResult<MultiplexedConnection>> {
+        let now = clock::now();
+        let knock_at = now + until.remaining(now) * KNOCK_AT_PERCENT / 100;
+        if let Ok(answer) = timeout_at(knock_at.into(), &mut self.answer).await {
+            return Some(answer);
+        }
+        let (Knock::NotTried, Some(endpoint)) = (&self.knock, endpoint) else {
+            return timeout_at(until.instant().into(), &mut self.answer)
+                .await
+                .ok();
+        };
+        let seen = Mutex::new(Knock::NotTried);
+        let answer = timeout_at(until.instant().into(), async {
+            let mut knocking = pin!(knock(endpoint, &seen));
+            let mut knocked = false;
+            poll_fn(|cx| {
+                let answer = self.answer.as_mut().poll(cx);
+                knocked = knocked || answer.is_pending() && knocking.as_mut().poll(cx).is_ready();
+                match answer {
+                    Poll::Ready(answer) => Poll::Ready(answer),
+                    Poll::Pending => Poll::Pending,
+                }
+            })
+            .await
+        })
+        .await;
+        self.knock = seen.into_inner().expect("nothing panics while it is held");
+        answer.ok()
+    }
+}
+
+/// Whether the other side ended the connection, rather than refuse one or answer.
+fn is_broken(error: &RedisError) -> bool {
+    match io_below(error) {
+        Some(error) => is_closed(error),
+        None => error.kind() == redis::ErrorKind::Io,
+    }
+}
+
+/// Opens one connection more and drops it; `None` if that took too long to say.
+pub(crate) async fn try_one_more(pool: &Pool, until: Deadline) -> Option<Result<(), Failure>> {
+    let attempt = async {
+        let mut connection = pool.manager().create().await?;
+        // A full server takes the connection and refuses the first command.
+        redis::cmd("PING").query_async::<()>(&mut connection).await
+    };
+    let done = timeout_at(until.instant().into(), attempt).await.ok()?;
+    Some(done.map_err(|error| {
+        if is_broken(&error) {
+            let text = "the server takes connections and closes them, as at maxclients";
+            Failure::new(FailureClass::RefusedByServer, text)
+        } else {
+            classify(&error)
+        }
+    }))
+}

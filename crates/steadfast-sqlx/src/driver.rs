@@ -1,0 +1,180 @@
+//! What a check must know about each database.
+
+use sqlx::{Connection, Database};
+
+use crate::{gauges::Sessions, knock::Endpoint};
+
+/// A database that the checks of this crate know: `Postgres`, `MySql` and `Sqlite`, each
+/// with the feature of its name.
+///
+/// Sealed, because what a check may do to a server differs from database to database.
+pub trait Driver: sealed::Sealed {}
+
+/// The options with which a database is connected to.
+pub(crate) type Options<DB> = <<DB as Database>::Connection as Connection>::Options;
+
+pub(crate) mod sealed {
+    use super::{Database, Endpoint, Options, Sessions};
+
+    #[expect(
+        unnameable_types,
+        private_interfaces,
+        private_bounds,
+        reason = "sealed: only this crate names it"
+    )]
+    pub trait Sealed: Database {
+        /// What it is called in a report.
+        const KIND: &'static str;
+
+        /// Where the server listens; `None` if there is no server, so that only the
+        /// pool's own connections see the data (SQLite in memory).
+        fn endpoint(options: &Options<Self>) -> Option<Endpoint>;
+
+        /// Returns the options of the probe's own connection.
+        fn probe_options(options: &Options<Self>) -> Options<Self> {
+            options.clone()
+        }
+
+        /// Asks the server what the pool's sessions do; `None` if it cannot say.
+        fn sessions(
+            connection: &mut Self::Connection,
+            options: &Options<Self>,
+        ) -> impl Future<Output = Option<Sessions>> + Send {
+            let _ = (connection, options);
+            std::future::ready(None)
+        }
+    }
+}
+
+#[cfg(feature = "postgres")]
+mod postgres {
+    use sqlx::{Postgres, Row, postgres::PgConnectOptions};
+
+    use super::{Driver, Endpoint, Options, Sessions, sealed};
+
+    /// How the probe's connection calls itself in `pg_stat_activity`.
+    const PROBE_NAME: &str = "steadfast-probe";
+
+    impl Driver for Postgres {}
+
+    #[expect(private_interfaces, reason = "sealed: only this crate names them")]
+    impl sealed::Sealed for Postgres {
+        const KIND: &'static str = "postgres";
+
+        fn endpoint(options: &PgConnectOptions) -> Option<Endpoint> {
+            let port = options.get_port();
+            let host = options.get_host();
+            let directory = options
+                .get_socket()
+                .map(|path| path.display().to_string())
+                .or_else(|| host.starts_with('/').then(|| host.to_owned()));
+            Some(match directory {
+                // libpq's name for it, which sqlx follows.
+                Some(directory) => Endpoint::Unix(format!("{directory}/.s.PGSQL.{port}").into()),
+                None => Endpoint::Tcp(host.trim_matches(['[', ']']).to_owned(), port),
+            })
+        }
+
+        fn probe_options(options: &PgConnectOptions) -> PgConnectOptions {
+            options.clone().application_name(PROBE_NAME)
+        }
+
+        /// A role always sees its own sessions. Other instances on this host count too,
+        /// so an instance that works hides one that hangs, never the other way round.
+        async fn sessions(
+            connection: &mut Self::Connection,
+            options: &Options<Self>,
+        ) -> Option<Sessions> {
+            let name = options.get_application_name().unwrap_or_default();
+            // The simple protocol, because a prepared statement does not survive PgBouncer.
+            let sql = format!(
+                "SELECT count(*)::int8, min(age)::float8, max(age)::float8, \
+                        (array_agg(state ORDER BY age DESC))[1] \
+                 FROM (SELECT state, extract(epoch FROM clock_timestamp() - state_change) AS age \
+                       FROM pg_stat_activity \
+                       WHERE usename = current_user AND datname = current_database() \
+                         AND client_addr IS NOT DISTINCT FROM inet_client_addr() \
+                         AND application_name = '{}' AND pid <> pg_backend_pid() \
+                         AND state IS NOT NULL) AS own",
+                name.replace('\'', "''"),
+            );
+            let row = sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
+                .fetch_one(connection)
+                .await
+                .ok()?;
+            Some(Sessions {
+                count: u64::try_from(row.try_get::<i64, _>(0).ok()?).ok()?,
+                quiet_secs: row.try_get::<Option<f64>, _>(1).ok()??,
+                longest_secs: row.try_get::<Option<f64>, _>(2).ok()??,
+                longest_state: row.try_get::<Option<String>, _>(3).ok()??,
+            })
+        }
+    }
+}
+
+#[cfg(feature = "mysql")]
+mod mysql {
+    use sqlx::{MySql, Row, mysql::MySqlConnectOptions};
+
+    use super::{Driver, Endpoint, Options, Sessions, sealed};
+
+    /// What the sessions of this user, database and host do; `TIME` is for how many
+    /// seconds each has done it.
+    const SESSIONS: &str = "SELECT COUNT(*), CAST(MIN(TIME) AS SIGNED), CAST(MAX(TIME) AS SIGNED), \
+                                   SUBSTRING_INDEX(GROUP_CONCAT(COMMAND ORDER BY TIME DESC), ',', 1) \
+                            FROM information_schema.PROCESSLIST \
+                            WHERE USER = SUBSTRING_INDEX(USER(), '@', 1) AND DB <=> DATABASE() \
+                              AND SUBSTRING_INDEX(HOST, ':', 1) = SUBSTRING_INDEX(USER(), '@', -1) \
+                              AND ID <> CONNECTION_ID()";
+
+    impl Driver for MySql {}
+
+    #[expect(private_interfaces, reason = "sealed: only this crate names them")]
+    impl sealed::Sealed for MySql {
+        const KIND: &'static str = "mysql";
+
+        fn endpoint(options: &MySqlConnectOptions) -> Option<Endpoint> {
+            Some(match options.get_socket() {
+                Some(path) => Endpoint::Unix(path.clone()),
+                None => Endpoint::Tcp(
+                    options.get_host().trim_matches(['[', ']']).to_owned(),
+                    options.get_port(),
+                ),
+            })
+        }
+
+        /// A user always sees its own sessions. Other instances on this host count too,
+        /// so an instance that works hides one that hangs, never the other way round.
+        async fn sessions(
+            connection: &mut Self::Connection,
+            _: &Options<Self>,
+        ) -> Option<Sessions> {
+            let row = sqlx::raw_sql(SESSIONS).fetch_one(connection).await.ok()?;
+            let secs = |value: Option<i64>| value.and_then(|secs| u32::try_from(secs).ok());
+            Some(Sessions {
+                count: u64::try_from(row.try_get::<i64, _>(0).ok()?).ok()?,
+                quiet_secs: secs(row.try_get(1).ok()?)?.into(),
+                longest_secs: secs(row.try_get(2).ok()?)?.into(),
+                longest_state: row.try_get::<Option<String>, _>(3).ok()??,
+            })
+        }
+    }
+}
+
+#[cfg(feature = "sqlite")]
+mod sqlite {
+    use sqlx::{Sqlite, sqlite::SqliteConnectOptions};
+
+    use super::{Driver, Endpoint, sealed};
+
+    impl Driver for Sqlite {}
+
+    #[expect(private_interfaces, reason = "sealed: only this crate names them")]
+    impl sealed::Sealed for Sqlite {
+        const KIND: &'static str = "sqlite";
+
+        fn endpoint(_: &SqliteConnectOptions) -> Option<Endpoint> {
+            None
+        }
+    }
+}

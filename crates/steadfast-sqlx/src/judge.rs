@@ -1,0 +1,183 @@
+//! What is told when the server answers: pure, from what was seen.
+
+use std::time::Duration;
+
+use steadfast_core::{CheckOutcome, FailureClass};
+
+use crate::{
+    classify::Failure,
+    gauges::{Gauges, Sessions},
+};
+
+/// What was seen beside the server's answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) gauges: Gauges,
+    /// For how long the pool has been full at every one of several readings.
+    pub(crate) full_for: Option<Duration>,
+    /// How the trial for one more connection ended, if there was one.
+    pub(crate) trial: Option<Result<(), Failure>>,
+    pub(crate) sessions: Option<Sessions>,
+    /// After how long without a sign of life a full pool is stuck.
+    pub(crate) stuck_after: Duration,
+}
+
+/// Says how the pool is, knowing that the server answers.
+pub(crate) fn answered(seen: &Seen) -> CheckOutcome {
+    let Gauges { size, max, .. } = seen.gauges;
+    if let Some(Err(failure)) = &seen.trial {
+        // Sessions enough for the whole pool: it has what it wants, and needs no more.
+        let is_complete = |sessions: &Sessions| sessions.count >= u64::from(size);
+        if !(seen.gauges.is_full() && seen.sessions.as_ref().is_some_and(is_complete)) {
+            return CheckOutcome::fail(
+                failure.class,
+                format!(
+                    "the pool can open no more connections (it counts {size} of {max}): {}",
+                    failure.message
+                ),
+            );
+        }
+    }
+    if !seen.gauges.is_full() {
+        return CheckOutcome::pass();
+    }
+    match (&seen.sessions, seen.full_for) {
+        (Some(sessions), Some(full_for)) if is_stuck(sessions, full_for, seen.stuck_after) => {
+            CheckOutcome::fail(
+                FailureClass::Stuck,
+                format!(
+                    "all {max} connections are in use and none has done anything for {:.0} s; \
+                     the longest is '{}' for {:.0} s",
+                    sessions.quiet_secs, sessions.longest_state, sessions.longest_secs
+                ),
+            )
+        }
+        (sessions, full_for) => CheckOutcome::warn(
+            FailureClass::Saturated,
+            saturated(max, full_for, sessions.as_ref()),
+        ),
+    }
+}
+
+/// Says how it is when the server refuses the probe a session.
+pub(crate) fn refused(failure: &Failure, gauges: Gauges) -> CheckOutcome {
+    let Gauges { size, idle, max } = gauges;
+    let message = format!(
+        "the server gives no new session (the pool holds {size} of {max}, {idle} idle): {}",
+        failure.message
+    );
+    // With connections to spare, requests are served; it is the next start that fails.
+    if idle > 0 {
+        CheckOutcome::warn(failure.class, message)
+    } else {
+        CheckOutcome::fail(failure.class, message)
+    }
+}
+
+fn is_stuck(sessions: &Sessions, full_for: Duration, after: Duration) -> bool {
+    sessions.count > 0 && full_for >= after && sessions.quiet_secs >= after.as_secs_f64()
+}
+
+fn saturated(max: u32, full_for: Option<Duration>, sessions: Option<&Sessions>) -> String {
+    let mut text = format!("all {max} connections of the pool are in use; the server answers");
+    if let Some(full_for) = full_for {
+        text.push_str(&format!(
+            "; full at each reading for {} s",
+            full_for.as_secs()
+        ));
+    }
+    if let Some(sessions) = sessions {
+        text.push_str(&format!(
+            "; the longest is '{}' for {:.0} s",
+            sessions.longest_state, sessions.longest_secs
+        ));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use steadfast_core::CheckStatus::{self, Fail, Pass, Warn};
+
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn seen(size: u32, idle: u32) -> Seen {
+        Seen {
+            gauges: Gauges { size, idle, max: 4 },
+            full_for: None,
+            trial: None,
+            sessions: None,
+            stuck_after: Duration::from_secs(30),
+        }
+    }
+
+    fn sessions(count: u64, quiet_secs: f64) -> Option<Sessions> {
+        Some(Sessions {
+            count,
+            quiet_secs,
+            longest_secs: 60.0,
+            longest_state: "idle in transaction".to_owned(),
+        })
+    }
+
+    #[track_caller]
+    fn check(seen: &Seen, status: CheckStatus, class: Option<FailureClass>) {
+        let outcome = answered(seen);
+        assert_eq!(
+            (outcome.status(), outcome.class()),
+            (status, class),
+            "{seen:?}"
+        );
+    }
+
+    #[test]
+    fn a_full_pool_is_saturated_until_nothing_moves_in_it() {
+        let saturated = Some(FailureClass::Saturated);
+        check(&seen(0, 0), Pass, None);
+        check(&seen(4, 1), Pass, None);
+        check(&seen(3, 0), Pass, None);
+        check(&seen(4, 0), Warn, saturated);
+        let full = |full_for, sessions| Seen {
+            full_for,
+            sessions,
+            ..seen(4, 0)
+        };
+        check(&full(Some(MINUTE), None), Warn, saturated);
+        check(&full(Some(MINUTE), sessions(4, 1.0)), Warn, saturated);
+        check(&full(None, sessions(4, 60.0)), Warn, saturated);
+        check(
+            &full(Some(MINUTE), sessions(4, 60.0)),
+            Fail,
+            Some(FailureClass::Stuck),
+        );
+    }
+
+    #[test]
+    fn a_pool_that_cannot_grow_fails_with_the_reason() {
+        let refused = FailureClass::RefusedByServer;
+        let tried = |size, sessions| Seen {
+            trial: Some(Err(Failure::new(refused, "too many clients"))),
+            sessions,
+            ..seen(size, 0)
+        };
+        check(&tried(2, None), Fail, Some(refused));
+        check(&tried(2, sessions(2, 0.0)), Fail, Some(refused));
+        check(&tried(4, sessions(2, 0.0)), Fail, Some(refused));
+        check(
+            &tried(4, sessions(4, 0.0)),
+            Warn,
+            Some(FailureClass::Saturated),
+        );
+    }
+
+    #[test]
+    fn a_refusal_is_a_warning_while_the_pool_has_connections_to_spare() {
+        let failure = Failure::new(FailureClass::RefusedByServer, "too many clients");
+        let status = |size, idle| refused(&failure, Gauges { size, idle, max: 4 }).status();
+        assert_eq!(status(2, 1), Warn);
+        assert_eq!(status(2, 0), Fail);
+        assert_eq!(status(0, 0), Fail);
+    }
+}

@@ -1,0 +1,51 @@
+//! Checks for [`sqlx`] pools that say *what* is wrong, and take nothing from the pool.
+//!
+//! A pool that hands out no connection says `PoolTimedOut` for at least four different
+//! things: the server is down, the server hangs, the server has no slot free, or every
+//! connection is in use and all is well with the server. Each needs another answer from
+//! the person who is woken up. [`ping`] tells them apart, and [`migrations`] says at
+//! start whether the schema is the one that this build was made for.
+//!
+//! The obvious check, `timeout(1s, pool.acquire())`, is not used here for two reasons. It
+//! waits in the queue that it measures, so a busy service looks dead; and a cancelled
+//! `acquire` drops the connection that it had already taken, so the check itself closes
+//! connections exactly when there are too few. [`ping`] keeps one connection of its own
+//! beside the pool (count one more per instance in the server's limit), and reads the
+//! pool's gauges without touching it.
+//!
+//! ```
+//! # #[cfg(feature = "sqlite")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), sqlx::Error> {
+//! use std::time::{Duration, Instant};
+//! use steadfast_core::{Check, CheckRun, CheckStatus, Deadline};
+//!
+//! let pool = sqlx::SqlitePool::connect("sqlite::memory:").await?;
+//! let check = steadfast_sqlx::ping(&pool);
+//!
+//! // Steadfast's scheduler does this every few seconds.
+//! let run = CheckRun::new(Deadline::at(Instant::now() + Duration::from_secs(1)));
+//! assert_eq!(check.run(run).await.status(), CheckStatus::Pass);
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "sqlite"))]
+//! # fn main() {}
+//! ```
+//!
+//! # Hazards
+//! A proxy that multiplexes sessions (PgBouncer) answers for itself: a pass then says
+//! that the proxy and one server connection work.
+
+mod classify;
+mod clock;
+mod driver;
+mod gauges;
+mod judge;
+mod knock;
+mod migrations;
+mod ping;
+mod probe;
+
+pub use driver::Driver;
+pub use migrations::{Migrations, migrations};
+pub use ping::{Ping, STUCK_AFTER, ping};

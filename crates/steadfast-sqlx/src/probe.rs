@@ -1,0 +1,223 @@
+//! One connection of the check's own, beside the pool.
+//!
+//! It lives as long as it works, so a reading costs one round trip. A question that the
+//! server does not answer is kept and waited for again at the next reading, instead of
+//! being asked anew: a server that hangs then holds one connection of ours, not one more
+//! every few seconds (its backlog is small, and pending connects fill it). What is being
+//! asked is owned by the reading that waits for it; when that is dropped, the connection
+//! is closed.
+
+use std::{
+    future::poll_fn,
+    pin::{Pin, pin},
+    sync::Mutex,
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use sqlx::{ConnectOptions, Connection, Database, Pool};
+use steadfast_core::Deadline;
+use tokio::time::timeout_at;
+
+use crate::{
+    classify::{Failure, classify},
+    clock,
+    driver::{Driver, Options},
+    knock::{Endpoint, Knock, knock},
+};
+
+/// How long a question is waited for before it is asked on a new connection.
+///
+/// Long enough that a server which hangs sees two connects a minute, short enough that a
+/// path which died without a word is noticed before its TCP timers do.
+const QUESTION_AGE_MAX: Duration = Duration::from_secs(30);
+
+/// Most questions in one reading: a late answer, a broken connection, a new one, a ping.
+const QUESTIONS_MAX: u32 = 4;
+
+/// The share of the time after which a missing answer makes us knock.
+const KNOCK_AT_PERCENT: u32 = 60;
+
+/// The connection, when nobody asks it.
+pub(crate) struct Probe<C>(Mutex<State<C>>);
+
+#[derive(Default)]
+enum State<C> {
+    #[default]
+    Closed,
+    Open(C),
+    Asked(Question<C>),
+}
+
+impl<C> std::fmt::Debug for Probe<C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Probe").finish_non_exhaustive()
+    }
+}
+
+/// Something the server has been asked: a session, or a sign of life.
+struct Question<C> {
+    answer: Pin<Box<dyn Future<Output = sqlx::Result<C>> + Send>>,
+    /// Whether a session is asked for.
+    is_connect: bool,
+    asked_at: Instant,
+    knock: Knock,
+}
+
+/// A connection that has just answered, and how fast it did.
+pub(crate) struct Answered<C> {
+    pub(crate) connection: C,
+    pub(crate) took: Duration,
+}
+
+impl<C> Probe<C> {
+    pub(crate) const fn new() -> Self {
+        Self(Mutex::new(State::Closed))
+    }
+
+    /// Gives the connection back for the next reading.
+    pub(crate) fn keep(&self, connection: C) {
+        self.put(State::Open(connection));
+    }
+
+    fn take(&self) -> State<C> {
+        std::mem::take(&mut *self.0.lock().expect("nothing panics while it is held"))
+    }
+
+    fn put(&self, state: State<C>) {
+        *self.0.lock().expect("nothing panics while it is held") = state;
+    }
+
+    /// Asks the server for a sign of life, and says until `until` why there is none.
+    pub(crate) async fn ask<DB>(
+        &self,
+        pool: &Pool<DB>,
+        endpoint: &Endpoint,
+        until: Deadline,
+    ) -> Result<Answered<C>, Failure>
+    where
+        DB: Driver + Database<Connection = C>,
+        C: Connection<Database = DB> + 'static,
+    {
+        let started_at = clock::now();
+        let mut state = self.take();
+        for _ in 0..QUESTIONS_MAX {
+            let mut question = match state {
+                State::Open(connection) => Question::ping(connection),
+                State::Asked(old) if old.age() < QUESTION_AGE_MAX => old,
+                State::Asked(_) | State::Closed => {
+                    Question::connect::<DB>(DB::probe_options(&pool.connect_options()))
+                }
+            };
+            match question.wait(endpoint, until).await {
+                Some(Ok(connection)) if question.is_connect || question.asked_at < started_at => {
+                    state = State::Open(connection);
+                }
+                Some(Ok(connection)) => {
+                    let took = question.age();
+                    return Ok(Answered { connection, took });
+                }
+                // It had been idle and broke: only a new connection can say how it is now.
+                Some(Err(_)) if !question.is_connect || question.asked_at < started_at => {
+                    state = State::Closed;
+                }
+                Some(Err(error)) => return Err(classify(&error)),
+                None => {
+                    let silent_ms = question.age().as_millis();
+                    let failure = question.knock.explain(endpoint, silent_ms);
+                    self.put(State::Asked(question));
+                    return Err(failure);
+                }
+            }
+        }
+        Err(Failure::new(
+            steadfast_core::FailureClass::Unreachable,
+            format!("{endpoint} closes each connection before it answers"),
+        ))
+    }
+}
+
+impl<C: Connection> Question<C> {
+    fn connect<DB: Database<Connection = C>>(options: Options<DB>) -> Self
+    where
+        C: Connection<Database = DB>,
+    {
+        Self::new(true, async move { options.connect().await })
+    }
+
+    fn ping(mut connection: C) -> Self
+    where
+        C: 'static,
+    {
+        Self::new(false, async move {
+            connection.ping().await?;
+            Ok(connection)
+        })
+    }
+
+    fn new(
+        is_connect: bool,
+        answer: impl Future<Output = sqlx::Result<C>> + Send + 'static,
+    ) -> Self {
+        Self {
+            answer: Box::pin(answer),
+            is_connect,
+            asked_at: clock::now(),
+            knock: Knock::NotTried,
+        }
+    }
+
+    /// Waits for the answer, `None` if it has not come. Knocks once in the life of a
+    /// question, when most of the time is over.
+    async fn wait(&mut self, endpoint: &Endpoint, until: Deadline) -> Option<sqlx::Result<C>> {
+        let now = clock::now();
+        let knock_at = now + until.remaining(now) * KNOCK_AT_PERCENT / 100;
+        if let Ok(answer) = timeout_at(knock_at.into(), &mut self.answer).await {
+            return Some(answer);
+        }
+        if !matches!(self.knock, Knock::NotTried) {
+            return timeout_at(until.instant().into(), &mut self.answer)
+                .await
+                .ok();
+        }
+        let seen = Mutex::new(Knock::NotTried);
+        let answer = timeout_at(until.instant().into(), async {
+            let mut knocking = pin!(knock(endpoint, &seen));
+            let mut knocked = false;
+            poll_fn(|cx| {
+                let answer = self.answer.as_mut().poll(cx);
+                knocked = knocked || answer.is_pending() && knocking.as_mut().poll(cx).is_ready();
+                match answer {
+                    Poll::Ready(answer) => Poll::Ready(answer),
+                    Poll::Pending => Poll::Pending,
+                }
+            })
+            .await
+        })
+        .await;
+        self.knock = seen.into_inner().expect("nothing panics while it is held");
+        answer.ok()
+    }
+}
+
+impl<C> Question<C> {
+    fn age(&self) -> Duration {
+        clock::now().saturating_duration_since(self.asked_at)
+    }
+}
+
+/// Opens one connection more and closes it at once; `None` if that took too long to say.
+pub(crate) async fn try_one_more<DB: Driver>(
+    pool: &Pool<DB>,
+    until: Deadline,
+) -> Option<Result<(), Failure>> {
+    let options = DB::probe_options(&pool.connect_options());
+    let attempt = async {
+        let connection = options.connect().await?;
+        // The server frees the slot at the goodbye; without it, when it next looks.
+        let _ = connection.close().await;
+        Ok::<_, sqlx::Error>(())
+    };
+    let done = timeout_at(until.instant().into(), attempt).await.ok()?;
+    Some(done.map_err(|error| classify(&error)))
+}

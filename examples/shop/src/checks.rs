@@ -1,0 +1,39 @@
+//! What the shop needs, as the guard sees it.
+
+use steadfast::{Check, Dependency, DependencyBuilder};
+use steadfast_sqlx::{migrations, ping};
+
+use crate::{
+    Fatal,
+    cache::Cache,
+    store::{MIGRATIONS, ORDERS_DB, Pool, Store},
+};
+
+/// The database: needed to start; while it is down later, the instance stays in rotation,
+/// because every other instance needs the same database.
+pub(crate) fn orders_db(store: &Store) -> Result<Dependency, Fatal> {
+    let dependency = Dependency::builder(ORDERS_DB.as_str());
+    match &store.pool {
+        Pool::Sqlite(pool) => build(dependency, ping(pool)),
+        Pool::Postgres(pool) => build(dependency, ping(pool)),
+    }
+}
+
+/// The tables: those that this build was made for.
+pub(crate) fn schema(store: &Store) -> Result<Dependency, Fatal> {
+    let dependency = Dependency::builder("schema");
+    match &store.pool {
+        Pool::Sqlite(pool) => build(dependency, migrations(pool, &MIGRATIONS)),
+        Pool::Postgres(pool) => build(dependency, migrations(pool, &MIGRATIONS)),
+    }
+}
+
+/// The cache: without it the shop is slower and works.
+pub(crate) fn cache(cache: &Cache) -> Result<Dependency, Fatal> {
+    let dependency = Dependency::builder("cache").degrades();
+    build(dependency, steadfast_deadpool_redis::ping(cache.pool()))
+}
+
+fn build(dependency: DependencyBuilder, check: impl Check) -> Result<Dependency, Fatal> {
+    dependency.check(check).build().map_err(Fatal::config)
+}

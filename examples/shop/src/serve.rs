@@ -1,0 +1,164 @@
+//! `shop`: everything is made, then served until a signal has led to the end of the drain.
+
+use std::{io, sync::Arc, time::Duration};
+
+use sqlx::migrate::MigrateError;
+use steadfast::{Dependency, Guard, GuardConfig, Probes};
+use tempfile::TempDir;
+use tokio::{net::TcpListener, sync::oneshot};
+
+use crate::{
+    Fatal,
+    app::{self, Shop},
+    cache::Cache,
+    checks, hints, log,
+    payments::{Payments, stand_in::StandIn},
+    settings::Settings,
+    store::Store,
+    writes::Writes,
+};
+
+/// How long the start waits for the tables. A database that is down must not keep the
+/// service from listening and saying so.
+const MIGRATE_WAIT: Duration = Duration::from_secs(1);
+
+/// Between two attempts to reach a database that is down.
+const MIGRATE_RETRY: Duration = Duration::from_secs(1);
+
+/// Serves until it is told to stop.
+pub(crate) async fn run() -> Result<(), Fatal> {
+    log::begin();
+    let settings = Settings::from_env()?;
+    // Dropped last, when nobody has the file open any more.
+    let directory = TempDir::with_prefix("shop-").map_err(Fatal::new)?;
+    let store = match &settings.database_url {
+        Some(url) => Store::open(url)?,
+        None => Store::open_temporary(&directory),
+    };
+    let cache = settings.redis_url.as_deref().map(Cache::open).transpose()?;
+    let (stand_in, payments) = match &settings.payments_url {
+        Some(url) => (None, Payments::new(url)?),
+        None => {
+            let (stand_in, url) = StandIn::start().await.map_err(Fatal::new)?;
+            (Some(stand_in), Payments::new(&url)?)
+        }
+    };
+    let orders_db = checks::orders_db(&store)?;
+    let mut dependencies = vec![
+        orders_db.clone(),
+        checks::schema(&store)?,
+        payments.dependency.clone(),
+    ];
+    if let Some(cache) = &cache {
+        dependencies.push(checks::cache(cache)?);
+    }
+    let guard = guard(&settings, &dependencies)?;
+    let listener = listen(&settings.addr).await?;
+    let address = listener.local_addr().map_err(Fatal::new)?;
+    migrate(&store).await?;
+
+    let shop = Arc::new(Shop {
+        store: store.clone(),
+        orders_db,
+        cache,
+        payments,
+        stand_in,
+        token: settings.token.value.clone(),
+        writes: Writes::default(),
+        control: guard.control(),
+    });
+    let writes = shop.writes.clone();
+    hints::print(
+        &format!("http://{address}"),
+        &settings.token,
+        shop.stand_in.is_some(),
+    );
+    let app = app::router(shop);
+    app::serve(&guard, listener, app)
+        .await
+        .map_err(|error| not_served(&settings, &error))?;
+    writes.wait().await;
+    store.close().await;
+    Ok(())
+}
+
+fn guard(settings: &Settings, dependencies: &[Dependency]) -> Result<Guard, Fatal> {
+    let probes = Probes::default()
+        .aliases()
+        .service("shop", env!("CARGO_PKG_VERSION"));
+    let mut guard = Guard::builder().probes(probes).token(&settings.token.value);
+    for dependency in dependencies {
+        guard = guard.dependency(dependency);
+    }
+    if let Some(address) = settings.probe_addr {
+        guard = guard.probe_listener(address);
+    }
+    if let Some(file) = &settings.config_file {
+        guard = guard.config(read_config(file)?);
+    }
+    // Over the file, so that one setting can be tried without editing it.
+    guard = guard.config(GuardConfig::from_env("STEADFAST").map_err(Fatal::config)?);
+    guard.build().map_err(Fatal::config)
+}
+
+fn read_config(file: &str) -> Result<GuardConfig, Fatal> {
+    GuardConfig::from_toml_file(file)
+        .map_err(|error| Fatal::new(format!("STEADFAST_CONFIG: {}", Fatal::config(error))))
+}
+
+async fn listen(addr: &str) -> Result<TcpListener, Fatal> {
+    TcpListener::bind(addr).await.map_err(|error| {
+        Fatal::new(match error.kind() {
+            io::ErrorKind::AddrInUse => format!(
+                "ADDR {addr} is taken; end what listens there, or set ADDR=127.0.0.1:0 for a free port"
+            ),
+            _ => format!("ADDR {addr:?}: {error}; allowed is an address and a port, as 127.0.0.1:8000"),
+        })
+    })
+}
+
+fn not_served(settings: &Settings, error: &io::Error) -> Fatal {
+    match (error.kind(), settings.probe_addr) {
+        (io::ErrorKind::AddrInUse, Some(address)) => {
+            Fatal::new(format!("PROBE_ADDR {address} is taken"))
+        }
+        _ => Fatal::new(error),
+    }
+}
+
+/// Brings the tables up to date. If the database is down this goes on in the background,
+/// while readiness says that the service is starting; tables that are wrong end it.
+async fn migrate(store: &Store) -> Result<(), Fatal> {
+    let store = store.clone();
+    let (tell, told) = oneshot::channel();
+    // On a task, because a migration must not be cut when the wait for it is over.
+    tokio::spawn(async move {
+        while let Err(error) = store.migrate().await {
+            match error {
+                // A server may come up yet; a file that cannot be opened will not.
+                MigrateError::Execute(_) if store.is_remote() => {
+                    tracing::debug!(%error, "no tables yet");
+                }
+                error => {
+                    if let Err(error) = tell.send(error) {
+                        // Nobody waits any more; readiness stays at `starting`.
+                        tracing::error!(%error, "the tables cannot be made");
+                    }
+                    return;
+                }
+            }
+            tokio::time::sleep(MIGRATE_RETRY).await;
+        }
+    });
+    match tokio::time::timeout(MIGRATE_WAIT, told).await {
+        Ok(Ok(error)) => Err(Fatal::new(format!(
+            "the tables cannot be made in DATABASE_URL: {error}"
+        ))),
+        // The task has ended without a fault.
+        Ok(Err(_)) => Ok(()),
+        Err(_) => {
+            tracing::warn!("the database does not answer; the tables follow when it does");
+            Ok(())
+        }
+    }
+}

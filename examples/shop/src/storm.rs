@@ -1,0 +1,207 @@
+//! `shop storm`: starts the service as a process of its own on a free port, puts it through
+//! overload, a dead dependency and a drain, and tells what happened.
+//!
+//! Every number that is shown is counted in the run: what clients saw by the clients, what
+//! the service says by its own ledger, and at the end the two must agree.
+
+mod client;
+mod ledger;
+mod load;
+mod prober;
+mod report;
+mod screen;
+mod service;
+mod tally;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::Fatal;
+use client::{Ask, Client};
+use ledger::Ledger;
+use load::Stream;
+use prober::Prober;
+use report::{Leaving, Report, Sample};
+use screen::Screen;
+use service::Service;
+use tally::Tally;
+
+/// How many requests the service may run at once.
+const LIMIT: u32 = 16;
+
+/// How long one piece of work takes: together with [`LIMIT`], 80 are done in a second.
+const WORK_MS: u32 = 200;
+
+/// Longest wait for the service to notice something.
+const NOTICE_MAX: Duration = Duration::from_secs(30);
+
+const OVERLOAD: Duration = Duration::from_secs(6);
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What the summary is made of.
+struct Storm {
+    client: Client,
+    prober: Prober,
+    screen: Screen,
+}
+
+pub(crate) async fn run() -> Result<(), Fatal> {
+    let mut service = Service::start(LIMIT).await?;
+    let client = Client::new(service.url(), service.token());
+    let prober = Prober::start(client.clone());
+    if !prober.wait(NOTICE_MAX, |line| line == "ready").await {
+        return Err(service.fault("it did not become ready"));
+    }
+    let screen = Screen::begin(service.url(), LIMIT);
+    let mut storm = Storm {
+        client,
+        prober,
+        screen,
+    };
+
+    let (calm, orders) = storm.calm().await?;
+    let overload = storm.overload().await;
+    // At once: the ledger keeps single refusals only until newer ones need the room.
+    let sample = Sample::find(&storm.client, &overload).await;
+    let payments = storm.payments(orders).await?;
+    let before = Ledger::read(&storm.client).await?;
+    let (drain, leaving) = storm.drain(&mut service).await?;
+    storm.screen.end();
+
+    let ledger = leaving.ledger.as_ref().unwrap_or(&before);
+    let report = Report::new(storm.screen.colours());
+    report.heading();
+    report.calm(&calm);
+    report.overload(&overload, OVERLOAD);
+    report.payments(&payments);
+    report.drain(&drain, &leaving);
+    report.probes(&storm.prober.seen());
+    report.ledger(ledger);
+    report.sample(sample.as_ref());
+    let streams = [
+        &calm,
+        &overload,
+        &payments.pay,
+        &payments.products,
+        &payments.mended,
+        &drain,
+    ];
+    report.verdict(&streams, ledger, &leaving)
+}
+
+/// What the dead dependency did.
+struct Payments {
+    /// Payments that were tried while it was dead.
+    pay: Arc<Tally>,
+    /// What else was asked for in that time.
+    products: Arc<Tally>,
+    /// Payments after it was mended.
+    mended: Arc<Tally>,
+    /// How long it took until the service knew.
+    noticed: Duration,
+    /// How long it took until the service knew that all is well again.
+    recovered: Duration,
+}
+
+impl Storm {
+    /// A quiet shop. The orders that are made here are paid for later.
+    async fn calm(&mut self) -> Result<(Arc<Tally>, Arc<[String]>), Fatal> {
+        let mut orders = Vec::new();
+        for _ in 0..20 {
+            orders.push(self.client.order().await?);
+        }
+        let stream = Stream::new(40, 3 * SECOND, |number| match number % 4 {
+            0 => Ask::order(),
+            _ => Ask::get("/products"),
+        });
+        let tally = stream.tally();
+        self.blow("calm", vec![stream]).await;
+        Ok((tally, orders.into()))
+    }
+
+    /// Three times what it can do.
+    async fn overload(&mut self) -> Arc<Tally> {
+        let stream = Stream::new(240, OVERLOAD, |_| Ask::get(format!("/work?ms={WORK_MS}")));
+        let tally = stream.tally();
+        self.blow("overload", vec![stream]).await;
+        tally
+    }
+
+    /// Payments dies, and is mended.
+    async fn payments(&mut self, orders: Arc<[String]>) -> Result<Payments, Fatal> {
+        let pay = move |number: u64| {
+            let order = &orders[usize::try_from(number).unwrap_or(0) % orders.len()];
+            Ask::post(format!("/pay/{order}"))
+        };
+        self.client.payments("failing").await?;
+        let (prober, began) = (self.prober.clone(), Instant::now());
+        let noticing = tokio::spawn(async move {
+            let known = prober
+                .wait(NOTICE_MAX, |line| line.contains("payments"))
+                .await;
+            known.then(|| Instant::now().saturating_duration_since(began))
+        });
+        let dead = Stream::new(40, 6 * SECOND, pay.clone());
+        let others = Stream::new(40, 6 * SECOND, |_| Ask::get("/products"));
+        let (pay_seen, products_seen) = (dead.tally(), others.tally());
+        self.blow("no payments", vec![dead, others]).await;
+        let unnoticed = || Fatal::new("the service did not notice that payments is dead");
+        let noticed = noticing.await.map_err(Fatal::new)?.ok_or_else(unnoticed)?;
+
+        self.client.payments("working").await?;
+        let began = Instant::now();
+        if !self.prober.wait(NOTICE_MAX, |line| line == "ready").await {
+            return Err(Fatal::new(
+                "the service did not notice that payments is mended",
+            ));
+        }
+        let recovered = Instant::now().saturating_duration_since(began);
+        let stream = Stream::new(40, 2 * SECOND, pay);
+        let mended = stream.tally();
+        self.blow("mended", vec![stream]).await;
+        Ok(Payments {
+            pay: pay_seen,
+            products: products_seen,
+            mended,
+            noticed,
+            recovered,
+        })
+    }
+
+    /// The service is told to leave while it works. The client does what a balancer does:
+    /// it sends nothing more once `/ready/` says no.
+    async fn drain(&mut self, service: &mut Service) -> Result<(Arc<Tally>, Leaving), Fatal> {
+        let prober = self.prober.clone();
+        let stream = Stream::new(40, 20 * SECOND, |_| Ask::get("/work?ms=300"))
+            .until(move || prober.line().starts_with("not ready"));
+        let tally = stream.tally();
+        let told = service.terminate_after(SECOND);
+        self.blow("drain", vec![stream]).await;
+        // Every request has its answer now, and the lame duck still answers the operator.
+        let ledger = Ledger::read(&self.client).await.ok();
+        let told = told.await.map_err(Fatal::new)??;
+        let exit = service.wait().await?;
+        let took = Instant::now().saturating_duration_since(told);
+        Ok((tally, Leaving { ledger, exit, took }))
+    }
+
+    /// Sends what the streams say, and shows it as it goes.
+    async fn blow(&mut self, weather: &'static str, streams: Vec<Stream>) {
+        let tallies: Vec<_> = streams.iter().map(Stream::tally).collect();
+        self.screen.weather(weather, tallies);
+        let running = streams
+            .into_iter()
+            .map(|stream| stream.run(self.client.clone()));
+        let running = futures_util::future::join_all(running);
+        tokio::pin!(running);
+        loop {
+            tokio::select! {
+                _ = &mut running => break,
+                () = tokio::time::sleep(screen::REDRAW) => self.screen.draw(&self.prober.line()),
+            }
+        }
+        self.screen.row(&self.prober.line());
+    }
+}

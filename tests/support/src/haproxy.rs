@@ -1,0 +1,118 @@
+//! HAProxy.
+
+use std::{
+    collections::HashMap,
+    fs,
+    io::{Read, Write},
+    net::SocketAddr,
+    os::unix::net::UnixStream,
+    path::PathBuf,
+    process::Command,
+};
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::process::{Process, program};
+
+/// An HAProxy of its own.
+#[derive(Debug)]
+pub struct HaProxy {
+    process: Process,
+    dir: TempDir,
+}
+
+impl HaProxy {
+    /// Starts it with a configuration; `{dir}` in it stands for the temporary directory.
+    ///
+    /// The text needs `stats socket {dir}/admin.sock level admin` in its `global` section;
+    /// [`config`](Self::config) has it.
+    ///
+    /// # Panics
+    /// If HAProxy is not installed or does not come up.
+    #[must_use]
+    pub fn start(config: &str) -> Self {
+        let dir = tempfile::tempdir().expect("there is room for a temporary directory");
+        let file = dir.path().join("haproxy.cfg");
+        let text = config.replace("{dir}", &dir.path().display().to_string());
+        fs::write(&file, text).expect("the temporary directory can be written");
+        let mut command = Command::new(program("haproxy", "haproxy", &[]));
+        // In the foreground, as one process.
+        command.arg("-db").arg("-f").arg(&file);
+        let log = dir.path().join("log");
+        let process = Process::spawn("haproxy", &mut command, &log, Signal::TERM);
+        let mut haproxy = Self { process, dir };
+        let socket = haproxy.socket();
+        let is_up = haproxy
+            .process
+            .comes_up(|| UnixStream::connect(&socket).is_ok());
+        assert!(is_up, "haproxy ended; {}", haproxy.process.log_end());
+        haproxy
+    }
+
+    /// Returns a configuration with one HTTP frontend on `port` and a backend `app` with
+    /// the servers `s0`, `s1`, …; `backend` is added to the backend section.
+    #[must_use]
+    pub fn config(port: u16, servers: &[SocketAddr], backend: &str) -> String {
+        let servers: String = servers
+            .iter()
+            .enumerate()
+            .map(|(index, address)| format!("    server s{index} {address} check inter 200ms\n"))
+            .collect();
+        format!(
+            "global\n    stats socket {{dir}}/admin.sock level admin\n    log stdout format raw local0\n\
+             defaults\n    mode http\n    log global\n    option httplog\n    timeout connect 5s\n    \
+             timeout client 30s\n    timeout server 30s\n\
+             frontend web\n    bind 127.0.0.1:{port}\n    default_backend app\n\
+             backend app\n{backend}\n{servers}"
+        )
+    }
+
+    /// Sends a command to the admin socket and returns the answer.
+    ///
+    /// # Panics
+    /// If the socket breaks.
+    #[must_use]
+    pub fn command(&self, command: &str) -> String {
+        let mut stream = UnixStream::connect(self.socket()).expect("haproxy is up");
+        stream
+            .write_all(format!("{command}\n").as_bytes())
+            .expect("it takes a command");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        answer
+    }
+
+    /// Returns the rows of `show stat`, each by the names of its fields.
+    #[must_use]
+    pub fn show_stat(&self) -> Vec<HashMap<String, String>> {
+        let answer = self.command("show stat");
+        let mut lines = answer.lines();
+        let names = lines.next().unwrap_or_default().trim_start_matches("# ");
+        let row = |line: &str| {
+            let pairs = names.split(',').zip(line.split(','));
+            pairs
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect()
+        };
+        lines.filter(|line| !line.is_empty()).map(row).collect()
+    }
+
+    /// Returns the path of the admin socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.dir.path().join("admin.sock")
+    }
+
+    /// Returns what it has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    /// Returns its pid.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+}

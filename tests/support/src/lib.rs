@@ -1,0 +1,31 @@
+//! Real servers for tests.
+//!
+//! Each server is a child process with everything in a temporary directory, on a free
+//! port of the loopback. It is ended when its value is dropped; nothing else is ever
+//! ended. A missing program, and a server that does not come up, panic with what to
+//! install and with the server's own log.
+//!
+//! ```no_run
+//! let mut postgres = support::Postgres::builder().max_connections(5).start();
+//! println!("{}", postgres.admin_url());
+//! postgres.pause();
+//! ```
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    reason = "tests wait for real processes, on the real clock, and have nobody to return an error to"
+)]
+
+mod haproxy;
+mod net;
+mod nginx;
+mod postgres;
+mod process;
+mod redis;
+
+pub use haproxy::HaProxy;
+pub use net::{BlackHole, free_port};
+pub use nginx::Nginx;
+pub use postgres::{Postgres, PostgresBuilder};
+pub use redis::{Redis, RedisBuilder};

@@ -1,0 +1,183 @@
+//! Redis.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    process::Command,
+    time::Duration,
+};
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::{
+    net::free_port,
+    process::{Process, STARTS_MAX, program},
+};
+
+/// A Redis server of its own.
+#[derive(Debug)]
+pub struct Redis {
+    process: Option<Process>,
+    dir: TempDir,
+    port: u16,
+    args: Vec<String>,
+}
+
+/// Arguments of a server that is to be started.
+#[derive(Debug)]
+#[must_use]
+pub struct RedisBuilder {
+    args: Vec<String>,
+}
+
+impl RedisBuilder {
+    /// Adds an argument: `.arg("--maxclients").arg("3")`.
+    pub fn arg(mut self, arg: impl Into<String>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// Starts it.
+    ///
+    /// # Panics
+    /// If Redis is not installed or does not come up.
+    #[must_use]
+    pub fn start(self) -> Redis {
+        let mut redis = Redis {
+            process: None,
+            dir: tempfile::tempdir().expect("there is room for a temporary directory"),
+            port: free_port(),
+            args: self.args,
+        };
+        redis.start_again();
+        redis
+    }
+}
+
+impl Redis {
+    /// Starts to describe a server.
+    pub const fn builder() -> RedisBuilder {
+        RedisBuilder { args: Vec::new() }
+    }
+
+    /// Returns the port it listens on.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Returns its pid.
+    ///
+    /// # Panics
+    /// If it is stopped.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("it is running").pid()
+    }
+
+    /// Returns its URL, without credentials.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    /// Returns its URL. Neither may contain what a URL would have to encode.
+    #[must_use]
+    pub fn url_with(&self, user: &str, password: &str) -> String {
+        format!("redis://{user}:{password}@127.0.0.1:{}/", self.port)
+    }
+
+    /// Sends inline commands, one a line, on one connection; returns the replies.
+    ///
+    /// # Panics
+    /// If the connection breaks.
+    #[must_use]
+    pub fn commands(&self, lines: &str) -> String {
+        exchange(self.port, &format!("{}\r\nQUIT\r\n", lines.trim())).expect("redis answers")
+    }
+
+    /// Stops it, as SIGTERM does: with a save if it is configured to save.
+    pub fn stop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.stop(Signal::TERM);
+        }
+    }
+
+    /// Starts it with the same arguments, data and port.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub fn start_again(&mut self) {
+        self.start_again_with(&[]);
+    }
+
+    /// Starts it with more arguments, which stay for the next start.
+    ///
+    /// It is up when it answers at all, be it that it is loading or wants a password.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub fn start_again_with(&mut self, args: &[&str]) {
+        self.args.extend(args.iter().map(|&arg| arg.to_owned()));
+        let log = self.dir.path().join("log");
+        for attempt in 1.. {
+            let mut command = Command::new(program("redis-server", "redis-server", &[]));
+            command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"]);
+            command.args(["--save", "", "--daemonize", "no", "--dir"]);
+            command.arg(self.dir.path()).args(&self.args);
+            command.current_dir(self.dir.path());
+            let mut process = Process::spawn("redis-server", &mut command, &log, Signal::KILL);
+            let port = self.port;
+            if process
+                .comes_up(|| exchange(port, "PING\r\nQUIT\r\n").is_ok_and(|all| !all.is_empty()))
+            {
+                self.process = Some(process);
+                return;
+            }
+            assert!(
+                attempt < STARTS_MAX,
+                "redis-server ended; {}",
+                process.log_end()
+            );
+            self.port = free_port();
+        }
+    }
+
+    /// Stops it where it is (SIGSTOP): the kernel still takes connections for it.
+    ///
+    /// # Panics
+    /// If it is stopped.
+    pub fn pause(&mut self) {
+        self.process
+            .as_ref()
+            .expect("it is running")
+            .signal(Signal::STOP);
+    }
+
+    /// Lets it go on after [`pause`](Self::pause).
+    ///
+    /// # Panics
+    /// If it is stopped.
+    pub fn resume(&mut self) {
+        self.process
+            .as_ref()
+            .expect("it is running")
+            .signal(Signal::CONT);
+    }
+}
+
+/// Sends text and reads until the other side closes.
+fn exchange(port: u16, text: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    stream.write_all(text.as_bytes())?;
+    let mut answer = Vec::new();
+    match stream.read_to_end(&mut answer) {
+        // A refused client is answered and reset, with its commands unread.
+        Ok(_) => {}
+        Err(_) if !answer.is_empty() => {}
+        Err(error) => return Err(error),
+    }
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
