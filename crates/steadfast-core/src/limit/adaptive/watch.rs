@@ -122,7 +122,7 @@ impl Watch {
     /// latency then is the patience of the clients, and says nothing any more.
     fn given_up(&mut self, block: &Block) -> Option<Saturation> {
         let ratio = block.sums.abandoned_ratio();
-        if ratio < 0.1 {
+        if ratio < 0.3 {
             let age = |b: &Block| block.opened_at.saturating_duration_since(b.opened_at);
             let better = |b: &Block| block.in_flight < b.in_flight || age(b) > CALM_AGE_MAX;
             if self.calm.as_ref().is_none_or(better) {
@@ -159,24 +159,19 @@ impl Watch {
         let mut whole = [Sums::default(); BLOCKS];
         let (mut n, mut newest) = (0, None);
         for serial in self.serial.saturating_sub(BLOCKS as u32 - 1)..=self.serial {
-            let Some(block) = self.block(serial).filter(|b| b.whole()) else {
-                continue;
-            };
-            // Latency that rose by itself begins a new story.
-            if n > 0 && !Difference::new(&whole[n - 1], &block.sums).by_queue() {
-                n = 0;
+            if let Some(block) = self.block(serial).filter(|b| b.whole()) {
+                whole[n] = block.sums;
+                n += 1;
+                newest = Some(block);
             }
-            whole[n] = block.sums;
-            n += 1;
-            newest = Some(block);
         }
         let (whole, high) = (&whole[..n], newest?);
+        let noise = Noise::of(whole);
+        // Where latency rose by itself a new story begins.
+        let by_queue = |pair: &[Sums]| Difference::new(&pair[0], &pair[1]).by_queue(noise);
+        let story = whole.windows(2).rposition(|pair| !by_queue(pair));
+        let whole = &whole[story.map_or(0, |last| last + 1)..];
         let sure = |scale| slope(whole, scale, 0.0, false).is_some_and(|slope| slope.sure());
-        if std::env::var("DBG").is_ok() {
-            let d = |s: &Option<Slope>| s.as_ref().map(|s| format!("{:.2}±{:.2}/{:.2}", s.value, s.error, s.chance)).unwrap_or_default();
-            let sat = saturation(whole);
-            eprintln!("n {n} f {} | {} | {} | {} | sat {:?} close {} lasts {}", self.in_flight, d(&slope(whole,1,0.0,false)), d(&slope(whole,2,0.0,false)), d(&slope(whole,4,0.0,false)), sat.map(|s| (s.slower,s.knee)), sat.map(|s| d(&slope(whole,1,0.8*s.knee,true))).unwrap_or_default(), self.lasts(now, high));
-        }
         if ![1, 2, 4].into_iter().any(sure) {
             return None;
         }
@@ -240,7 +235,7 @@ struct Slope {
     chance: f64,
     /// Standard error.
     error: f64,
-    /// Standard errors between the slope and nothing without the pair that speaks most for it.
+    /// Standard errors between the slope and nothing without the pairs that speak most for it.
     without: f64,
 }
 
@@ -281,15 +276,14 @@ fn slope(blocks: &[Sums], scale: usize, from: f64, trendless: bool) -> Option<Sl
         }
         if let Some(later) = later.replace(sums) {
             let difference = Difference::new(&sums, &later);
-            let many = sums.in_flight().min(later.in_flight()) >= from;
-            if many && difference.by_queue() {
+            if sums.in_flight().min(later.in_flight()) >= from {
                 differences[n] = difference;
                 n += 1;
             }
         }
     }
     let differences = &mut differences[..n];
-    if n <= PAIRS_MIN {
+    if n < PAIRS_MIN {
         return None;
     }
     if trendless {
@@ -299,14 +293,35 @@ fn slope(blocks: &[Sums], scale: usize, from: f64, trendless: bool) -> Option<Sl
             difference.x -= x;
             difference.y -= y;
         }
+        return Slope::of(differences);
+    }
+    for difference in &mut *differences {
+        // More than this is no queue's doing, or that of one before short requests: both count once.
+        let most = 1.5 * difference.x.abs();
+        difference.y = difference.y.clamp(-most, most);
     }
     let all = Slope::of(differences)?;
-    // One pair must not decide: that is how a step looks that has nothing to do with a queue.
-    let weight = |d: &Difference| (d.x * d.y).max(0.0);
-    let heaviest = (0..n).max_by(|&a, &b| weight(&differences[a]).total_cmp(&weight(&differences[b])))?;
-    differences.swap(heaviest, n - 1);
-    let rest = Slope::of(&differences[..n - 1])?;
+    // Two pairs must not decide: that is how a step looks that has nothing to do with a queue.
+    differences.sort_unstable_by(|a, b| (a.x * a.y).total_cmp(&(b.x * b.y)));
+    let rest = Slope::of(&differences[..n - STEP_PAIRS])?;
     Some(Slope { without: rest.value / rest.error.max(1e-9), ..all })
+}
+
+/// Variances of what a block says, over all blocks: one of short requests alone does not know its own.
+#[derive(Clone, Copy)]
+struct Noise {
+    logs: f64,
+    means: f64,
+}
+
+impl Noise {
+    fn of(blocks: &[Sums]) -> Self {
+        let mean = |of: fn(&Sums) -> f64| blocks.iter().map(of).sum::<f64>() / blocks.len().max(1) as f64;
+        Self {
+            logs: mean(Sums::log_error_squared),
+            means: mean(Sums::error_squared),
+        }
+    }
 }
 
 /// What differs between two neighbours.
@@ -316,9 +331,8 @@ struct Difference {
     y: f64,
     /// Variance of `y` if nothing but chance were at work.
     noise: f64,
-    /// The same of the means instead of the logarithms.
+    /// As `y`, of the means.
     means: f64,
-    means_noise: f64,
 }
 
 impl Difference {
@@ -328,15 +342,15 @@ impl Difference {
             y: b.log() - a.log(),
             noise: a.log_error_squared() + b.log_error_squared(),
             means: ln_ratio(b.latency(), a.latency()),
-            means_noise: a.error_squared() + b.error_squared(),
         }
     }
 
     /// Whether a queue could do it: it makes the mean rise at most as much as `x`, but for a step
     /// when many workers finish at once.
     /// What is more has another cause, and must neither count for a queue nor drown it.
-    fn by_queue(&self) -> bool {
-        self.means.abs() <= 1.5 * self.x.abs() + STEP + 3.0 * self.means_noise.sqrt()
+    fn by_queue(&self, noise: Noise) -> bool {
+        let most = |noise: f64| 1.5 * self.x.abs() + STEP + 3.0 * (2.0 * noise).sqrt();
+        self.means.abs() <= most(noise.means) || self.y.abs() <= most(noise.logs)
     }
 }
 
@@ -371,7 +385,9 @@ const ONE_IN_MAX: u16 = 1024;
 /// After this the calmest block is that of another time.
 const CALM_AGE_MAX: Duration = Duration::from_secs(60);
 /// Differences that a conclusion needs.
-const PAIRS_MIN: usize = 3;
+const PAIRS_MIN: usize = 4;
+/// Differences over which a step spreads.
+const STEP_PAIRS: usize = 2;
 /// Latency must rise at least with this power of in flight. A full pool has 1.
 const SLOPE_MIN: f64 = 0.35;
 /// Standard errors between the slope and nothing. Blocks come a hundred in a second for years.
@@ -382,10 +398,10 @@ const STEP: f64 = 0.35;
 /// Measured 0.6-0.8 behind a pool, and 0.0-0.2 behind a dependency that comes and goes.
 const CLOSE: f64 = 0.6;
 /// Standard errors by which they must miss it to refute a queue.
-const REFUTED: f64 = 2.0;
+const REFUTED: f64 = 1.5;
 /// With a larger error the short ups and downs say nothing.
 const REFUTED_CHANCE_MAX: f64 = 0.25;
-/// The same without the pair that speaks most for it.
+/// The same without the pairs that speak most for it.
 const SURE_WITHOUT: f64 = 2.5;
 /// Requests must have become this many times slower.
 const SLOWER_MIN: f64 = 1.8;
