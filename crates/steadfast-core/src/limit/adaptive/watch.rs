@@ -43,6 +43,8 @@ pub(super) struct Watch {
     in_flight: f64,
     /// The block with fewest in flight that clients waited for.
     calm: Option<Block>,
+    /// What was seen before this block had another cause than a queue.
+    explained: u32,
 }
 
 impl Watch {
@@ -53,6 +55,7 @@ impl Watch {
             one_in: 1,
             in_flight: 0.0,
             calm: None,
+            explained: 0,
         }
     }
 
@@ -62,6 +65,7 @@ impl Watch {
         self.blocks = [None; BLOCKS];
         self.one_in = 1;
         self.calm = None;
+        self.explained = 0;
     }
 
     pub(super) fn one_in(&self) -> u16 {
@@ -155,34 +159,42 @@ impl Watch {
     }
 
     /// Asks the question of single blocks, of pairs and of fours: many in flight change fast, few change slowly.
-    fn conclude(&self, now: Instant) -> Option<Saturation> {
+    fn conclude(&mut self, now: Instant) -> Option<Saturation> {
         let mut whole = [Sums::default(); BLOCKS];
-        let (mut n, mut newest) = (0, None);
+        let (mut n, mut explained, mut newest) = (0, 0, None);
         for serial in self.serial.saturating_sub(BLOCKS as u32 - 1)..=self.serial {
             if let Some(block) = self.block(serial).filter(|b| b.whole()) {
                 whole[n] = block.sums;
                 n += 1;
                 newest = Some(block);
+                if serial < self.explained {
+                    explained = n;
+                }
             }
         }
-        let (whole, high) = (&whole[..n], newest?);
+        let (whole, high) = (&whole[..n], *newest?);
         let noise = Noise::of(whole);
         // Where latency rose by itself a new story begins.
         let by_queue = |pair: &[Sums]| Difference::new(&pair[0], &pair[1]).by_queue(noise);
         let story = whole.windows(2).rposition(|pair| !by_queue(pair));
         let whole = &whole[story.map_or(0, |last| last + 1)..];
-        let sure = |scale| slope(whole, scale, 0.0, false).is_some_and(|slope| slope.sure());
+        let fresh = &whole[explained.saturating_sub(n - whole.len()).min(whole.len())..];
+        let sure = |scale| slope(fresh, scale, 0.0, false).is_some_and(|slope| slope.sure());
         if ![1, 2, 4].into_iter().any(sure) {
             return None;
         }
-        let saturation = saturation(whole)?;
+        let found = saturation(fresh)?;
+        let least = saturation(whole).map_or(found.knee, |s| s.knee.min(found.knee));
         // Whatever moves slowly moves together. Only a queue also follows the short ups and downs.
-        let close = slope(whole, 1, 0.8 * saturation.knee, true);
-        if close.is_some_and(|close| close.refutes()) {
+        let close = slope(whole, 1, 0.8 * least, true);
+        if let Some(close) = close.filter(Slope::refutes) {
+            if close.explains() {
+                self.explained = self.serial;
+            }
             return None;
         }
-        let enough = HEADROOM_SHARE * saturation.knee + HEADROOM_BURST;
-        (self.in_flight >= enough && self.lasts(now, high)).then_some(saturation)
+        let enough = HEADROOM_SHARE * found.knee + HEADROOM_BURST;
+        (self.in_flight >= enough && self.lasts(now, &high)).then_some(found)
     }
 
     /// Whether the queue is not about to go away by itself.
@@ -260,7 +272,19 @@ impl Slope {
 
     /// Whether a queue's slope is out of the question.
     fn refutes(&self) -> bool {
-        self.chance < REFUTED_CHANCE_MAX && self.value < CLOSE - REFUTED * self.chance
+        let error = self.doubt();
+        error < REFUTED_ERROR_MAX && self.value < CLOSE - REFUTED * error
+    }
+
+    /// Whether it is so plainly out of the question that what was seen so far is explained.
+    fn explains(&self) -> bool {
+        let error = self.doubt();
+        error < EXPLAINED_ERROR_MAX && self.value < CLOSE - EXPLAINED * error
+    }
+
+    /// The error by chance, unless what scatters is far more than chance.
+    fn doubt(&self) -> f64 {
+        if self.error < 2.0 * self.chance { self.chance } else { self.error }
     }
 }
 
@@ -400,7 +424,10 @@ const CLOSE: f64 = 0.6;
 /// Standard errors by which they must miss it to refute a queue.
 const REFUTED: f64 = 1.5;
 /// With a larger error the short ups and downs say nothing.
-const REFUTED_CHANCE_MAX: f64 = 0.25;
+const REFUTED_ERROR_MAX: f64 = 0.25;
+/// With this error and this many of them, what was seen so far is explained and is not asked again.
+const EXPLAINED_ERROR_MAX: f64 = 0.12;
+const EXPLAINED: f64 = 3.0;
 /// The same without the pairs that speak most for it.
 const SURE_WITHOUT: f64 = 2.5;
 /// Requests must have become this many times slower.
