@@ -40,6 +40,9 @@ fn main() {
                 print!(" {}={:.3}{}{}", f.name, v, bar, if ok { "" } else { " FAIL" });
             }
             println!("  calls/req={:.2} changes={}", r.calls_per_request, r.changes.len());
+            if std::env::var("CH").is_ok() {
+                for c in &r.changes { println!("  {:.3} {c}", r.secs_of(c)); }
+            }
             if trace {
                 for (i, b) in r.bins.iter().enumerate() {
                     println!("{:6.2} sent={} refused={} done={} to={} cap={:?} f={} ", i as f64 * 0.05, b.sent, b.refused, b.done, b.timed_out, b.cap, b.in_flight);

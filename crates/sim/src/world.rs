@@ -165,6 +165,7 @@ impl<'a> World<'a> {
     fn finish(mut self) -> Record {
         let calls: u64 = self.gates.iter().map(|g| g.calls).sum();
         self.record.calls_per_request = calls as f64 / self.sent.max(1) as f64;
+        self.record.base = Some(self.base);
         self.record.changes = std::mem::take(&mut self.gates[0].changes);
         self.record
     }

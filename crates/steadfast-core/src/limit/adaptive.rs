@@ -268,8 +268,12 @@ impl Random {
 const WATCH: u32 = 1;
 
 /// The extra cap while few are refused is this share of the knee and so many more.
-const HEADROOM_SHARE: f64 = 2.0;
-const HEADROOM_BURST: f64 = 7.0;
+const HEADROOM_SHARE: f64 = 2.3;
+const HEADROOM_BURST: f64 = 8.0;
+
+/// A queue is worth a limit when this share of the knee and so many more are in flight.
+const BURST_SHARE: f64 = 2.0;
+const BURST_PLUS: f64 = 7.0;
 
 /// After a mistaken limit, saturation is not believed for this many latencies, doubled each time.
 const DOUBT_LATENCIES: f64 = 8.0;

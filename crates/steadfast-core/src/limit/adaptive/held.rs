@@ -189,8 +189,12 @@ impl Held {
         let kind = ended.tag.raw() & 3;
         if ended.tag.raw() >> 2 == self.epoch && kind != OTHER {
             let at = self.secs(ended.admitted_at);
+            let wait = (TARGET - 1.0) * self.latency;
             let group = if kind == HIGH { &mut self.high } else { &mut self.low };
             group.ended(at, ended.in_flight, sample);
+            if let Some((latency, ..)) = sample {
+                group.sums.would_wait(latency, wait);
+            }
         }
         if let Some((latency, in_flight, abandoned)) = sample
             && kind != LOW
@@ -382,9 +386,17 @@ impl Held {
             };
         }
         let dip = self.dip_secs(now);
+        if !strong && let Some(growth) = self.unqueued() {
+            strong = true;
+            x = growth.ln();
+            new_knee = Some(knee.max(high_f));
+            why = Why::NoQueue {
+                latency_ratio: ratio,
+            };
+        }
         if !strong && error > ERROR_FINE {
             // Not enough is known: keep the sums, look again soon if they hint at something.
-            let soon = x.abs() > HINT * error;
+            let soon = x.abs() > HINT * error || self.apart(1.0) < LOG_SMALL;
             self.rest(now, if soon { 0.0 } else { dip / DUTY * random.between(0.75, 1.25) });
             return Outcome::Nothing;
         }
@@ -408,12 +420,37 @@ impl Held {
         Outcome::Moved(why)
     }
 
+    /// How far apart the logarithms of both sides are, over how far they would be if the limit sat at its target.
+    ///
+    /// Where durations differ a lot a mean needs thousands of requests, but a queue shows in the short ones at once.
+    fn apart(&self, errors: f64) -> f64 {
+        let (high, low) = (&self.high.sums, &self.low.sums);
+        let apart = high.log() - low.log();
+        let error = (high.log_error_squared() + low.log_error_squared()).sqrt();
+        (apart + errors * error) / low.shift().max(1e-3)
+    }
+
+    /// The factor to grow by when the logarithms exclude a queue.
+    fn unqueued(&self) -> Option<f64> {
+        if self.apart(8.0) < LOG_NONE {
+            return Some(GROWTH);
+        }
+        if self.low.sums.n() < 32.0 {
+            return None;
+        }
+        let apart = self.apart(3.0);
+        if apart < LOG_NONE {
+            return Some(2.0);
+        }
+        (apart < LOG_SMALL).then_some(1.4)
+    }
+
     /// Whether a limit set without an experiment made requests faster.
     fn verified(&mut self, now: Instant, experiment: &Experiment, fewer: f64) -> Outcome {
         let ratio = experiment.latency_ratio;
         // Half way, in logarithms, between "no faster" and "faster in step with fewer in flight".
-        // Where both sides are alike nothing can be told, and the experiments decide.
-        if fewer < 0.75 && ratio > fewer.sqrt() {
+        // In between nothing can be told, and the experiments decide.
+        if ratio > fewer.sqrt() * (MISTAKEN * experiment.error).exp() {
             return Outcome::Mistaken {
                 why: Why::NoQueue {
                     latency_ratio: ratio,
@@ -421,7 +458,7 @@ impl Held {
                 latency: self.high.sums.latency(),
             };
         }
-        if ratio > 1.25 * fewer {
+        if (ratio / fewer).ln() > HINT * experiment.error {
             self.knee = Some(experiment.knee);
             self.limit = target(experiment.knee).clamp(self.limit / 3.0, self.limit * 3.0);
         }
@@ -522,6 +559,9 @@ const ERROR_FINE: f64 = 0.06;
 const ERROR_MAX: f64 = 0.2;
 const NO_QUEUE: f64 = 0.9;
 const GROWTH: f64 = 3.0;
+const LOG_NONE: f64 = 0.4;
+const LOG_SMALL: f64 = 0.7;
+const MISTAKEN: f64 = 1.5;
 const DAMP: f64 = 0.6;
 const DUTY: f64 = 0.05;
 const RISE_FROM: f64 = 0.4;

@@ -9,7 +9,7 @@
 use std::time::{Duration, Instant};
 
 use super::sums::Sums;
-use super::{HEADROOM_BURST, HEADROOM_SHARE};
+use super::{BURST_PLUS, BURST_SHARE};
 
 /// What a watch concludes.
 #[derive(Clone, Copy, Debug)]
@@ -135,7 +135,7 @@ impl Watch {
         }
         let calm = self.calm.as_ref().filter(|_| ratio > 0.5)?;
         let knee = calm.sums.in_flight().max(block.sums.in_flight() / 16.0);
-        (self.in_flight >= HEADROOM_SHARE * knee + HEADROOM_BURST).then_some(Saturation {
+        (self.in_flight >= BURST_SHARE * knee + BURST_PLUS).then_some(Saturation {
             high: block.sums,
             slower: block.sums.latency() / calm.sums.latency().max(1e-9),
             knee,
@@ -193,7 +193,7 @@ impl Watch {
             }
             return None;
         }
-        let enough = HEADROOM_SHARE * found.knee + HEADROOM_BURST;
+        let enough = BURST_SHARE * found.knee + BURST_PLUS;
         (self.in_flight >= enough && self.lasts(now, &high)).then_some(found)
     }
 
@@ -411,7 +411,7 @@ const CALM_AGE_MAX: Duration = Duration::from_secs(60);
 /// Differences that a conclusion needs.
 const PAIRS_MIN: usize = 4;
 /// Differences over which a step spreads.
-const STEP_PAIRS: usize = 2;
+const STEP_PAIRS: usize = 1;
 /// Latency must rise at least with this power of in flight. A full pool has 1.
 const SLOPE_MIN: f64 = 0.35;
 /// Standard errors between the slope and nothing. Blocks come a hundred in a second for years.
