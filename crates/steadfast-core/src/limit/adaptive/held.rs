@@ -388,6 +388,7 @@ impl Held {
         let dip = self.dip_secs(now);
         if !strong && let Some(growth) = self.unqueued() {
             strong = true;
+            grows = true;
             x = growth.ln();
             new_knee = Some(knee.max(high_f));
             why = Why::NoQueue {
@@ -448,15 +449,20 @@ impl Held {
     /// Whether a limit set without an experiment made requests faster.
     fn verified(&mut self, now: Instant, experiment: &Experiment, fewer: f64) -> Outcome {
         let ratio = experiment.latency_ratio;
-        // Half way, in logarithms, between "no faster" and "faster in step with fewer in flight".
-        // In between nothing can be told, and the experiments decide.
-        if ratio > fewer.sqrt() * (MISTAKEN * experiment.error).exp() {
+        // In standard errors, how far it is from "no faster" and from "faster in step with fewer in flight".
+        let from_no_queue = -ratio.ln() / experiment.error;
+        let from_queue = (ratio / fewer).ln() / experiment.error;
+        if from_queue > 2.0 && from_no_queue < 1.0 {
             return Outcome::Mistaken {
                 why: Why::NoQueue {
                     latency_ratio: ratio,
                 },
                 latency: self.high.sums.latency(),
             };
+        }
+        if from_queue <= 2.0 && from_no_queue <= 2.0 && self.low.sums.n() < VERIFY_MAX {
+            self.enter(Step::Verify, now);
+            return Outcome::Nothing;
         }
         if (ratio / fewer).ln() > HINT * experiment.error {
             self.knee = Some(experiment.knee);
@@ -561,11 +567,12 @@ const NO_QUEUE: f64 = 0.9;
 const GROWTH: f64 = 3.0;
 const LOG_NONE: f64 = 0.4;
 const LOG_SMALL: f64 = 0.7;
-const MISTAKEN: f64 = 1.5;
+/// After so many requests a verification ends undecided, and the experiments decide.
+const VERIFY_MAX: f64 = 128.0;
 const DAMP: f64 = 0.6;
 const DUTY: f64 = 0.05;
 const RISE_FROM: f64 = 0.4;
-const RISES_MAX: u32 = 3;
+const RISES_MAX: u32 = 2;
 const QUIET: Duration = Duration::from_secs(10);
 const SILENT_LATENCIES: f64 = 10.0;
 const SILENT_SECS: f64 = 0.1;
