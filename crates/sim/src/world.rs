@@ -48,7 +48,11 @@ enum Event {
     /// A worker is done.
     Worked(u32, u32),
     /// The first of a shared server is done, if nothing changed since.
-    Shared { instance: u32, server: u32, change: u32 },
+    Shared {
+        instance: u32,
+        server: u32,
+        change: u32,
+    },
     /// A client leaves.
     Leaves(u32, u32),
     /// The limit's numbers go to the record.
@@ -118,7 +122,10 @@ struct World<'a> {
 
 impl<'a> World<'a> {
     fn new(setup: &'a Setup, make: MakeLimit<'a>, seed: u64) -> Self {
-        #[expect(clippy::disallowed_methods, reason = "a zero for virtual time; only differences are used")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a zero for virtual time; only differences are used"
+        )]
         let base = Instant::now();
         let instances = setup.instances as u64;
         Self {
@@ -130,9 +137,17 @@ impl<'a> World<'a> {
             now: 0,
             order: 0,
             events: BinaryHeap::new(),
-            gates: (0..instances).map(|i| Gate::new(make(seed * 1000 + i))).collect(),
+            gates: (0..instances)
+                .map(|i| Gate::new(make(seed * 1000 + i)))
+                .collect(),
             servers: (0..instances)
-                .map(|_| setup.servers.iter().map(|_| ServerState::default()).collect())
+                .map(|_| {
+                    setup
+                        .servers
+                        .iter()
+                        .map(|_| ServerState::default())
+                        .collect()
+                })
                 .collect(),
             requests: Vec::new(),
             free: Vec::new(),
@@ -145,7 +160,9 @@ impl<'a> World<'a> {
     fn start(&mut self) {
         match &self.setup.load {
             Load::Open { .. } => self.schedule(0.0, Event::Arrival),
-            Load::Closed { clients_max, think, .. } => {
+            Load::Closed {
+                clients_max, think, ..
+            } => {
                 self.asleep = vec![false; *clients_max as usize];
                 for client in 0..*clients_max {
                     let pause = self.rng.exponential(think.max(1e-6));
@@ -199,7 +216,11 @@ impl<'a> World<'a> {
                 self.leave_server(id);
                 self.end(id, Ending::Completed);
             }
-            Event::Shared { instance, server, change } => self.shared(instance, server, change),
+            Event::Shared {
+                instance,
+                server,
+                change,
+            } => self.shared(instance, server, change),
             Event::Leaves(id, generation) if self.lives(id, generation) => {
                 self.leave_server(id);
                 self.end(id, Ending::Abandoned);
@@ -223,7 +244,11 @@ impl<'a> World<'a> {
         if rate <= 0.0 {
             return self.schedule(0.005, Event::Arrival);
         }
-        let gap = if *poisson { self.rng.exponential(1.0 / rate) } else { 1.0 / rate };
+        let gap = if *poisson {
+            self.rng.exponential(1.0 / rate)
+        } else {
+            1.0 / rate
+        };
         self.schedule(gap, Event::Arrival);
         self.send(self.now, 0, None);
     }
@@ -302,7 +327,11 @@ impl<'a> World<'a> {
             return one;
         }
         let two = self.rng.below(n);
-        if self.gates[two].in_flight < self.gates[one].in_flight { two } else { one }
+        if self.gates[two].in_flight < self.gates[one].in_flight {
+            two
+        } else {
+            one
+        }
     }
 
     fn choose_route(&mut self) -> usize {
@@ -432,7 +461,14 @@ impl<'a> World<'a> {
         let speed = (processors / f64::from(state.sharing_len.max(1))).min(1.0);
         let left = (done as f64 * 1e-9 - state.meter).max(0.0) / speed.max(1e-9);
         let server = server as u32;
-        self.schedule(left + 1e-9, Event::Shared { instance, server, change });
+        self.schedule(
+            left + 1e-9,
+            Event::Shared {
+                instance,
+                server,
+                change,
+            },
+        );
     }
 
     fn shared(&mut self, instance: u32, server: u32, change: u32) {
@@ -444,7 +480,9 @@ impl<'a> World<'a> {
             return;
         };
         if self.lives(id, generation) {
-            self.servers[instance as usize][server as usize].sharing.pop();
+            self.servers[instance as usize][server as usize]
+                .sharing
+                .pop();
             self.leave_server(id);
             self.end(id, Ending::Completed);
             // The next is scheduled again now that this one no longer lives.

@@ -6,9 +6,13 @@ use crate::scenario::{Figure, Scenario};
 use crate::world::setup::{Setup, during};
 
 pub(super) fn all() -> Vec<Scenario> {
-    [("from-0.5x", 800.0), ("from-0.8x", 1160.0), ("from-2x", 3200.0)]
-        .map(|(name, rate)| brownout(name, rate))
-        .into()
+    [
+        ("from-0.5x", 800.0),
+        ("from-0.8x", 1160.0),
+        ("from-2x", 3200.0),
+    ]
+    .map(|(name, rate)| brownout(name, rate))
+    .into()
 }
 
 fn brownout(name: &str, rate: f64) -> Scenario {

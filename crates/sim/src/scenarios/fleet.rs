@@ -22,7 +22,11 @@ fn fleet(name: &str, balance: Balance) -> Scenario {
     Scenario::new(name, setup, move |r| {
         vec![
             Figure::least("goodput", r.goodput(3.0, 6.0) / capacity, 0.95),
-            Figure::least("goodput after restart", r.goodput(6.5, 9.5) / capacity, 0.94),
+            Figure::least(
+                "goodput after restart",
+                r.goodput(6.5, 9.5) / capacity,
+                0.94,
+            ),
             Figure::most("swing of 100 ms goodput", swing(r), 0.025),
         ]
     })

@@ -12,12 +12,19 @@ pub(super) fn all() -> Vec<Scenario> {
         healthy("upstream-2000", cold_start(2000)),
         healthy("upstream-2000-steady", {
             let mut setup = cold_start(2000);
-            setup.load = Load::Open { rate: always(125.0), poisson: true };
+            setup.load = Load::Open {
+                rate: always(125.0),
+                poisson: true,
+            };
             setup
         }),
         healthy("upstream-clients", {
             let mut setup = cold_start(0);
-            setup.load = Load::Closed { clients: always(2000), clients_max: 2000, think: 1.0 };
+            setup.load = Load::Closed {
+                clients: always(2000),
+                clients_max: 2000,
+                think: 1.0,
+            };
             setup
         }),
         healthy("upstream-heavy", {
@@ -36,7 +43,10 @@ pub(super) fn all() -> Vec<Scenario> {
             setup.poisson()
         }),
         healthy("long-polls-beside", beside()),
-        healthy("dependency-300ms", slower_dependency(|t| if t < 5.0 { 0.0 } else { 0.3 })),
+        healthy(
+            "dependency-300ms",
+            slower_dependency(|t| if t < 5.0 { 0.0 } else { 0.3 }),
+        ),
         healthy("dependency-300ms-blip", {
             slower_dependency(|t| if (5.0..7.0).contains(&t) { 0.3 } else { 0.0 })
         }),
@@ -112,7 +122,11 @@ fn slower_dependency(extra: impl Fn(f64) -> f64 + 'static) -> Setup {
     setup.deadline = 5.0;
     setup.routes[0].delay = Box::new(move |t| {
         let extra = extra(t);
-        if extra > 0.0 { Dist::Lognormal(extra, 0.2) } else { Dist::Constant(0.0) }
+        if extra > 0.0 {
+            Dist::Lognormal(extra, 0.2)
+        } else {
+            Dist::Constant(0.0)
+        }
     });
     setup
 }

@@ -18,7 +18,14 @@ pub(super) fn all() -> Vec<Scenario> {
                 (t, false) if t < 1.5 => (0.97, 1.5),
                 _ => (0.97, 1.3),
             };
-            all.push(settled(&format!("{times}x-{kind}"), setup, WORK, 1600.0, (good, slow), 5.0));
+            all.push(settled(
+                &format!("{times}x-{kind}"),
+                setup,
+                WORK,
+                1600.0,
+                (good, slow),
+                5.0,
+            ));
         }
     }
     for (workers, mean) in [
@@ -41,7 +48,14 @@ pub(super) fn all() -> Vec<Scenario> {
         }
         let slow = if workers < 16 { 6.0 } else { 1.4 };
         let name = format!("pool-{workers}x{}us", mean * 1e6);
-        all.push(settled(&name, setup, work, capacity, (0.95, slow), (secs * 0.5).min(5.0)));
+        all.push(settled(
+            &name,
+            setup,
+            work,
+            capacity,
+            (0.95, slow),
+            (secs * 0.5).min(5.0),
+        ));
     }
     for (name, work) in [
         ("wild-lognormal", Dist::Lognormal(0.010, 1.5)),
@@ -54,31 +68,81 @@ pub(super) fn all() -> Vec<Scenario> {
             // Long requests must have a chance, or what is left of the work is not the work.
             setup.deadline = if work.p99() > 0.05 { 3.0 } else { 0.5 };
             let good = if workers == 4 { 0.94 } else { 0.96 };
-            let slow = if workers == 4 || name == "deterministic" { 4.0 } else { 1.4 };
-            all.push(settled(&format!("{name}-{workers}"), setup, work, capacity, (good, slow), 5.0));
+            let slow = if workers == 4 || name == "deterministic" {
+                4.0
+            } else {
+                1.4
+            };
+            all.push(settled(
+                &format!("{name}-{workers}"),
+                setup,
+                work,
+                capacity,
+                (good, slow),
+                5.0,
+            ));
         }
     }
     for times in [2.0, 5.0] {
         let mut setup = Setup::pool(16, WORK, 1600.0 * times, 15.0).poisson();
         setup.servers = vec![Server::Shared(always(16))];
-        all.push(settled(&format!("shared-{times}x"), setup, WORK, 1600.0, (0.97, 2.0), 5.0));
+        all.push(settled(
+            &format!("shared-{times}x"),
+            setup,
+            WORK,
+            1600.0,
+            (0.97, 2.0),
+            5.0,
+        ));
     }
-    all.push(settled("leavers", {
-        let mut setup = Setup::pool(16, WORK, 4800.0, 15.0).poisson();
-        setup.leaves = 0.05;
-        setup
-    }, WORK, 1600.0, (0.95, 1.3), 5.0));
-    all.push(settled("retry-storm", {
-        let mut setup = Setup::pool(16, WORK, 2400.0, 15.0).poisson();
-        setup.retries = (3, 0.05);
-        setup
-    }, WORK, 1600.0, (0.97, 1.3), 5.0));
-    all.push(settled("clients-2000", {
-        let mut setup = Setup::pool(16, WORK, 0.0, 15.0);
-        setup.load = Load::Closed { clients: always(2000), clients_max: 2000, think: 0.3 };
-        setup
-    }, WORK, 1600.0, (0.97, 1.3), 5.0));
-    all.push(settled("creep-30min", Setup::pool(16, WORK, 4800.0, 1800.0).poisson(), WORK, 1600.0, (0.97, 1.3), 1500.0));
+    all.push(settled(
+        "leavers",
+        {
+            let mut setup = Setup::pool(16, WORK, 4800.0, 15.0).poisson();
+            setup.leaves = 0.05;
+            setup
+        },
+        WORK,
+        1600.0,
+        (0.95, 1.3),
+        5.0,
+    ));
+    all.push(settled(
+        "retry-storm",
+        {
+            let mut setup = Setup::pool(16, WORK, 2400.0, 15.0).poisson();
+            setup.retries = (3, 0.05);
+            setup
+        },
+        WORK,
+        1600.0,
+        (0.97, 1.3),
+        5.0,
+    ));
+    all.push(settled(
+        "clients-2000",
+        {
+            let mut setup = Setup::pool(16, WORK, 0.0, 15.0);
+            setup.load = Load::Closed {
+                clients: always(2000),
+                clients_max: 2000,
+                think: 0.3,
+            };
+            setup
+        },
+        WORK,
+        1600.0,
+        (0.97, 1.3),
+        5.0,
+    ));
+    all.push(settled(
+        "creep-30min",
+        Setup::pool(16, WORK, 4800.0, 1800.0).poisson(),
+        WORK,
+        1600.0,
+        (0.97, 1.3),
+        1500.0,
+    ));
     all
 }
 

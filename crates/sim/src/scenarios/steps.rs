@@ -9,7 +9,9 @@ pub(super) fn all() -> Vec<Scenario> {
     let p99 = WORK.p99();
     let mut all = vec![Scenario::new(
         "spike-10x",
-        Setup::pool(16, WORK, 0.0, 12.0).rate(during(800.0, 4.0, 6.0, 16000.0)).poisson(),
+        Setup::pool(16, WORK, 0.0, 12.0)
+            .rate(during(800.0, 4.0, 6.0, 16000.0))
+            .poisson(),
         move |r| {
             vec![
                 Figure::least("goodput in it", r.goodput(4.0, 6.0) / 1600.0, 0.95),
@@ -34,7 +36,9 @@ pub(super) fn all() -> Vec<Scenario> {
     all.push(Scenario::new(
         "ramp-3x",
         Setup::pool(16, WORK, 0.0, 20.0)
-            .rate(Box::new(|t| (800.0 + 400.0 * (t - 3.0)).clamp(800.0, 4800.0)))
+            .rate(Box::new(|t| {
+                (800.0 + 400.0 * (t - 3.0)).clamp(800.0, 4800.0)
+            }))
             .poisson(),
         move |r| {
             vec![
@@ -43,21 +47,40 @@ pub(super) fn all() -> Vec<Scenario> {
             ]
         },
     ));
-    all.push(Scenario::new("cold-2x", Setup::pool(16, WORK, 3200.0, 4.0).poisson(), move |r| {
-        vec![
-            Figure::least("goodput", r.goodput(0.1, 2.0) / 1600.0, 0.95),
-            Figure::most("p99 from 1 s on", r.latency(1.0, 3.5, 0.99) / p99, 1.3),
-        ]
-    }));
-    all.push(capacity("capacity-4-to-1", |t| if t < 5.0 { 4 } else { 1 }, 250.0, 100.0));
+    all.push(Scenario::new(
+        "cold-2x",
+        Setup::pool(16, WORK, 3200.0, 4.0).poisson(),
+        move |r| {
+            vec![
+                Figure::least("goodput", r.goodput(0.1, 2.0) / 1600.0, 0.95),
+                Figure::most("p99 from 1 s on", r.latency(1.0, 3.5, 0.99) / p99, 1.3),
+            ]
+        },
+    ));
+    all.push(capacity(
+        "capacity-4-to-1",
+        |t| if t < 5.0 { 4 } else { 1 },
+        250.0,
+        100.0,
+    ));
     all.push(capacity(
         "capacity-4-to-1-slowly",
         |t| (4.0 - 3.0 * ((t - 4.0) / 6.0).clamp(0.0, 1.0)).round() as u32,
         250.0,
         100.0,
     ));
-    all.push(capacity("capacity-1-to-4", |t| if t < 5.0 { 1 } else { 4 }, 500.0, 400.0));
-    all.push(capacity("capacity-16-to-4", |t| if t < 5.0 { 16 } else { 4 }, 1200.0, 400.0));
+    all.push(capacity(
+        "capacity-1-to-4",
+        |t| if t < 5.0 { 1 } else { 4 },
+        500.0,
+        400.0,
+    ));
+    all.push(capacity(
+        "capacity-16-to-4",
+        |t| if t < 5.0 { 16 } else { 4 },
+        1200.0,
+        400.0,
+    ));
     all.push(Scenario::new("route-mix-overload", mix(), |r| {
         let limit = |t: f64| {
             let bins = &r.bins[(t * 20.0) as usize..(t * 20.0 + 60.0) as usize];

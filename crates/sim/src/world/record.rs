@@ -65,7 +65,10 @@ impl Record {
 
     /// Sum of a count between two moments.
     pub fn sum(&self, from: f64, to: f64, count: impl Fn(&Bin) -> u32) -> f64 {
-        self.span(from, to).iter().map(|b| f64::from(count(b))).sum()
+        self.span(from, to)
+            .iter()
+            .map(|b| f64::from(count(b)))
+            .sum()
     }
 
     /// Requests answered in time, each second.

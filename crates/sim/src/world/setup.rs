@@ -20,7 +20,13 @@ pub fn step<T: Copy + 'static>(before: T, at: f64, after: T) -> Over<T> {
 /// A number that is `inside` from `from` to `to` and `outside` else.
 #[must_use]
 pub fn during<T: Copy + 'static>(outside: T, from: f64, to: f64, inside: T) -> Over<T> {
-    Box::new(move |t| if (from..to).contains(&t) { inside } else { outside })
+    Box::new(move |t| {
+        if (from..to).contains(&t) {
+            inside
+        } else {
+            outside
+        }
+    })
 }
 
 /// How a server shares itself out.

@@ -11,6 +11,7 @@ use watch::Watch;
 
 mod cycle;
 mod held;
+mod slope;
 mod sums;
 mod watch;
 
@@ -90,7 +91,11 @@ impl Adaptive {
     }
 
     /// Advances what is held and obeys what follows.
-    fn advance(&mut self, now: Instant, step: impl FnOnce(&mut Held, &mut Random) -> Outcome) -> Option<Change> {
+    fn advance(
+        &mut self,
+        now: Instant,
+        step: impl FnOnce(&mut Held, &mut Random) -> Outcome,
+    ) -> Option<Change> {
         let from = self.limit();
         let held = self.held.as_mut()?;
         let outcome = step(held, &mut self.random);
@@ -110,7 +115,8 @@ impl Adaptive {
             }
             Outcome::Mistaken { why, latency } => {
                 self.open();
-                let doubt = DOUBT_LATENCIES * latency * f64::from(1 << self.doubts.min(DOUBLINGS_MAX));
+                let doubt =
+                    DOUBT_LATENCIES * latency * f64::from(1 << self.doubts.min(DOUBLINGS_MAX));
                 let doubt = Duration::from_secs_f64(doubt.min(DOUBT_SECS_MAX));
                 self.doubts += 1;
                 self.doubt_until = now.checked_add(doubt);
@@ -141,11 +147,7 @@ impl Adaptive {
 impl Limit for Adaptive {
     fn directive(&self) -> Directive {
         match &self.held {
-            None => Directive::new(
-                self.bounds.max,
-                Sampling::OneIn(self.watch.one_in()),
-                0,
-            ),
+            None => Directive::new(self.bounds.max, Sampling::OneIn(self.watch.one_in()), 0),
             Some(held) => Directive::new(
                 Some(self.bounds.clamp(held.cap())),
                 Sampling::OneIn(held.one_in()),

@@ -27,7 +27,13 @@ impl Change {
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} -> {}: {}", Bound(self.from), Bound(self.to), self.why)
+        write!(
+            f,
+            "{} -> {}: {}",
+            Bound(self.from),
+            Bound(self.to),
+            self.why
+        )
     }
 }
 
@@ -88,11 +94,18 @@ impl Why {
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Saturated { in_flight, slower, knee } => write!(
+            Self::Saturated {
+                in_flight,
+                slower,
+                knee,
+            } => write!(
                 f,
                 "requests were {slower:.1} times slower with {in_flight:.0} in flight, so about {knee:.0} run at once"
             ),
-            Self::Queueing { latency_ratio, knee } => write!(
+            Self::Queueing {
+                latency_ratio,
+                knee,
+            } => write!(
                 f,
                 "with fewer in flight requests took {latency_ratio:.2} of the time, so about {knee:.0} run at once"
             ),
@@ -106,7 +119,10 @@ impl fmt::Display for Why {
                 ratio * 100.0
             ),
             Self::Quiet(quiet) => write!(f, "nobody was refused for {quiet:.1?}"),
-            Self::Silent(silent) => write!(f, "nothing ended for {silent:.1?} while requests were refused"),
+            Self::Silent(silent) => write!(
+                f,
+                "nothing ended for {silent:.1?} while requests were refused"
+            ),
             Self::Other(code) => f.write_str(code),
         }
     }

@@ -55,12 +55,7 @@ impl Group {
         self.open_in_flight += f64::from(in_flight);
     }
 
-    pub(super) fn ended(
-        &mut self,
-        at_secs: f64,
-        in_flight: u32,
-        sample: Option<(f64, u32, bool)>,
-    ) {
+    pub(super) fn ended(&mut self, at_secs: f64, in_flight: u32, sample: Option<(f64, u32, bool)>) {
         self.open -= 1.0;
         self.open_admitted -= at_secs;
         self.open_in_flight -= f64::from(in_flight);
