@@ -129,18 +129,28 @@ impl Adaptive {
     fn watched(&mut self, ended: &Ended, serial: u32) -> Option<Change> {
         let sample = ended.sample();
         let saturation = self.watch.ended(ended.now, serial, sample)?;
-        if self.held.is_some() || self.doubt_until.is_some_and(|until| ended.now < until) {
+        if self.doubt_until.is_some_and(|until| ended.now < until) {
             return None;
         }
         let from = self.limit();
+        let epoch = match &self.held {
+            Some(held) if held.idle() && held.above(saturation.knee) => held.next_epoch(),
+            Some(_) => return None,
+            None => self.epoch,
+        };
         self.watch.clear();
-        self.held = Some(Held::saturated(ended.now, &saturation, self.epoch));
+        self.held = Some(Held::saturated(ended.now, &saturation, epoch));
         let why = Why::Saturated {
             in_flight: saturation.high.in_flight(),
             slower: saturation.slower,
             knee: saturation.knee,
         };
         self.told(ended.now, from, Some(why))
+    }
+
+    /// Whether nobody is refused, so that all there is to do is to watch.
+    fn watches(&self) -> bool {
+        self.held.as_ref().is_none_or(Held::idle)
     }
 }
 
@@ -150,7 +160,11 @@ impl Limit for Adaptive {
             None => Directive::new(self.bounds.max, Sampling::OneIn(self.watch.one_in()), 0),
             Some(held) => Directive::new(
                 Some(self.bounds.clamp(held.cap())),
-                Sampling::OneIn(held.one_in()),
+                Sampling::OneIn(if held.idle() {
+                    self.watch.one_in()
+                } else {
+                    held.one_in()
+                }),
                 held.window_arrivals(),
             ),
         }
@@ -170,12 +184,13 @@ impl Limit for Adaptive {
     }
 
     fn admitted(&mut self, admitted: Admitted) -> Tag {
+        if self.watches() {
+            let serial = self.watch.admitted(admitted.now, admitted.in_flight);
+            return Tag::new(serial << 2 | WATCH);
+        }
         match &mut self.held {
             Some(held) => held.admitted(admitted.now, admitted.in_flight),
-            None => {
-                let serial = self.watch.admitted(admitted.now, admitted.in_flight);
-                Tag::new(serial << 2 | WATCH)
-            }
+            None => Tag::NONE,
         }
     }
 
@@ -190,7 +205,13 @@ impl Limit for Adaptive {
     }
 
     fn window(&mut self, window: Window) -> Option<Change> {
-        self.advance(window.now, |held, random| held.window(&window, random))
+        let watched = self.watches();
+        let change = self.advance(window.now, |held, random| held.window(&window, random));
+        if watched && !self.watches() {
+            // At the limit in flight stands still, and what was seen before is of another time.
+            self.watch.clear();
+        }
+        change
     }
 }
 

@@ -116,6 +116,16 @@ impl Held {
         next(self.epoch)
     }
 
+    /// Whether it refuses next to nobody and is not looking into anything.
+    pub(super) fn idle(&self) -> bool {
+        self.step == Step::Rest && self.refused < IDLE_REFUSED
+    }
+
+    /// Whether the limit is well above what this knee asks for.
+    pub(super) fn above(&self, knee: f64) -> bool {
+        self.limit > 1.25 * target(knee)
+    }
+
     pub(super) fn knee(&self) -> Option<f64> {
         self.knee
     }
@@ -440,6 +450,8 @@ const DIP_DEEP: f64 = 0.36;
 const REFERENCE: f64 = 0.85;
 /// Share of refusals from which experiments begin. 0.10 in the study; with it a limit that is 8 % too low at 1x is never corrected.
 const PRESSED: f64 = 0.06;
+/// With fewer refused than this share there is nothing to look into but whether the limit is too high.
+const IDLE_REFUSED: f64 = 0.005;
 /// Without refusals for this long the limit goes away.
 const QUIET: Duration = Duration::from_secs(10);
 /// Refusing while nothing ends, for so many latencies and at least so long, is refusing blindly.

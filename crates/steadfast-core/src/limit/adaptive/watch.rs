@@ -198,7 +198,7 @@ impl Watch {
         let age = |b: &Block| now.saturating_duration_since(b.opened_at).as_secs_f64();
         let grows = since()
             .filter(|b| age(b) >= half)
-            .last()
+            .next_back()
             .is_some_and(|then| self.in_flight >= 1.1 * then.mean_in_flight());
         grows || self.in_flight <= 1.25 * high.sums.in_flight()
     }
