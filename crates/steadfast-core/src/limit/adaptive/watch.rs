@@ -163,6 +163,14 @@ impl Watch {
             }
         }
         let (whole, high) = (&whole[..n], *newest?);
+        let least = whole
+            .iter()
+            .map(Sums::in_flight)
+            .fold(f64::INFINITY, f64::min);
+        if self.in_flight < BURST_SHARE + BURST_PLUS || self.in_flight < 1.4 * least {
+            // The usual case, for a few loads and comparisons.
+            return None;
+        }
         let noise = Noise::of(whole);
         // Where latency rose by itself a new story begins.
         let by_queue = |pair: &[Sums]| Difference::new(&pair[0], &pair[1]).by_queue(noise);
@@ -197,8 +205,7 @@ impl Watch {
         let half = 0.5 * high.sums.latency();
         let age = |b: &Block| now.saturating_duration_since(b.opened_at).as_secs_f64();
         let grows = since()
-            .filter(|b| age(b) >= half)
-            .next_back()
+            .rfind(|b| age(b) >= half)
             .is_some_and(|then| self.in_flight >= 1.1 * then.mean_in_flight());
         grows || self.in_flight <= 1.25 * high.sums.in_flight()
     }
