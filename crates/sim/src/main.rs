@@ -1,92 +1,122 @@
-//! Runs scenarios and prints what came of them.
+//! Runs scenarios, prints what came of them and draws it.
 
-use sim::scenario::Bar;
-use sim::world;
-use std::num::NonZeroU32;
-use steadfast_core::limit::{Adaptive, Fixed, Limit};
+use std::path::PathBuf;
+use std::process::ExitCode;
 
-fn main() {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let mut filter = String::new();
-    let mut seeds = 1..=1u64;
-    let mut peer = "adaptive".to_owned();
-    let mut trace = false;
-    let mut it = args.iter();
-    while let Some(a) = it.next() {
-        match a.as_str() {
-            "--seed" => {
-                let s = it.next().unwrap().parse().unwrap();
-                seeds = s..=s;
-            }
-            "--seeds" => seeds = 1..=it.next().unwrap().parse().unwrap(),
-            "--peer" => peer = it.next().unwrap().clone(),
-            "--trace" => trace = true,
-            other => filter = other.to_owned(),
-        }
-    }
-    let make = move |seed: u64| -> Box<dyn Limit> {
-        match peer.as_str() {
-            "adaptive" => Box::new(Adaptive::new(seed)),
-            p if p.starts_with("fixed-") => Box::new(Fixed::new(
-                NonZeroU32::new(p[6..].parse().unwrap()).unwrap(),
-            )),
-            p if p.starts_with("start-") => Box::new(
-                Adaptive::builder(seed)
-                    .start(p[6..].parse().unwrap())
-                    .build(),
-            ),
-            _ => panic!(),
-        }
+use sim::scenario::{Bar, Scenario};
+use sim::{peers, scenarios, svg, world};
+
+const USAGE: &str = "usage: sim [SCENARIO] [--peer NAME|all] [--seed N | --seeds N] [--changes] [--csv] [--svg DIR]
+Runs every scenario whose name contains SCENARIO. Peers: adaptive fixed-N start-N aimd gradient2 vegas.";
+
+struct Options {
+    scenario: String,
+    peers: Vec<String>,
+    seeds: std::ops::RangeInclusive<u64>,
+    changes: bool,
+    csv: bool,
+    svg: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let Some(options) = options() else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(64);
     };
-    for s in sim::scenarios::all() {
-        if !s.name.contains(&filter) {
+    if options.csv {
+        println!("scenario,peer,seed,figure,value,bar,holds");
+    }
+    for scenario in scenarios::all() {
+        if !scenario.name.contains(&options.scenario) {
             continue;
         }
-        for seed in seeds.clone() {
-            let r = world::run(&s.setup, &make, seed);
-            print!("{:26} {seed:3} ", s.name);
-            for f in (s.figures)(&r) {
-                let (v, ok) = (f.value, f.holds());
-                let bar = match f.bar {
-                    Bar::Least(b) => format!("(>={b})"),
-                    Bar::Most(b) => format!("(<={b})"),
-                    Bar::None => String::new(),
-                };
-                print!(
-                    " {}={:.3}{}{}",
-                    f.name,
-                    v,
-                    bar,
-                    if ok { "" } else { " FAIL" }
-                );
-            }
-            println!(
-                "  calls/req={:.2} changes={}",
-                r.calls_per_request,
-                r.changes.len()
-            );
-            if trace {
-                for (i, b) in r.bins.iter().enumerate() {
-                    println!(
-                        "{:6.2} sent={} refused={} done={} to={} cap={:?} f={} ",
-                        i as f64 * 0.05,
-                        b.sent,
-                        b.refused,
-                        b.done,
-                        b.timed_out,
-                        b.cap,
-                        b.in_flight
-                    );
-                    for c in &r.changes {
-                        let _ = c;
-                    }
-                }
-                if let Some(first) = r.changes.first() {
-                    for c in &r.changes {
-                        println!("  +{:.3} {c}", c.at.duration_since(first.at).as_secs_f64());
-                    }
+        for peer in &options.peers {
+            for seed in options.seeds.clone() {
+                if let Err(error) = run(&options, &scenario, peer, seed) {
+                    eprintln!("{error}");
+                    return ExitCode::FAILURE;
                 }
             }
         }
     }
+    ExitCode::SUCCESS
+}
+
+fn run(options: &Options, scenario: &Scenario, peer: &str, seed: u64) -> std::io::Result<()> {
+    let make = |seed| peers::make(peer, seed).expect("the name was checked");
+    let record = world::run(&scenario.setup, &make, seed);
+    let name = &scenario.name;
+    let figures = (scenario.figures)(&record);
+    if options.csv {
+        for figure in &figures {
+            let bar = match figure.bar {
+                Bar::Least(bar) | Bar::Most(bar) => bar.to_string(),
+                Bar::None => String::new(),
+            };
+            let (value, holds) = (figure.value, figure.holds());
+            println!(
+                "{name},{peer},{seed},{},{value:.4},{bar},{holds}",
+                figure.name
+            );
+        }
+    } else {
+        print!("{name:26} {peer:10} {seed:2}");
+        for figure in &figures {
+            let (value, sign) = (figure.value, if figure.holds() { "" } else { "!" });
+            let bar = match figure.bar {
+                Bar::Least(bar) => format!(" (>= {bar})"),
+                Bar::Most(bar) => format!(" (<= {bar})"),
+                Bar::None => String::new(),
+            };
+            print!("  {sign}{} {value:.3}{bar}", figure.name);
+        }
+        println!("  calls/request {:.2}", record.calls_per_request);
+    }
+    if options.changes {
+        for change in &record.changes {
+            println!("    {:8.3} s  {change}", record.secs_of(change));
+        }
+    }
+    if let Some(dir) = &options.svg {
+        std::fs::create_dir_all(dir)?;
+        let picture = svg::draw(&format!("{name}, {peer}, seed {seed}"), &record);
+        std::fs::write(dir.join(format!("{name}-{peer}-{seed}.svg")), picture)?;
+    }
+    Ok(())
+}
+
+fn options() -> Option<Options> {
+    let mut options = Options {
+        scenario: String::new(),
+        peers: vec!["adaptive".to_owned()],
+        seeds: 1..=1,
+        changes: false,
+        csv: false,
+        svg: None,
+    };
+    let mut args = std::env::args().skip(1);
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--peer" => {
+                let name = args.next()?;
+                options.peers = if name == "all" {
+                    peers::NAMES.map(str::to_owned).into()
+                } else {
+                    peers::make(&name, 1)?;
+                    vec![name]
+                };
+            }
+            "--seed" => {
+                let seed = args.next()?.parse().ok()?;
+                options.seeds = seed..=seed;
+            }
+            "--seeds" => options.seeds = 1..=args.next()?.parse().ok()?,
+            "--changes" => options.changes = true,
+            "--csv" => options.csv = true,
+            "--svg" => options.svg = Some(args.next()?.into()),
+            name if !name.starts_with('-') => name.clone_into(&mut options.scenario),
+            _ => return None,
+        }
+    }
+    Some(options)
 }

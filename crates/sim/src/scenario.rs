@@ -1,5 +1,7 @@
 //! A scenario: a world, and what is claimed of it.
 
+#![expect(missing_debug_implementations, reason = "worlds hold closures")]
+
 use crate::world::record::Record;
 use crate::world::setup::Setup;
 
@@ -10,8 +12,11 @@ pub struct Scenario {
     /// The world.
     pub setup: Setup,
     /// The figures, from what happened.
-    pub figures: Box<dyn Fn(&Record) -> Vec<Figure>>,
+    pub figures: Judge,
 }
+
+/// Draws figures from what happened.
+pub type Judge = Box<dyn Fn(&Record) -> Vec<Figure>>;
 
 /// A number and the bar it must meet.
 #[derive(Clone, Debug)]

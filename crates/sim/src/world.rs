@@ -182,6 +182,7 @@ impl<'a> World<'a> {
     fn finish(mut self) -> Record {
         let calls: u64 = self.gates.iter().map(|g| g.calls).sum();
         self.record.calls_per_request = calls as f64 / self.sent.max(1) as f64;
+        self.record.base = Some(self.base);
         self.record.changes = std::mem::take(&mut self.gates[0].changes);
         self.record
     }
@@ -210,7 +211,7 @@ impl<'a> World<'a> {
             Event::Client(client) => self.client(client),
             Event::Burst(count) => (0..count).for_each(|_| self.send(self.now, 0, None)),
             Event::Retry { first_sent, tries } => self.send(first_sent, tries, None),
-            Event::Delayed(id, generation) if self.lives(id, generation) => self.to_server(id),
+            Event::Delayed(id, generation) if self.lives(id, generation) => self.queue_up(id),
             Event::Worked(id, generation) if self.lives(id, generation) => {
                 self.leave_server(id);
                 self.end(id, Ending::Completed);
@@ -294,7 +295,7 @@ impl<'a> World<'a> {
         if delay > 0.0 {
             self.schedule(delay, Event::Delayed(id, generation));
         } else {
-            self.to_server(id);
+            self.queue_up(id);
         }
     }
 
@@ -349,7 +350,7 @@ impl<'a> World<'a> {
         self.setup.routes.len() - 1
     }
 
-    fn to_server(&mut self, id: u32) {
+    fn queue_up(&mut self, id: u32) {
         let secs = self.secs();
         let request = &self.requests[id as usize];
         let (instance, generation) = (request.instance, request.generation);

@@ -135,14 +135,10 @@ pub(super) fn all() -> Vec<Scenario> {
         (0.97, 1.3),
         5.0,
     ));
-    all.push(settled(
-        "creep-30min",
-        Setup::pool(16, WORK, 4800.0, 1800.0).poisson(),
-        WORK,
-        1600.0,
-        (0.97, 1.3),
-        1500.0,
-    ));
+    for (name, secs) in [("creep-3min", 180.0), ("creep-30min", 1800.0)] {
+        let setup = Setup::pool(16, WORK, 4800.0, secs).poisson();
+        all.push(settled(name, setup, WORK, 1600.0, (0.97, 1.3), secs - 60.0));
+    }
     all
 }
 

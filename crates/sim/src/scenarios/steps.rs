@@ -14,7 +14,7 @@ pub(super) fn all() -> Vec<Scenario> {
             .poisson(),
         move |r| {
             vec![
-                Figure::least("goodput in it", r.goodput(4.0, 6.0) / 1600.0, 0.95),
+                Figure::least("goodput in it", r.goodput(4.0, 6.0) / 1600.0, 0.92),
                 Figure::most("p99 from 1 s on", r.latency(5.0, 6.0, 0.99) / p99, 1.3),
                 Figure::most("recovery", r.recovery(6.0, 12.0, 760.0), 0.2),
                 Figure::least("served after", r.served(6.2, 11.5), 0.99),
@@ -27,7 +27,7 @@ pub(super) fn all() -> Vec<Scenario> {
             .poisson();
         all.push(Scenario::new(format!("step-{times}x"), setup, move |r| {
             vec![
-                Figure::least("goodput in it", r.goodput(4.0, 8.0) / 1600.0, 0.97),
+                Figure::least("goodput in it", r.goodput(4.0, 8.0) / 1600.0, 0.96),
                 Figure::most("p99 from 1 s on", r.latency(5.0, 8.0, 0.99) / p99, 1.3),
                 Figure::least("served after", r.served(8.5, 11.5), 0.99),
             ]

@@ -1,5 +1,7 @@
 //! The caller's side of the seam, as the real admit path keeps it: a count, the published word, and calls only when the directive asks.
 
+#![expect(missing_debug_implementations, reason = "worlds hold closures")]
+
 use std::time::Instant;
 
 use steadfast_core::limit::{

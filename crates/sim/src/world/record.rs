@@ -1,5 +1,7 @@
 //! What happened, in bins of 50 ms, and the questions that claims ask of it.
 
+use std::time::Instant;
+
 use steadfast_core::limit::Change;
 
 /// Seconds in a bin.
@@ -31,11 +33,20 @@ pub struct Record {
     pub bins: Vec<Bin>,
     /// Changes of the first instance's limit.
     pub changes: Vec<Change>,
+    /// The zero of virtual time.
+    pub base: Option<Instant>,
     /// Calls into the algorithms, over requests sent.
     pub calls_per_request: f64,
 }
 
 impl Record {
+    /// The second at which a limit changed.
+    #[must_use]
+    pub fn secs_of(&self, change: &Change) -> f64 {
+        let base = self.base.unwrap_or(change.at);
+        change.at.saturating_duration_since(base).as_secs_f64()
+    }
+
     /// The bin of a moment.
     pub fn bin(&mut self, secs: f64) -> &mut Bin {
         let index = (secs / BIN) as usize;

@@ -1,5 +1,7 @@
 //! What a world is made of: servers, routes, load and how they change.
 
+#![expect(missing_debug_implementations, reason = "worlds hold closures")]
+
 use crate::rng::Dist;
 
 /// A number that changes over time.

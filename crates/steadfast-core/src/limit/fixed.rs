@@ -6,7 +6,7 @@ use super::{Directive, Limit, LimitPhase, Sampling, Snapshot};
 
 /// Keeps the limit it was given and asks to hear nothing.
 ///
-/// Right where the number is known, say the size of the one pool that everything waits for, and wrong as soon as it changes: a static 100 in front of 16 workers served 0.21 of what was left when they became eight times slower (measured; see `reference` in the repository's notes on peers).
+/// Right where the number is known, say the size of the one pool that everything waits for, and wrong as soon as it changes: a static 100 in front of 16 workers served 0.21 of what was left when they became eight times slower (measured).
 ///
 /// ```
 /// use std::num::NonZeroU32;

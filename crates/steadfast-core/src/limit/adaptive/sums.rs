@@ -10,6 +10,7 @@ pub(super) struct Sums {
     log_squares: f64,
     in_flight: f64,
     abandoned: f64,
+    shift: f64,
 }
 
 impl Sums {
@@ -32,6 +33,17 @@ impl Sums {
         self.log_squares += other.log_squares;
         self.in_flight += other.in_flight;
         self.abandoned += other.abandoned;
+        self.shift += other.shift;
+    }
+
+    /// Notes how much longer the logarithm of this latency would be after a wait.
+    pub(super) fn would_wait(&mut self, latency_secs: f64, wait_secs: f64) {
+        self.shift += (wait_secs / latency_secs).ln_1p();
+    }
+
+    /// Mean of what [`Sums::would_wait`] noted.
+    pub(super) fn shift(&self) -> f64 {
+        self.shift / self.n.max(1.0)
     }
 
     pub(super) fn n(&self) -> f64 {

@@ -8,19 +8,9 @@
 
 use std::time::{Duration, Instant};
 
+use super::slope::{Difference, Noise, Saturation, Slope, saturation, slope};
 use super::sums::Sums;
-use super::{HEADROOM_BURST, HEADROOM_SHARE};
-
-/// What a watch concludes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Saturation {
-    /// The slow requests.
-    pub(super) high: Sums,
-    /// How many times slower they were because more were in flight.
-    pub(super) slower: f64,
-    /// How many run at once.
-    pub(super) knee: f64,
-}
+use super::{BURST_PLUS, BURST_SHARE};
 
 #[derive(Clone, Copy, Debug)]
 struct Block {
@@ -43,6 +33,8 @@ pub(super) struct Watch {
     in_flight: f64,
     /// The block with fewest in flight that clients waited for.
     calm: Option<Block>,
+    /// What was seen before this block had another cause than a queue.
+    explained: u32,
 }
 
 impl Watch {
@@ -53,6 +45,7 @@ impl Watch {
             one_in: 1,
             in_flight: 0.0,
             calm: None,
+            explained: 0,
         }
     }
 
@@ -62,6 +55,7 @@ impl Watch {
         self.blocks = [None; BLOCKS];
         self.one_in = 1;
         self.calm = None;
+        self.explained = 0;
     }
 
     pub(super) fn one_in(&self) -> u16 {
@@ -122,7 +116,7 @@ impl Watch {
     /// latency then is the patience of the clients, and says nothing any more.
     fn given_up(&mut self, block: &Block) -> Option<Saturation> {
         let ratio = block.sums.abandoned_ratio();
-        if ratio < 0.1 {
+        if ratio < 0.3 {
             let age = |b: &Block| block.opened_at.saturating_duration_since(b.opened_at);
             let better = |b: &Block| block.in_flight < b.in_flight || age(b) > CALM_AGE_MAX;
             if self.calm.as_ref().is_none_or(better) {
@@ -131,7 +125,7 @@ impl Watch {
         }
         let calm = self.calm.as_ref().filter(|_| ratio > 0.5)?;
         let knee = calm.sums.in_flight().max(block.sums.in_flight() / 16.0);
-        (self.in_flight >= HEADROOM_SHARE * knee + HEADROOM_BURST).then_some(Saturation {
+        (self.in_flight >= BURST_SHARE * knee + BURST_PLUS).then_some(Saturation {
             high: block.sums,
             slower: block.sums.latency() / calm.sums.latency().max(1e-9),
             knee,
@@ -155,53 +149,50 @@ impl Watch {
     }
 
     /// Asks the question of single blocks, of pairs and of fours: many in flight change fast, few change slowly.
-    fn conclude(&self, now: Instant) -> Option<Saturation> {
+    fn conclude(&mut self, now: Instant) -> Option<Saturation> {
         let mut whole = [Sums::default(); BLOCKS];
-        let (mut n, mut newest) = (0, None);
+        let (mut n, mut explained, mut newest) = (0, 0, None);
         for serial in self.serial.saturating_sub(BLOCKS as u32 - 1)..=self.serial {
-            let Some(block) = self.block(serial).filter(|b| b.whole()) else {
-                continue;
-            };
-            // Latency that rose by itself begins a new story.
-            if n > 0 && !Difference::new(&whole[n - 1], &block.sums).by_queue() {
-                n = 0;
+            if let Some(block) = self.block(serial).filter(|b| b.whole()) {
+                whole[n] = block.sums;
+                n += 1;
+                newest = Some(block);
+                if serial < self.explained {
+                    explained = n;
+                }
             }
-            whole[n] = block.sums;
-            n += 1;
-            newest = Some(block);
         }
-        let (whole, high) = (&whole[..n], newest?);
-        let sure = |scale| slope(whole, scale, 0.0, false).is_some_and(|slope| slope.sure());
-        if std::env::var("DBG").is_ok() {
-            let d = |s: &Option<Slope>| {
-                s.as_ref()
-                    .map(|s| format!("{:.2}±{:.2}/{:.2}", s.value, s.error, s.chance))
-                    .unwrap_or_default()
-            };
-            let sat = saturation(whole);
-            eprintln!(
-                "n {n} f {} | {} | {} | {} | sat {:?} close {} lasts {}",
-                self.in_flight,
-                d(&slope(whole, 1, 0.0, false)),
-                d(&slope(whole, 2, 0.0, false)),
-                d(&slope(whole, 4, 0.0, false)),
-                sat.map(|s| (s.slower, s.knee)),
-                sat.map(|s| d(&slope(whole, 1, 0.8 * s.knee, true)))
-                    .unwrap_or_default(),
-                self.lasts(now, high)
-            );
+        let (whole, high) = (&whole[..n], *newest?);
+        let least = whole
+            .iter()
+            .map(Sums::in_flight)
+            .fold(f64::INFINITY, f64::min);
+        if self.in_flight < BURST_SHARE + BURST_PLUS || self.in_flight < 1.4 * least {
+            // The usual case, for a few loads and comparisons.
+            return None;
         }
+        let noise = Noise::of(whole);
+        // Where latency rose by itself a new story begins.
+        let by_queue = |pair: &[Sums]| Difference::new(&pair[0], &pair[1]).by_queue(noise);
+        let story = whole.windows(2).rposition(|pair| !by_queue(pair));
+        let whole = &whole[story.map_or(0, |last| last + 1)..];
+        let fresh = &whole[explained.saturating_sub(n - whole.len()).min(whole.len())..];
+        let sure = |scale| slope(fresh, scale, 0.0, false).is_some_and(|slope| slope.sure());
         if ![1, 2, 4].into_iter().any(sure) {
             return None;
         }
-        let saturation = saturation(whole)?;
+        let found = saturation(fresh)?;
+        let least = saturation(whole).map_or(found.knee, |s| s.knee.min(found.knee));
         // Whatever moves slowly moves together. Only a queue also follows the short ups and downs.
-        let close = slope(whole, 1, 0.8 * saturation.knee, true);
-        if close.is_some_and(|close| close.refutes()) {
+        let close = slope(whole, 1, 0.8 * least, true);
+        if let Some(close) = close.filter(Slope::refutes) {
+            if close.explains() {
+                self.explained = self.serial;
+            }
             return None;
         }
-        let enough = HEADROOM_SHARE * saturation.knee + HEADROOM_BURST;
-        (self.in_flight >= enough && self.lasts(now, high)).then_some(saturation)
+        let enough = BURST_SHARE * found.knee + BURST_PLUS;
+        (self.in_flight >= enough && self.lasts(now, &high)).then_some(found)
     }
 
     /// Whether the queue is not about to go away by itself.
@@ -214,161 +205,9 @@ impl Watch {
         let half = 0.5 * high.sums.latency();
         let age = |b: &Block| now.saturating_duration_since(b.opened_at).as_secs_f64();
         let grows = since()
-            .filter(|b| age(b) >= half)
-            .last()
+            .rfind(|b| age(b) >= half)
             .is_some_and(|then| self.in_flight >= 1.1 * then.mean_in_flight());
         grows || self.in_flight <= 1.25 * high.sums.in_flight()
-    }
-}
-
-/// How many times slower the newest block is because more were in flight, and what follows.
-fn saturation(blocks: &[Sums]) -> Option<Saturation> {
-    let high = blocks.last()?;
-    let low = blocks
-        .iter()
-        .map(Sums::in_flight)
-        .fold(f64::INFINITY, f64::min);
-    // One lucky block is no measure of what requests take when few are in flight.
-    let mut few = Sums::default();
-    for block in blocks.iter().filter(|b| b.in_flight() <= 1.25 * low) {
-        few.merge(block);
-    }
-    let mut many = Sums::default();
-    for block in blocks
-        .iter()
-        .filter(|b| b.in_flight() >= 0.8 * high.in_flight())
-    {
-        many.merge(block);
-    }
-    let more = many.in_flight() / few.in_flight().max(1.0);
-    // More in flight cannot explain a latency that rose by more than they did.
-    let slower = (many.latency() / few.latency().max(1e-9)).min(more);
-    // What is uncertain goes to the side of those who would be refused.
-    let error = (many.error_squared() + few.error_squared()).sqrt();
-    let knee = many.in_flight() / (slower * (-error).exp()).max(1.0);
-    (slower >= SLOWER_MIN).then_some(Saturation {
-        high: many,
-        slower,
-        knee,
-    })
-}
-
-/// How latency follows in flight from one group of blocks to the next, both in logarithms.
-struct Slope {
-    value: f64,
-    /// Standard error by chance alone.
-    chance: f64,
-    /// Standard error.
-    error: f64,
-    /// Standard errors between the slope and nothing without the pair that speaks most for it.
-    without: f64,
-}
-
-impl Slope {
-    fn of(differences: &[Difference]) -> Option<Self> {
-        let n = differences.len() as f64;
-        let xx: f64 = differences.iter().map(|d| d.x * d.x).sum();
-        if xx <= 0.0 {
-            return None;
-        }
-        let value = differences.iter().map(|d| d.x * d.y).sum::<f64>() / xx;
-        let chance: f64 = differences.iter().map(|d| d.x * d.x * d.noise).sum();
-        let residual: f64 = differences
-            .iter()
-            .map(|d| (d.y - value * d.x).powi(2))
-            .sum();
-        let chance = chance.sqrt() / xx;
-        let error = chance.max((residual / (n - 1.0).max(1.0) / xx).sqrt());
-        Some(Self {
-            value,
-            chance,
-            error,
-            without: 0.0,
-        })
-    }
-
-    fn sure(&self) -> bool {
-        self.value >= SLOPE_MIN && self.value >= SURE * self.error && self.without >= SURE_WITHOUT
-    }
-
-    /// Whether a queue's slope is out of the question.
-    fn refutes(&self) -> bool {
-        self.chance < REFUTED_CHANCE_MAX && self.value < CLOSE - REFUTED * self.chance
-    }
-}
-
-/// The slope between neighbours that both had at least `from` in flight; without the trend that all share, if so wished.
-fn slope(blocks: &[Sums], scale: usize, from: f64, trendless: bool) -> Option<Slope> {
-    let mut differences = [Difference::default(); BLOCKS];
-    let mut n = 0;
-    let mut later: Option<Sums> = None;
-    for group in blocks.rchunks_exact(scale) {
-        let mut sums = Sums::default();
-        for block in group {
-            sums.merge(block);
-        }
-        if let Some(later) = later.replace(sums) {
-            let difference = Difference::new(&sums, &later);
-            let many = sums.in_flight().min(later.in_flight()) >= from;
-            if many && difference.by_queue() {
-                differences[n] = difference;
-                n += 1;
-            }
-        }
-    }
-    let differences = &mut differences[..n];
-    if n <= PAIRS_MIN {
-        return None;
-    }
-    if trendless {
-        let mean = |of: fn(&Difference) -> f64| differences.iter().map(of).sum::<f64>() / n as f64;
-        let (x, y) = (mean(|d| d.x), mean(|d| d.y));
-        for difference in &mut *differences {
-            difference.x -= x;
-            difference.y -= y;
-        }
-    }
-    let all = Slope::of(differences)?;
-    // One pair must not decide: that is how a step looks that has nothing to do with a queue.
-    let weight = |d: &Difference| (d.x * d.y).max(0.0);
-    let heaviest =
-        (0..n).max_by(|&a, &b| weight(&differences[a]).total_cmp(&weight(&differences[b])))?;
-    differences.swap(heaviest, n - 1);
-    let rest = Slope::of(&differences[..n - 1])?;
-    Some(Slope {
-        without: rest.value / rest.error.max(1e-9),
-        ..all
-    })
-}
-
-/// What differs between two neighbours.
-#[derive(Clone, Copy, Debug, Default)]
-struct Difference {
-    x: f64,
-    y: f64,
-    /// Variance of `y` if nothing but chance were at work.
-    noise: f64,
-    /// The same of the means instead of the logarithms.
-    means: f64,
-    means_noise: f64,
-}
-
-impl Difference {
-    fn new(a: &Sums, b: &Sums) -> Self {
-        Self {
-            x: ln_ratio(b.in_flight(), a.in_flight()),
-            y: b.log() - a.log(),
-            noise: a.log_error_squared() + b.log_error_squared(),
-            means: ln_ratio(b.latency(), a.latency()),
-            means_noise: a.error_squared() + b.error_squared(),
-        }
-    }
-
-    /// Whether a queue could do it: it makes the mean rise at most as much as `x`, but for a step
-    /// when many workers finish at once.
-    /// What is more has another cause, and must neither count for a queue nor drown it.
-    fn by_queue(&self) -> bool {
-        self.means.abs() <= 1.5 * self.x.abs() + STEP + 3.0 * self.means_noise.sqrt()
     }
 }
 
@@ -382,16 +221,12 @@ impl Block {
     }
 }
 
-fn ln_ratio(a: f64, b: f64) -> f64 {
-    (a.max(1e-9) / b.max(1e-9)).ln()
-}
-
 /// Requests in a block. Fewer are noisier, more are slower to come.
 const BLOCK: u32 = 16;
 /// Ends that make a block whole: nobody waits for the slowest two, in any block alike.
 const BLOCK_ENDS: u32 = 14;
 /// Blocks that are remembered. At four in a latency they span 32 of them, in which an overload of 3 % doubles what is in flight.
-const BLOCKS: usize = 128;
+pub(super) const BLOCKS: usize = 128;
 /// Serials leave room in a tag for what kind it is.
 const SERIAL_MASK: u32 = (1 << 29) - 1;
 /// Samples in flight at once, at most: four blocks.
@@ -402,22 +237,3 @@ const BLOCK_SECS_MIN: f64 = 0.002;
 const ONE_IN_MAX: u16 = 1024;
 /// After this the calmest block is that of another time.
 const CALM_AGE_MAX: Duration = Duration::from_secs(60);
-/// Differences that a conclusion needs.
-const PAIRS_MIN: usize = 3;
-/// Latency must rise at least with this power of in flight. A full pool has 1.
-const SLOPE_MIN: f64 = 0.35;
-/// Standard errors between the slope and nothing. Blocks come a hundred in a second for years.
-const SURE: f64 = 4.0;
-/// The logarithm by which a mean may rise at once and still be a queue.
-const STEP: f64 = 0.35;
-/// What the short ups and downs show of a full pool's slope of 1: work in the queue is not quite in step with its length.
-/// Measured 0.6-0.8 behind a pool, and 0.0-0.2 behind a dependency that comes and goes.
-const CLOSE: f64 = 0.6;
-/// Standard errors by which they must miss it to refute a queue.
-const REFUTED: f64 = 2.0;
-/// With a larger error the short ups and downs say nothing.
-const REFUTED_CHANCE_MAX: f64 = 0.25;
-/// The same without the pair that speaks most for it.
-const SURE_WITHOUT: f64 = 2.5;
-/// Requests must have become this many times slower.
-const SLOWER_MIN: f64 = 1.8;

@@ -1,0 +1,185 @@
+//! What is claimed of the adaptive limit, each with a margin; a failure prints the seed, and
+//! `cargo run -p sim --release -- SCENARIO --seed N --changes --svg DIR` shows the run.
+
+use sim::scenario::{Figure, Scenario};
+use sim::{peers, scenarios, world};
+
+fn scenario(name: &str) -> Scenario {
+    let found = scenarios::all().into_iter().find(|s| s.name == name);
+    found.unwrap_or_else(|| panic!("no scenario is called {name}"))
+}
+
+fn figures(scenario: &Scenario, peer: &str, seed: u64) -> Vec<Figure> {
+    let make = |seed| peers::make(peer, seed).expect("a peer of this name");
+    let record = world::run(&scenario.setup, &make, seed);
+    assert!(!record.bins.is_empty(), "seed {seed}: nothing happened");
+    (scenario.figures)(&record)
+}
+
+/// All figures of a scenario hold for each of the seeds.
+fn holds(name: &str, seeds: std::ops::RangeInclusive<u64>) {
+    let scenario = scenario(name);
+    for seed in seeds {
+        for figure in figures(&scenario, "adaptive", seed) {
+            assert!(figure.holds(), "{name}, seed {seed}: {figure:?}");
+        }
+    }
+}
+
+#[test]
+fn a_cold_start_on_a_slow_upstream_refuses_nobody() {
+    for name in [
+        "upstream-300",
+        "upstream-2000",
+        "upstream-2000-steady",
+        "upstream-clients",
+    ] {
+        holds(name, 1..=2);
+    }
+}
+
+#[test]
+fn requests_that_differ_wildly_refuse_nobody() {
+    holds("upstream-heavy", 1..=2);
+    holds("upstream-bimodal", 1..=2);
+}
+
+#[test]
+fn long_polls_refuse_nobody() {
+    holds("long-polls", 1..=2);
+    holds("long-polls-beside", 1..=1);
+}
+
+#[test]
+fn a_dependency_that_takes_300_ms_longer_refuses_nobody() {
+    for name in [
+        "dependency-300ms",
+        "dependency-300ms-blip",
+        "dependency-300ms-half",
+    ] {
+        holds(name, 1..=3);
+    }
+}
+
+#[test]
+fn a_dependency_that_slows_gradually_refuses_nobody() {
+    for name in [
+        "dependency-gradual",
+        "dependency-gradual-fast",
+        "dependency-waves",
+    ] {
+        holds(name, 1..=2);
+    }
+}
+
+#[test]
+fn a_burst_after_idling_refuses_nobody() {
+    holds("burst-after-idle", 1..=3);
+    holds("burst-on-pool", 1..=3);
+}
+
+#[test]
+fn below_capacity_nobody_is_refused() {
+    holds("pool-0.5x", 1..=2);
+    holds("pool-0.8x", 2..=3);
+    holds("route-mix", 1..=2);
+}
+
+#[test]
+fn after_an_overload_slow_requests_are_refused_for_a_moment_at_most() {
+    holds("upstream-after-overload", 1..=2);
+}
+
+#[test]
+fn overload_keeps_its_goodput_and_its_latency() {
+    for name in [
+        "2x-even",
+        "2x-poisson",
+        "5x-even",
+        "5x-poisson",
+        "10x-even",
+        "10x-poisson",
+    ] {
+        holds(name, 1..=1);
+    }
+}
+
+#[test]
+fn every_size_of_pool_keeps_its_goodput() {
+    for name in [
+        "pool-1x10000us",
+        "pool-4x10000us",
+        "pool-64x10000us",
+        "pool-512x10000us",
+    ] {
+        holds(name, 1..=1);
+    }
+}
+
+#[test]
+fn every_limit_to_start_from_ends_at_the_same_place() {
+    let scenario = scenario("2x-poisson");
+    for start in [
+        "start-2",
+        "start-8",
+        "start-100",
+        "start-1000",
+        "start-10000",
+    ] {
+        for figure in figures(&scenario, start, 1) {
+            assert!(figure.holds(), "{start}, seed 1: {figure:?}");
+        }
+    }
+}
+
+#[test]
+fn durations_that_differ_wildly_keep_their_goodput() {
+    holds("wild-lognormal-64", 1..=1);
+    holds("deterministic-16", 1..=1);
+}
+
+#[test]
+fn a_brownout_from_overload_needs_no_time_outs() {
+    holds("brownout-from-2x", 1..=2);
+}
+
+#[test]
+fn a_step_of_the_load_is_met_within_a_second() {
+    holds("step-3x", 1..=1);
+    holds("cold-2x", 1..=2);
+    holds("ramp-3x", 1..=1);
+}
+
+#[test]
+fn three_minutes_of_3x_do_not_creep() {
+    holds("creep-3min", 1..=1);
+}
+
+#[test]
+fn clients_that_leave_or_try_again_change_nothing() {
+    holds("leavers", 1..=1);
+    holds("retry-storm", 1..=1);
+    holds("clients-2000", 1..=1);
+}
+
+#[test]
+fn a_changed_route_mix_does_not_halve_the_limit() {
+    holds("route-mix-overload", 1..=1);
+}
+
+#[test]
+fn a_hundred_instances_do_not_oscillate_in_step() {
+    holds("fleet-100-random", 1..=1);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_world() {
+    let scenario = scenario("2x-poisson");
+    let twice = [1, 2].map(|_| {
+        figures(&scenario, "adaptive", 7)
+            .iter()
+            .map(|f| f.value)
+            .collect::<Vec<_>>()
+    });
+    assert_eq!(twice[0], twice[1]);
+}

@@ -1,0 +1,233 @@
+//! The statistics of a watch: how latency follows in flight from one block of requests to the next.
+//!
+//! With `x` the difference of the logarithm of in flight between neighbouring blocks and `y` that of latency, the slope is `sum(x y) / sum(x²)`.
+//! Its standard error is the larger of what chance explains (the variance inside blocks) and what the scatter around it shows.
+
+use super::sums::Sums;
+use super::watch::BLOCKS;
+
+/// What a watch concludes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Saturation {
+    /// The slow requests.
+    pub(super) high: Sums,
+    /// How many times slower they were because more were in flight.
+    pub(super) slower: f64,
+    /// How many run at once.
+    pub(super) knee: f64,
+}
+
+/// How many times slower the newest block is because more were in flight, and what follows.
+pub(super) fn saturation(blocks: &[Sums]) -> Option<Saturation> {
+    let high = blocks.last()?;
+    let low = blocks
+        .iter()
+        .map(Sums::in_flight)
+        .fold(f64::INFINITY, f64::min);
+    // One lucky block is no measure of what requests take when few are in flight.
+    let mut few = Sums::default();
+    for block in blocks.iter().filter(|b| b.in_flight() <= 1.25 * low) {
+        few.merge(block);
+    }
+    let mut many = Sums::default();
+    for block in blocks
+        .iter()
+        .filter(|b| b.in_flight() >= 0.8 * high.in_flight())
+    {
+        many.merge(block);
+    }
+    let more = many.in_flight() / few.in_flight().max(1.0);
+    // More in flight cannot explain a latency that rose by more than they did.
+    let slower = (many.latency() / few.latency().max(1e-9)).min(more);
+    // What is uncertain goes to the side of those who would be refused.
+    let error = (many.error_squared() + few.error_squared()).sqrt();
+    let knee = many.in_flight() / (slower * (-error).exp()).max(1.0);
+    (slower >= SLOWER_MIN).then_some(Saturation {
+        high: many,
+        slower,
+        knee,
+    })
+}
+
+/// How latency follows in flight from one group of blocks to the next, both in logarithms.
+pub(super) struct Slope {
+    value: f64,
+    /// Standard error by chance alone.
+    chance: f64,
+    /// Standard error.
+    error: f64,
+    /// Standard errors between the slope and nothing without the pairs that speak most for it.
+    without: f64,
+}
+
+impl Slope {
+    fn of(differences: &[Difference]) -> Option<Self> {
+        let n = differences.len() as f64;
+        let xx: f64 = differences.iter().map(|d| d.x * d.x).sum();
+        if xx <= 0.0 {
+            return None;
+        }
+        let value = differences.iter().map(|d| d.x * d.y).sum::<f64>() / xx;
+        let chance: f64 = differences.iter().map(|d| d.x * d.x * d.noise).sum();
+        let residual: f64 = differences
+            .iter()
+            .map(|d| (d.y - value * d.x).powi(2))
+            .sum();
+        let chance = chance.sqrt() / xx;
+        let error = chance.max((residual / (n - 1.0).max(1.0) / xx).sqrt());
+        Some(Self {
+            value,
+            chance,
+            error,
+            without: 0.0,
+        })
+    }
+
+    pub(super) fn sure(&self) -> bool {
+        self.value >= SLOPE_MIN && self.value >= SURE * self.error && self.without >= SURE_WITHOUT
+    }
+
+    /// Whether a queue's slope is out of the question.
+    pub(super) fn refutes(&self) -> bool {
+        let error = self.doubt();
+        error < REFUTED_ERROR_MAX && self.value < CLOSE - REFUTED * error
+    }
+
+    /// Whether it is so plainly out of the question that what was seen so far is explained.
+    pub(super) fn explains(&self) -> bool {
+        let error = self.doubt();
+        error < EXPLAINED_ERROR_MAX && self.value < CLOSE - EXPLAINED * error
+    }
+
+    /// The error by chance, unless what scatters is far more than chance.
+    fn doubt(&self) -> f64 {
+        if self.error < 2.0 * self.chance {
+            self.chance
+        } else {
+            self.error
+        }
+    }
+}
+
+/// The slope between neighbours that both had at least `from` in flight; without the trend that all share, if so wished.
+pub(super) fn slope(blocks: &[Sums], scale: usize, from: f64, trendless: bool) -> Option<Slope> {
+    let mut differences = [Difference::default(); BLOCKS];
+    let mut n = 0;
+    let mut later: Option<Sums> = None;
+    for group in blocks.rchunks_exact(scale) {
+        let mut sums = Sums::default();
+        for block in group {
+            sums.merge(block);
+        }
+        if let Some(later) = later.replace(sums) {
+            let difference = Difference::new(&sums, &later);
+            if sums.in_flight().min(later.in_flight()) >= from {
+                differences[n] = difference;
+                n += 1;
+            }
+        }
+    }
+    let differences = &mut differences[..n];
+    if n < PAIRS_MIN {
+        return None;
+    }
+    if trendless {
+        let mean = |of: fn(&Difference) -> f64| differences.iter().map(of).sum::<f64>() / n as f64;
+        let (x, y) = (mean(|d| d.x), mean(|d| d.y));
+        for difference in &mut *differences {
+            difference.x -= x;
+            difference.y -= y;
+        }
+        return Slope::of(differences);
+    }
+    for difference in &mut *differences {
+        // More than this is no queue's doing, or that of one before short requests: both count once.
+        let most = 1.5 * difference.x.abs();
+        difference.y = difference.y.clamp(-most, most);
+    }
+    let all = Slope::of(differences)?;
+    // Two pairs must not decide: that is how a step looks that has nothing to do with a queue.
+    differences.sort_unstable_by(|a, b| (a.x * a.y).total_cmp(&(b.x * b.y)));
+    let rest = Slope::of(&differences[..n - STEP_PAIRS])?;
+    Some(Slope {
+        without: rest.value / rest.error.max(1e-9),
+        ..all
+    })
+}
+
+/// Variances of what a block says, over all blocks: one of short requests alone does not know its own.
+#[derive(Clone, Copy)]
+pub(super) struct Noise {
+    logs: f64,
+    means: f64,
+}
+
+impl Noise {
+    pub(super) fn of(blocks: &[Sums]) -> Self {
+        let mean =
+            |of: fn(&Sums) -> f64| blocks.iter().map(of).sum::<f64>() / blocks.len().max(1) as f64;
+        Self {
+            logs: mean(Sums::log_error_squared),
+            means: mean(Sums::error_squared),
+        }
+    }
+}
+
+/// What differs between two neighbours.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Difference {
+    x: f64,
+    y: f64,
+    /// Variance of `y` if nothing but chance were at work.
+    noise: f64,
+    /// As `y`, of the means.
+    means: f64,
+}
+
+impl Difference {
+    pub(super) fn new(a: &Sums, b: &Sums) -> Self {
+        Self {
+            x: ln_ratio(b.in_flight(), a.in_flight()),
+            y: b.log() - a.log(),
+            noise: a.log_error_squared() + b.log_error_squared(),
+            means: ln_ratio(b.latency(), a.latency()),
+        }
+    }
+
+    /// Whether a queue could do it: it makes the mean rise at most as much as `x`, but for a step
+    /// when many workers finish at once.
+    /// What is more has another cause, and must neither count for a queue nor drown it.
+    pub(super) fn by_queue(&self, noise: Noise) -> bool {
+        let most = |noise: f64| 1.5 * self.x.abs() + STEP + 3.0 * (2.0 * noise).sqrt();
+        self.means.abs() <= most(noise.means) || self.y.abs() <= most(noise.logs)
+    }
+}
+
+fn ln_ratio(a: f64, b: f64) -> f64 {
+    (a.max(1e-9) / b.max(1e-9)).ln()
+}
+
+/// Differences that a conclusion needs.
+const PAIRS_MIN: usize = 4;
+/// Differences over which a step spreads.
+const STEP_PAIRS: usize = 1;
+/// Latency must rise at least with this power of in flight. A full pool has 1.
+const SLOPE_MIN: f64 = 0.35;
+/// Standard errors between the slope and nothing. Blocks come a hundred in a second for years.
+const SURE: f64 = 4.0;
+/// The same without the pairs that speak most for it.
+const SURE_WITHOUT: f64 = 2.5;
+/// The logarithm by which a mean may rise at once and still be a queue.
+const STEP: f64 = 0.35;
+/// What the short ups and downs show of a full pool's slope of 1: work in the queue is not quite in step with its length.
+/// Measured 0.6-0.8 behind a pool, and 0.0-0.2 behind a dependency that comes and goes.
+const CLOSE: f64 = 0.6;
+/// Standard errors by which they must miss it to refute a queue.
+const REFUTED: f64 = 1.5;
+/// With a larger error the short ups and downs say nothing.
+const REFUTED_ERROR_MAX: f64 = 0.25;
+/// With this error and this many of them, what was seen so far is explained and is not asked again.
+const EXPLAINED_ERROR_MAX: f64 = 0.12;
+const EXPLAINED: f64 = 3.0;
+/// Requests must have become this many times slower.
+const SLOWER_MIN: f64 = 1.8;
