@@ -15,8 +15,8 @@ use crate::Fatal;
 
 /// How the service left.
 pub(super) struct Leaving {
-    /// What it said while it left, if it could still be asked.
-    pub(super) ledger: Option<Ledger>,
+    /// What it said while it left.
+    pub(super) ledger: Ledger,
     pub(super) exit: ExitStatus,
     /// From the signal to the end of the process.
     pub(super) took: Duration,
@@ -89,8 +89,9 @@ impl Report {
         self.line(
             "drain",
             &format!(
-                "SIGTERM in the midst of work. {} of {} requests were served, {} refused, {} lost; \
-             the process ended after {} with {}.",
+                "SIGTERM in the midst of work: /ready/ said no, and what came was served until the \
+                 clients had noticed. {} of {} requests were served, {} refused, {} lost; the \
+                 process ended {} after the signal, with {}.",
                 n(counts.served),
                 n(counts.asked),
                 n(counts.refused_sum()),
