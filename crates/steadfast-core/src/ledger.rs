@@ -119,7 +119,7 @@ impl Ledger {
             return false;
         };
         let now = refusal.at();
-        let (cause, source) = (refusal.cause(), refusal.source());
+        let (cause, source) = (refusal.cause(), refusal.refused_by());
         let elsewhere = (0..STRIPES).filter(|other| *other != stripe).any(|other| {
             try_lock(&self.stripes[other].0).is_some_and(|page| {
                 page.open
@@ -220,7 +220,7 @@ impl Page {
         let (cause, rule, now) = (refusal.cause(), refusal.rule(), refusal.at());
         let has_room = self.totals.len() < SOURCES_MAX;
         let total = self.totals.iter_mut().find(|total| {
-            total.cause == cause && total.rule == rule && total.source == *refusal.source()
+            total.cause == cause && total.rule == rule && total.source == *refusal.refused_by()
         });
         match total {
             Some(total) => total.count += 1,
@@ -228,7 +228,7 @@ impl Page {
                 self.totals.push(Total {
                     cause,
                     rule,
-                    source: refusal.source().clone(),
+                    source: refusal.refused_by().clone(),
                     count: 1,
                 });
             }
@@ -237,7 +237,7 @@ impl Page {
         let fresh = || Incident {
             cause,
             rule,
-            source: refusal.source().clone(),
+            source: refusal.refused_by().clone(),
             first: now,
             last: now,
             count: 1,

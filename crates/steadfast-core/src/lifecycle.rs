@@ -18,6 +18,7 @@ pub use phase::{Declarer, LifecycleView, Maintenance, Phase, REASON_LEN_MAX};
 use crate::{
     evidence::Evidence,
     name::Name,
+    redact::redact,
     refusal::Refusal,
     sync::{
         Mutex,
@@ -26,8 +27,9 @@ use crate::{
     },
 };
 
-/// What a client is told while draining: another instance is there already.
-const DRAINING_RETRY: Duration = Duration::from_secs(1);
+/// What a client is told while draining: one second, because another instance is there
+/// already. With the longest jitter, a quarter, it is still no more than that.
+const DRAINING_RETRY: Duration = Duration::from_millis(800);
 
 /// What a client is told in a maintenance without an end.
 const MAINTENANCE_RETRY: Duration = Duration::from_secs(30);
@@ -123,7 +125,8 @@ impl Lifecycle {
         lock(&self.inner).next_round = Some(moment);
     }
 
-    /// Declares maintenance. The reason is cut to [`REASON_LEN_MAX`] characters on one line.
+    /// Declares maintenance. The reason is redacted, and cut to [`REASON_LEN_MAX`]
+    /// characters on one line.
     pub fn begin_maintenance(
         &self,
         by: Declarer,
@@ -131,8 +134,7 @@ impl Lifecycle {
         until: Option<Instant>,
         now: Instant,
     ) {
-        let reason: String = reason
-            .trim()
+        let reason: String = redact(reason.trim())
             .chars()
             .map(|c| if c.is_control() { ' ' } else { c })
             .take(REASON_LEN_MAX)
@@ -157,6 +159,13 @@ impl Lifecycle {
         let was_on = inner.slot(by).take().is_some_and(|old| old.on(now));
         self.publish(&inner, now);
         was_on
+    }
+
+    /// Clears a maintenance of the operator that has ended by itself. Returns whether there
+    /// was one, so that its end can be told once.
+    pub fn expire_maintenance(&self, now: Instant) -> bool {
+        let mut inner = lock(&self.inner);
+        inner.by_operator.take_if(|old| !old.on(now)).is_some()
     }
 
     /// Whether every request passes now, so that nobody need read the clock to ask.
@@ -362,8 +371,25 @@ mod tests {
         assert!(life.end_maintenance(Declarer::File, now + 12 * SEC));
         assert_eq!(cause(&life, now + 12 * SEC), None);
         assert!(
+            life.expire_maintenance(now + 12 * SEC) && !life.expire_maintenance(now + 12 * SEC),
+            "told once"
+        );
+        assert!(
             !life.end_maintenance(Declarer::Operator, now + 13 * SEC),
             "it had ended by itself"
+        );
+    }
+
+    #[test]
+    fn a_reason_loses_its_secrets() {
+        let now = origin();
+        let life = Lifecycle::new(now);
+        life.start(SEC, now);
+        life.begin_maintenance(Declarer::File, "moving pg://app:pw@db/shop", None, now);
+        let refusal = life.admit(now).expect_err("on");
+        assert!(
+            matches!(refusal.evidence(), Evidence::Maintenance { reason, .. } if &**reason == "moving pg://***@db/shop"),
+            "{refusal:?}"
         );
     }
 

@@ -4,7 +4,7 @@
 //! leaves a check or a dependency goes through [`redact`] once, at the place where it
 //! enters Steadfast, so that no later reader has to remember it: a URL keeps its scheme,
 //! host, port and path and loses user, password, query and fragment; a `password=…`
-//! pair keeps its key.
+//! pair keeps its key, and a user whom a server quotes (`user "…"`) loses the name.
 
 use std::borrow::Cow;
 
@@ -50,7 +50,10 @@ pub fn redact(text: &str) -> Cow<'_, str> {
     let mut out = String::with_capacity(text.len().min(MESSAGE_LEN_MAX));
     let mut rest = text;
     while !rest.is_empty() && out.len() < MESSAGE_LEN_MAX {
-        if let Some(after) = url(rest, &mut out).or_else(|| secret_pair(rest, &mut out)) {
+        let secret = url(rest, &mut out)
+            .or_else(|| secret_pair(rest, &mut out))
+            .or_else(|| quoted_user(rest, &mut out));
+        if let Some(after) = secret {
             rest = after;
             continue;
         }
@@ -70,13 +73,13 @@ pub fn redact(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Text without a URL, a `=`, a `:` pair or a control character needs no work.
+/// Text without a URL, a `=`, a `:` pair, a quote or a control character needs no work.
 fn is_plain(text: &str) -> bool {
     text.len() <= MESSAGE_LEN_MAX
         && !text.contains("//")
         && !text
             .bytes()
-            .any(|byte| byte == b'=' || byte == b':' || byte.is_ascii_control())
+            .any(|byte| matches!(byte, b'=' | b':' | b'"' | b'\'') || byte.is_ascii_control())
         && !text.chars().any(char::is_control)
 }
 
@@ -177,6 +180,24 @@ fn closing(text: &str, quote: char) -> Option<usize> {
     })
 }
 
+/// Copies `user "…"` or `role "…"` without the name; returns what follows it. Servers quote
+/// in this way the user of the URL that they were called with, and some keep a token there.
+fn quoted_user<'a>(text: &'a str, out: &mut String) -> Option<&'a str> {
+    let word = ["user", "role"].into_iter().find_map(|word| {
+        text.get(..word.len())
+            .filter(|it| it.eq_ignore_ascii_case(word))
+    })?;
+    let value = text[word.len()..].strip_prefix(' ')?;
+    let quote = value.chars().next().filter(|c| matches!(c, '"' | '\''))?;
+    let name = &value[1..];
+    let end = name.find(quote)?;
+    out.push_str(word);
+    out.push(' ');
+    out.push(quote);
+    out.push_str(GONE);
+    Some(&name[end..])
+}
+
 fn truncate(text: &mut String) {
     if text.len() > MESSAGE_LEN_MAX {
         let mut end = MESSAGE_LEN_MAX - '…'.len_utf8();
@@ -228,6 +249,21 @@ mod tests {
             "see http://h:8080/x, or (http://h:80).",
         );
         check("http://[::1]:80/ and a@b", "http://[::1]:80/ and a@b");
+        check(
+            "password authentication failed for user \"app\" (28P01)",
+            "password authentication failed for user \"***\" (28P01)",
+        );
+        check("Role 'app' does not exist", "Role '***' does not exist");
+        check(
+            "denied for user 'app'@'10.0.0.1'",
+            "denied for user '***'@'10.0.0.1'",
+        );
+        check("the user \"app", "the user \"app");
+        check("a user said 'no'", "a user said 'no'");
+        check(
+            "database \"shop\" does not exist",
+            "database \"shop\" does not exist",
+        );
         check("a\r\nb", "a  b");
         check("time: 10:00 took=3", "time: 10:00 took=3");
     }

@@ -68,9 +68,9 @@ impl Refusal {
         self.evidence.rule()
     }
 
-    /// Returns who decided.
+    /// Returns who decided: a gate or a dependency.
     #[must_use]
-    pub const fn source(&self) -> &Name {
+    pub const fn refused_by(&self) -> &Name {
         &self.source
     }
 

@@ -166,7 +166,9 @@ impl Explain {
     /// The same for a refusal that the caller does not need any more.
     pub(crate) fn answer(&self, refusal: Refusal, head: &RequestHead) -> Response<Full<Bytes>> {
         let id = new_id(refusal.at());
-        let retry_after = self.0.settings.retry.spread(&refusal, fastrand::u64(..));
+        let spread = self.0.settings.retry.spread(&refusal, fastrand::u64(..));
+        // Whole milliseconds, so that the header, rounded up, agrees with the body.
+        let retry_after = Duration::from_millis(render::millis(spread));
         let response = render::response(&self.0.settings, &refusal, id, retry_after, head);
         self.write_down(refusal, id, retry_after, head);
         response
@@ -188,7 +190,11 @@ impl Explain {
     }
 
     fn write_down(&self, refusal: Refusal, id: RefusalId, told: Duration, head: &RequestHead) {
-        let (cause, rule, source) = (refusal.cause(), refusal.rule(), refusal.source().clone());
+        let (cause, rule, source) = (
+            refusal.cause(),
+            refusal.rule(),
+            refusal.refused_by().clone(),
+        );
         let begins = self.ledger().record(Recorded {
             id,
             refusal,

@@ -424,10 +424,13 @@ async fn layers_outside_see_refusals_and_their_request_ids_are_in_the_ledger() {
 }
 
 #[tokio::test]
-async fn layers_that_change_the_body_can_be_outside() {
+async fn layers_that_change_bodies_can_be_outside() {
     let guard = maintained();
     let app = guard
         .protect(Router::new().route("/", get(|| async { "hello" })))
+        .layer(tower_http::map_request_body::MapRequestBodyLayer::new(
+            |body: Body| http_body_util::Limited::new(body, 9),
+        ))
         .layer(tower_http::timeout::TimeoutLayer::with_status_code(
             http::StatusCode::GATEWAY_TIMEOUT,
             Duration::from_secs(9),

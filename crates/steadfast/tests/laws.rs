@@ -2,6 +2,8 @@
 //!
 //! Method: each layer is put around the same inner service, [`Strict`], which panics if it is
 //! called without having been polled ready itself, and does what the request's path says.
+//!
+//! length: the claims of one subject in one file, because they share its fixtures.
 
 mod common;
 

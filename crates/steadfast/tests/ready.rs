@@ -1,5 +1,7 @@
 //! Probes: what balancers, kubelets and people read, and what the checks behind it do when
 //! dependencies misbehave.
+//!
+//! length: the claims of one subject in one file, because they share its fixtures.
 
 mod common;
 
@@ -737,6 +739,12 @@ async fn maintenance_by_the_api_refuses_requests_and_ends_by_itself() {
     tokio::time::sleep(60 * SECOND).await;
     assert_eq!(service.ask("/").await.status, 200);
     assert_eq!(service.ready().await.0, 200);
+    tokio::time::sleep(2 * SECOND).await;
+    let changes = control.explain().ledger().view().changes;
+    let ends = changes
+        .iter()
+        .filter(|it| it.subject.as_str() == "maintenance" && &*it.to == "off");
+    assert_eq!(ends.count(), 1, "its end is told once: {changes:?}");
     control.begin_maintenance("again", None);
     assert_eq!(service.ask("/").await.status, 503);
     control.end_maintenance();

@@ -146,6 +146,7 @@ fn strange(text: &str) -> io::Error {
 ///
 /// # Panics
 /// If no answer comes.
+#[must_use]
 #[track_caller]
 pub fn send(address: SocketAddr, method: &str, target: &str, headers: &[(&str, &str)]) -> Answer {
     let mut client = Client::connect(address).expect("somebody listens");
@@ -157,6 +158,7 @@ pub fn send(address: SocketAddr, method: &str, target: &str, headers: &[(&str, &
 ///
 /// # Panics
 /// If no answer comes.
+#[must_use]
 #[track_caller]
 pub fn get(address: SocketAddr, target: &str) -> Answer {
     send(address, "GET", target, &[])

@@ -150,6 +150,16 @@ impl Service {
         runtime.block_on(future)
     }
 
+    /// Wakes a thread of the runtime that has nothing to do. A thread that blocks may have
+    /// been the last to look for connections, and then no other looks before it is woken.
+    ///
+    /// # Panics
+    /// If it has been shut down.
+    pub fn wake(&self) {
+        let runtime = self.runtime.as_ref().expect("until the drop");
+        drop(runtime.spawn(async {}));
+    }
+
     /// Whether `serve` has returned.
     #[must_use]
     pub fn has_ended(&self) -> bool {

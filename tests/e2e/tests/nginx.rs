@@ -1,4 +1,5 @@
 //! Two instances behind nginx: what one refuses safely, the other serves.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::{
     net::SocketAddr,

@@ -1,4 +1,5 @@
 //! A service whose database comes late, goes and comes back.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::{
     collections::BTreeSet,
@@ -16,7 +17,7 @@ use support::Postgres;
 /// Longer than any test waits.
 const FOR_GOOD: Duration = Duration::from_secs(600);
 
-const TOKEN: &str = "the token of the operator";
+const TOKEN: &str = "the-token-of-the-operator";
 
 fn app() -> Router {
     Router::new().route("/", routing::get(|| async { "served" }))
@@ -38,16 +39,16 @@ fn start(postgres: &Postgres, hold: Duration) -> (Service, PgPool) {
             .build()
             .expect("valid");
         *made.lock().expect("nobody panics with it") = Some(pool);
-        guarded(database, hold)
+        guarded(&database, hold)
     });
     let pool = pool.lock().unwrap().take().unwrap();
     (service, pool)
 }
 
-fn guarded(database: Dependency, hold: Duration) -> (Guard, Guarded) {
+fn guarded(database: &Dependency, hold: Duration) -> (Guard, Guarded) {
     let guard = Guard::builder()
         .without_signals()
-        .dependency(&database)
+        .dependency(database)
         .token(TOKEN)
         .start_hold(hold)
         .build()

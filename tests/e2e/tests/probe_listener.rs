@@ -1,4 +1,5 @@
 //! The probe listener answers while no thread of the main runtime does, and says so.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::{
     net::SocketAddr,
@@ -73,6 +74,7 @@ fn it_answers_while_every_worker_is_blocked_and_says_for_how_long() {
         .map(|_| thread::spawn(move || get(main, "/block")))
         .collect();
     wait_until("every worker blocked", || {
+        service.wake();
         entered.load(Ordering::Relaxed) >= WORKERS
     });
 

@@ -83,7 +83,7 @@ impl Incident {
     }
 
     pub(super) fn is_of(&self, refusal: &Refusal) -> bool {
-        self.cause == refusal.cause() && self.source == *refusal.source()
+        self.cause == refusal.cause() && self.source == *refusal.refused_by()
     }
 }
 

@@ -33,7 +33,7 @@ pub(crate) struct Note {
 pub(crate) fn note_refusal_in_handler(refusal: &Refusal) {
     let note = Note {
         cause: refusal.cause(),
-        source: refusal.source().clone(),
+        source: refusal.refused_by().clone(),
     };
     put(note);
 }

@@ -217,7 +217,7 @@ fn recorded(recorded: &Recorded) -> Value {
         "at": clock::rfc3339(refusal.at()),
         "cause": refusal.cause().code(),
         "rule": refusal.rule().map(steadfast_core::Rule::code),
-        "source": refusal.source().as_str(),
+        "source": refusal.refused_by().as_str(),
         "request": &*recorded.request.line,
         "request_id": recorded.request.request_id.as_deref(),
         "trace_id": recorded.request.trace_id.as_deref(),

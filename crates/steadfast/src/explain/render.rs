@@ -183,7 +183,7 @@ fn problem(
     });
     if settings.disclosure == Disclosure::Full {
         let evidence = evidence_json(refusal.evidence());
-        let source = refusal.source();
+        let source = refusal.refused_by();
         write_display(
             out,
             format_args!(",\"source\":\"{source}\",\"evidence\":{evidence}"),

@@ -111,6 +111,15 @@ impl Control {
         self.0.readiness.publish();
     }
 
+    /// Tells the end of a maintenance whose time is over.
+    pub(crate) fn expire_maintenance(&self) {
+        if self.0.readiness.life.expire_maintenance(clock::now()) {
+            self.0
+                .explain
+                .note(&MAINTENANCE, "on", "off", "its time is over");
+        }
+    }
+
     pub(crate) fn end_maintenance_by(&self, by: Declarer) {
         if self.0.readiness.life.end_maintenance(by, clock::now()) {
             self.0.explain.note(&MAINTENANCE, "on", "off", "");
@@ -130,9 +139,13 @@ impl Control {
         self.leave(why, Duration::ZERO);
     }
 
-    /// Ends the step of the drain that is going on.
-    pub(crate) fn hurry(&self) {
-        self.0.hurry.notify_one();
+    /// Ends the step of the drain that is going on: what a second signal means. For
+    /// applications that handle signals themselves; without a drain it does nothing.
+    pub fn hurry(&self) {
+        // Kept until the step waits for it; kept from before, it would cut a later drain short.
+        if self.phase().is_some_and(Phase::is_leaving) {
+            self.0.hurry.notify_one();
+        }
     }
 
     fn leave(&self, why: &str, lame_duck: Duration) {

@@ -126,9 +126,13 @@ impl<S> AxumGuard<S> {
     }
 }
 
-impl<S> Service<Request> for AxumGuard<S>
+/// Any request body is taken, as a Router does, so that layers outside may change it (a body
+/// limit, for one). Axum's own is passed on as it is.
+impl<S, A> Service<http::Request<A>> for AxumGuard<S>
 where
     S: Service<Request, Response = Response, Error = Infallible>,
+    A: http_body::Body<Data = Bytes> + Send + 'static,
+    A::Error: Into<axum::BoxError>,
 {
     type Response = Response;
     type Error = Infallible;
@@ -138,8 +142,8 @@ where
         self.0.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request) -> Self::Future {
-        AxumFuture(self.0.call(request))
+    fn call(&mut self, request: http::Request<A>) -> Self::Future {
+        AxumFuture(self.0.call(request.map(Body::new)))
     }
 }
 

@@ -104,6 +104,7 @@ async fn tick(control: Control, settings: Settings) {
         if let Some(path) = &settings.maintenance_file {
             by_file = follow_file(&control, path, by_file).await;
         }
+        control.expire_maintenance();
         if let Some(overload) = &mut overload {
             let seen = control.shedder().snapshot();
             control
