@@ -17,11 +17,11 @@ use uuid::Uuid;
 
 use crate::Fatal;
 
-const START_MAX: Duration = Duration::from_secs(30);
+const START_MAX: Duration = Duration::from_secs(60);
 const EXIT_MAX: Duration = Duration::from_secs(60);
 
-/// Long enough that the clients have gone and the ledger is read before the door closes.
-const LAME_DUCK: &str = "3s";
+/// Longer than any client needs to notice; a second signal ends it when they have.
+const LAME_DUCK: &str = "60s";
 
 /// What the process said on standard error, if it said anything.
 type LastLine = Arc<Mutex<String>>;
@@ -102,6 +102,11 @@ impl Service {
             terminate(id)?;
             Ok(Instant::now())
         })
+    }
+
+    /// Sends SIGTERM.
+    pub(super) fn terminate(&self) -> Result<(), Fatal> {
+        terminate(self.child.id())
     }
 
     pub(super) async fn wait(&mut self) -> Result<ExitStatus, Fatal> {
