@@ -14,6 +14,7 @@ mod service;
 mod tally;
 
 use std::{
+    io,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -53,7 +54,30 @@ struct Storm {
     screen: Screen,
 }
 
+/// Ends early when it is told to, and takes the service with it.
 pub(crate) async fn run() -> Result<(), Fatal> {
+    tokio::select! {
+        done = storm() => done,
+        told = told_to_end() => Err(told.map_or_else(Fatal::new, |()| Fatal::new("ended early"))),
+    }
+}
+
+#[cfg(unix)]
+async fn told_to_end() -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        told = tokio::signal::ctrl_c() => told,
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+async fn told_to_end() -> io::Result<()> {
+    tokio::signal::ctrl_c().await
+}
+
+async fn storm() -> Result<(), Fatal> {
     let mut service = Service::start(LIMIT).await?;
     let client = Client::new(service.url(), service.token());
     let prober = Prober::start(client.clone());

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader, Lines},
     process::{Child, Command},
@@ -28,6 +29,8 @@ type LastLine = Arc<Mutex<String>>;
 
 pub(super) struct Service {
     child: Child,
+    /// Where it keeps its files, since one that is killed does not tidy up.
+    _directory: TempDir,
     url: String,
     token: String,
     last_line: LastLine,
@@ -37,6 +40,7 @@ impl Service {
     /// Starts it with nothing of the caller's environment that would lead it to a database
     /// that is not its own.
     pub(super) async fn start(limit: u32) -> Result<Self, Fatal> {
+        let directory = TempDir::with_prefix("storm-").map_err(Fatal::new)?;
         let token = Uuid::new_v4().simple().to_string();
         let mut command = Command::new(env::current_exe().map_err(Fatal::new)?);
         for (name, _) in env::vars_os() {
@@ -47,6 +51,7 @@ impl Service {
             }
         }
         let mut child = command
+            .env("TMPDIR", directory.path())
             .env("ADDR", "127.0.0.1:0")
             .env("RUST_LOG", "error")
             .env("WHY503_TOKEN", &token)
@@ -68,6 +73,7 @@ impl Service {
         let said = child.stdout.take();
         let mut service = Self {
             child,
+            _directory: directory,
             url: String::new(),
             token,
             last_line,
