@@ -1,1 +1,47 @@
-fn main() {}
+//! The commands of this repository: `cargo xtask test`, `verify` and `laws`.
+//!
+//! One command does the whole job on a fresh machine, set-up included, so that what a
+//! person runs, what a robot runs and what the README says are the same thing.
+
+mod command;
+mod laws;
+mod programs;
+mod step;
+mod suite;
+mod workspace;
+
+use std::{env, process::ExitCode};
+
+use command::Command;
+use step::Failure;
+use workspace::Workspace;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let command = match Command::parse(&arguments) {
+        Ok(command) => command,
+        Err(fault) => {
+            eprintln!("xtask: {fault}\n\n{}", command::USAGE);
+            return ExitCode::from(Failure::WRONG_USAGE);
+        }
+    };
+    match run(command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("\nxtask: {}", failure.message);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Help => {
+            println!("{}", command::USAGE);
+            Ok(())
+        }
+        Command::Laws => laws::report(&Workspace::read()?),
+        Command::Verify => step::run(suite::verify(&Workspace::read()?)),
+        Command::Test(options) => step::run(suite::test(&Workspace::read()?, options)),
+    }
+}

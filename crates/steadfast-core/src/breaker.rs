@@ -21,7 +21,6 @@
 //! use std::time::{Duration, Instant};
 //! use steadfast_core::{Breaker, BreakerState, CallOutcome, FailureClass, Trip};
 //!
-//! # #[allow(clippy::disallowed_methods)]
 //! # let start = Instant::now();
 //! // `start`, `now` and the random numbers come from the caller; core has no clock.
 //! let rules = Trip::default().consecutive_failures(3).build()?;
@@ -169,7 +168,7 @@ impl Breaker {
         random: u64,
     ) -> Result<BreakerPermit<B>, BreakerRefusal> {
         let admitted = handle.admit(handle.ms(now), stripe, random)?;
-        Ok(BreakerPermit::new(handle, admitted))
+        Ok(BreakerPermit::new(handle, &admitted))
     }
 
     /// Returns the rules it runs on.

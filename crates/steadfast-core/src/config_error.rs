@@ -1,32 +1,60 @@
-//! What is wrong with a set of settings: every fault at once.
-//!
-//! A person who mends a configuration wants the whole list, not the first line of it,
-//! so a builder looks at every setting before it answers.
-//!
-//! ```
-//! use steadfast_core::Trip;
-//!
-//! let error = Trip::default()
-//!     .failure_ratio(1.5)
-//!     .probes(0)
-//!     .build()
-//!     .expect_err("two faults");
-//! assert_eq!(error.faults.len(), 2);
-//! assert_eq!(error.to_string().lines().count(), 2);
-//! ```
+//! What is wrong with a configuration: every fault at once, because a person who mends
+//! one fault at a time restarts the service once for each.
 
 use std::fmt;
 
-/// Every fault that a builder found. Display gives each a line of its own.
+/// Every fault of a configuration, in the order in which they were found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// What was found and what is allowed, one sentence for each fault; never empty.
-    pub faults: Vec<String>,
+    faults: Vec<String>,
+}
+
+impl ConfigError {
+    /// Returns `Ok` if there are no faults.
+    ///
+    /// # Errors
+    /// All the faults given.
+    pub fn check(faults: Vec<String>) -> Result<(), Self> {
+        if faults.is_empty() {
+            Ok(())
+        } else {
+            Err(Self { faults })
+        }
+    }
+
+    /// Returns the faults: each says what was found and what is allowed.
+    #[must_use]
+    pub fn faults(&self) -> &[String] {
+        &self.faults
+    }
+
+    /// Takes the faults apart, to list them under a parent's own.
+    #[must_use]
+    pub fn into_faults(self) -> Vec<String> {
+        self.faults
+    }
+}
+
+impl From<String> for ConfigError {
+    fn from(fault: String) -> Self {
+        Self {
+            faults: vec![fault],
+        }
+    }
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.faults.join("\n"))
+        match self.faults.as_slice() {
+            [only] => f.write_str(only),
+            faults => {
+                write!(f, "{} faults in the configuration:", faults.len())?;
+                for fault in faults {
+                    write!(f, "\n  - {fault}")?;
+                }
+                Ok(())
+            }
+        }
     }
 }
 

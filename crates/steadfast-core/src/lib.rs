@@ -1,12 +1,57 @@
-//! The pure core of Steadfast.
+//! The pure core of Steadfast: everything that decides, and nothing that waits.
+//!
+//! A service that answers 503 should do it as seldom as possible and say exactly why.
+//! This crate holds the decisions behind that: it is std only, takes time as an argument,
+//! spawns nothing, logs nothing, and allocates nothing when it lets a request pass. The
+//! `steadfast` crate puts it behind tower and axum; adapters implement [`Check`]; a
+//! simulator can drive the same types in virtual time.
+//!
+//! | concept | types |
+//! |---|---|
+//! | why a request was not served | [`Cause`], [`Rule`], [`Evidence`], [`Refusal`], [`RetryHint`] |
+//! | how many may run | [`ShedGate`], [`ShedPermit`], [`Decision`], [`Outcome`] |
+//! | whether a dependency may be called | [`Breaker`], [`Trip`], [`BreakerPermit`], [`BreakerRefusal`], [`BreakerSnapshot`] |
+//! | where the process is in its life | [`Lifecycle`], [`Phase`] |
+//! | what is believed of a dependency | [`Check`], [`CheckState`], [`Health`], [`Requirement`] |
+//! | whether the instance should get traffic | [`verdict()`], [`Verdict`], [`Reason`] |
+//! | what was refused | [`Ledger`], [`Incident`], [`Recorded`], [`StateChange`] |
+//! | how counting stays cheap | [`Local`], [`Counter`], [`stripe`] |
+//!
+//! ```
+//! use std::time::Instant;
+//! use steadfast_core::{Decision, Local, ShedGate, ShedSettings};
+//!
+//! let now = Instant::now();
+//! let gate = Local::new(ShedGate::new(&ShedSettings::fixed(1), now)?);
+//! let Decision::Admit(permit) = ShedGate::admit(&gate, "/work", now) else { unreachable!() };
+//! let Decision::Refuse(refusal) = ShedGate::admit(&gate, "/work", now) else { unreachable!() };
+//! assert_eq!(refusal.to_string(), "overloaded (limit)");
+//! drop(permit);
+//! assert_eq!(gate.in_flight(), 0);
+//! # Ok::<(), steadfast_core::ConfigError>(())
+//! ```
 
 mod breaker;
 mod cause;
 mod check;
 mod config_error;
+mod credits;
+mod evidence;
+mod held;
+mod ledger;
+mod lifecycle;
 mod name;
+mod pulse;
+mod readiness;
 mod redact;
+mod refusal;
+mod shared;
+mod shed;
+pub mod stripe;
 mod sync;
+#[cfg(test)]
+mod testing;
+mod verdict;
 mod window;
 
 pub use breaker::{
@@ -19,6 +64,28 @@ pub use check::{
     Check, CheckOutcome, CheckRun, CheckStatus, Deadline, FailureClass, NUMBERS_MAX, Number,
 };
 pub use config_error::ConfigError;
+pub use credits::LIMIT_MAX;
+pub use evidence::{DependencyDown, Evidence, Overloaded, PoolExhausted, Value};
+pub use held::{Held, PLACES, ROUTE_LEN_MAX};
+pub use ledger::{
+    CHANGES_KEPT, INCIDENT_GAP, Incident, Ledger, LedgerView, RECENT_PER_STRIPE, RUNS_PER_STRIPE,
+    Recorded, RefusalId, RequestNote, SOURCES_MAX, StateChange, Total,
+};
+pub use lifecycle::{
+    Declarer, Lifecycle, LifecycleView, Maintenance, Moved, Phase, REASON_LEN_MAX,
+};
 pub use name::{NAME_LEN_MAX, Name, NameError};
+pub use pulse::{BEAT, Pulse};
+pub use readiness::{CheckSettings, CheckState, CheckView, Health, HealthChange, Requirement};
 pub use redact::{MESSAGE_LEN_MAX, redact};
+pub use refusal::{RETRY_AFTER_MAX, RETRY_AFTER_MIN, Refusal, RetryHint};
+pub use shared::{Local, SHARDS_PER_THREAD};
+pub use shed::{
+    Decision, HELD_MAX_DEFAULT, Outcome, ShedGate, ShedMode, ShedPermit, ShedSettings, ShedSnapshot,
+};
+pub use stripe::Counter;
+pub use verdict::{
+    Reason, STALLED_AFTER, Signals, Standing, UNREADY_BUDGET_DEFAULT, Verdict, start_is_complete,
+    verdict,
+};
 pub use window::WindowCounts;

@@ -262,39 +262,43 @@ impl Trip {
         self
     }
 
+    /// Returns every fault, to list them under a parent's own; empty if there is none.
+    #[must_use]
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = Faults::default();
+        self.check_rules(&mut faults);
+        self.check_recovery(&mut faults);
+        faults.into_list()
+    }
+
     /// Checks the settings.
     ///
     /// # Errors
     /// Lists every setting outside its range and every pair that contradicts itself.
     pub fn build(self) -> Result<TripRules, ConfigError> {
-        let mut faults = Faults::default();
-        self.check_rules(&mut faults);
-        self.check_recovery(&mut faults);
-        let slow = self.slow_limit;
-        let default_stall = slow.map_or(STALL_LIMIT_DEFAULT, |limit| limit * 2);
-        let stall = self
-            .stall
-            .then(|| self.stall_limit.unwrap_or(default_stall));
-        if let (Some(stall), Some(slow)) = (stall, slow) {
-            faults.check(stall >= slow, || {
-                format!("stall limit {stall:?} is below slow limit {slow:?}")
-            });
-        }
-        faults.into_result()?;
+        ConfigError::check(self.faults())?;
         Ok(TripRules {
             level_max: level_max(self.open_base, self.open_max),
-            stall_ms: stall.map(ms),
+            stall_ms: self.stall_limit_or_default().map(ms),
             round: RoundLimits {
                 probes: self.probes,
                 successes: self.probe_successes,
                 inconclusive: self.inconclusive_max,
                 lease_ms: ms(self.probe_lease),
             },
-            slow_ms: slow.map(ms),
+            slow_ms: self.slow_limit.map(ms),
             ramp_ms: ms(self.ramp),
             heal_ms: ms(self.heal_interval),
             trip: self,
         })
+    }
+
+    fn stall_limit_or_default(&self) -> Option<Duration> {
+        let default = self
+            .slow_limit
+            .map_or(STALL_LIMIT_DEFAULT, |limit| limit.saturating_mul(2));
+        self.stall
+            .then(|| self.stall_limit.unwrap_or(default).max(STALL_LIMIT_MIN))
     }
 
     fn check_rules(&self, faults: &mut Faults) {
@@ -314,7 +318,11 @@ impl Trip {
         faults.ratio("slow ratio", self.slow_ratio);
         faults.count("stalled calls", self.stalled_calls, CALLS_MAX);
         if let Some(limit) = self.stall_limit {
-            faults.duration("stall limit", limit, MILLISECOND * 10, HOUR);
+            faults.duration("stall limit", limit, STALL_LIMIT_MIN, HOUR);
+            let slow = self.slow_limit.unwrap_or_default();
+            faults.check(limit >= slow, || {
+                format!("stall limit {limit:?} is below slow limit {slow:?}")
+            });
         }
     }
 
@@ -489,6 +497,8 @@ pub(super) const BUCKETS: usize = 1;
 /// streak can count.
 const CALLS_MAX: u32 = 10_000;
 const STALL_LIMIT_DEFAULT: Duration = Duration::from_secs(30);
+/// A quarter of it is a time slot, which must be a millisecond at least.
+const STALL_LIMIT_MIN: Duration = Duration::from_millis(10);
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3_600);

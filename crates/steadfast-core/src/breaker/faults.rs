@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use crate::ConfigError;
-
 #[derive(Debug, Default)]
 pub(super) struct Faults(Vec<String>);
 
@@ -33,11 +31,7 @@ impl Faults {
         });
     }
 
-    pub(super) fn into_result(self) -> Result<(), ConfigError> {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            Err(ConfigError { faults: self.0 })
-        }
+    pub(super) fn into_list(self) -> Vec<String> {
+        self.0
     }
 }

@@ -23,7 +23,7 @@ pub struct BreakerPermit<B: Deref<Target = Breaker>> {
 }
 
 impl<B: Deref<Target = Breaker>> BreakerPermit<B> {
-    pub(super) fn new(handle: B, admitted: Admitted) -> Self {
+    pub(super) fn new(handle: B, admitted: &Admitted) -> Self {
         Self {
             handle,
             ticket: admitted.ticket,

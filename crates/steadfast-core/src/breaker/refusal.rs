@@ -29,8 +29,9 @@ pub struct BreakerRefusal {
     pub retry_after: Duration,
     /// The kind of the latest failure.
     pub last_failure: Option<FailureClass>,
-    /// The step that this attempt made, if it made one.
-    pub transition: Option<BreakerTransition>,
+    /// The step that this attempt made, if it made one. Boxed because that is rare, and a
+    /// refusal is moved around often.
+    pub transition: Option<Box<BreakerTransition>>,
 }
 
 impl Breaker {
@@ -77,7 +78,7 @@ impl Breaker {
             since: self.instant(began.unwrap_or(now_ms)),
             retry_after: self.retry_after(word, now_ms),
             last_failure: self.notes.last_failure(),
-            transition,
+            transition: transition.map(Box::new),
         }
     }
 

@@ -1,0 +1,168 @@
+//! The numbers at the moment of a decision, typed for each cause.
+//!
+//! A refusal that says "overloaded" is a slogan; one that says "16 of 16 in flight, the
+//! oldest for 31 s on /report" is a diagnosis. Evidence is made by the gate, when it
+//! decides, and goes to the ledger; a client sees it only with full disclosure.
+
+use std::time::Duration;
+
+use crate::{cause::Cause, cause::Rule, check::FailureClass, held::Held, name::Name};
+
+/// Why, with the numbers that decided. Its variant is the [`Cause`].
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Evidence {
+    /// See [`Cause::Application`].
+    Application,
+    /// See [`Cause::DependencyDown`].
+    DependencyDown(DependencyDown),
+    /// See [`Cause::Draining`].
+    Draining {
+        /// Since when the process has been leaving.
+        since: Duration,
+    },
+    /// See [`Cause::Maintenance`].
+    Maintenance {
+        /// Why, in the words of whoever declared it.
+        reason: Box<str>,
+        /// For how long it has lasted.
+        since: Duration,
+        /// When it ends by itself, if it does.
+        left: Option<Duration>,
+    },
+    /// See [`Cause::Overloaded`].
+    Overloaded(Overloaded),
+    /// See [`Cause::PoolExhausted`].
+    PoolExhausted(PoolExhausted),
+    /// See [`Cause::Starting`].
+    Starting {
+        /// For how long the process has been starting.
+        since: Duration,
+        /// How much longer requests are held back at most.
+        hold_left: Duration,
+    },
+}
+
+/// The numbers behind an overload refusal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Overloaded {
+    /// Which rule decided.
+    pub rule: Rule,
+    /// How many requests were running.
+    pub in_flight: u32,
+    /// How many may run.
+    pub limit: u32,
+    /// Who had been running longest, if that is longer than the bound for a held permit:
+    /// "at capacity" is then most likely "some handlers hang".
+    pub stuck: Option<Held>,
+}
+
+/// What is known about a dependency that is down.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DependencyDown {
+    /// Which dependency.
+    pub dependency: Name,
+    /// For how long.
+    pub since: Duration,
+    /// What kind of failure.
+    pub class: FailureClass,
+    /// The last error, redacted.
+    pub last_error: Box<str>,
+}
+
+/// What is known about a pool that has nothing to give.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PoolExhausted {
+    /// Whose pool.
+    pub dependency: Name,
+    /// Connections lent out.
+    pub in_use: u32,
+    /// Most connections the pool may have.
+    pub max: u32,
+    /// How long the request waited.
+    pub waited: Duration,
+    /// All busy, stuck, or refused by the server.
+    pub class: FailureClass,
+}
+
+/// A value in a list of evidence.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Value<'a> {
+    /// A count.
+    Count(u64),
+    /// A length of time; shown in milliseconds.
+    Time(Duration),
+    /// A word or a sentence.
+    Text(&'a str),
+}
+
+impl Evidence {
+    /// Returns the cause that this is evidence for.
+    #[must_use]
+    pub const fn cause(&self) -> Cause {
+        match self {
+            Self::Application => Cause::Application,
+            Self::DependencyDown(_) => Cause::DependencyDown,
+            Self::Draining { .. } => Cause::Draining,
+            Self::Maintenance { .. } => Cause::Maintenance,
+            Self::Overloaded(_) => Cause::Overloaded,
+            Self::PoolExhausted(_) => Cause::PoolExhausted,
+            Self::Starting { .. } => Cause::Starting,
+        }
+    }
+
+    /// Returns the rule that decided, for an overload.
+    #[must_use]
+    pub const fn rule(&self) -> Option<Rule> {
+        match self {
+            Self::Overloaded(overloaded) => Some(overloaded.rule),
+            _ => None,
+        }
+    }
+
+    /// Hands every name and value to `show`, in a fixed order. A [`Value::Time`]'s name
+    /// has no unit; whoever writes it adds one.
+    pub fn each<'a>(&'a self, mut show: impl FnMut(&'static str, Value<'a>)) {
+        match self {
+            Self::Application => {}
+            Self::DependencyDown(down) => {
+                show("dependency", Value::Text(down.dependency.as_str()));
+                show("since", Value::Time(down.since));
+                show("class", Value::Text(down.class.code()));
+                show("last_error", Value::Text(&down.last_error));
+            }
+            Self::Draining { since } => show("since", Value::Time(*since)),
+            Self::Maintenance {
+                reason,
+                since,
+                left,
+            } => {
+                show("reason", Value::Text(reason));
+                show("since", Value::Time(*since));
+                if let Some(left) = left {
+                    show("left", Value::Time(*left));
+                }
+            }
+            Self::Overloaded(overloaded) => {
+                show("in_flight", Value::Count(overloaded.in_flight.into()));
+                show("limit", Value::Count(overloaded.limit.into()));
+                if let Some(held) = &overloaded.stuck {
+                    show("oldest_age", Value::Time(held.age));
+                    show("oldest_route", Value::Text(&held.route));
+                }
+            }
+            Self::PoolExhausted(pool) => {
+                show("dependency", Value::Text(pool.dependency.as_str()));
+                show("in_use", Value::Count(pool.in_use.into()));
+                show("max", Value::Count(pool.max.into()));
+                show("waited", Value::Time(pool.waited));
+                show("class", Value::Text(pool.class.code()));
+            }
+            Self::Starting { since, hold_left } => {
+                show("since", Value::Time(*since));
+                show("hold_left", Value::Time(*hold_left));
+            }
+        }
+    }
+}

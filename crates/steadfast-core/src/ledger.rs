@@ -1,0 +1,546 @@
+//! What was refused, when and why: bounded, and never in a request's way.
+//!
+//! Refusals flow in from the one room that renders them; state changes flow in from
+//! whoever caused them; the operator page, metrics and `why503` read. The ledger keeps
+//! *incidents* (an unbroken run of refusals with one cause and one source: first and last
+//! moment, count, evidence at its start), the most recent single refusals, so that an id
+//! from a client's complaint can be looked up, and the most recent state changes.
+//!
+//! A request never waits here. Each stripe has its own lock, which only its own threads
+//! and readers take; a refusal that finds it taken is counted as dropped instead. The
+//! totals by cause are exact all the same: they are counters beside the locks.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::TryLockError,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    cause::{Cause, Rule},
+    evidence::Evidence,
+    name::Name,
+    refusal::Refusal,
+    stripe::{self, Counter, Padded, STRIPES},
+};
+
+/// A run of refusals ends when none came for this long. Longer than the longest jittered
+/// gap between retries of a lone client (1 s), short enough to tell two spikes apart.
+pub const INCIDENT_GAP: Duration = Duration::from_secs(10);
+
+/// Single refusals kept by each stripe; the oldest goes first.
+pub const RECENT_PER_STRIPE: usize = 64;
+
+/// Runs of refusals kept by each stripe; the oldest goes first.
+pub const RUNS_PER_STRIPE: usize = 32;
+
+/// State changes kept; the oldest goes first.
+pub const CHANGES_KEPT: usize = 256;
+
+/// Pairs of cause and source that each stripe tells apart; there are as many as gates and
+/// dependencies. Refusals of further pairs are counted, and kept singly, but make no run.
+pub const SOURCES_MAX: usize = 64;
+
+/// The id of one refusal: a UUIDv7, made by whoever renders it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RefusalId(pub u128);
+
+impl fmt::Display for RefusalId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let id = self.0;
+        write!(
+            f,
+            "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+            id >> 96,
+            (id >> 80) & 0xffff,
+            (id >> 64) & 0xffff,
+            (id >> 48) & 0xffff,
+            id & 0xffff_ffff_ffff
+        )
+    }
+}
+
+/// What is kept of the request that was refused. Never its query, headers or body.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequestNote {
+    /// Method and path, for example `GET /orders/7`.
+    pub line: Box<str>,
+    /// The request's own `x-request-id`, if it had a well-formed one.
+    pub request_id: Option<Box<str>>,
+    /// The trace id of its `traceparent`.
+    pub trace_id: Option<Box<str>>,
+}
+
+/// One refusal as it was answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recorded {
+    /// Our id.
+    pub id: RefusalId,
+    /// What the gate said.
+    pub refusal: Refusal,
+    /// What the client was told.
+    pub retry_after: Duration,
+    /// Who asked.
+    pub request: RequestNote,
+}
+
+/// An unbroken run of refusals with one cause and one source.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Incident {
+    /// Why.
+    pub cause: Cause,
+    /// By which rule it began.
+    pub rule: Option<Rule>,
+    /// Who refused.
+    pub source: Name,
+    /// The first refusal.
+    pub first: Instant,
+    /// The last refusal.
+    pub last: Instant,
+    /// How many there were.
+    pub count: u64,
+    /// The numbers at its start.
+    pub evidence: Evidence,
+}
+
+impl Incident {
+    /// Whether the next refusal would still belong to it.
+    #[must_use]
+    pub fn is_open(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.last) <= INCIDENT_GAP
+    }
+
+    fn is_of(&self, refusal: &Refusal) -> bool {
+        self.cause == refusal.cause() && self.source == *refusal.source()
+    }
+}
+
+/// Something changed: a phase, a dependency's health, a limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateChange {
+    /// When.
+    pub at: Instant,
+    /// Of what: a dependency's name, `lifecycle`, `maintenance`, `shed`.
+    pub subject: Name,
+    /// What it was.
+    pub from: Box<str>,
+    /// What it is.
+    pub to: Box<str>,
+    /// Why, if that is known; redacted.
+    pub why: Box<str>,
+}
+
+/// How many refusals there were of one kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Total {
+    /// Why.
+    pub cause: Cause,
+    /// By which rule.
+    pub rule: Option<Rule>,
+    /// By whom.
+    pub source: Name,
+    /// How many.
+    pub count: u64,
+}
+
+/// Everything the ledger holds, newest first.
+#[derive(Clone, Debug, Default)]
+pub struct LedgerView {
+    /// Runs of refusals.
+    pub incidents: Vec<Incident>,
+    /// Single refusals.
+    pub recent: Vec<Recorded>,
+    /// State changes.
+    pub changes: Vec<StateChange>,
+}
+
+/// The ledger.
+#[derive(Debug)]
+pub struct Ledger {
+    stripes: Box<[Padded<std::sync::Mutex<Page>>]>,
+    /// The last moment each incident is known to have begun or gone on; taken only when a
+    /// run begins on some stripe.
+    begun: std::sync::Mutex<Vec<(Cause, Name, Instant)>>,
+    changes: std::sync::Mutex<VecDeque<StateChange>>,
+    by_cause: [Counter; Cause::ALL.len()],
+    dropped: Counter,
+}
+
+#[derive(Debug, Default)]
+struct Page {
+    recent: VecDeque<Recorded>,
+    open: Vec<Incident>,
+    closed: VecDeque<Incident>,
+    totals: Vec<Total>,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Ledger {
+    /// An empty ledger.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            stripes: (0..STRIPES).map(|_| Padded::default()).collect(),
+            begun: std::sync::Mutex::default(),
+            changes: std::sync::Mutex::default(),
+            by_cause: std::array::from_fn(|_| Counter::new()),
+            dropped: Counter::new(),
+        }
+    }
+
+    /// Writes down one refusal. Returns `true` if it begins an incident, which is when
+    /// one line in the log is due.
+    pub fn record(&self, recorded: Recorded) -> bool {
+        self.record_at(stripe::current(), recorded)
+    }
+
+    fn record_at(&self, stripe: usize, recorded: Recorded) -> bool {
+        self.by_cause[recorded.refusal.cause().index()].add_at(stripe, 1);
+        let Some(mut page) = try_lock(&self.stripes[stripe].0) else {
+            self.dropped.add_at(stripe, 1);
+            return false;
+        };
+        let run_began = page.count(&recorded.refusal);
+        let begins = run_began && self.begins_incident(stripe, &recorded.refusal);
+        push_bounded(&mut page.recent, recorded, RECENT_PER_STRIPE);
+        begins
+    }
+
+    /// A run began on one stripe: is it the first of its incident on any?
+    fn begins_incident(&self, stripe: usize, refusal: &Refusal) -> bool {
+        // Whoever holds this lock is about to begin the same storm's incident.
+        let Some(mut begun) = try_lock(&self.begun) else {
+            return false;
+        };
+        let now = refusal.at();
+        let (cause, source) = (refusal.cause(), refusal.source());
+        let elsewhere = (0..STRIPES).filter(|other| *other != stripe).any(|other| {
+            try_lock(&self.stripes[other].0).is_some_and(|page| {
+                page.open
+                    .iter()
+                    .any(|run| run.is_of(refusal) && run.is_open(now))
+            })
+        });
+        let has_room = begun.len() < SOURCES_MAX;
+        let known = begun
+            .iter_mut()
+            .find(|(c, s, _)| *c == cause && s == source);
+        let lately = match known {
+            Some((_, _, last)) => {
+                let lately = now.saturating_duration_since(*last) <= INCIDENT_GAP;
+                *last = now;
+                lately
+            }
+            None if has_room => {
+                begun.push((cause, source.clone(), now));
+                false
+            }
+            None => false,
+        };
+        !elsewhere && !lately
+    }
+
+    /// Writes down a state change.
+    pub fn note(&self, change: StateChange) {
+        push_bounded(&mut lock(&self.changes), change, CHANGES_KEPT);
+    }
+
+    /// Returns how many requests were refused for this cause.
+    #[must_use]
+    pub fn count(&self, cause: Cause) -> u64 {
+        self.by_cause[cause.index()].sum()
+    }
+
+    /// Returns how many refusals were counted and answered, but not written down.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped.sum()
+    }
+
+    /// Returns the refusals so far by cause, rule and source.
+    #[must_use]
+    pub fn totals(&self) -> Vec<Total> {
+        let mut sums: Vec<Total> = Vec::new();
+        for stripe in &self.stripes {
+            for total in &lock(&stripe.0).totals {
+                match sums.iter_mut().find(|sum| sum.is_like(total)) {
+                    Some(sum) => sum.count += total.count,
+                    None => sums.push(total.clone()),
+                }
+            }
+        }
+        sums
+    }
+
+    /// Returns everything, newest first.
+    #[must_use]
+    pub fn view(&self) -> LedgerView {
+        let mut view = LedgerView::default();
+        let mut runs = Vec::new();
+        for stripe in &self.stripes {
+            let page = lock(&stripe.0);
+            view.recent.extend(page.recent.iter().cloned());
+            runs.extend(page.open.iter().chain(&page.closed).cloned());
+        }
+        view.recent
+            .sort_by_key(|recorded| std::cmp::Reverse(recorded.refusal.at()));
+        view.incidents = join_runs(runs);
+        view.changes = lock(&self.changes).iter().rev().cloned().collect();
+        view
+    }
+
+    /// Finds refusals by our id, the request's id or the trace id. A list, because
+    /// request ids repeat.
+    #[must_use]
+    pub fn find(&self, id: &str) -> Vec<Recorded> {
+        let mut found: Vec<Recorded> = Vec::new();
+        for stripe in &self.stripes {
+            let page = lock(&stripe.0);
+            found.extend(
+                page.recent
+                    .iter()
+                    .filter(|recorded| recorded.is_called(id))
+                    .cloned(),
+            );
+        }
+        found.sort_by_key(|recorded| std::cmp::Reverse(recorded.refusal.at()));
+        found
+    }
+}
+
+impl Recorded {
+    fn is_called(&self, id: &str) -> bool {
+        self.request.request_id.as_deref() == Some(id)
+            || self
+                .request
+                .trace_id
+                .as_deref()
+                .is_some_and(|trace| trace.eq_ignore_ascii_case(id))
+            || (id.len() == 36 && self.id.to_string().eq_ignore_ascii_case(id))
+    }
+}
+
+impl Total {
+    fn is_like(&self, other: &Self) -> bool {
+        self.cause == other.cause && self.rule == other.rule && self.source == other.source
+    }
+}
+
+impl Page {
+    /// Adds a refusal to its total and its run. Returns whether the run is new.
+    fn count(&mut self, refusal: &Refusal) -> bool {
+        let (cause, rule, now) = (refusal.cause(), refusal.rule(), refusal.at());
+        let has_room = self.totals.len() < SOURCES_MAX;
+        let total = self.totals.iter_mut().find(|total| {
+            total.cause == cause && total.rule == rule && total.source == *refusal.source()
+        });
+        match total {
+            Some(total) => total.count += 1,
+            None if has_room => {
+                self.totals.push(Total {
+                    cause,
+                    rule,
+                    source: refusal.source().clone(),
+                    count: 1,
+                });
+            }
+            None => {}
+        }
+        let fresh = || Incident {
+            cause,
+            rule,
+            source: refusal.source().clone(),
+            first: now,
+            last: now,
+            count: 1,
+            evidence: refusal.evidence().clone(),
+        };
+        let has_room = self.open.len() < SOURCES_MAX;
+        match self.open.iter_mut().find(|run| run.is_of(refusal)) {
+            Some(run) if run.is_open(now) => {
+                run.count += 1;
+                run.last = run.last.max(now);
+                false
+            }
+            Some(run) => {
+                let old = std::mem::replace(run, fresh());
+                push_bounded(&mut self.closed, old, RUNS_PER_STRIPE);
+                true
+            }
+            None if has_room => {
+                self.open.push(fresh());
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+/// Joins the runs of all stripes: runs of one cause and source that overlap, or follow
+/// each other within the gap, are one incident.
+fn join_runs(mut runs: Vec<Incident>) -> Vec<Incident> {
+    runs.sort_by_key(|run| run.first);
+    let mut incidents: Vec<Incident> = Vec::new();
+    for run in runs {
+        let same = incidents
+            .iter_mut()
+            .rev()
+            .find(|incident| incident.cause == run.cause && incident.source == run.source);
+        match same {
+            Some(incident) if incident.is_open(run.first) => {
+                incident.count += run.count;
+                incident.last = incident.last.max(run.last);
+            }
+            _ => incidents.push(run),
+        }
+    }
+    incidents.sort_by_key(|incident| std::cmp::Reverse(incident.first));
+    incidents
+}
+
+fn push_bounded<T>(ring: &mut VecDeque<T>, item: T, bound: usize) {
+    if ring.len() == bound {
+        ring.pop_front();
+    }
+    ring.push_back(item);
+}
+
+// std's locks also under loom: what matters between threads here is that nobody waits,
+// and loom's mutex has no `try_lock` that can fail.
+fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn try_lock<T>(mutex: &std::sync::Mutex<T>) -> Option<std::sync::MutexGuard<'_, T>> {
+    match mutex.try_lock() {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(poison)) => Some(poison.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::testing::origin;
+    use proptest::prelude::*;
+
+    const SOURCES: [Name; 2] = [Name::from_static("shed"), Name::from_static("lifecycle")];
+
+    fn recorded(number: u128, source: usize, at: Instant) -> Recorded {
+        let evidence = Evidence::Draining {
+            since: Duration::ZERO,
+        };
+        let request = RequestNote {
+            line: "GET /".into(),
+            request_id: Some(format!("r{}", number % 10).into()),
+            trace_id: None,
+        };
+        Recorded {
+            id: RefusalId(number),
+            refusal: Refusal::new(SOURCES[source].clone(), evidence, Duration::ZERO, at),
+            retry_after: Duration::from_secs(1),
+            request,
+        }
+    }
+
+    #[test]
+    fn an_incident_is_an_unbroken_run_whichever_stripes_it_was_counted_on() {
+        let start = origin();
+        let ledger = Ledger::new();
+        let begins: Vec<_> = [(0, 0), (9, 1), (17, 0), (40, 1), (41, 0)]
+            .into_iter()
+            .map(|(second, stripe)| {
+                let at = start + Duration::from_secs(second);
+                ledger.record_at(stripe, recorded(second.into(), 0, at))
+            })
+            .collect();
+        assert_eq!(begins, [true, false, false, true, false]);
+        let incidents = ledger.view().incidents;
+        let seen: Vec<_> = incidents
+            .iter()
+            .map(|incident| {
+                (
+                    incident.first - start,
+                    incident.last - start,
+                    incident.count,
+                )
+            })
+            .map(|(first, last, count)| (first.as_secs(), last.as_secs(), count))
+            .collect();
+        assert_eq!(seen, [(40, 41, 2), (0, 17, 3)]);
+    }
+
+    #[test]
+    fn a_refusal_is_found_by_any_of_its_ids() {
+        let now = origin();
+        let ledger = Ledger::new();
+        for number in [1, 11, 2] {
+            ledger.record(recorded(number, 0, now));
+        }
+        assert_eq!(ledger.find("00000000-0000-0000-0000-00000000000b").len(), 1);
+        assert_eq!(ledger.find("r1").len(), 2, "request ids repeat");
+        assert_eq!(ledger.find("none").len(), 0);
+    }
+
+    #[test]
+    fn a_refusal_never_waits_for_a_reader() {
+        let ledger = Ledger::new();
+        let page = lock(&ledger.stripes[0].0);
+        assert!(!ledger.record_at(0, recorded(1, 0, origin())));
+        drop(page);
+        assert_eq!((ledger.dropped(), ledger.count(Cause::Draining)), (1, 1));
+    }
+
+    proptest! {
+        /// Goal: whatever comes, every buffer keeps its bound, totals are exact, and the
+        /// incidents account for each refusal.
+        #[test]
+        fn everything_is_bounded_and_nothing_is_miscounted(
+            refusals in proptest::collection::vec((0_usize..STRIPES, 0_usize..2, 0_u64..30), 0..400),
+        ) {
+            let ledger = Ledger::new();
+            let mut now = origin();
+            for (number, (stripe, source, gap)) in refusals.iter().enumerate() {
+                now += Duration::from_secs(*gap / 20 * gap);
+                ledger.record_at(*stripe, recorded(number as u128, *source, now));
+            }
+            let view = ledger.view();
+            prop_assert!(view.recent.len() <= STRIPES * RECENT_PER_STRIPE);
+            prop_assert_eq!(ledger.count(Cause::Draining), refusals.len() as u64);
+            prop_assert_eq!(ledger.totals().iter().map(|total| total.count).sum::<u64>(), refusals.len() as u64);
+            if view.incidents.len() < RUNS_PER_STRIPE {
+                prop_assert_eq!(view.incidents.iter().map(|i| i.count).sum::<u64>(), refusals.len() as u64);
+            }
+            for pair in view.incidents.windows(2) {
+                if pair[0].source == pair[1].source {
+                    prop_assert!(pair[0].first - pair[1].last > INCIDENT_GAP);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn state_changes_are_bounded_and_newest_first() {
+        let ledger = Ledger::new();
+        for number in 0..CHANGES_KEPT + 5 {
+            ledger.note(StateChange {
+                at: origin(),
+                subject: SOURCES[0].clone(),
+                from: "a".into(),
+                to: number.to_string().into(),
+                why: "".into(),
+            });
+        }
+        let changes = ledger.view().changes;
+        assert_eq!((changes.len(), &*changes[0].to), (CHANGES_KEPT, "260"));
+    }
+}

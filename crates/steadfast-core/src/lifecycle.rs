@@ -1,0 +1,521 @@
+//! Atomics. Where the process is in its life, and whether that lets requests in.
+//!
+//! `Starting → Ready → LameDuck → Draining → Stopped`, with maintenance beside `Ready`.
+//! A phase only moves forward; a step may skip others (a signal during start-up goes
+//! from `Starting` straight to `LameDuck`). The truth is behind a mutex that only
+//! changes take; requests read one word that says "open" or "ask".
+//!
+//! Before [`Lifecycle::start`] the process has no phase yet: requests pass, because a
+//! guard that nobody started must not turn a working service off, and readiness says
+//! `not started`, because nobody checks anything.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    evidence::Evidence,
+    name::Name,
+    refusal::Refusal,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+        lock,
+    },
+};
+
+/// Longest reason for maintenance, in characters; it is shown to people in one line.
+pub const REASON_LEN_MAX: usize = 200;
+
+/// What a client is told while draining: another instance is there already.
+const DRAINING_RETRY: Duration = Duration::from_secs(1);
+
+/// What a client is told in a maintenance without an end.
+const MAINTENANCE_RETRY: Duration = Duration::from_secs(30);
+
+const SOURCE: Name = Name::from_static("lifecycle");
+
+/// Where the process is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Phase {
+    /// The first round of checks has not passed yet.
+    Starting,
+    /// Serving.
+    Ready,
+    /// Serving, and telling balancers to go elsewhere.
+    LameDuck,
+    /// Finishing what runs.
+    Draining,
+    /// Done.
+    Stopped,
+}
+
+impl Phase {
+    /// Every phase, in order.
+    pub const ALL: [Self; 5] = [
+        Self::Starting,
+        Self::Ready,
+        Self::LameDuck,
+        Self::Draining,
+        Self::Stopped,
+    ];
+
+    /// Returns the stable word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::LameDuck => "lame-duck",
+            Self::Draining => "draining",
+            Self::Stopped => "stopped",
+        }
+    }
+
+    /// Whether the process is on its way out.
+    #[must_use]
+    pub const fn is_leaving(self) -> bool {
+        matches!(self, Self::LameDuck | Self::Draining | Self::Stopped)
+    }
+}
+
+impl std::fmt::Display for Phase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Who declared a maintenance. Each can only end its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Declarer {
+    /// A file whose presence means maintenance.
+    File,
+    /// The application, or an authorised request.
+    Operator,
+}
+
+/// A maintenance that is on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Maintenance {
+    /// Why; at most [`REASON_LEN_MAX`] characters.
+    pub reason: Box<str>,
+    /// Since when.
+    pub since: Instant,
+    /// When it ends by itself.
+    pub until: Option<Instant>,
+}
+
+impl Maintenance {
+    fn on(&self, now: Instant) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+}
+
+/// What the lifecycle says at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LifecycleView {
+    /// The phase, `None` before the start.
+    pub phase: Option<Phase>,
+    /// Since when.
+    pub since: Instant,
+    /// The maintenance that is on.
+    pub maintenance: Option<Maintenance>,
+}
+
+impl LifecycleView {
+    /// Returns the view as it is later: a maintenance that has ended is gone.
+    #[must_use]
+    pub fn at(mut self, now: Instant) -> Self {
+        self.maintenance = self.maintenance.filter(|maintenance| maintenance.on(now));
+        self
+    }
+}
+
+/// The phase machine.
+#[derive(Debug)]
+pub struct Lifecycle {
+    /// Whether requests pass without a look behind the mutex.
+    open: AtomicBool,
+    /// Whether connections should end after their answer.
+    closing: AtomicBool,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    phase: Option<Phase>,
+    since: Instant,
+    started: Instant,
+    hold_until: Instant,
+    refuse_from: Option<Instant>,
+    next_round: Option<Instant>,
+    by_operator: Option<Maintenance>,
+    by_file: Option<Maintenance>,
+}
+
+/// A move that was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// Where it came from, `None` at the start.
+    pub from: Option<Phase>,
+    /// Where it is.
+    pub to: Phase,
+    /// How long the old phase had lasted.
+    pub after: Duration,
+}
+
+impl Lifecycle {
+    /// A process that has not started.
+    #[must_use]
+    pub fn new(now: Instant) -> Self {
+        Self {
+            open: AtomicBool::new(true),
+            closing: AtomicBool::new(false),
+            inner: Mutex::new(Inner {
+                phase: None,
+                since: now,
+                started: now,
+                hold_until: now,
+                refuse_from: None,
+                next_round: None,
+                by_operator: None,
+                by_file: None,
+            }),
+        }
+    }
+
+    /// Begins the start-up: until [`Phase::Ready`], requests are refused for at most `hold`.
+    /// Returns `None` if it had started before.
+    pub fn start(&self, hold: Duration, now: Instant) -> Option<Moved> {
+        let mut inner = lock(&self.inner);
+        if inner.phase.is_some() {
+            return None;
+        }
+        inner.started = now;
+        inner.hold_until = now + hold;
+        Some(self.enter(&mut inner, Phase::Starting, now))
+    }
+
+    /// Moves forward to `phase`. Returns `None`, and does nothing, if the process is
+    /// there already or further on.
+    pub fn advance(&self, phase: Phase, now: Instant) -> Option<Moved> {
+        let mut inner = lock(&self.inner);
+        if inner.phase.is_some_and(|current| current >= phase) {
+            return None;
+        }
+        Some(self.enter(&mut inner, phase, now))
+    }
+
+    /// Says when draining stops to admit: requests on open connections are served until
+    /// then, and refused afterwards.
+    pub fn refuse_from(&self, moment: Instant, now: Instant) {
+        let mut inner = lock(&self.inner);
+        inner.refuse_from = Some(moment);
+        self.publish(&inner, now);
+    }
+
+    /// Says when the next round of checks ends, which is what a client waits for while
+    /// the process starts.
+    pub fn next_round(&self, moment: Instant) {
+        lock(&self.inner).next_round = Some(moment);
+    }
+
+    /// Declares maintenance. The reason is cut to [`REASON_LEN_MAX`] characters on one line.
+    pub fn begin_maintenance(
+        &self,
+        by: Declarer,
+        reason: &str,
+        until: Option<Instant>,
+        now: Instant,
+    ) {
+        let reason: String = reason
+            .trim()
+            .chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .take(REASON_LEN_MAX)
+            .collect();
+        let mut inner = lock(&self.inner);
+        let slot = inner.slot(by);
+        let since = slot
+            .as_ref()
+            .filter(|old| old.on(now))
+            .map_or(now, |old| old.since);
+        *slot = Some(Maintenance {
+            reason: reason.into(),
+            since,
+            until,
+        });
+        self.publish(&inner, now);
+    }
+
+    /// Ends the maintenance that `by` declared. Returns whether there was one.
+    pub fn end_maintenance(&self, by: Declarer, now: Instant) -> bool {
+        let mut inner = lock(&self.inner);
+        let was_on = inner.slot(by).take().is_some_and(|old| old.on(now));
+        self.publish(&inner, now);
+        was_on
+    }
+
+    /// Whether every request passes now, so that nobody need read the clock to ask.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        // Acquire pairs with the release in `publish`.
+        self.open.load(Ordering::Acquire)
+    }
+
+    /// Whether connections should end after the answer they are waiting for: from
+    /// [`Phase::Draining`] on.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        // Relaxed: one answer more without the hint does no harm.
+        self.closing.load(Ordering::Relaxed)
+    }
+
+    /// Lets a request pass or refuses it.
+    ///
+    /// # Errors
+    /// The refusal, with cause `starting`, `maintenance` or `draining`.
+    pub fn admit(&self, now: Instant) -> Result<(), Refusal> {
+        if self.is_open() {
+            return Ok(());
+        }
+        let inner = lock(&self.inner);
+        let refusal = inner.refusal(now);
+        if refusal.is_none() && !inner.may_close_later(now) {
+            // What closed it has run out (the hold time, a maintenance): later requests need not ask.
+            self.open.store(true, Ordering::Release);
+        }
+        refusal.map_or(Ok(()), Err)
+    }
+
+    /// Returns phase and maintenance as they are.
+    #[must_use]
+    pub fn view(&self, now: Instant) -> LifecycleView {
+        let inner = lock(&self.inner);
+        LifecycleView {
+            phase: inner.phase,
+            since: inner.since,
+            maintenance: inner.maintenance(now).cloned(),
+        }
+    }
+
+    fn enter(&self, inner: &mut Inner, to: Phase, now: Instant) -> Moved {
+        let moved = Moved {
+            from: inner.phase,
+            to,
+            after: now.saturating_duration_since(inner.since),
+        };
+        inner.phase = Some(to);
+        inner.since = now;
+        self.publish(inner, now);
+        moved
+    }
+
+    fn publish(&self, inner: &Inner, now: Instant) {
+        let open = inner.refusal(now).is_none() && !inner.may_close_later(now);
+        self.open.store(open, Ordering::Release);
+        let closing = matches!(inner.phase, Some(Phase::Draining | Phase::Stopped));
+        self.closing.store(closing, Ordering::Relaxed);
+    }
+}
+
+impl Inner {
+    fn slot(&mut self, by: Declarer) -> &mut Option<Maintenance> {
+        match by {
+            Declarer::File => &mut self.by_file,
+            Declarer::Operator => &mut self.by_operator,
+        }
+    }
+
+    fn maintenance(&self, now: Instant) -> Option<&Maintenance> {
+        self.by_operator
+            .iter()
+            .chain(&self.by_file)
+            .find(|maintenance| maintenance.on(now))
+    }
+
+    /// Whether time alone will close what is open now, so that requests must keep asking.
+    fn may_close_later(&self, now: Instant) -> bool {
+        self.refuse_from.is_some_and(|moment| now < moment)
+    }
+
+    fn refusal(&self, now: Instant) -> Option<Refusal> {
+        let age = |since: Instant| now.saturating_duration_since(since);
+        let late = self.refuse_from.is_some_and(|moment| now >= moment);
+        if self.phase == Some(Phase::Stopped) || (self.phase == Some(Phase::Draining) && late) {
+            let evidence = Evidence::Draining {
+                since: age(self.since),
+            };
+            return Some(Refusal::new(SOURCE, evidence, DRAINING_RETRY, now));
+        }
+        if self.phase.is_some_and(Phase::is_leaving) {
+            return None;
+        }
+        if let Some(on) = self.maintenance(now) {
+            let left = on.until.map(|until| until.saturating_duration_since(now));
+            let evidence = Evidence::Maintenance {
+                reason: on.reason.clone(),
+                since: age(on.since),
+                left,
+            };
+            return Some(Refusal::new(
+                SOURCE,
+                evidence,
+                left.unwrap_or(MAINTENANCE_RETRY),
+                now,
+            ));
+        }
+        if self.phase == Some(Phase::Starting) && now < self.hold_until {
+            let hold_left = self.hold_until.saturating_duration_since(now);
+            let evidence = Evidence::Starting {
+                since: age(self.started),
+                hold_left,
+            };
+            let round = self.next_round.map(|at| at.saturating_duration_since(now));
+            return Some(Refusal::new(
+                SOURCE,
+                evidence,
+                round.unwrap_or(hold_left).min(hold_left),
+                now,
+            ));
+        }
+        None
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::{cause::Cause, testing::origin};
+    use proptest::prelude::*;
+
+    const SEC: Duration = Duration::from_secs(1);
+
+    fn cause(life: &Lifecycle, now: Instant) -> Option<Cause> {
+        life.admit(now).err().map(|refusal| refusal.cause())
+    }
+
+    #[test]
+    fn a_guard_that_nobody_started_lets_requests_pass() {
+        let now = origin();
+        let life = Lifecycle::new(now);
+        assert_eq!(cause(&life, now), None);
+        assert_eq!(life.view(now).phase, None);
+    }
+
+    #[test]
+    fn starting_refuses_until_ready_or_the_hold_is_over() {
+        let now = origin();
+        let life = Lifecycle::new(now);
+        assert!(life.start(30 * SEC, now).is_some());
+        assert!(life.start(30 * SEC, now).is_none(), "only once");
+        assert_eq!(cause(&life, now), Some(Cause::Starting));
+        assert_eq!(cause(&life, now + 30 * SEC), None);
+        assert_eq!(
+            life.view(now + 30 * SEC).phase,
+            Some(Phase::Starting),
+            "readiness still says so"
+        );
+
+        let life = Lifecycle::new(now);
+        life.start(30 * SEC, now);
+        life.advance(Phase::Ready, now + SEC).expect("forward");
+        assert_eq!(cause(&life, now + SEC), None);
+    }
+
+    #[test]
+    fn while_starting_the_hint_is_the_next_round_of_checks() {
+        let now = origin();
+        let life = Lifecycle::new(now);
+        life.start(30 * SEC, now);
+        life.next_round(now + 4 * SEC);
+        let refusal = life.admit(now + SEC).expect_err("starting");
+        assert_eq!(refusal.retry_after(), 3 * SEC);
+    }
+
+    #[test]
+    fn maintenance_ends_by_itself_and_each_declarer_ends_only_its_own() {
+        let now = origin();
+        let life = Lifecycle::new(now);
+        life.start(SEC, now);
+        life.advance(Phase::Ready, now);
+        life.begin_maintenance(
+            Declarer::Operator,
+            "schema\nmove",
+            Some(now + 10 * SEC),
+            now,
+        );
+        life.begin_maintenance(Declarer::File, "by file", None, now);
+        let refusal = life.admit(now + SEC).expect_err("on");
+        assert!(
+            matches!(refusal.evidence(), Evidence::Maintenance { reason, .. } if &**reason == "schema move")
+        );
+        assert_eq!(refusal.retry_after(), 9 * SEC);
+        assert_eq!(
+            cause(&life, now + 11 * SEC),
+            Some(Cause::Maintenance),
+            "the file is still there"
+        );
+        assert!(life.end_maintenance(Declarer::File, now + 12 * SEC));
+        assert_eq!(cause(&life, now + 12 * SEC), None);
+        assert!(
+            !life.end_maintenance(Declarer::Operator, now + 13 * SEC),
+            "it had ended by itself"
+        );
+    }
+
+    #[test]
+    fn draining_serves_open_connections_until_the_grace_is_over() {
+        let now = origin();
+        let life = Lifecycle::new(now);
+        life.start(SEC, now);
+        life.begin_maintenance(Declarer::Operator, "x", None, now);
+        life.advance(Phase::LameDuck, now);
+        assert_eq!(
+            cause(&life, now),
+            None,
+            "leaving goes before maintenance: serve what comes"
+        );
+        life.advance(Phase::Draining, now);
+        life.refuse_from(now + 15 * SEC, now);
+        assert_eq!(cause(&life, now + 14 * SEC), None);
+        assert_eq!(cause(&life, now + 15 * SEC), Some(Cause::Draining));
+        life.advance(Phase::Stopped, now + 16 * SEC);
+        assert_eq!(cause(&life, now + 16 * SEC), Some(Cause::Draining));
+    }
+
+    proptest! {
+        #[test]
+        fn a_phase_never_moves_back(steps in proptest::collection::vec(0_usize..5, 0..20)) {
+            let now = origin();
+            let life = Lifecycle::new(now);
+            let mut last = None;
+            for step in steps {
+                let moved = life.advance(Phase::ALL[step], now);
+                let phase = life.view(now).phase;
+                prop_assert!(phase >= last);
+                prop_assert_eq!(moved.is_some(), phase != last);
+                last = phase;
+            }
+        }
+    }
+}
+
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use super::*;
+    use loom::{sync::Arc, thread};
+
+    #[test]
+    fn loom_a_request_never_passes_after_it_has_seen_the_stop() {
+        let now = crate::testing::origin();
+        loom::model(move || {
+            let life = Arc::new(Lifecycle::new(now));
+            let other = Arc::clone(&life);
+            let stopper = thread::spawn(move || other.advance(Phase::Stopped, now));
+            let first = life.admit(now).is_ok();
+            let second = life.admit(now).is_ok();
+            assert!(first || !second, "open again after closed");
+            stopper.join().expect("joined");
+            assert!(life.admit(now).is_err());
+        });
+    }
+}

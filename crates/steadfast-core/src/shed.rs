@@ -1,0 +1,436 @@
+//! Atomics. The load-shedding gate: how many requests may run at once.
+//!
+//! A request flows through [`ShedGate::admit`] before anything of it is read. It gets a
+//! [`ShedPermit`], or a [`Refusal`] with the numbers that decided. The permit lives until
+//! the response has been sent, and ends in exactly one [`ShedPermit::settle`]; dropping it
+//! (a panic, a client that left) releases the place and teaches nothing.
+//!
+//! Laws kept here: admitting allocates nothing and writes no line that all threads share
+//! while there is room ([`crate::Counter`] and the credits are striped); never more than
+//! the limit run; with nothing in flight the next request is always admitted, because the
+//! limit is at least one.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    cause::Rule,
+    config_error::ConfigError,
+    credits::{Credit, Credits, LIMIT_MAX},
+    evidence::{Evidence, Overloaded},
+    held::{Held, HeldTable, PlaceId},
+    name::Name,
+    refusal::Refusal,
+    shared::Local,
+    stripe::{self, Counter},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+        lock,
+    },
+};
+
+/// A permit held for longer than this is evidence of a handler that hangs, unless
+/// configured. Ten seconds is longer than any healthy answer that a client still waits for
+/// (browsers and balancers give up between 15 and 60 s) and shorter than an incident.
+pub const HELD_MAX_DEFAULT: Duration = Duration::from_secs(10);
+
+/// How old the numbers behind a retry hint may be. Reading them visits every stripe, which
+/// a refusal must not pay for each time; a tenth of the shortest hint is exact enough.
+const PACE_AGE_MAX: Duration = Duration::from_millis(100);
+
+/// The retry hint before anything has been measured.
+const HINT_UNMEASURED: Duration = Duration::from_secs(1);
+
+const SOURCE: Name = Name::from_static("shed");
+
+/// Whether the gate refuses, or only says what it would have refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ShedMode {
+    /// Refuses at the limit.
+    Enforce,
+    /// Admits everything and counts what it would have refused.
+    Observe,
+}
+
+/// What a gate decided.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Decision<P> {
+    /// The request may run for as long as the permit lives.
+    Admit(P),
+    /// The request may not run.
+    Refuse(Refusal),
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// Nobody waited for the end: the client left, or the handler panicked.
+    Abandoned,
+    /// It was answered in full.
+    Done,
+    /// It failed on the way: its body ended with an error.
+    Failed,
+}
+
+/// The settings of a [`ShedGate`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct ShedSettings {
+    limit: u32,
+    mode: ShedMode,
+    held_max: Duration,
+}
+
+impl ShedSettings {
+    /// At most `limit` requests run at once.
+    pub const fn fixed(limit: u32) -> Self {
+        Self {
+            limit,
+            mode: ShedMode::Enforce,
+            held_max: HELD_MAX_DEFAULT,
+        }
+    }
+
+    /// Refuses, or only counts.
+    pub const fn mode(mut self, mode: ShedMode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Sets after how long a held permit counts as evidence of a handler that hangs.
+    pub const fn held_max(mut self, held_max: Duration) -> Self {
+        self.held_max = held_max;
+        self
+    }
+
+    /// Returns what is wrong with the settings.
+    #[must_use]
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        if self.limit == 0 || self.limit > LIMIT_MAX {
+            faults.push(format!(
+                "shed: limit {}; allowed is 1 to {LIMIT_MAX}",
+                self.limit
+            ));
+        }
+        if self.held_max.is_zero() {
+            faults.push("shed: held_max 0s; allowed is any length above zero".to_owned());
+        }
+        faults
+    }
+}
+
+/// The gate. Its state belongs in a [`Local`], so that counting costs no shared line.
+#[derive(Debug)]
+pub struct ShedGate {
+    credits: Credits,
+    observe: AtomicBool,
+    held: HeldTable,
+    held_max: Duration,
+    admitted: Counter,
+    refused: Counter,
+    would_refuse: Counter,
+    held_nanos: Counter,
+    settled: Counter,
+    pace: Mutex<Pace>,
+}
+
+/// What was measured at the last look.
+#[derive(Clone, Debug)]
+struct Pace {
+    at: Option<Instant>,
+    held_nanos: u64,
+    settled: u64,
+    mean_held: Option<Duration>,
+    stuck: Option<Held>,
+}
+
+/// What the gate says about itself.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct ShedSnapshot {
+    /// How many requests may run.
+    pub limit: u32,
+    /// How many run.
+    pub in_flight: u32,
+    /// Whether it refuses.
+    pub mode: ShedMode,
+    /// Requests admitted since the start.
+    pub admitted: u64,
+    /// Requests refused since the start.
+    pub refused: u64,
+    /// Requests that observe mode would have refused.
+    pub would_refuse: u64,
+    /// Mean time a permit is held, over the last look's interval.
+    pub mean_held: Option<Duration>,
+    /// The request that has been running longest.
+    pub oldest: Option<Held>,
+}
+
+impl ShedGate {
+    /// Makes a gate.
+    ///
+    /// # Errors
+    /// Every fault of the settings: a limit outside 1 to 1,000,000, a zero `held_max`.
+    pub fn new(settings: &ShedSettings, now: Instant) -> Result<Self, ConfigError> {
+        ConfigError::check(settings.faults())?;
+        Ok(Self {
+            credits: Credits::new(settings.limit),
+            observe: AtomicBool::new(settings.mode == ShedMode::Observe),
+            held: HeldTable::new(now),
+            held_max: settings.held_max,
+            admitted: Counter::new(),
+            refused: Counter::new(),
+            would_refuse: Counter::new(),
+            held_nanos: Counter::new(),
+            settled: Counter::new(),
+            pace: Mutex::new(Pace {
+                at: None,
+                held_nanos: 0,
+                settled: 0,
+                mean_held: None,
+                stuck: None,
+            }),
+        })
+    }
+
+    /// Decides on one request. `route` is its path; the head of it is kept while it runs.
+    #[must_use]
+    pub fn admit(this: &Local<Self>, route: &str, now: Instant) -> Decision<ShedPermit> {
+        let stripe = stripe::current();
+        let credit = match this.credits.take(stripe) {
+            Some(credit) => credit,
+            // Relaxed: a mode change need not be ordered with anything.
+            None if this.observe.load(Ordering::Relaxed) => {
+                this.would_refuse.add_at(stripe, 1);
+                this.credits.take_beyond(stripe)
+            }
+            None => {
+                this.refused.add_at(stripe, 1);
+                return Decision::Refuse(this.refusal(now));
+            }
+        };
+        this.admitted.add_at(stripe, 1);
+        let place = this.held.enter(stripe, route, now);
+        Decision::Admit(ShedPermit {
+            gate: this.clone(),
+            credit,
+            place,
+            since: now,
+            ended: false,
+        })
+    }
+
+    /// Changes the limit; values outside 1 to 1,000,000 are brought inside. Lowering it
+    /// cuts nobody: fewer are admitted until enough have ended.
+    pub fn set_limit(&self, limit: u32) {
+        self.credits.set_limit(limit);
+    }
+
+    /// Starts or stops to refuse.
+    pub fn set_mode(&self, mode: ShedMode) {
+        self.observe
+            .store(mode == ShedMode::Observe, Ordering::Relaxed);
+    }
+
+    /// Returns how many requests run now.
+    #[must_use]
+    pub fn in_flight(&self) -> u32 {
+        self.credits.in_flight()
+    }
+
+    /// Returns what the gate says about itself. Visits every stripe: not for the request path.
+    #[must_use]
+    pub fn snapshot(&self, now: Instant) -> ShedSnapshot {
+        let pace = self.pace(now);
+        ShedSnapshot {
+            limit: self.credits.limit(),
+            in_flight: self.credits.in_flight(),
+            mode: if self.observe.load(Ordering::Relaxed) {
+                ShedMode::Observe
+            } else {
+                ShedMode::Enforce
+            },
+            admitted: self.admitted.sum(),
+            refused: self.refused.sum(),
+            would_refuse: self.would_refuse.sum(),
+            mean_held: pace.mean_held,
+            oldest: self.held.oldest(now),
+        }
+    }
+
+    fn refusal(&self, now: Instant) -> Refusal {
+        let pace = self.pace(now);
+        let limit = self.credits.limit();
+        let in_flight = self.credits.in_flight().max(limit);
+        // Little's law: places free up at in_flight / mean_held a second.
+        let hint = pace
+            .mean_held
+            .map_or(HINT_UNMEASURED, |held| held / in_flight);
+        let overloaded = Overloaded {
+            rule: Rule::Limit,
+            in_flight,
+            limit,
+            stuck: pace.stuck,
+        };
+        Refusal::new(SOURCE, Evidence::Overloaded(overloaded), hint, now)
+    }
+
+    /// Returns what was measured, looking again if the last look is too old.
+    fn pace(&self, now: Instant) -> Pace {
+        let mut pace = lock(&self.pace);
+        let fresh = pace
+            .at
+            .is_some_and(|at| now.saturating_duration_since(at) < PACE_AGE_MAX);
+        if !fresh {
+            let (held_nanos, settled) = (self.held_nanos.sum(), self.settled.sum());
+            let ended = settled.wrapping_sub(pace.settled);
+            if let Some(mean) = held_nanos.wrapping_sub(pace.held_nanos).checked_div(ended) {
+                pace.mean_held = Some(Duration::from_nanos(mean));
+                (pace.held_nanos, pace.settled) = (held_nanos, settled);
+            }
+            pace.stuck = self
+                .held
+                .oldest(now)
+                .filter(|held| held.age >= self.held_max);
+            pace.at = Some(now);
+        }
+        pace.clone()
+    }
+}
+
+/// The right to run. Ends in [`ShedPermit::settle`]; a drop only releases.
+#[derive(Debug)]
+#[must_use = "a permit that is dropped at once lets everything run"]
+pub struct ShedPermit {
+    gate: Local<ShedGate>,
+    credit: Credit,
+    place: PlaceId,
+    since: Instant,
+    ended: bool,
+}
+
+impl ShedPermit {
+    /// Ends the permit with what became of the request.
+    pub fn settle(mut self, outcome: Outcome, now: Instant) {
+        let stripe = self.release();
+        // An abandoned request was cut short: its time says nothing about how long one takes.
+        if outcome != Outcome::Abandoned {
+            let held = now.saturating_duration_since(self.since).as_nanos();
+            self.gate
+                .held_nanos
+                .add_at(stripe, u64::try_from(held).unwrap_or(u64::MAX));
+            self.gate.settled.add_at(stripe, 1);
+        }
+    }
+
+    /// Returns since when it has been held.
+    #[must_use]
+    pub const fn since(&self) -> Instant {
+        self.since
+    }
+
+    fn release(&mut self) -> usize {
+        self.ended = true;
+        let stripe = stripe::current();
+        self.gate.held.leave(self.place);
+        self.gate.credits.give_back(stripe, self.credit);
+        stripe
+    }
+}
+
+impl Drop for ShedPermit {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.release();
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::testing::origin;
+
+    fn gate(limit: u32, mode: ShedMode) -> (Local<ShedGate>, Instant) {
+        let now = origin();
+        let settings = ShedSettings::fixed(limit).mode(mode);
+        (
+            Local::new(ShedGate::new(&settings, now).expect("valid")),
+            now,
+        )
+    }
+
+    fn admitted(gate: &Local<ShedGate>, now: Instant) -> ShedPermit {
+        match ShedGate::admit(gate, "/work", now) {
+            Decision::Admit(permit) => permit,
+            Decision::Refuse(refusal) => panic!("{refusal:?}"),
+        }
+    }
+
+    #[test]
+    fn the_refusal_says_limit_count_and_who_hangs() {
+        let (gate, start) = gate(2, ShedMode::Enforce);
+        let _hanging = admitted(&gate, start);
+        let later = start + Duration::from_secs(31);
+        let _second = admitted(&gate, later);
+        let Decision::Refuse(refusal) = ShedGate::admit(&gate, "/x", later) else {
+            panic!("admitted a third")
+        };
+        let Evidence::Overloaded(seen) = refusal.evidence() else {
+            panic!("{refusal:?}")
+        };
+        assert_eq!((seen.rule, seen.in_flight, seen.limit), (Rule::Limit, 2, 2));
+        let stuck = seen.stuck.as_ref().expect("31 s is over the bound");
+        assert_eq!((stuck.age.as_secs(), stuck.route.as_str()), (31, "/work"));
+        assert!(refusal.safe_to_retry());
+    }
+
+    #[test]
+    fn observe_mode_admits_all_and_counts_what_it_would_have_refused() {
+        let (gate, now) = gate(1, ShedMode::Observe);
+        let permits: Vec<_> = (0..3).map(|_| admitted(&gate, now)).collect();
+        let seen = gate.snapshot(now);
+        assert_eq!(
+            (seen.in_flight, seen.admitted, seen.would_refuse),
+            (3, 3, 2)
+        );
+        drop(permits);
+        assert_eq!(gate.in_flight(), 0);
+    }
+
+    #[test]
+    fn the_hint_is_the_time_to_the_next_free_place() {
+        let (gate, start) = gate(2, ShedMode::Enforce);
+        let first = admitted(&gate, start);
+        let end = start + Duration::from_secs(8);
+        first.settle(Outcome::Done, end);
+        let _held = [admitted(&gate, end), admitted(&gate, end)];
+        let Decision::Refuse(refusal) = ShedGate::admit(&gate, "/x", end) else {
+            panic!("admitted a third")
+        };
+        assert_eq!(
+            refusal.retry_after(),
+            Duration::from_secs(4),
+            "8 s each, two places"
+        );
+    }
+
+    #[test]
+    fn an_abandoned_request_releases_and_teaches_nothing() {
+        let (gate, now) = gate(1, ShedMode::Enforce);
+        admitted(&gate, now).settle(Outcome::Abandoned, now + Duration::from_secs(99));
+        drop(admitted(&gate, now));
+        let seen = gate.snapshot(now + Duration::from_secs(1));
+        assert_eq!((seen.in_flight, seen.mean_held), (0, None));
+    }
+
+    #[test]
+    fn wrong_settings_are_told_all_at_once() {
+        let settings = ShedSettings::fixed(0).held_max(Duration::ZERO);
+        let error = ShedGate::new(&settings, origin()).expect_err("two faults");
+        assert_eq!(error.faults().len(), 2, "{error}");
+    }
+}

@@ -1,0 +1,117 @@
+//! Who may see names and numbers, and who may give orders: whoever shows the token, or
+//! whom the application's own rule lets in. Never a peer's address: behind a proxy on the
+//! same host everybody is 127.0.0.1.
+
+use std::{fmt, sync::Arc};
+
+use http::{header, request::Parts};
+
+/// Shortest token. Sixteen characters of the usual alphabets cannot be guessed over HTTP.
+pub const TOKEN_LEN_MIN: usize = 16;
+
+type Rule = dyn Fn(&Parts) -> bool + Send + Sync;
+
+/// What authorises a request.
+#[derive(Clone, Default)]
+pub(crate) struct Access {
+    pub(crate) token: Option<Arc<str>>,
+    pub(crate) rule: Option<Arc<Rule>>,
+}
+
+impl Access {
+    /// Whether anybody can be authorised at all.
+    pub(crate) fn is_possible(&self) -> bool {
+        self.token.is_some() || self.rule.is_some()
+    }
+
+    /// Whether this request is.
+    pub(crate) fn allows(&self, parts: &Parts) -> bool {
+        let by_token = self.token.as_deref().is_some_and(|token| {
+            bearer(parts).is_some_and(|shown| equal(shown.as_bytes(), token.as_bytes()))
+        });
+        by_token || self.rule.as_deref().is_some_and(|rule| rule(parts))
+    }
+
+    pub(crate) fn faults(&self) -> Vec<String> {
+        match self.token.as_deref() {
+            Some(token) if token.len() < TOKEN_LEN_MIN || !token.is_ascii() => vec![format!(
+                "operator: token of {} characters; allowed are {TOKEN_LEN_MIN} or more, all ASCII",
+                token.chars().count()
+            )],
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn bearer(parts: &Parts) -> Option<&str> {
+    let value = parts.headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// Compares without telling by its duration where the first difference is.
+fn equal(left: &[u8], right: &[u8]) -> bool {
+    if left.len() != right.len() {
+        return false;
+    }
+    let difference = left.iter().zip(right).fold(0, |sum, (a, b)| sum | (a ^ b));
+    std::hint::black_box(difference) == 0
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The token itself must not reach a log.
+        f.debug_struct("Access")
+            .field("token", &self.token.is_some())
+            .field("rule", &self.rule.is_some())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Request;
+
+    fn parts(authorization: &str) -> Parts {
+        Request::get("/")
+            .header("authorization", authorization)
+            .body(())
+            .expect("a request")
+            .into_parts()
+            .0
+    }
+
+    #[test]
+    fn only_the_whole_token_opens() {
+        let access = Access {
+            token: Some("0123456789abcdef".into()),
+            rule: None,
+        };
+        for (shown, opens) in [
+            ("Bearer 0123456789abcdef", true),
+            ("bearer 0123456789abcdef", true),
+            ("Bearer 0123456789abcdeF", false),
+            ("Bearer 0123456789abcde", false),
+            ("Basic 0123456789abcdef", false),
+            ("0123456789abcdef", false),
+        ] {
+            assert_eq!(access.allows(&parts(shown)), opens, "{shown}");
+        }
+        assert!(!Access::default().allows(&parts("Bearer ")));
+    }
+
+    #[test]
+    fn a_token_never_shows_in_debug_and_a_short_one_is_a_fault() {
+        let access = Access {
+            token: Some("secret".into()),
+            rule: None,
+        };
+        assert!(!format!("{access:?}").contains("secret"));
+        let faults = access.faults();
+        assert!(
+            faults[0].contains("6 characters") && !faults[0].contains("secret"),
+            "{faults:?}"
+        );
+    }
+}

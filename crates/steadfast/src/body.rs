@@ -1,0 +1,194 @@
+//! Response bodies: one that a gate answered itself, and one that holds a permit.
+//!
+//! A request occupies the service until its answer has been handed over, not until the
+//! handler returned: a body that streams for a minute is a minute of work. So the permit
+//! travels in the body ([`HeldBody`]) and ends when the body does: at its last frame, at
+//! its error, or when it is dropped half-way. A body that has already ended at the head
+//! (no content, a redirect, a 101) gives the permit back there and is not wrapped.
+//!
+//! "Ended" means handed to the HTTP implementation, not received by the client.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use pin_project::pin_project;
+use steadfast_core::{Outcome, ShedPermit};
+
+use crate::clock;
+
+/// The body of a response that either a gate or the inner service made.
+#[pin_project(project = GateBodyProjection)]
+#[derive(Debug)]
+pub struct GateBody<B>(#[pin] Made<B>);
+
+#[pin_project(project = MadeProjection)]
+#[derive(Debug)]
+enum Made<B> {
+    ByGate(#[pin] Full<Bytes>),
+    Inside(#[pin] B),
+}
+
+impl<B> GateBody<B> {
+    /// A refusal's or probe's answer.
+    pub(crate) const fn by_gate(answer: Full<Bytes>) -> Self {
+        Self(Made::ByGate(answer))
+    }
+
+    /// The inner service's body.
+    pub(crate) const fn inside(body: B) -> Self {
+        Self(Made::Inside(body))
+    }
+}
+
+impl<B: Body<Data = Bytes>> Body for GateBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        match self.project().0.project() {
+            MadeProjection::ByGate(full) => full
+                .poll_frame(cx)
+                .map_err(|impossible| match impossible {}),
+            MadeProjection::Inside(inner) => inner.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Made::ByGate(full) => full.is_end_stream(),
+            Made::Inside(inner) => inner.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Made::ByGate(full) => full.size_hint(),
+            Made::Inside(inner) => inner.size_hint(),
+        }
+    }
+}
+
+/// A permit that settles *abandoned* when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Held(Option<ShedPermit>);
+
+impl Held {
+    pub(crate) const fn new(permit: ShedPermit) -> Self {
+        Self(Some(permit))
+    }
+
+    pub(crate) fn settle(&mut self, outcome: Outcome) {
+        if let Some(permit) = self.0.take() {
+            permit.settle(outcome, clock::now());
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.settle(Outcome::Abandoned);
+    }
+}
+
+/// A body that holds its request's permit until it ends, fails or is dropped.
+#[pin_project]
+#[derive(Debug)]
+pub struct HeldBody<B> {
+    #[pin]
+    inner: B,
+    /// `None` once the body has ended, also when it had ended at the head.
+    permit: Option<Held>,
+}
+
+impl<B: Body> HeldBody<B> {
+    /// Takes the permit along, or ends it at once if there is no body to come.
+    pub(crate) fn new(inner: B, mut permit: Held) -> Self {
+        if inner.is_end_stream() {
+            permit.settle(Outcome::Done);
+            return Self {
+                inner,
+                permit: None,
+            };
+        }
+        Self {
+            inner,
+            permit: Some(permit),
+        }
+    }
+}
+
+impl<B: Body> Body for HeldBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let mut this = self.project();
+        let frame = ready!(this.inner.as_mut().poll_frame(cx));
+        let outcome = match &frame {
+            // Hyper stops asking once the body says that it has ended, so the last frame
+            // is the last chance to see the end as such.
+            Some(Ok(_)) => this.inner.is_end_stream().then_some(Outcome::Done),
+            Some(Err(_)) => Some(Outcome::Failed),
+            None => Some(Outcome::Done),
+        };
+        if let Some(outcome) = outcome {
+            if let Some(mut permit) = this.permit.take() {
+                permit.settle(outcome);
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// Turns a body into axum's, boxing only where something must be kept beside it.
+pub(crate) trait IntoAxum {
+    fn into_axum(self) -> axum::body::Body;
+}
+
+impl IntoAxum for axum::body::Body {
+    fn into_axum(self) -> axum::body::Body {
+        self
+    }
+}
+
+impl<B: IntoAxum> IntoAxum for GateBody<B> {
+    fn into_axum(self) -> axum::body::Body {
+        match self.0 {
+            Made::ByGate(full) => axum::body::Body::new(full),
+            Made::Inside(inner) => inner.into_axum(),
+        }
+    }
+}
+
+impl<B> IntoAxum for HeldBody<B>
+where
+    B: IntoAxum + Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<axum::BoxError>,
+{
+    fn into_axum(self) -> axum::body::Body {
+        if self.permit.is_some() {
+            axum::body::Body::new(self)
+        } else {
+            self.inner.into_axum()
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! The gate of the process's life: requests are refused while it starts, while maintenance
+//! is on, and once a drain has used up its grace.
+//!
+//! A request flows through [`DrainService::call`], which reads one word of the core's
+//! [`Lifecycle`]. While the process drains, answers over HTTP/1 carry `connection: close`,
+//! so that keep-alive connections end after the answer they are waiting for and not
+//! before; HTTP/2 has no such header, its connections are told by the server itself.
+//!
+//! Law kept: leaving never refuses what it can still serve. During lame duck and until the
+//! grace is over, requests that arrive are served.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, header};
+use http_body::Body;
+use http_body_util::Full;
+use pin_project::pin_project;
+use steadfast_core::{Lifecycle, Local};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::{body::GateBody, clock, explain::Explain, head::RequestHead};
+
+/// How long each step of a drain may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Drain {
+    pub(crate) lame_duck_max: Duration,
+    pub(crate) grace: Duration,
+}
+
+impl Default for Drain {
+    /// 10 s and 15 s: with the runtime's own end they fit in the 30 s that Kubernetes and
+    /// most process managers grant.
+    fn default() -> Self {
+        Self {
+            lame_duck_max: Duration::from_secs(10),
+            grace: Duration::from_secs(15),
+        }
+    }
+}
+
+impl Drain {
+    /// Sets for how long readiness says no while everything is still served, so that
+    /// balancers go elsewhere first. Zero skips it. Default 10 s.
+    pub const fn lame_duck_max(mut self, length: Duration) -> Self {
+        self.lame_duck_max = length;
+        self
+    }
+
+    /// Sets for how long running requests may take to finish. Default 15 s.
+    pub const fn grace(mut self, length: Duration) -> Self {
+        self.grace = length;
+        self
+    }
+
+    pub(crate) fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let hour = Duration::from_secs(3600);
+        if self.lame_duck_max > hour {
+            faults.push(format!(
+                "drain: lame_duck_max {:?}; allowed is 0s to 1h",
+                self.lame_duck_max
+            ));
+        }
+        if self.grace.is_zero() || self.grace > hour {
+            faults.push(format!(
+                "drain: grace {:?}; allowed is above 0s to 1h",
+                self.grace
+            ));
+        }
+        faults
+    }
+}
+
+/// Refuses requests while the process starts, is under maintenance or has drained.
+#[derive(Clone, Debug)]
+pub struct DrainLayer {
+    gate: Local<Gate>,
+}
+
+#[derive(Debug)]
+struct Gate {
+    life: Arc<Lifecycle>,
+    explain: Explain,
+}
+
+impl DrainLayer {
+    /// Makes a layer that follows this lifecycle.
+    #[must_use]
+    pub fn new(life: Arc<Lifecycle>, explain: Explain) -> Self {
+        Self {
+            gate: Local::new(Gate { life, explain }),
+        }
+    }
+}
+
+impl<S> Layer<S> for DrainLayer {
+    type Service = DrainService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        DrainService {
+            inner,
+            gate: self.gate.clone(),
+        }
+    }
+}
+
+/// See [`DrainLayer`].
+#[derive(Clone, Debug)]
+pub struct DrainService<S> {
+    inner: S,
+    gate: Local<Gate>,
+}
+
+impl<S, A, B> Service<Request<A>> for DrainService<S>
+where
+    S: Service<Request<A>, Response = Response<B>>,
+    B: Body<Data = Bytes>,
+{
+    type Response = Response<GateBody<B>>;
+    type Error = S::Error;
+    type Future = DrainFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<A>) -> Self::Future {
+        let life = &self.gate.life;
+        let http1 = request.version() <= http::Version::HTTP_11;
+        let state = match life
+            .is_open()
+            .then_some(())
+            .map_or_else(|| life.admit(clock::now()), Ok)
+        {
+            Ok(()) => State::Running(self.inner.call(request)),
+            Err(refusal) => {
+                let head = RequestHead::of(&request);
+                State::Refused(Some(self.gate.explain.respond(&refusal, &head)))
+            }
+        };
+        DrainFuture {
+            state,
+            gate: http1.then(|| self.gate.clone()),
+        }
+    }
+}
+
+/// See [`DrainLayer`].
+#[pin_project]
+#[derive(Debug)]
+pub struct DrainFuture<F> {
+    #[pin]
+    state: State<F>,
+    /// Who knows whether the process is closing; `None` where connections have no header.
+    gate: Option<Local<Gate>>,
+}
+
+#[pin_project(project = StateProjection)]
+#[derive(Debug)]
+enum State<F> {
+    Refused(Option<Response<Full<Bytes>>>),
+    Running(#[pin] F),
+}
+
+impl<F, B, E> Future for DrainFuture<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    B: Body<Data = Bytes>,
+{
+    type Output = Result<Response<GateBody<B>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let mut response = match this.state.project() {
+            StateProjection::Refused(response) => response
+                .take()
+                .expect("a future is not polled after it is ready")
+                .map(GateBody::by_gate),
+            StateProjection::Running(inner) => ready!(inner.poll(cx))?.map(GateBody::inside),
+        };
+        if this.gate.as_ref().is_some_and(|gate| gate.life.is_closing())
+            // An upgrade's `connection: upgrade` must stay.
+            && response.status() != http::StatusCode::SWITCHING_PROTOCOLS
+        {
+            response
+                .headers_mut()
+                .insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        Poll::Ready(Ok(response))
+    }
+}

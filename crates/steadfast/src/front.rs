@@ -1,0 +1,303 @@
+//! The front: which requests are for the guard itself.
+//!
+//! A request's path is compared with the guard's own paths before any gate sees it, so
+//! probes and the operator's view answer while the service refuses everything else. All
+//! other requests pass through untouched, with no header read.
+
+use std::{
+    fmt,
+    sync::Once,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header, request::Parts};
+use http_body::Body;
+use http_body_util::Full;
+use pin_project::pin_project;
+use steadfast_core::Local;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::{
+    access::Access,
+    body::GateBody,
+    explain::{Disclosure, operator},
+    guard::Control,
+    ready::answer::{self, Profile},
+};
+
+/// The guard's own paths, without a trailing slash. Each is served with and without one.
+#[derive(Clone, Debug)]
+pub(crate) struct Paths {
+    pub(crate) health: String,
+    pub(crate) ready: String,
+    pub(crate) operator: String,
+    pub(crate) aliases: bool,
+}
+
+/// Everything the front answers from.
+pub(crate) struct Room {
+    pub(crate) control: Control,
+    pub(crate) paths: Paths,
+    pub(crate) profile: Profile,
+    pub(crate) access: Access,
+    pub(crate) disclosure: Disclosure,
+    pub(crate) balancer_warning: Once,
+}
+
+impl fmt::Debug for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Room")
+            .field("paths", &self.paths)
+            .field("access", &self.access)
+            .finish()
+    }
+}
+
+/// A handle to the front's room.
+#[derive(Clone, Debug)]
+pub(crate) struct Front(pub(crate) Local<Room>);
+
+/// Where a request for the guard came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Door {
+    /// With everybody else's.
+    Main,
+    /// On the probe listener's own port, which only operators reach.
+    Probe,
+}
+
+/// What a request for the guard wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted<'a> {
+    Health,
+    Ready,
+    OneCheck(&'a str),
+    Live,
+    Started,
+    Operator(&'a str),
+}
+
+impl Room {
+    /// Returns what a path wants from the guard, if it is one of the guard's.
+    fn wanted<'p>(&self, path: &'p str, door: Door) -> Option<Wanted<'p>> {
+        // One comparison settles it for nearly every request: the second byte.
+        let paths = &self.paths;
+        if let Some(rest) = under(path, &paths.ready) {
+            return Some(if rest.is_empty() {
+                Wanted::Ready
+            } else {
+                Wanted::OneCheck(rest)
+            });
+        }
+        if under(path, &paths.health) == Some("") {
+            return Some(Wanted::Health);
+        }
+        if let Some(rest) = under(path, &paths.operator) {
+            let mounted = door == Door::Probe || self.access.is_possible();
+            return mounted.then_some(Wanted::Operator(rest));
+        }
+        if paths.aliases {
+            if let Some(rest) = under(path, "/readyz") {
+                return Some(if rest.is_empty() {
+                    Wanted::Ready
+                } else {
+                    Wanted::OneCheck(rest)
+                });
+            }
+            return match (under(path, "/livez"), under(path, "/startupz")) {
+                (Some(""), _) => Some(Wanted::Live),
+                (_, Some("")) => Some(Wanted::Started),
+                _ => None,
+            };
+        }
+        None
+    }
+
+    fn answer(&self, wanted: Wanted<'_>, door: Door, parts: &Parts) -> Response<Full<Bytes>> {
+        if let Wanted::Operator(rest) = wanted {
+            let token_shown = self.access.allows(parts);
+            let may_read = door == Door::Probe || token_shown;
+            return operator::answer(&self.control, rest, parts, may_read, token_shown);
+        }
+        if !matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS) {
+            return answer::method_not_allowed("GET, HEAD, OPTIONS");
+        }
+        let ready = self.control.readiness();
+        let names = door == Door::Probe
+            || self.disclosure == Disclosure::Full
+            || self.access.is_possible() && self.access.allows(parts);
+        match wanted {
+            Wanted::Health => {
+                self.warn_of_balancer(parts);
+                answer::health(ready, &self.profile, parts, names)
+            }
+            Wanted::Ready => answer::ready(ready, &self.profile, parts, names),
+            Wanted::Live => answer::live(ready, &parts.method),
+            Wanted::Started => answer::started(ready, &parts.method),
+            Wanted::OneCheck(name) => names
+                .then(|| answer::one_check(ready, name, &parts.method))
+                .flatten()
+                .unwrap_or_else(not_found),
+            Wanted::Operator(_) => unreachable!("answered above"),
+        }
+    }
+
+    /// Says once that a balancer asks the wrong question: `/health/` stays 200 while the
+    /// instance is leaving, so a balancer that probes it sends requests into the drain.
+    fn warn_of_balancer(&self, parts: &Parts) {
+        const BALANCERS: [&str; 5] = [
+            "ELB-HealthChecker",
+            "Envoy/HC",
+            "GoogleHC",
+            "Consul Health Check",
+            "HAProxy",
+        ];
+        let agent = parts
+            .headers
+            .get(header::USER_AGENT)
+            .and_then(|agent| agent.to_str().ok());
+        let Some(agent) = agent else { return };
+        if BALANCERS.iter().any(|balancer| agent.starts_with(balancer)) {
+            self.balancer_warning.call_once(|| {
+                let agent: String = agent.chars().take(64).collect();
+                tracing::warn!(
+                    target: "steadfast",
+                    agent, ready = %self.paths.ready,
+                    "a load balancer probes the health path; it should probe the ready path, \
+                     because health stays 200 while this instance leaves"
+                );
+            });
+        }
+    }
+}
+
+impl Front {
+    /// Answers a request on the probe listener.
+    pub(crate) fn answer_on_probe_listener<B>(&self, request: Request<B>) -> Response<Full<Bytes>> {
+        let (parts, _) = request.into_parts();
+        match self.0.wanted(parts.uri.path(), Door::Probe) {
+            Some(wanted) => self.0.answer(wanted, Door::Probe, &parts),
+            None => not_found(),
+        }
+    }
+}
+
+fn not_found() -> Response<Full<Bytes>> {
+    answer::answer(StatusCode::NOT_FOUND, answer::TEXT, "not found\n")
+}
+
+/// Returns what follows `base/` in `path`, without a trailing slash: empty for `base`
+/// itself, `None` for another path.
+fn under<'p>(path: &'p str, base: &str) -> Option<&'p str> {
+    let rest = path.strip_prefix(base)?;
+    match rest.strip_prefix('/') {
+        Some(rest) => Some(rest.strip_suffix('/').unwrap_or(rest)),
+        None => rest.is_empty().then_some(""),
+    }
+}
+
+/// Puts the front around a service.
+#[derive(Clone, Debug)]
+pub(crate) struct FrontLayer(pub(crate) Front);
+
+impl<S> Layer<S> for FrontLayer {
+    type Service = FrontService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        FrontService {
+            inner,
+            front: self.0.clone(),
+        }
+    }
+}
+
+/// Answers the guard's own paths and passes everything else on.
+#[derive(Clone, Debug)]
+pub(crate) struct FrontService<S> {
+    inner: S,
+    front: Front,
+}
+
+impl<S, A, B> Service<Request<A>> for FrontService<S>
+where
+    S: Service<Request<A>, Response = Response<B>>,
+    B: Body<Data = Bytes>,
+{
+    type Response = Response<GateBody<B>>;
+    type Error = S::Error;
+    type Future = FrontFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<A>) -> Self::Future {
+        let room = &self.front.0;
+        match room.wanted(request.uri().path(), Door::Main) {
+            None => FrontFuture(State::Passed(self.inner.call(request))),
+            Some(_) => {
+                let (parts, _) = request.into_parts();
+                let answer = room
+                    .wanted(parts.uri.path(), Door::Main)
+                    .map_or_else(not_found, |wanted| room.answer(wanted, Door::Main, &parts));
+                FrontFuture(State::Answered(Some(answer)))
+            }
+        }
+    }
+}
+
+/// See [`FrontService`].
+#[pin_project]
+#[derive(Debug)]
+pub(crate) struct FrontFuture<F>(#[pin] State<F>);
+
+#[pin_project(project = StateProjection)]
+#[derive(Debug)]
+enum State<F> {
+    Answered(Option<Response<Full<Bytes>>>),
+    Passed(#[pin] F),
+}
+
+impl<F, B, E> Future for FrontFuture<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    B: Body<Data = Bytes>,
+{
+    type Output = Result<Response<GateBody<B>>, E>;
+
+    fn poll(self: std::pin::Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().0.project() {
+            StateProjection::Answered(answer) => {
+                let answer = answer
+                    .take()
+                    .expect("a future is not polled after it is ready");
+                Poll::Ready(Ok(answer.map(GateBody::by_gate)))
+            }
+            StateProjection::Passed(inner) => inner
+                .poll(cx)
+                .map_ok(|response| response.map(GateBody::inside)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_matches_with_and_without_its_slash_and_nothing_else() {
+        for (path, expected) in [
+            ("/ready", Some("")),
+            ("/ready/", Some("")),
+            ("/ready/db", Some("db")),
+            ("/ready/db/", Some("db")),
+            ("/readyz", None),
+            ("/read", None),
+            ("/x/ready", None),
+        ] {
+            assert_eq!(under(path, "/ready"), expected, "{path}");
+        }
+    }
+}

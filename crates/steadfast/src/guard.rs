@@ -1,0 +1,144 @@
+//! The front door: one call that wraps an application.
+//!
+//! A [`Guard`] holds the gates, the readiness and the ledger of one process. It is made of
+//! the same public parts that work alone ([`crate::ShedLayer`], [`crate::DrainLayer`],
+//! [`crate::ExplainLayer`]), in this order:
+//!
+//! ```text
+//! request ─▶ the application's own outer layers (cors, trace, request id)
+//!         ─▶ front: /health/ /ready/ /why503/        answered here, always
+//!         ─▶ drain: starting, maintenance, draining  refused here
+//!         ─▶ shed:  more than may run                refused here, or a permit taken
+//!         ─▶ explain: renders what handlers refused, marks the application's own 503s
+//!         ─▶ the application
+//! ```
+//!
+//! [`Guard::protect`] wraps a Router; [`Guard::layer`] is the same as a tower layer. Building
+//! and wrapping spawn nothing; [`Guard::start`] does, and [`Guard::serve`] calls it.
+
+mod builder;
+mod control;
+mod guarded;
+mod running;
+mod service;
+
+use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
+
+use axum::Router;
+use tower_layer::Layer;
+
+use crate::{
+    drain::{Drain, DrainLayer},
+    explain::ExplainLayer,
+    front::{Front, FrontLayer},
+    shed::ShedLayer,
+};
+
+pub use builder::{GuardBuilder, Probes};
+pub use control::Control;
+pub use guarded::{AxumFuture, AxumGuard, Guarded, GuardedFuture};
+pub use running::Running;
+pub use service::{GuardBody, GuardFuture, GuardService};
+
+/// Wraps an application and answers for it. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct Guard {
+    control: Control,
+    layer: GuardLayer,
+    settings: Settings,
+}
+
+/// What `start` and `protect` need to know.
+#[derive(Clone, Debug)]
+struct Settings {
+    start_hold: Duration,
+    probe_listener: Option<SocketAddr>,
+    maintenance_file: Option<PathBuf>,
+    request_timeout: Option<Duration>,
+    signals: bool,
+    mounted: String,
+}
+
+impl Guard {
+    /// Begins a guard. Without a setter it answers probes, explains 503s, drains, and
+    /// observes load without refusing any.
+    pub fn builder() -> GuardBuilder {
+        GuardBuilder::default()
+    }
+
+    /// Wraps an application. What must also see refusals (CORS, access log) goes outside,
+    /// with [`Guarded::layer`].
+    ///
+    /// A guarded application is not a Router any more, so it cannot be protected twice:
+    ///
+    /// ```compile_fail
+    /// let guard = steadfast::Guard::builder().build().unwrap();
+    /// let app = guard.protect(axum::Router::new());
+    /// guard.protect(app);
+    /// ```
+    #[must_use]
+    pub fn protect(&self, app: Router) -> Guarded {
+        let app = match self.settings.request_timeout {
+            // Inside the gates, so that a request that is cut gives its permit back.
+            Some(limit) => app.layer(tower_http::timeout::TimeoutLayer::with_status_code(
+                http::StatusCode::GATEWAY_TIMEOUT,
+                limit,
+            )),
+            None => app,
+        };
+        Guarded::new(AxumGuard::new(self.layer.layer(app)))
+    }
+
+    /// Returns the guard as a layer, for a Router's own `.layer(…)` (applied last) or any
+    /// tower stack. All services it makes share one state.
+    #[must_use]
+    pub fn layer(&self) -> GuardLayer {
+        self.layer.clone()
+    }
+
+    /// Returns the operator's end.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        self.control.clone()
+    }
+
+    /// Starts what runs in the background: the checks, the runtime's heartbeat, the
+    /// maintenance file's watch, metrics, the probe listener and the signal handlers.
+    /// Without it, `/ready/` says `not ready: not started`.
+    ///
+    /// Keep the [`Running`]: dropped, it stops all of this.
+    ///
+    /// # Errors
+    /// It was started before, there is no tokio runtime here, or the probe listener's
+    /// address is taken.
+    pub fn start(&self) -> io::Result<Running> {
+        Running::start(self)
+    }
+
+    fn front(&self) -> &Front {
+        &self.layer.front.0
+    }
+
+    fn drain(&self) -> Drain {
+        self.control.drain_settings()
+    }
+}
+
+/// The guard as a tower layer. See [`Guard::layer`].
+#[derive(Clone, Debug)]
+pub struct GuardLayer {
+    front: FrontLayer,
+    drain: DrainLayer,
+    shed: ShedLayer,
+    explain: ExplainLayer,
+}
+
+impl<S> Layer<S> for GuardLayer {
+    type Service = GuardService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let stack = self.explain.layer(inner);
+        let stack = self.drain.layer(self.shed.layer(stack));
+        GuardService::new(self.front.layer(stack))
+    }
+}

@@ -1,0 +1,431 @@
+//! Builds a guard, and tells every fault of its configuration at once.
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, Once},
+    time::Duration,
+};
+
+use http::request::Parts;
+use steadfast_core::{ConfigError, Lifecycle, Local, UNREADY_BUDGET_DEFAULT};
+
+use super::{Control, Guard, GuardLayer, Settings};
+use crate::{
+    access::Access,
+    clock,
+    dependency::Dependency,
+    drain::{Drain, DrainLayer},
+    explain::{Explain, ExplainLayer, ExplainSettings},
+    front::{Front, FrontLayer, Paths, Room},
+    ready::{Readiness, answer::Profile},
+    shed::{Shed, ShedLayer, Shedder},
+};
+
+/// How long requests are held back at most while the first round of checks has not passed.
+/// Thirty seconds is what a process manager waits for a start before it worries.
+const START_HOLD_DEFAULT: Duration = Duration::from_secs(30);
+
+/// Most dependencies of one guard. Each is a task and a line on the operator's page.
+const DEPENDENCIES_MAX: usize = 64;
+
+/// Which probe paths are mounted, and how they answer.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Probes {
+    pub(crate) paths: Paths,
+    pub(crate) profile: Profile,
+}
+
+impl Default for Probes {
+    /// `/health/`, `/ready/` and `/why503/`, without aliases.
+    fn default() -> Self {
+        Self {
+            paths: Paths {
+                health: "/health".to_owned(),
+                ready: "/ready".to_owned(),
+                operator: "/why503".to_owned(),
+                aliases: false,
+            },
+            profile: Profile {
+                strict: false,
+                envoy: false,
+                not_found_while_draining: false,
+                service: None,
+            },
+        }
+    }
+}
+
+impl Probes {
+    /// Sets the path of the health report. Default `/health`.
+    pub fn health_path(mut self, path: impl Into<String>) -> Self {
+        self.paths.health = path.into();
+        self
+    }
+
+    /// Sets the path of the readiness probe. Default `/ready`.
+    pub fn ready_path(mut self, path: impl Into<String>) -> Self {
+        self.paths.ready = path.into();
+        self
+    }
+
+    /// Sets the path of the operator's view. Default `/why503`.
+    pub fn operator_path(mut self, path: impl Into<String>) -> Self {
+        self.paths.operator = path.into();
+        self
+    }
+
+    /// Also mounts `/livez`, `/readyz` and `/startupz`.
+    pub const fn aliases(mut self) -> Self {
+        self.paths.aliases = true;
+        self
+    }
+
+    /// Makes `/health/` fail when a required dependency is down. For balancers that can
+    /// probe only this path; **never** for a liveness probe, which would restart a healthy
+    /// process because its database is down.
+    pub const fn strict(mut self) -> Self {
+        self.profile.strict = true;
+        self
+    }
+
+    /// Sends Envoy's health headers: `x-envoy-degraded`, and
+    /// `x-envoy-immediate-health-check-fail` while leaving.
+    pub const fn envoy(mut self) -> Self {
+        self.profile.envoy = true;
+        self
+    }
+
+    /// Answers readiness with 404 instead of 503 while leaving, which HAProxy's
+    /// `http-check disable-on-404` takes as "no new sessions, keep the old ones".
+    pub const fn not_found_while_draining(mut self) -> Self {
+        self.profile.not_found_while_draining = true;
+        self
+    }
+
+    /// Names the service and its version in `application/health+json`.
+    pub fn service(mut self, name: impl Into<String>, version: impl Into<String>) -> Self {
+        self.profile.service = Some((name.into(), version.into()));
+        self
+    }
+
+    fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let paths = [
+            ("health", &self.paths.health),
+            ("ready", &self.paths.ready),
+            ("operator", &self.paths.operator),
+        ];
+        for (key, path) in paths {
+            let plain =
+                |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'{' | b'}');
+            if !path.starts_with('/') || path.len() < 2 || !path.bytes().all(plain) {
+                faults.push(format!(
+                    "probes: {key} path {path:?}; allowed is a path below / without ? # {{ }}"
+                ));
+            }
+        }
+        for (at, (key, path)) in paths.iter().enumerate() {
+            if let Some((other, _)) = paths[..at].iter().find(|(_, other)| other == path) {
+                faults.push(format!("probes: {key} and {other} share the path {path:?}"));
+            }
+        }
+        faults
+    }
+
+    /// Paths are kept without their trailing slash and matched with and without it.
+    fn trimmed(mut self) -> Self {
+        for path in [
+            &mut self.paths.health,
+            &mut self.paths.ready,
+            &mut self.paths.operator,
+        ] {
+            if path.len() > 1 && path.ends_with('/') {
+                path.pop();
+            }
+        }
+        self
+    }
+}
+
+/// Builds a [`Guard`].
+#[derive(Debug)]
+#[must_use]
+pub struct GuardBuilder {
+    pub(crate) shed: Shed,
+    pub(crate) dependencies: Vec<Dependency>,
+    pub(crate) drain: Drain,
+    pub(crate) start_hold: Duration,
+    pub(crate) explain: ExplainSettings,
+    pub(crate) probes: Probes,
+    pub(crate) access: Access,
+    pub(crate) probe_listener: Option<SocketAddr>,
+    pub(crate) maintenance_file: Option<PathBuf>,
+    pub(crate) request_timeout: Option<Duration>,
+    pub(crate) unready_budget: Duration,
+    pub(crate) signals: bool,
+    /// Faults found by setters that read something.
+    pub(crate) faults: Vec<String>,
+}
+
+impl Default for GuardBuilder {
+    fn default() -> Self {
+        Self {
+            shed: Shed::default(),
+            dependencies: Vec::new(),
+            drain: Drain::default(),
+            start_hold: START_HOLD_DEFAULT,
+            explain: ExplainSettings::default(),
+            probes: Probes::default(),
+            access: Access::default(),
+            probe_listener: None,
+            maintenance_file: None,
+            request_timeout: None,
+            unready_budget: UNREADY_BUDGET_DEFAULT,
+            signals: true,
+            faults: Vec::new(),
+        }
+    }
+}
+
+impl GuardBuilder {
+    /// Sets load shedding. Without it, it only observes.
+    pub fn shed(mut self, shed: Shed) -> Self {
+        self.shed = shed;
+        self
+    }
+
+    /// Adds a dependency: its check runs in the background, readiness and the operator's
+    /// view show it. At most 64, each name once.
+    pub fn dependency(mut self, dependency: &Dependency) -> Self {
+        self.dependencies.push(dependency.clone());
+        self
+    }
+
+    /// Sets how the process leaves.
+    pub const fn drain(mut self, drain: Drain) -> Self {
+        self.drain = drain;
+        self
+    }
+
+    /// Sets for how long requests are held back at most while the first round of checks
+    /// has not passed. Default 30 s; zero serves from the first moment; at most 1 h.
+    pub const fn start_hold(mut self, hold: Duration) -> Self {
+        self.start_hold = hold;
+        self
+    }
+
+    /// Sets how refusals are shown.
+    pub fn explain(mut self, explain: ExplainSettings) -> Self {
+        self.explain = explain;
+        self
+    }
+
+    /// Sets which probes are mounted and how they answer.
+    pub fn probes(mut self, probes: Probes) -> Self {
+        self.probes = probes;
+        self
+    }
+
+    /// Sets the operator's token: it mounts `/why503/` and shows names and details to whoever
+    /// sends it as `Authorization: Bearer …`. At least 16 ASCII characters.
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.access.token = Some(token.into().into());
+        self
+    }
+
+    /// Sets a rule that authorises requests beside the token, for example by a header that
+    /// your own proxy sets and strips from strangers. Do not trust a peer's address: behind
+    /// a proxy on the same host everybody is 127.0.0.1.
+    pub fn authorize(mut self, rule: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
+        self.access.rule = Some(Arc::new(rule));
+        self
+    }
+
+    /// Also answers probes and the operator's view on this address, from a thread of its own
+    /// that runs when the main runtime does not. Whoever reaches it may read everything:
+    /// bind it where only operators come.
+    pub const fn probe_listener(mut self, address: SocketAddr) -> Self {
+        self.probe_listener = Some(address);
+        self
+    }
+
+    /// Sets a file whose presence means maintenance; its first line is the reason. Looked
+    /// at once a second.
+    pub fn maintenance_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.maintenance_file = Some(path.into());
+        self
+    }
+
+    /// Cuts requests that run for longer, with 504, so that a handler that hangs gives its
+    /// place back. Off by default. Only [`Guard::protect`] applies it.
+    pub const fn request_timeout(mut self, limit: Duration) -> Self {
+        self.request_timeout = Some(limit);
+        self
+    }
+
+    /// Sets for how long the instance is not ready because of a `required` dependency whose
+    /// failure other instances share. Afterwards it fails open: degraded, and it says so.
+    /// Default 5 min.
+    pub const fn unready_budget(mut self, budget: Duration) -> Self {
+        self.unready_budget = budget;
+        self
+    }
+
+    /// Leaves signals to the application, which then calls [`Control::begin_drain`].
+    pub const fn without_signals(mut self) -> Self {
+        self.signals = false;
+        self
+    }
+
+    /// Makes the guard. Spawns nothing.
+    ///
+    /// # Errors
+    /// Every fault of the whole configuration, each with what was found and what is allowed.
+    pub fn build(self) -> Result<Guard, ConfigError> {
+        ConfigError::check(self.all_faults())?;
+        let probes = self.probes.trimmed();
+        let explain_disclosure = self.explain.disclosure;
+        let explain = Explain::new(self.explain);
+        let shedder = Shedder::new(&self.shed)?;
+        let life = Arc::new(Lifecycle::new(clock::now()));
+        let readiness = Readiness::new(
+            Arc::clone(&life),
+            self.dependencies,
+            explain.clone(),
+            self.unready_budget,
+        );
+        let mounted = mounted(&probes.paths, &self.access);
+        let control = Control::new(readiness, shedder.clone(), explain.clone(), self.drain);
+        let front = Front(Local::new(Room {
+            control: control.clone(),
+            paths: probes.paths,
+            profile: probes.profile,
+            access: self.access,
+            disclosure: explain_disclosure,
+            balancer_warning: Once::new(),
+        }));
+        Ok(Guard {
+            control,
+            layer: GuardLayer {
+                front: FrontLayer(front),
+                drain: DrainLayer::new(life, explain.clone()),
+                shed: ShedLayer::with(shedder, explain.clone()),
+                explain: ExplainLayer::new(explain),
+            },
+            settings: Settings {
+                start_hold: self.start_hold,
+                probe_listener: self.probe_listener,
+                maintenance_file: self.maintenance_file,
+                request_timeout: self.request_timeout,
+                signals: self.signals,
+                mounted,
+            },
+        })
+    }
+
+    fn all_faults(&self) -> Vec<String> {
+        let mut faults = self.faults.clone();
+        faults.extend(self.shed.settings().faults());
+        faults.extend(self.drain.faults());
+        faults.extend(self.explain.faults());
+        faults.extend(self.probes.faults());
+        faults.extend(self.access.faults());
+        if self.start_hold > Duration::from_secs(3600) {
+            faults.push(format!(
+                "start: hold {:?}; allowed is 0s to 1h",
+                self.start_hold
+            ));
+        }
+        if self.request_timeout.is_some_and(|limit| limit.is_zero()) {
+            faults.push("request_timeout 0s; allowed is any length above zero".to_owned());
+        }
+        if self.dependencies.len() > DEPENDENCIES_MAX {
+            let found = self.dependencies.len();
+            faults.push(format!(
+                "{found} dependencies; allowed are at most {DEPENDENCIES_MAX}"
+            ));
+        }
+        for (at, dependency) in self.dependencies.iter().enumerate() {
+            let name = dependency.name();
+            match self.dependencies[..at]
+                .iter()
+                .find(|other| other.name() == name)
+            {
+                Some(same) if same.is(dependency) => {
+                    faults.push(format!("dependency {name} was given twice"));
+                }
+                Some(_) => faults.push(format!("two dependencies are named {name}")),
+                None => {}
+            }
+        }
+        faults
+    }
+}
+
+/// What is mounted where, in one line for the log.
+fn mounted(paths: &Paths, access: &Access) -> String {
+    let mut line = format!("{}/ {}/", paths.health, paths.ready);
+    if paths.aliases {
+        line.push_str(" /livez /readyz /startupz");
+    }
+    if access.is_possible() {
+        line.push_str(&format!(" {}/", paths.operator));
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check;
+    use steadfast_core::CheckOutcome;
+
+    fn dependency(name: &str) -> Dependency {
+        let check = check::closure(|| async { CheckOutcome::pass() });
+        Dependency::builder(name)
+            .check(check)
+            .build()
+            .expect("valid")
+    }
+
+    #[test]
+    fn every_fault_is_told_at_once() {
+        let db = dependency("db");
+        let error = Guard::builder()
+            .shed(Shed::fixed(0))
+            .drain(Drain::default().grace(Duration::ZERO))
+            .dependency(&db)
+            .dependency(&db)
+            .dependency(&dependency("db"))
+            .token("short")
+            .probes(
+                Probes::default()
+                    .health_path("health")
+                    .ready_path("/why503"),
+            )
+            .build()
+            .expect_err("many faults");
+        for part in [
+            "limit 0",
+            "grace 0ns",
+            "given twice",
+            "are named db",
+            "token of 5",
+            "path \"health\"",
+            "share the path",
+        ] {
+            assert!(
+                error.faults().iter().any(|fault| fault.contains(part)),
+                "{part} in {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_setters_is_a_useful_guard() {
+        let guard = Guard::builder().build().expect("valid");
+        assert_eq!(guard.control().phase(), None);
+    }
+}

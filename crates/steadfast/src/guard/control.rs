@@ -1,0 +1,200 @@
+//! The operator's end of a guard: read its state, declare maintenance, begin a drain.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use steadfast_core::{Declarer, Name, Phase, Standing, Verdict};
+use tokio::sync::{Notify, watch};
+
+use crate::{
+    clock,
+    drain::Drain,
+    explain::{Explain, operator::MAINTENANCE_MAX},
+    ready::Readiness,
+    shed::Shedder,
+};
+
+const MAINTENANCE: Name = Name::from_static("maintenance");
+
+/// The operator's end. Clones share.
+#[derive(Clone, Debug)]
+pub struct Control(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    readiness: Arc<Readiness>,
+    shedder: Shedder,
+    explain: Explain,
+    drain: Drain,
+    phase: watch::Sender<Option<Phase>>,
+    hurry: Notify,
+}
+
+impl Control {
+    pub(crate) fn new(
+        readiness: Readiness,
+        shedder: Shedder,
+        explain: Explain,
+        drain: Drain,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            readiness: Arc::new(readiness),
+            shedder,
+            explain,
+            drain,
+            phase: watch::Sender::new(None),
+            hurry: Notify::new(),
+        }))
+    }
+
+    /// Returns whether the instance should get traffic, and why not.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        self.0.readiness.verdict(clock::now()).0
+    }
+
+    /// Returns the phase, `None` before the start.
+    #[must_use]
+    pub fn phase(&self) -> Option<Phase> {
+        self.0.readiness.life.view(clock::now()).phase
+    }
+
+    /// Returns the operator's end of load shedding.
+    #[must_use]
+    pub fn shedder(&self) -> &Shedder {
+        &self.0.shedder
+    }
+
+    /// Returns the room that explains, with the ledger.
+    #[must_use]
+    pub fn explain(&self) -> &Explain {
+        &self.0.explain
+    }
+
+    /// Waits until the instance is ready or degraded, that is, until it should get traffic.
+    ///
+    /// # Cancel safety
+    /// Dropping it loses nothing.
+    pub async fn when_ready(&self) {
+        let mut standing = self.0.readiness.watch();
+        // The sender lives in `self`, so waiting cannot fail.
+        let _ = standing
+            .wait_for(|standing| *standing != Standing::NotReady)
+            .await;
+    }
+
+    /// Begins maintenance: requests are refused, readiness says no, `/health/` stays as it
+    /// is. It ends after `length` (at most 7 days), or with [`Control::end_maintenance`].
+    pub fn begin_maintenance(&self, reason: &str, length: Option<Duration>) {
+        self.begin_maintenance_by(Declarer::Operator, reason, length);
+    }
+
+    /// Ends the maintenance that was begun by [`Control::begin_maintenance`] or by an
+    /// authorised request. One that a file declares ends with the file.
+    pub fn end_maintenance(&self) {
+        self.end_maintenance_by(Declarer::Operator);
+    }
+
+    pub(crate) fn begin_maintenance_by(
+        &self,
+        by: Declarer,
+        reason: &str,
+        length: Option<Duration>,
+    ) {
+        let now = clock::now();
+        let until = length.map(|length| now + length.min(MAINTENANCE_MAX));
+        self.0
+            .readiness
+            .life
+            .begin_maintenance(by, reason, until, now);
+        self.0.explain.note(&MAINTENANCE, "off", "on", reason);
+        self.0.readiness.publish();
+    }
+
+    pub(crate) fn end_maintenance_by(&self, by: Declarer) {
+        if self.0.readiness.life.end_maintenance(by, clock::now()) {
+            self.0.explain.note(&MAINTENANCE, "on", "off", "");
+        }
+        self.0.readiness.publish();
+    }
+
+    /// Begins to leave: readiness says no while everything is still served, then running
+    /// requests finish. Returns at once; needs a tokio runtime. Later calls do nothing.
+    pub fn begin_drain(&self, why: &str) {
+        self.leave(why, self.0.drain.lame_duck_max);
+    }
+
+    /// Begins to leave without a lame duck: for a Ctrl-C at a terminal, where no balancer
+    /// needs to notice.
+    pub(crate) fn begin_drain_at_once(&self, why: &str) {
+        self.leave(why, Duration::ZERO);
+    }
+
+    /// Ends the step of the drain that is going on.
+    pub(crate) fn hurry(&self) {
+        self.0.hurry.notify_one();
+    }
+
+    fn leave(&self, why: &str, lame_duck: Duration) {
+        if !self.advance(Phase::LameDuck) {
+            return;
+        }
+        tracing::info!(target: "steadfast", why, "leaving");
+        let control = self.clone();
+        tokio::spawn(async move {
+            control.wait(lame_duck).await;
+            control.advance(Phase::Draining);
+            let now = clock::now();
+            let grace = control.0.drain.grace;
+            control.0.readiness.life.refuse_from(now + grace, now);
+            control.wait(grace).await;
+            control.advance(Phase::Stopped);
+        });
+    }
+
+    async fn wait(&self, length: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(length) => {}
+            () = self.0.hurry.notified() => {}
+        }
+    }
+
+    /// Waits until the process has come to this phase or further: give
+    /// `control.reached(Phase::Draining)` to `axum::serve(…).with_graceful_shutdown(…)`
+    /// if you do not use [`crate::Guard::serve`].
+    ///
+    /// # Cancel safety
+    /// Dropping it loses nothing.
+    pub async fn reached(self, phase: Phase) {
+        let mut phases = self.0.phase.subscribe();
+        let _ = phases
+            .wait_for(|current| current.is_some_and(|current| current >= phase))
+            .await;
+    }
+
+    /// Moves to a phase if it is ahead. Returns whether it moved.
+    pub(crate) fn advance(&self, phase: Phase) -> bool {
+        let moved = self.0.readiness.advance(phase);
+        if moved {
+            self.0.phase.send_replace(Some(phase));
+        }
+        moved
+    }
+
+    pub(crate) fn start(&self, hold: Duration, now: Instant) -> bool {
+        let moved = self.0.readiness.life.start(hold, now);
+        self.0.readiness.moved(moved);
+        self.0.readiness.publish();
+        moved.is_some()
+    }
+
+    pub(crate) fn readiness(&self) -> &Arc<Readiness> {
+        &self.0.readiness
+    }
+
+    pub(crate) fn drain_settings(&self) -> Drain {
+        self.0.drain
+    }
+}

@@ -1,0 +1,163 @@
+//! A guarded application, as axum takes it.
+
+use std::{
+    convert::Infallible,
+    future::{Future, Ready, ready},
+    pin::Pin,
+    task::{Context, Poll, ready as ready_or_return},
+};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::Request,
+    response::{IntoResponse, Response},
+    serve::{IncomingStream, Listener},
+};
+use bytes::Bytes;
+use pin_project::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::service::{GuardFuture, GuardService};
+use crate::body::IntoAxum;
+
+/// An application behind its guard.
+///
+/// `axum::serve` takes it as it is; so do `tower::ServiceExt::oneshot` and, through
+/// [`axum::ServiceExt`], `into_make_service_with_connect_info`. For those who need a
+/// Router there is [`Guarded::into_router`].
+#[derive(Clone, Debug)]
+pub struct Guarded<S = AxumGuard<Router>>(S);
+
+impl<S> Guarded<S> {
+    pub(super) const fn new(service: S) -> Self {
+        Self(service)
+    }
+
+    /// Puts a layer outside the guard, where it also sees refusals: CORS, tracing, request
+    /// ids. As with a Router, the last one added sees a request first.
+    pub fn layer<L: Layer<S>>(self, layer: L) -> Guarded<L::Service> {
+        Guarded(layer.layer(self.0))
+    }
+
+    /// Returns a Router that hands everything to this service. It costs a few allocations
+    /// for each request; axum can serve the service itself.
+    pub fn into_router(self) -> Router
+    where
+        Self: Service<Request, Response = Response, Error = Infallible>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        <Self as Service<Request>>::Future: Send + 'static,
+    {
+        Router::new().fallback_service(self)
+    }
+}
+
+impl<S, A> Service<http::Request<A>> for Guarded<S>
+where
+    S: Service<Request>,
+    S::Response: IntoResponse,
+    S::Error: Into<Infallible>,
+    A: http_body::Body<Data = Bytes> + Send + 'static,
+    A::Error: Into<axum::BoxError>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = GuardedFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.0.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: http::Request<A>) -> Self::Future {
+        GuardedFuture(self.0.call(request.map(Body::new)))
+    }
+}
+
+/// Makes a service for each connection, which is what `axum::serve` asks for.
+impl<S: Clone, L: Listener> Service<IncomingStream<'_, L>> for Guarded<S> {
+    type Response = Self;
+    type Error = Infallible;
+    type Future = Ready<Result<Self, Infallible>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _stream: IncomingStream<'_, L>) -> Self::Future {
+        ready(Ok(self.clone()))
+    }
+}
+
+/// See [`Guarded`].
+#[pin_project]
+#[derive(Debug)]
+pub struct GuardedFuture<F>(#[pin] F);
+
+impl<F, R, E> Future for GuardedFuture<F>
+where
+    F: Future<Output = Result<R, E>>,
+    R: IntoResponse,
+    E: Into<Infallible>,
+{
+    type Output = Result<Response, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let answered = ready_or_return!(self.project().0.poll(cx));
+        Poll::Ready(
+            answered
+                .map(IntoResponse::into_response)
+                .map_err(Into::into),
+        )
+    }
+}
+
+/// The guard around an axum service, with axum's own body type: nothing is boxed where
+/// nothing is held.
+#[derive(Clone, Debug)]
+pub struct AxumGuard<S>(GuardService<S>);
+
+impl<S> AxumGuard<S> {
+    pub(super) const fn new(service: GuardService<S>) -> Self {
+        Self(service)
+    }
+}
+
+impl<S> Service<Request> for AxumGuard<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = AxumFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        AxumFuture(self.0.call(request))
+    }
+}
+
+/// See [`AxumGuard`].
+#[pin_project]
+#[derive(Debug)]
+pub struct AxumFuture<F>(#[pin] GuardFuture<F>);
+
+impl<F> Future for AxumFuture<F>
+where
+    F: Future<Output = Result<Response, Infallible>>,
+{
+    type Output = Result<Response, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.project()
+            .0
+            .poll(cx)
+            .map_ok(|response| response.map(IntoAxum::into_axum))
+    }
+}

@@ -1,0 +1,150 @@
+//! What runs in the background, and who stops it.
+
+use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use steadfast_core::{BEAT, Declarer, Phase};
+use tokio::task::JoinHandle;
+
+use super::{Control, Guard};
+use crate::{clock, metering::Meter, ready, ready::listener::ProbeListener, signals};
+
+/// Between two looks at the maintenance file, and two rounds of metrics.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Most bytes read of the maintenance file; its first line is the reason.
+const MAINTENANCE_FILE_MAX: u64 = 1024;
+
+/// Everything a started guard runs. Dropped, it stops.
+#[derive(Debug)]
+#[must_use = "dropped, it stops the checks and the probe listener"]
+pub struct Running {
+    tasks: Vec<JoinHandle<()>>,
+    probe: Option<ProbeListener>,
+}
+
+impl Running {
+    pub(super) fn start(guard: &Guard) -> io::Result<Self> {
+        if tokio::runtime::Handle::try_current().is_err() {
+            let fault =
+                "Guard::start needs a tokio runtime; call it inside #[tokio::main] or block_on";
+            return Err(io::Error::other(fault));
+        }
+        let control = guard.control();
+        if control.phase().is_some() {
+            return Err(io::Error::other(
+                "the guard was started before; start and serve are called once",
+            ));
+        }
+        // Signals first: one that comes during the rest of the start must not kill the process.
+        let mut tasks = Vec::new();
+        if guard.settings.signals {
+            tasks.push(signals::listen(control.clone())?);
+        }
+        let probe = guard.settings.probe_listener;
+        let probe = probe
+            .map(|at| ProbeListener::start(at, guard.front().clone()))
+            .transpose()?;
+        control.start(guard.settings.start_hold, clock::now());
+        tasks.push(tokio::spawn(beat(control.clone())));
+        tasks.push(tokio::spawn(tick(
+            control.clone(),
+            guard.settings.maintenance_file.clone(),
+        )));
+        tasks.extend(ready::run_checks(control.readiness()));
+        let probe_listener = probe.as_ref().map(|probe| probe.address().to_string());
+        tracing::info!(
+            target: "steadfast",
+            mounted = %guard.settings.mounted,
+            probe_listener = probe_listener.as_deref().unwrap_or("none"),
+            lame_duck_max = ?guard.drain().lame_duck_max, grace = ?guard.drain().grace,
+            "guard started"
+        );
+        Ok(Self { tasks, probe })
+    }
+
+    /// Returns where the probe listener listens, if there is one.
+    #[must_use]
+    pub fn probe_address(&self) -> Option<SocketAddr> {
+        self.probe.as_ref().map(ProbeListener::address)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+/// The heartbeat of the runtime this was started on.
+async fn beat(control: Control) {
+    loop {
+        let due = clock::now() + BEAT;
+        tokio::time::sleep_until(due.into()).await;
+        let now = clock::now();
+        control
+            .readiness()
+            .pulse
+            .beat(now.saturating_duration_since(due), now);
+    }
+}
+
+/// What is done once a second.
+async fn tick(control: Control, maintenance_file: Option<std::path::PathBuf>) {
+    let mut meter = Meter::new();
+    let mut by_file = None;
+    loop {
+        if let Some(path) = &maintenance_file {
+            by_file = follow_file(&control, path, by_file).await;
+        }
+        // A maintenance may have ended by itself, a check gone stale: tell whoever waits.
+        if control.phase().is_some_and(|phase| phase < Phase::Stopped) {
+            control.readiness().publish();
+        }
+        meter.publish(&control);
+        tokio::time::sleep(TICK).await;
+    }
+}
+
+/// Begins or ends the maintenance that a file's presence declares. Returns its reason.
+async fn follow_file(control: &Control, path: &Path, before: Option<String>) -> Option<String> {
+    let reason = read_reason(path).await;
+    match (&before, &reason) {
+        (None, Some(reason)) => control.begin_maintenance_by(Declarer::File, reason, None),
+        (Some(old), Some(new)) if old != new => {
+            control.begin_maintenance_by(Declarer::File, new, None);
+        }
+        (Some(_), None) => control.end_maintenance_by(Declarer::File),
+        _ => {}
+    }
+    reason
+}
+
+/// Returns the first line of the file, `None` if there is no file. A file that is there and
+/// cannot be read declares maintenance all the same: its presence is what counts.
+async fn read_reason(path: &Path) -> Option<String> {
+    use tokio::io::AsyncReadExt;
+    match tokio::fs::metadata(path).await {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        _ => {}
+    }
+    let mut text = Vec::new();
+    if let Ok(file) = tokio::fs::File::open(path).await {
+        let _ = file.take(MAINTENANCE_FILE_MAX).read_to_end(&mut text).await;
+    }
+    let text = String::from_utf8_lossy(&text);
+    let line = text.lines().next().unwrap_or_default().trim();
+    Some(if line.is_empty() {
+        "declared by file".to_owned()
+    } else {
+        line.to_owned()
+    })
+}
+
+/// Keeps `Running` shareable: it holds handles only.
+const _: fn() = || {
+    fn shareable<T: Send + Sync>() {}
+    shareable::<Running>();
+    shareable::<Arc<Guard>>();
+};

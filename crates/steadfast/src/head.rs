@@ -1,0 +1,142 @@
+//! What is kept of a request's head so that a refusal can be answered in the client's own
+//! terms after the request itself has gone into the handler.
+
+use http::{HeaderMap, HeaderValue, Method, Request, header, uri::PathAndQuery};
+use steadfast_core::RequestNote;
+
+/// Longest path kept with a refusal, in bytes.
+const PATH_LEN_MAX: usize = 256;
+
+/// Longest `x-request-id` that is recorded; longer or stranger ones are ignored.
+const REQUEST_ID_LEN_MAX: usize = 128;
+
+/// The facts of a request that its refusal depends on: how to answer (method,
+/// `Accept`, gRPC or not) and how to find it again (path, `x-request-id`, trace id).
+///
+/// Taking it clones reference counts of the request's own buffers; it copies no bytes.
+#[derive(Clone, Debug)]
+pub struct RequestHead {
+    pub(crate) method: Method,
+    pub(crate) accept: Option<HeaderValue>,
+    pub(crate) grpc: bool,
+    path: Option<PathAndQuery>,
+    request_id: Option<HeaderValue>,
+    traceparent: Option<HeaderValue>,
+}
+
+impl RequestHead {
+    /// Takes what is needed from a request.
+    #[must_use]
+    pub fn of<B>(request: &Request<B>) -> Self {
+        let headers = request.headers();
+        Self {
+            method: request.method().clone(),
+            accept: headers.get(header::ACCEPT).cloned(),
+            grpc: is_grpc(headers),
+            path: request.uri().path_and_query().cloned(),
+            request_id: headers.get("x-request-id").cloned(),
+            traceparent: headers.get("traceparent").cloned(),
+        }
+    }
+
+    /// Returns what the ledger keeps.
+    pub(crate) fn note(&self) -> RequestNote {
+        let path = self.path.as_ref().map_or("/", PathAndQuery::path);
+        let mut end = path.len().min(PATH_LEN_MAX);
+        while !path.is_char_boundary(end) {
+            end -= 1;
+        }
+        let method = self.method.as_str();
+        let mut line = String::with_capacity(method.len() + 1 + end);
+        line.push_str(method);
+        line.push(' ');
+        line.push_str(&path[..end]);
+        RequestNote {
+            line: line.into(),
+            request_id: self
+                .request_id
+                .as_ref()
+                .and_then(request_id)
+                .map(Into::into),
+            trace_id: self.traceparent.as_ref().and_then(trace_id).map(Into::into),
+        }
+    }
+}
+
+/// A gRPC request; grpc-web is not one, since browsers read it as plain HTTP.
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let Some(kind) = headers.get(header::CONTENT_TYPE) else {
+        return false;
+    };
+    let Some(rest) = kind.as_bytes().strip_prefix(b"application/grpc") else {
+        return false;
+    };
+    matches!(rest.first(), None | Some(b'+' | b';' | b' '))
+}
+
+fn request_id(value: &HeaderValue) -> Option<&str> {
+    let id = value.to_str().ok()?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    (!id.is_empty() && id.len() <= REQUEST_ID_LEN_MAX && id.bytes().all(plain)).then_some(id)
+}
+
+/// The second field of a W3C `traceparent`: 32 hexadecimal digits.
+fn trace_id(value: &HeaderValue) -> Option<&str> {
+    let id = value.to_str().ok()?.split('-').nth(1)?;
+    (id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(name: &str, value: &str) -> RequestHead {
+        let request = Request::get("/orders/7?token=secret")
+            .header(name, value)
+            .body(());
+        RequestHead::of(&request.expect("a request"))
+    }
+
+    #[test]
+    fn the_query_is_never_kept() {
+        assert_eq!(&*head("a", "b").note().line, "GET /orders/7");
+    }
+
+    #[test]
+    fn only_well_formed_ids_are_kept() {
+        for (id, kept) in [
+            ("abc-1.2_X", true),
+            ("a b", false),
+            ("<x>", false),
+            ("", false),
+        ] {
+            assert_eq!(
+                head("x-request-id", id).note().request_id.is_some(),
+                kept,
+                "{id:?}"
+            );
+        }
+        assert!(
+            head("x-request-id", &"x".repeat(129))
+                .note()
+                .request_id
+                .is_none()
+        );
+        let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let kept = head("traceparent", trace).note().trace_id;
+        assert_eq!(kept.as_deref(), Some("4bf92f3577b34da6a3ce929d0e0e4736"));
+        assert!(head("traceparent", "00-xyz-1").note().trace_id.is_none());
+    }
+
+    #[test]
+    fn grpc_is_told_from_grpc_web() {
+        for (kind, grpc) in [
+            ("application/grpc", true),
+            ("application/grpc+proto", true),
+            ("application/grpc-web+proto", false),
+            ("application/json", false),
+        ] {
+            assert_eq!(head("content-type", kind).grpc, grpc, "{kind}");
+        }
+    }
+}

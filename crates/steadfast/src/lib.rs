@@ -1,0 +1,42 @@
+//! Keeps a service from answering 503 when it need not, and says exactly why when it must.
+
+mod access;
+mod body;
+pub mod causes;
+pub mod check;
+mod clock;
+mod dependency;
+mod drain;
+mod duration;
+mod error;
+pub mod explain;
+mod front;
+mod guard;
+mod head;
+mod metering;
+mod ready;
+mod serve;
+mod shed;
+mod signals;
+#[cfg(feature = "test-util")]
+pub mod test_util;
+
+pub use access::TOKEN_LEN_MIN;
+pub use body::{GateBody, HeldBody};
+pub use dependency::{Dependency, DependencyBuilder};
+pub use drain::{Drain, DrainFuture, DrainLayer, DrainService};
+pub use error::Error;
+pub use explain::{
+    Disclosure, Explain, ExplainFuture, ExplainLayer, ExplainService, ExplainSettings,
+};
+pub use guard::{
+    AxumFuture, AxumGuard, Control, Guard, GuardBody, GuardBuilder, GuardFuture, GuardLayer,
+    GuardService, Guarded, GuardedFuture, Probes, Running,
+};
+pub use head::RequestHead;
+pub use shed::{OBSERVED_LIMIT_DEFAULT, Shed, ShedFuture, ShedLayer, ShedService, Shedder};
+pub use steadfast_core::{
+    Cause, Check, CheckOutcome, CheckRun, CheckStatus, ConfigError, Deadline, Evidence,
+    FailureClass, Health, Incident, Ledger, Lifecycle, Name, Phase, Reason, Refusal, Requirement,
+    RetryHint, Rule, ShedMode, ShedSnapshot, Standing, Verdict,
+};

@@ -1,0 +1,75 @@
+//! Metrics through the `metrics` facade.
+//!
+//! The facade's counters are shared cache lines, so requests do not touch them: they count
+//! on stripes in core, and once a second a task publishes the sums. Names start with
+//! `steadfast_`; no label has a path or an id.
+
+use std::time::{Duration, Instant};
+
+use metrics::{counter, gauge};
+use steadfast_core::{Health, Phase, ShedSnapshot};
+
+use crate::{clock, guard::Control};
+
+/// Publishes sums once a round.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    last: Option<(Instant, u64)>,
+}
+
+impl Meter {
+    pub(crate) fn new() -> Self {
+        Self { last: None }
+    }
+
+    pub(crate) fn publish(&mut self, control: &Control) {
+        let now = clock::now();
+        let shed = control.shedder().snapshot();
+        counter!("steadfast_admitted_total").absolute(shed.admitted);
+        gauge!("steadfast_in_flight").set(f64::from(shed.in_flight));
+        gauge!("steadfast_limit").set(f64::from(shed.limit));
+        if let Some(demand) = self.demand(&shed, now) {
+            gauge!("steadfast_demand").set(demand);
+        }
+        for total in control.explain().ledger().totals() {
+            counter!(
+                "steadfast_refusals_total",
+                "cause" => total.cause.code(),
+                "rule" => total.rule.map_or("", steadfast_core::Rule::code),
+                "source" => total.source.to_string(),
+            )
+            .absolute(total.count);
+        }
+        let (_, snapshot) = control.readiness().verdict(now);
+        for check in &snapshot.checks {
+            let state = match check.health(now) {
+                Health::Passing => 0.0,
+                Health::Warning => 1.0,
+                Health::Failing => 2.0,
+                Health::Unknown => 3.0,
+            };
+            gauge!("steadfast_dependency_state", "dependency" => check.name.to_string()).set(state);
+        }
+        let phase = control.phase();
+        for known in Phase::ALL {
+            let is = if phase == Some(known) { 1.0 } else { 0.0 };
+            gauge!("steadfast_phase", "phase" => known.as_str()).set(is);
+        }
+    }
+
+    /// Offered concurrency over the limit, by Little's law: arrivals a second, refused ones
+    /// included, times the mean time a permit is held. Above 1 when more is asked for than
+    /// may run, which is what a scaler needs and CPU does not show while load is shed.
+    fn demand(&mut self, shed: &ShedSnapshot, now: Instant) -> Option<f64> {
+        let offered = shed.admitted + shed.refused;
+        let (before, offered_before) = self.last.replace((now, offered))?;
+        let seconds = now.saturating_duration_since(before).as_secs_f64();
+        let held = shed.mean_held.unwrap_or(Duration::ZERO).as_secs_f64();
+        if seconds <= 0.0 {
+            return None;
+        }
+        let rate = offered.saturating_sub(offered_before) as f64 / seconds;
+        // Requests that all hang offer no arrivals to count; what runs is demand too.
+        Some((rate * held).max(f64::from(shed.in_flight)) / f64::from(shed.limit))
+    }
+}

@@ -1,0 +1,236 @@
+//! For the tests of services that use Steadfast: dependencies whose health the test sets,
+//! causes on demand, and an assertion that says what it found.
+//!
+//! Time is tokio's: a test with `#[tokio::test(start_paused = true)]` moves it with
+//! `tokio::time::advance`, and checks, holds and graces follow.
+//!
+//! ```
+//! use axum::{Router, body::Body, routing::get};
+//! use http::Request;
+//! use steadfast::{Cause, Error, Guard, test_util};
+//! use tower::ServiceExt;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (payments, health) = test_util::dependency("payments");
+//! let guard = Guard::builder().dependency(&payments).build()?;
+//! let pay = get(move || async move { payments.require().map_err(Error::from) });
+//! let app = guard.protect(Router::new().route("/pay", pay));
+//!
+//! health.fail("connection refused");
+//! let response = app.oneshot(Request::get("/pay").body(Body::empty())?).await?;
+//! test_util::assert_refused(&response, Cause::DependencyDown);
+//! # Ok(())
+//! # }
+//! ```
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::{extract::Request, response::Response};
+use futures_util::future::{Either, Ready, ready};
+use http::{StatusCode, header};
+use steadfast_core::{
+    Cause, Check, CheckOutcome, CheckRun, DependencyDown, Evidence, FailureClass, Name, Overloaded,
+    PoolExhausted, Refusal, Rule,
+};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::{clock, dependency::Dependency, explain};
+
+/// Asserts that a response is a refusal with this cause.
+///
+/// # Panics
+/// Panics, with the status and the headers found, if it is not.
+#[track_caller]
+pub fn assert_refused<B>(response: &http::Response<B>, cause: Cause) {
+    let status = response.status();
+    let headers = response.headers();
+    let grpc = headers
+        .get("grpc-status")
+        .is_some_and(|status| status == "14");
+    assert!(
+        (status == StatusCode::SERVICE_UNAVAILABLE || grpc) && explain::says(headers, cause),
+        "expected a refusal with cause {cause}; found {status}, why-503 {:?}, retry-after {:?}",
+        headers.get("why-503"),
+        headers.get(header::RETRY_AFTER),
+    );
+}
+
+/// Makes a dependency whose health the test sets. It starts as passing.
+///
+/// # Panics
+/// Panics if `name` is not a valid name.
+#[must_use]
+pub fn dependency(name: &str) -> (Dependency, HealthSwitch) {
+    let answer = Arc::new(Mutex::new(CheckOutcome::pass()));
+    let check = Switched(Arc::clone(&answer));
+    let dependency = Dependency::builder(name).check(check).build();
+    let dependency = dependency.unwrap_or_else(|error| panic!("{error}"));
+    let switch = HealthSwitch {
+        dependency: dependency.clone(),
+        answer,
+    };
+    switch.pass();
+    (dependency, switch)
+}
+
+struct Switched(Arc<Mutex<CheckOutcome>>);
+
+impl Check for Switched {
+    async fn run(&self, _run: CheckRun) -> CheckOutcome {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn kind(&self) -> &'static str {
+        "test"
+    }
+}
+
+/// Sets the health of a test's dependency, at once and for its check's later runs.
+#[derive(Clone, Debug)]
+pub struct HealthSwitch {
+    dependency: Dependency,
+    answer: Arc<Mutex<CheckOutcome>>,
+}
+
+impl HealthSwitch {
+    /// It works.
+    pub fn pass(&self) {
+        self.set(CheckOutcome::pass());
+    }
+
+    /// It is unreachable, for this reason.
+    pub fn fail(&self, message: &str) {
+        self.set(CheckOutcome::fail(FailureClass::Unreachable, message));
+    }
+
+    /// Its check answers this, and has for long enough to be believed.
+    pub fn set(&self, outcome: CheckOutcome) {
+        let (_, settings) = self.dependency.settings();
+        for _ in 0..settings.fall.max(settings.rise) {
+            self.dependency
+                .record(outcome.clone(), Duration::ZERO, clock::now());
+        }
+    }
+}
+
+/// Makes a layer that refuses every request with the cause the test asks for. Put it on the
+/// Router, inside the guard, which then renders the refusal as a real one.
+#[must_use]
+pub fn forced_cause() -> ForcedCause {
+    ForcedCause::default()
+}
+
+/// See [`forced_cause`]. Clones share.
+#[derive(Clone, Debug, Default)]
+pub struct ForcedCause(Arc<Mutex<Option<Cause>>>);
+
+impl ForcedCause {
+    /// Refuses with this cause from now on; `None` lets requests pass.
+    pub fn set(&self, cause: Option<Cause>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = cause;
+    }
+
+    fn refusal(&self) -> Option<Refusal> {
+        let cause = (*self.0.lock().unwrap_or_else(PoisonError::into_inner))?;
+        let evidence = evidence(cause);
+        Some(Refusal::new(
+            FORCED,
+            evidence,
+            Duration::from_secs(1),
+            clock::now(),
+        ))
+    }
+}
+
+const FORCED: Name = Name::from_static("test");
+
+fn evidence(cause: Cause) -> Evidence {
+    let since = Duration::ZERO;
+    match cause {
+        Cause::DependencyDown => Evidence::DependencyDown(DependencyDown {
+            dependency: FORCED,
+            since,
+            class: FailureClass::Unreachable,
+            last_error: "forced by a test".into(),
+        }),
+        Cause::Draining => Evidence::Draining { since },
+        Cause::Maintenance => Evidence::Maintenance {
+            reason: "forced by a test".into(),
+            since,
+            left: None,
+        },
+        Cause::Overloaded => Evidence::Overloaded(Overloaded {
+            rule: Rule::Limit,
+            in_flight: 1,
+            limit: 1,
+            stuck: None,
+        }),
+        Cause::PoolExhausted => Evidence::PoolExhausted(PoolExhausted {
+            dependency: FORCED,
+            in_use: 1,
+            max: 1,
+            waited: since,
+            class: FailureClass::Saturated,
+        }),
+        Cause::Starting => Evidence::Starting {
+            since,
+            hold_left: Duration::from_secs(1),
+        },
+        _ => Evidence::Application,
+    }
+}
+
+impl<S> Layer<S> for ForcedCause {
+    type Service = ForcedCauseService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        ForcedCauseService {
+            inner,
+            forced: self.clone(),
+        }
+    }
+}
+
+/// See [`forced_cause`].
+#[derive(Clone, Debug)]
+pub struct ForcedCauseService<S> {
+    inner: S,
+    forced: ForcedCause,
+}
+
+impl<S> Service<Request> for ForcedCauseService<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Either<Ready<Result<Response, Infallible>>, S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        match self.forced.refusal() {
+            Some(refusal) => Either::Left(ready(Ok(explain::carry(refusal)))),
+            None => Either::Right(self.inner.call(request)),
+        }
+    }
+}
+
+/// A future that is polled by hand: what a test needs to see what a single poll does.
+pub fn poll_once<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(std::task::Waker::noop()))
+}

@@ -1,0 +1,120 @@
+//! What can be typed after `cargo xtask`.
+
+/// The whole command line, for help and for whoever mistyped it.
+pub(crate) const USAGE: &str = "\
+usage: cargo xtask COMMAND [OPTION]...
+
+commands:
+  test      set the machine up, then run every check and every test
+  verify    the same without servers and without installing; run it before each commit
+  laws      only the checks of the source against the laws of ARCHITECTURE.md
+  help      this text
+
+options of test:
+  --no-install   name the programs that are missing instead of installing them
+  --quick        run the tests only: no format, lint, documentation, feature, loom or law check
+
+exit codes: 0 all is well, 1 a check failed, 2 the machine lacks something, 64 wrong usage";
+
+/// A command line that makes sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    Help,
+    Laws,
+    Test(TestOptions),
+    Verify,
+}
+
+/// What `test` may be told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TestOptions {
+    pub(crate) no_install: bool,
+    pub(crate) quick: bool,
+}
+
+impl Command {
+    /// Reads the arguments after `cargo xtask`; the error says which one makes no sense.
+    pub(crate) fn parse(arguments: &[String]) -> Result<Self, String> {
+        let Some((name, rest)) = arguments.split_first() else {
+            return Err("no command given".into());
+        };
+        if rest.iter().any(|it| it == "--help" || it == "-h") {
+            return Ok(Self::Help);
+        }
+        let none = |command| match rest.first() {
+            None => Ok(command),
+            Some(extra) => Err(format!("unknown option `{extra}`: {name} takes none")),
+        };
+        match name.as_str() {
+            "test" => TestOptions::parse(rest).map(Self::Test),
+            "verify" => none(Self::Verify),
+            "laws" => none(Self::Laws),
+            "help" | "--help" | "-h" => Ok(Self::Help),
+            _ => Err(format!("unknown command `{name}`")),
+        }
+    }
+}
+
+impl TestOptions {
+    fn parse(arguments: &[String]) -> Result<Self, String> {
+        let mut options = Self::default();
+        for argument in arguments {
+            match argument.as_str() {
+                "--no-install" => options.no_install = true,
+                "--quick" => options.quick = true,
+                _ => {
+                    return Err(format!(
+                        "unknown option `{argument}`: test takes --no-install and --quick"
+                    ));
+                }
+            }
+        }
+        Ok(options)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Command, String> {
+        let arguments: Vec<String> = line.split_whitespace().map(Into::into).collect();
+        Command::parse(&arguments)
+    }
+
+    #[test]
+    fn options_are_read_in_any_order() {
+        let both = TestOptions {
+            no_install: true,
+            quick: true,
+        };
+        assert_eq!(parse("test --quick --no-install"), Ok(Command::Test(both)));
+        assert_eq!(parse("test"), Ok(Command::Test(TestOptions::default())));
+        assert_eq!(parse("verify --help"), Ok(Command::Help));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_named() {
+        for (line, named) in [
+            ("", "no command"),
+            ("tests", "`tests`"),
+            (
+                "test --quik",
+                "`--quik`: test takes --no-install and --quick",
+            ),
+            ("verify --quick", "`--quick`: verify takes none"),
+        ] {
+            let fault = parse(line).expect_err(line);
+            assert!(fault.contains(named), "{fault}");
+        }
+    }
+
+    #[test]
+    fn contributing_names_every_command() {
+        let contributing = include_str!("../../CONTRIBUTING.md");
+        for command in ["test", "verify", "laws"] {
+            assert!(USAGE.contains(&format!("\n  {command} ")), "{command}");
+            assert!(contributing.contains(&format!("cargo xtask {command}")));
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Which steps `test` and `verify` run, made from what cargo says the workspace holds.
+
+use std::process;
+
+use crate::{
+    command::TestOptions,
+    laws, programs,
+    step::{Call, Step},
+    workspace::{Package, Workspace, cargo},
+};
+
+/// Everything, on a machine that this sets up.
+pub(crate) fn test(workspace: &Workspace, options: TestOptions) -> Vec<Step<'_>> {
+    let mut steps = vec![programs::step(workspace, !options.no_install)];
+    if options.quick {
+        steps.push(tests(workspace, |_| true));
+    } else {
+        steps.extend(checks(workspace, |_| true));
+    }
+    steps
+}
+
+/// Everything that needs no server and changes nothing on the machine.
+pub(crate) fn verify(workspace: &Workspace) -> Vec<Step<'_>> {
+    checks(workspace, |package| !package.needs_servers())
+}
+
+/// What fails in a second comes first.
+fn checks(workspace: &Workspace, tested: impl Fn(&Package) -> bool) -> Vec<Step<'_>> {
+    vec![
+        Step::calls("format", vec![in_cargo("fmt --all --check")]),
+        laws::step(workspace),
+        clippy(workspace),
+        tests(workspace, tested),
+        documentation(),
+        features(workspace),
+        loom(workspace),
+    ]
+}
+
+/// One package at a time: in one run for all, cargo turns on for each package what any
+/// other asks of a shared dependency, and a feature that is missing goes unseen.
+fn clippy(workspace: &Workspace) -> Step<'_> {
+    let calls = workspace.packages.iter().map(|package| {
+        let name = &package.name;
+        in_cargo(&format!(
+            "clippy --quiet -p {name} --all-targets --all-features -- -D warnings"
+        ))
+    });
+    Step::calls("clippy, each package alone", calls.collect())
+}
+
+fn tests(workspace: &Workspace, tested: impl Fn(&Package) -> bool) -> Step<'_> {
+    let untested = workspace.packages.iter().filter(|it| !tested(it));
+    let excluded: String = untested
+        .map(|package| format!(" --exclude {}", package.name))
+        .collect();
+    let runner = if has_nextest() { "nextest run" } else { "test" };
+    let calls = vec![
+        in_cargo(&format!("{runner} --workspace --all-features{excluded}")),
+        in_cargo(&format!("test --doc --workspace --all-features{excluded}")),
+    ];
+    Step::calls("tests", calls)
+}
+
+fn documentation() -> Step<'static> {
+    let call = in_cargo("doc --quiet --workspace --no-deps --all-features");
+    Step::calls(
+        "documentation",
+        vec![call.flag("RUSTDOCFLAGS", "-D warnings")],
+    )
+}
+
+/// A feature only adds, so each published crate builds with none and with each one alone.
+/// `check` without tests, since what tests depend on would lend its own features.
+fn features(workspace: &Workspace) -> Step<'_> {
+    let calls = workspace.published().flat_map(|package| {
+        let bare = format!("check --quiet -p {} --no-default-features", package.name);
+        let alone = package.features.iter().filter(|name| *name != "default");
+        let alone = alone.map(|name| in_cargo(&format!("{bare} --features {name}")));
+        std::iter::once(in_cargo(&bare)).chain(alone.collect::<Vec<_>>())
+    });
+    Step::calls("each feature alone", calls.collect())
+}
+
+/// Loom replaces the atomics in the whole build, so its artefacts are kept apart.
+fn loom(workspace: &Workspace) -> Step<'_> {
+    let call = in_cargo("test --quiet -p steadfast-core --release --lib loom_")
+        .flag("RUSTFLAGS", "--cfg loom")
+        .env("CARGO_TARGET_DIR", workspace.target.join("loom"));
+    Step::calls("loom", vec![call])
+}
+
+fn in_cargo(line: &str) -> Call {
+    Call::new(cargo(), line)
+}
+
+fn has_nextest() -> bool {
+    process::Command::new(cargo())
+        .args(["nextest", "--version"])
+        .output()
+        .is_ok_and(|output| output.status.success())
+}

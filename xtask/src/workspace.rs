@@ -1,0 +1,144 @@
+//! What cargo knows about this workspace, so that no list of packages is kept by hand.
+
+use std::{env, path::PathBuf, process};
+
+use serde_json::Value;
+
+use crate::step::Failure;
+
+/// The workspace as `cargo metadata` tells it.
+#[derive(Debug, Default)]
+pub(crate) struct Workspace {
+    pub(crate) root: PathBuf,
+    pub(crate) target: PathBuf,
+    pub(crate) packages: Vec<Package>,
+}
+
+/// One member.
+#[derive(Debug, Default)]
+pub(crate) struct Package {
+    pub(crate) name: String,
+    /// Where it lies, relative to the root, with `/` between the parts: `crates/steadfast`.
+    pub(crate) dir: String,
+    /// Whether it goes to crates.io; the promises to users hold for these.
+    pub(crate) published: bool,
+    pub(crate) features: Vec<String>,
+    pub(crate) dependencies: Vec<Dependency>,
+    /// Programs that its tests start, from `[package.metadata.xtask] programs = [...]`.
+    pub(crate) programs: Vec<String>,
+}
+
+/// What a package depends on outside its tests.
+#[derive(Debug, Default)]
+pub(crate) struct Dependency {
+    pub(crate) name: String,
+    /// The condition it stands under: `cfg(loom)`.
+    pub(crate) target: Option<String>,
+}
+
+impl Workspace {
+    /// Asks cargo.
+    pub(crate) fn read() -> Result<Self, Failure> {
+        let output = process::Command::new(cargo())
+            .args(["metadata", "--format-version=1", "--no-deps"])
+            .stderr(process::Stdio::inherit())
+            .output()
+            .map_err(|error| Failure::check(format!("cargo metadata does not start: {error}")))?;
+        if !output.status.success() {
+            return Err(Failure::check("cargo metadata gave no answer"));
+        }
+        let metadata = serde_json::from_slice(&output.stdout)
+            .map_err(|error| Failure::check(format!("cargo metadata is not JSON: {error}")))?;
+        Ok(Self::parse(&metadata))
+    }
+
+    fn parse(metadata: &Value) -> Self {
+        let root = PathBuf::from(text(&metadata["workspace_root"]));
+        let packages = items(&metadata["packages"])
+            .map(|package| Package::parse(package, &root))
+            .collect();
+        Self {
+            target: PathBuf::from(text(&metadata["target_directory"])),
+            root,
+            packages,
+        }
+    }
+
+    /// The packages that go to crates.io.
+    pub(crate) fn published(&self) -> impl Iterator<Item = &Package> {
+        self.packages.iter().filter(|package| package.published)
+    }
+}
+
+impl Package {
+    fn parse(package: &Value, root: &std::path::Path) -> Self {
+        let manifest = PathBuf::from(text(&package["manifest_path"]));
+        let dir = manifest.parent().unwrap_or(root);
+        let dir = dir.strip_prefix(root).unwrap_or(dir);
+        Self {
+            name: text(&package["name"]),
+            dir: dir.to_string_lossy().replace('\\', "/"),
+            published: items(&package["publish"]).next().is_some() || package["publish"].is_null(),
+            features: package["features"]
+                .as_object()
+                .map(|features| features.keys().cloned().collect())
+                .unwrap_or_default(),
+            dependencies: items(&package["dependencies"])
+                .filter(|dependency| dependency["kind"] != "dev")
+                .map(|dependency| Dependency {
+                    name: text(&dependency["name"]),
+                    target: dependency["target"].as_str().map(Into::into),
+                })
+                .collect(),
+            programs: items(&package["metadata"]["xtask"]["programs"])
+                .map(text)
+                .collect(),
+        }
+    }
+
+    /// Whether its tests need servers, which is what the packages in `tests/` are for.
+    pub(crate) fn needs_servers(&self) -> bool {
+        self.dir.starts_with("tests/")
+    }
+}
+
+/// The cargo that runs this program, so that a chosen toolchain stays chosen.
+pub(crate) fn cargo() -> String {
+    env::var("CARGO").unwrap_or_else(|_| "cargo".into())
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().into()
+}
+
+fn items(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_is_read_from_metadata() {
+        let metadata = serde_json::json!({
+            "workspace_root": "/w", "target_directory": "/w/target",
+            "packages": [
+                { "name": "a", "manifest_path": "/w/crates/a/Cargo.toml", "publish": null,
+                  "features": { "tower": [] },
+                  "dependencies": [
+                      { "name": "loom", "kind": null, "target": "cfg(loom)" },
+                      { "name": "proptest", "kind": "dev", "target": null } ] },
+                { "name": "e2e", "manifest_path": "/w/tests/e2e/Cargo.toml", "publish": [],
+                  "metadata": { "xtask": { "programs": ["chromium"] } } } ] });
+        let workspace = Workspace::parse(&metadata);
+        let [a, e2e] = &workspace.packages[..] else {
+            panic!("two packages: {workspace:?}");
+        };
+        assert_eq!((a.dir.as_str(), a.published), ("crates/a", true));
+        assert_eq!(a.features, ["tower"]);
+        assert_eq!(a.dependencies.len(), 1);
+        assert!(!a.needs_servers() && e2e.needs_servers() && !e2e.published);
+        assert_eq!(e2e.programs, ["chromium"]);
+    }
+}
