@@ -54,7 +54,7 @@
 //! This file uses atomics. The control word is the only one that others depend on.
 
 mod admit;
-mod config;
+
 mod drive;
 mod faults;
 mod flights;
@@ -70,6 +70,8 @@ mod snapshot;
 mod state;
 mod step;
 mod streak;
+mod trip;
+mod trip_rules;
 mod word;
 
 use std::{
@@ -77,7 +79,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use config::{Trip, TripRules};
 pub use drive::CheckDepth;
 pub use outcome::{CallFailure, CallOutcome};
 pub use permit::BreakerPermit;
@@ -86,6 +87,8 @@ pub use refusal::BreakerRefusal;
 pub use snapshot::BreakerSnapshot;
 pub use state::{BreakerMode, BreakerState};
 pub use step::BreakerTransition;
+pub use trip::Trip;
+pub use trip_rules::TripRules;
 
 use crate::{
     sync::atomic::{AtomicU64, Ordering::Acquire},
@@ -122,7 +125,7 @@ impl Breaker {
             .map(|limit| flights::Flights::new(limit, stripes));
         let word = word::Word::new(rules.mode());
         let breaker = Self {
-            window: Window::new(rules.bucket_ms(), config::BUCKETS, stripes),
+            window: Window::new(rules.bucket_ms(), trip_rules::BUCKETS, stripes),
             flights,
             origin,
             control: Padded(AtomicU64::new(word.0)),

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::{config::TripRules, state::BreakerMode};
+use super::{state::BreakerMode, trip_rules::TripRules};
 use crate::FailureClass;
 
 /// Why a breaker moved. Display is a sentence for the operator's page and the log.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{config::TripRules, outcome::CallOutcome};
+use super::{outcome::CallOutcome, trip_rules::TripRules};
 use crate::{FailureClass, window::Sample};
 
 /// What a call's end says.
