@@ -129,9 +129,7 @@ impl Naive {
     fn go(&mut self, to: BreakerState, moment: u64) -> Moved {
         let from = std::mem::replace(&mut self.state, to);
         self.moment = moment;
-        if (from, to) != (BreakerState::Ramping, BreakerState::Closed) {
-            self.generation += 1;
-        }
+        self.generation += 1;
         if to == BreakerState::Probing {
             (self.running, self.succeeded, self.inconclusive) = (0, 0, 0);
         }
@@ -180,7 +178,8 @@ impl Naive {
             BreakerState::Open if now >= self.moment => self.go(BreakerState::Probing, now),
             BreakerState::Probing => self.judge_round(now),
             BreakerState::Ramping if now >= self.moment => {
-                self.go(BreakerState::Closed, self.moment)
+                self.state = BreakerState::Closed;
+                Some((BreakerState::Ramping, BreakerState::Closed))
             }
             BreakerState::Closed | BreakerState::Open | BreakerState::Ramping => None,
         }
