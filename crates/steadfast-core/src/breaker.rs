@@ -109,6 +109,11 @@ pub struct Breaker {
     window: Window,
     /// `None` if the stall rule is off.
     flights: Option<flights::Flights>,
+    /// Loom forgets that another thread only looked at a word when this thread looks at it
+    /// and then writes it, and so never tries the other order. A relaxed write to a word
+    /// of no meaning beside each look makes it try, and orders nothing.
+    #[cfg(loom)]
+    turn: AtomicU64,
 }
 
 impl Breaker {
@@ -133,6 +138,8 @@ impl Breaker {
             streak: Padded::default(),
             notes: Padded::default(),
             rules,
+            #[cfg(loom)]
+            turn: AtomicU64::default(),
         };
         if word.state() == BreakerState::Open {
             breaker.note_outage(word, BreakerReason::Mode(BreakerMode::ForcedOpen), 0);
@@ -181,6 +188,9 @@ impl Breaker {
     }
 
     fn word(&self) -> word::Word {
+        #[cfg(loom)]
+        self.turn
+            .fetch_add(1, crate::sync::atomic::Ordering::Relaxed);
         // Acquire: pairs with the release in `Breaker::exchange`, so that the notes of a
         // step are seen by whoever sees the step.
         word::Word(self.control.load(Acquire))

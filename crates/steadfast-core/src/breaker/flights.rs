@@ -104,14 +104,17 @@ impl Flights {
         self.stripe(stripe).answered.store(now_ms + 1, Relaxed);
     }
 
-    pub(super) fn look(&self, now_ms: u64) -> Airborne {
-        let answered = self
-            .stripes
+    /// Returns when the dependency last answered anything.
+    pub(super) fn last_answer(&self) -> Option<u64> {
+        self.stripes
             .iter()
             .map(|stripe| stripe.answered.load(Relaxed))
             .max()
             .and_then(|moment| moment.checked_sub(1))
-            .map(|moment| moment / self.slot_ms);
+    }
+
+    pub(super) fn look(&self, now_ms: u64) -> Airborne {
+        let answered = self.last_answer().map(|moment| moment / self.slot_ms);
         let mut seen = Airborne::default();
         for stripe in &self.stripes {
             for slot in &stripe.slots {

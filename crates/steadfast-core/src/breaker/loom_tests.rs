@@ -55,11 +55,15 @@ fn loom_two_failures_in_a_row_that_race_trip_once() {
     });
 }
 
-/// Each records on its own stripe; neither may overlook the other's failure.
+/// Each records on its own stripe; neither may overlook the other's failure. Each takes
+/// some thirty steps, too many for all orders; three switches against a thread's will
+/// reach every order that `window` shows to matter.
 #[test]
 fn loom_two_failures_on_two_stripes_trip_the_ratio_once() {
     let start = origin();
-    loom::model(move || {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(move || {
         let trip = trip().no_consecutive_failures().calls_min(2);
         let breaker = breaker(trip.failure_ratio(0.3), start);
         let first = breaker.try_acquire(start, 0, MIDDLE).expect("closed");
@@ -178,7 +182,11 @@ fn loom_a_call_that_ends_while_its_slot_rolls_leaves_no_trace() {
         flights.start(0, 2_000);
         other.join().expect("the other thread ends");
         assert_eq!(flights.look(2_000).calls, 1);
+        // A count of elders that went below zero and stayed there would hide this one.
+        flights.start(0, 4_000);
+        assert_eq!(flights.look(4_000).calls, 2);
         flights.end(0, 2_000);
-        assert_eq!(flights.look(2_000), flights::Airborne::default());
+        flights.end(0, 4_000);
+        assert_eq!(flights.look(4_000), flights::Airborne::default());
     });
 }

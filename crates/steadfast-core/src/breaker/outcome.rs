@@ -25,8 +25,8 @@ pub enum CallOutcome {
     /// the call struck.
     ///
     /// It counts as a failure from the stall limit on and as slow from the slow limit on.
-    /// Below both, nobody can tell a hung dependency from an impatient client, and it is
-    /// no evidence.
+    /// Below both, one call cannot tell a hung dependency from an impatient client, and it
+    /// is no evidence; many of them without a single answer for a whole window are.
     Abandoned {
         /// How long the call had been running.
         elapsed: Duration,

@@ -41,6 +41,13 @@ pub enum BreakerReason {
         /// About the age of the oldest.
         oldest: Duration,
     },
+    /// Callers left, and nothing has been answered for a whole window.
+    Unanswered {
+        /// Calls whose caller left.
+        abandoned: u32,
+        /// The length of the window.
+        window: Duration,
+    },
     /// A check of the dependency failed while no call succeeded.
     CheckFailed(FailureClass),
     /// The wait was over, and probes may run.
@@ -81,6 +88,7 @@ impl BreakerReason {
             Self::FailureRatio { .. } => "failure-ratio",
             Self::SlowRatio { .. } => "slow-ratio",
             Self::Stalled { .. } => "stalled",
+            Self::Unanswered { .. } => "unanswered",
             Self::CheckFailed(_) => "check-failed",
             Self::ProbeDue => "probe-due",
             Self::CheckPassed => "check-passed",
@@ -103,6 +111,7 @@ impl BreakerReason {
             Self::Stalled { calls, oldest } => (4, clip(calls), millis(oldest)),
             Self::CheckFailed(class) => (5, class_index(class), 0),
             Self::Mode(BreakerMode::ForcedOpen) => (6, 0, 0),
+            Self::Unanswered { abandoned, .. } => (7, clip(abandoned), 0),
             Self::ProbeDue
             | Self::CheckPassed
             | Self::ProbesPassed { .. }
@@ -142,6 +151,10 @@ impl BreakerReason {
             },
             5 => Self::CheckFailed(class_at(first).unwrap_or(FailureClass::Other)),
             6 => Self::Mode(BreakerMode::ForcedOpen),
+            7 => Self::Unanswered {
+                abandoned: count,
+                window,
+            },
             _ => return None,
         })
     }
@@ -166,6 +179,10 @@ impl fmt::Display for BreakerReason {
             Self::Stalled { calls, oldest } => write!(
                 f,
                 "{calls} calls hang, the oldest for {oldest:?}, and none was answered since"
+            ),
+            Self::Unanswered { abandoned, window } => write!(
+                f,
+                "{abandoned} callers left in {window:?}, and no call was answered"
             ),
             Self::CheckFailed(class) => write!(f, "a check failed ({class})"),
             Self::ProbeDue => f.write_str("the wait is over"),
@@ -253,6 +270,10 @@ mod tests {
             BreakerReason::Stalled {
                 calls: 3,
                 oldest: second,
+            },
+            BreakerReason::Unanswered {
+                abandoned: 20,
+                window,
             },
             BreakerReason::CheckFailed(FailureClass::Unreachable),
             BreakerReason::Mode(BreakerMode::ForcedOpen),

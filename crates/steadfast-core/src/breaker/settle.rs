@@ -1,5 +1,7 @@
 //! Takes the end of a call as evidence.
 
+use std::time::Duration;
+
 use super::{
     Breaker,
     admit::{Kind, Ticket},
@@ -7,7 +9,9 @@ use super::{
     reason::BreakerReason,
     round::Standing,
     rules::{Finding, Verdict},
+    state::BreakerState,
     step::BreakerTransition,
+    trip_rules::ms,
     word::Word,
 };
 
@@ -68,7 +72,7 @@ impl Breaker {
         }
         let reason = BreakerReason::Stalled {
             calls: seen.stalled,
-            oldest: std::time::Duration::from_millis(seen.oldest_ms.unwrap_or(0)),
+            oldest: Duration::from_millis(seen.oldest_ms.unwrap_or(0)),
         };
         self.trip(word.generation(), reason, None, jitter, now_ms)
     }
@@ -87,6 +91,9 @@ impl Breaker {
             Finding::Good => {
                 self.streak.succeed(generation);
                 return None;
+            }
+            Finding::Nothing if verdict.sample.abandoned => {
+                return self.trip_if_unanswered(word, ticket.jitter, now_ms);
             }
             Finding::Nothing => return None,
             Finding::Slow { answered } => {
@@ -108,7 +115,7 @@ impl Breaker {
             Some(run) if self.rules.streak_trips(run.failures, run.spread_ms) => {
                 BreakerReason::ConsecutiveFailures {
                     failures: run.failures,
-                    spread: std::time::Duration::from_millis(run.spread_ms),
+                    spread: Duration::from_millis(run.spread_ms),
                 }
             }
             _ => self.ratio_reason(now_ms)?,
@@ -120,6 +127,34 @@ impl Breaker {
             ticket.jitter,
             now_ms,
         )
+    }
+
+    /// Trips if callers leave and nothing comes back: a timeout outside the call that is
+    /// shorter than every limit here looks like one impatient client after the other, and
+    /// only the silence tells the two apart.
+    fn trip_if_unanswered(
+        &self,
+        word: Word,
+        jitter: u32,
+        now_ms: u64,
+    ) -> Option<BreakerTransition> {
+        // While ramping, the probes' answers are recent.
+        let flights = self
+            .flights
+            .as_ref()
+            .filter(|_| word.is_ruled() && word.state() == BreakerState::Closed)?;
+        // A breaker that has just closed has had no time to hear an answer.
+        let quiet_since = word.moment().max(flights.last_answer().unwrap_or(0));
+        let window = self.rules.window();
+        if now_ms.saturating_sub(quiet_since) < ms(window) {
+            return None;
+        }
+        let abandoned = self.window.counts_after_record(now_ms).abandoned;
+        if abandoned < self.rules.calls_min() {
+            return None;
+        }
+        let reason = BreakerReason::Unanswered { abandoned, window };
+        self.trip(word.generation(), reason, None, jitter, now_ms)
     }
 
     fn ratio_reason(&self, now_ms: u64) -> Option<BreakerReason> {

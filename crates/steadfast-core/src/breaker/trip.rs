@@ -177,8 +177,9 @@ impl Trip {
         self
     }
 
-    /// Turns the stall rule off, and with it the count of calls in flight, which saves two
-    /// atomic additions for each call.
+    /// Turns the stall rule off, and with it the count of calls in flight and the rule that
+    /// trips when [`Trip::calls_min`] callers left and nothing was answered for a whole
+    /// window. It saves two atomic writes for each call.
     pub fn no_stall(mut self) -> Self {
         self.stall = false;
         self

@@ -65,6 +65,10 @@ impl TripRules {
         ms(self.trip.window) / BUCKETS as u64
     }
 
+    pub(super) const fn calls_min(&self) -> u32 {
+        self.trip.calls_min
+    }
+
     pub(super) const fn stalled_calls(&self) -> u32 {
         self.trip.stalled_calls
     }

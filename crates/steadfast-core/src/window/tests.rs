@@ -52,7 +52,7 @@ fn a_full_bucket_keeps_its_ratio_and_spares_its_neighbour() {
 #[test]
 fn a_leftover_of_half_the_epoch_space_ago_is_taken_over() {
     let window = Window::new(1, 10, 1);
-    for gap in [1 << 27, (1 << 27) + 16, (1 << 28) - 4096, 3 << 28 | 4096] {
+    for gap in [1 << 27, (1 << 27) + 16, (1 << 28) - 4096, (3 << 28) | 4096] {
         let window = Window::new(1, 10, 1);
         window.record(0, FAILURE, 0);
         window.record(0, FAILURE, gap);

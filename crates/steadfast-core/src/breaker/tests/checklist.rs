@@ -236,6 +236,38 @@ fn calls_cut_by_an_outer_timeout_trip() {
     }
 }
 
+/// M7 with the defaults, where no limit says what slow is.
+#[test]
+fn calls_cut_by_an_outer_timeout_trip_without_any_limit_set() {
+    let rig = Rig::new(Trip::default());
+    rig.call(0, CallOutcome::Success);
+    let moved = (1..100).find_map(|n| {
+        let permit = rig.acquire(n * 400).expect("closed");
+        permit.settle(abandoned(300), rig.at(n * 400 + 300))
+    });
+    let moved = moved.expect("nothing was answered for a window");
+    assert!(moved.at <= rig.at(11_000));
+    let reason = moved.reason.to_string();
+    assert!(
+        reason.ends_with("callers left in 10s, and no call was answered"),
+        "{reason}"
+    );
+}
+
+#[test]
+fn one_answer_in_a_window_shows_that_the_clients_are_impatient() {
+    let rig = Rig::new(Trip::default());
+    for n in 0..1_000 {
+        let is_answer = n % 90 == 89;
+        let outcome = if is_answer {
+            CallOutcome::Neutral
+        } else {
+            abandoned(5)
+        };
+        assert_eq!(rig.call(n * 100, outcome), None);
+    }
+}
+
 /// M6: the anchor recorded none of these.
 #[test]
 fn calls_that_panic_trip() {
@@ -253,7 +285,7 @@ fn traffic_comes_back_by_and_by() {
     for (ms, expected) in [(1_000, 100), (3_500, 325), (6_000, 550), (10_990, 999)] {
         let passed = (0..1_000_u64)
             .filter(|n| {
-                let random = MIDDLE | (n << 32) / 1_000;
+                let random = MIDDLE | ((n << 32) / 1_000);
                 rig.breaker.try_acquire(rig.at(ms), 0, random).is_ok()
             })
             .count();
@@ -274,7 +306,7 @@ fn fifty_instances_do_not_probe_in_step() {
     let mut waits: Vec<_> = (0..50_u64)
         .map(|instance| {
             let rig = Rig::new(Trip::default());
-            let random = (instance << 32) / 50 << 32;
+            let random = ((instance << 32) / 50) << 32;
             (0..100).find_map(|_| {
                 let permit = rig
                     .breaker

@@ -134,7 +134,7 @@ fn the_result_of_a_ramp_counts_in_the_closed_state_that_follows() {
     rig.recover(1_000);
     let permit = rig.acquire(10_900).expect("ramping");
     assert!(rig.tick(11_000).is_some());
-    permit.settle(FAILED, rig.at(11_100));
+    let _ = permit.settle(FAILED, rig.at(11_100));
     assert_eq!(rig.snapshot(11_100).counts.failed, 1);
 }
 

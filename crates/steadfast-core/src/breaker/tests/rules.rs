@@ -92,7 +92,7 @@ fn a_permit_holds_its_place_until_it_ends_and_no_longer() {
     assert_eq!(rig.snapshot(9_000).oldest, Some(Duration::from_secs(9)));
     drop(first);
     assert_eq!(rig.snapshot(9_000).in_flight, Some(1));
-    second.settle(CallOutcome::Success, rig.at(9_000));
+    let _ = second.settle(CallOutcome::Success, rig.at(9_000));
     assert_eq!(rig.snapshot(9_000).in_flight, Some(0));
     assert_eq!(rig.snapshot(9_000).oldest, None);
     assert_eq!(rig.snapshot(9_000).counts.calls, 1);
