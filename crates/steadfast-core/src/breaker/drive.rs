@@ -60,6 +60,12 @@ impl Breaker {
         if !word.is_ruled() {
             return None;
         }
+        let is_out = matches!(word.state(), BreakerState::Open | BreakerState::Probing);
+        if let (true, CheckDepth::Deep, Some(flights)) = (is_out, depth, &self.flights) {
+            // Calls that hang since before the outage must not trip the ramp that follows.
+            // While closed a check says nothing about calls: those that hang, hang.
+            flights.answered(0, now_ms);
+        }
         match word.state() {
             BreakerState::Closed | BreakerState::Ramping => None,
             BreakerState::Open => {

@@ -48,8 +48,13 @@ impl Breaker {
                 return None;
             }
             let level = word.level_at(now_ms, self.rules.heal_ms, self.rules.level_max);
+            // In a ramp nothing has healed, and the count goes on past the longest wait.
+            let opens = level.max(match word.state() {
+                BreakerState::Ramping => word.level(),
+                BreakerState::Closed | BreakerState::Open | BreakerState::Probing => 0,
+            });
             let event = Event::Trip {
-                level: level + 1,
+                level: opens + 1,
                 wait_ms: self.rules.wait_ms(level, retry_after, jitter),
             };
             let next = word.step(event, now_ms)?;

@@ -145,12 +145,19 @@ impl Naive {
 
     fn trip(&mut self, now: u64) -> Moved {
         // 1, 2 and 4 s: the wait stops to grow at level 2.
-        let mut level = self.opens.min(2);
         if self.state == BreakerState::Closed {
-            level -= level.min(((now - self.moment) / 10_000) as u32);
+            self.opens = self.opens_at(now);
         }
-        self.opens = level + 1;
-        self.open(level, now)
+        self.opens = (self.opens + 1).min(31);
+        self.open((self.opens - 1).min(2), now)
+    }
+
+    fn opens_at(&self, now: u64) -> u32 {
+        if self.state != BreakerState::Closed {
+            return self.opens;
+        }
+        let opens = self.opens.min(2);
+        opens - opens.min(((now - self.moment) / 10_000) as u32)
     }
 
     fn fail_round(&mut self, now: u64) -> Moved {
@@ -426,6 +433,10 @@ proptest! {
             let snapshot = rig.snapshot(now);
             prop_assert_eq!(snapshot.mode, naive.mode);
             prop_assert_eq!(snapshot.generation, naive.generation);
+            let is_seen_as_it_is = snapshot.state == naive.state;
+            if is_seen_as_it_is {
+                prop_assert_eq!(snapshot.opens_in_a_row, naive.opens_at(now));
+            }
             let counts = snapshot.counts;
             prop_assert_eq!((counts.calls, counts.failed, counts.slow), naive.counts(now));
         }
