@@ -177,8 +177,8 @@ impl Breaker {
         stripe: usize,
         random: u64,
     ) -> Result<BreakerPermit<B>, BreakerRefusal> {
-        let admitted = handle.admit(handle.ms(now), stripe, random)?;
-        Ok(BreakerPermit::new(handle, &admitted))
+        let ticket = handle.admit(handle.ms(now), stripe, random)?;
+        Ok(BreakerPermit::new(handle, ticket))
     }
 
     /// Returns the rules it runs on.

@@ -18,10 +18,26 @@ use crate::sync::atomic::Ordering::{AcqRel, Acquire};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ticket {
     pub(super) started_ms: u64,
-    pub(super) stripe: usize,
+    pub(super) stripe: u32,
     pub(super) generation: u32,
     pub(super) jitter: u32,
+    /// The step that the admission took, packed so that a permit stays small; zero is none.
+    pub(super) moved: u64,
     pub(super) kind: Kind,
+}
+
+impl Ticket {
+    fn new(word: Word, kind: Kind, now_ms: u64, stripe: usize, random: u64) -> Self {
+        Self {
+            started_ms: now_ms,
+            // Stripes are taken modulo their number, so the high bits are of no use.
+            stripe: stripe as u32,
+            generation: word.generation(),
+            jitter: (random >> 32) as u32,
+            moved: 0,
+            kind,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,55 +49,72 @@ pub(super) enum Kind {
     /// A call that would have been refused if the breaker did more than observe. Its
     /// result is no evidence, as it would not exist.
     Bystander,
-}
-
-#[derive(Debug)]
-pub(super) struct Admitted {
-    pub(super) ticket: Ticket,
-    pub(super) moved: Option<BreakerTransition>,
+    /// None any more: the permit is settled.
+    Over,
 }
 
 impl Breaker {
+    #[inline]
     pub(super) fn admit(
         &self,
         now_ms: u64,
         stripe: usize,
         random: u64,
-    ) -> Result<Admitted, BreakerRefusal> {
+    ) -> Result<Ticket, BreakerRefusal> {
         let word = self.word();
-        let jitter = (random >> 32) as u32;
-        let (word, kind, mut moved) = if word.is_plain_closed() {
-            (word, Some(Kind::Call), None)
-        } else {
-            self.decide(now_ms, random as u32, jitter)
-        };
-        let mut kind = match kind {
+        if !word.is_plain_closed() {
+            return self.admit_with_care(now_ms, stripe, random);
+        }
+        let ticket = Ticket::new(word, Kind::Call, now_ms, stripe, random);
+        match &self.flights {
+            Some(flights) if flights.start(stripe, now_ms) => self.admit_after_look(word, ticket),
+            _ => Ok(ticket),
+        }
+    }
+
+    /// Admits where the rules decide, or a person has.
+    #[cold]
+    fn admit_with_care(
+        &self,
+        now_ms: u64,
+        stripe: usize,
+        random: u64,
+    ) -> Result<Ticket, BreakerRefusal> {
+        let (word, kind, moved) = self.decide(now_ms, random as u32, (random >> 32) as u32);
+        let kind = match kind {
             Some(kind) => kind,
             None if word.mode() == BreakerMode::Observe => Kind::Bystander,
             None => return Err(self.refusal(word, now_ms, moved)),
         };
-        if let Some(flights) = &self.flights {
-            // Where nothing ticks, the first call of each quarter of the stall limit looks
-            // for calls that hang.
-            let is_look_due = flights.start(stripe, now_ms);
-            if is_look_due && kind == Kind::Call && moved.is_none() {
-                moved = self.trip_if_stalled(word, jitter, now_ms);
-                if moved.is_some() && word.mode() == BreakerMode::Observe {
-                    kind = Kind::Bystander;
-                } else if moved.is_some() {
-                    flights.end(stripe, now_ms);
-                    return Err(self.refusal(self.word(), now_ms, moved));
-                }
+        let mut ticket = Ticket::new(word, kind, now_ms, stripe, random);
+        ticket.moved = moved.map_or(0, |moved| moved.pack(ticket.generation));
+        match &self.flights {
+            Some(flights)
+                if flights.start(stripe, now_ms) && kind == Kind::Call && moved.is_none() =>
+            {
+                self.admit_after_look(word, ticket)
             }
+            _ => Ok(ticket),
         }
-        let ticket = Ticket {
-            started_ms: now_ms,
-            stripe,
-            generation: word.generation(),
-            jitter,
-            kind,
+    }
+
+    /// Looks for calls that hang before it admits: where nothing ticks, the first call of
+    /// each quarter of the stall limit does.
+    #[cold]
+    fn admit_after_look(&self, word: Word, mut ticket: Ticket) -> Result<Ticket, BreakerRefusal> {
+        let now_ms = ticket.started_ms;
+        let Some(moved) = self.trip_if_stalled(word, ticket.jitter, now_ms) else {
+            return Ok(ticket);
         };
-        Ok(Admitted { ticket, moved })
+        if word.mode() == BreakerMode::Observe {
+            ticket.kind = Kind::Bystander;
+            ticket.moved = moved.pack(ticket.generation);
+            return Ok(ticket);
+        }
+        if let Some(flights) = &self.flights {
+            flights.end(ticket.stripe as usize, now_ms);
+        }
+        Err(self.refusal(self.word(), now_ms, Some(moved)))
     }
 
     /// Decides where the control word alone does not. Returns `None` for a refusal.

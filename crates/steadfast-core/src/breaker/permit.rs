@@ -4,7 +4,7 @@ use std::{fmt, ops::Deref, time::Instant};
 
 use super::{
     Breaker,
-    admit::{Admitted, Kind, Ticket},
+    admit::{Kind, Ticket},
     outcome::CallOutcome,
     step::BreakerTransition,
 };
@@ -18,33 +18,30 @@ use super::{
 pub struct BreakerPermit<B: Deref<Target = Breaker>> {
     handle: B,
     ticket: Ticket,
-    moved: Option<BreakerTransition>,
-    is_settled: bool,
 }
 
 impl<B: Deref<Target = Breaker>> BreakerPermit<B> {
-    pub(super) fn new(handle: B, admitted: &Admitted) -> Self {
-        Self {
-            handle,
-            ticket: admitted.ticket,
-            moved: admitted.moved,
-            is_settled: false,
-        }
+    pub(super) fn new(handle: B, ticket: Ticket) -> Self {
+        Self { handle, ticket }
     }
 
     /// Tells the breaker how the call ended. Returns the transition if this call decided.
     #[must_use = "nobody else gets this transition"]
     pub fn settle(mut self, outcome: CallOutcome, now: Instant) -> Option<BreakerTransition> {
-        self.is_settled = true;
+        let ticket = self.ticket;
+        self.ticket.kind = Kind::Over;
         let breaker = &*self.handle;
-        breaker.settle(self.ticket, outcome, breaker.ms(now))
+        breaker.settle(ticket, outcome, breaker.ms(now))
     }
 
     /// Takes the transition that the admission made: the breaker began to probe, or its
     /// ramp ended.
     #[must_use = "nobody else gets this transition"]
     pub fn take_transition(&mut self) -> Option<BreakerTransition> {
-        self.moved.take()
+        let packed = std::mem::take(&mut self.ticket.moved);
+        let ticket = self.ticket;
+        self.handle
+            .unpack_transition(packed, ticket.generation, ticket.started_ms)
     }
 
     /// Whether this call helps to decide if the dependency is back.
@@ -74,7 +71,7 @@ impl<B: Deref<Target = Breaker>> BreakerPermit<B> {
 
 impl<B: Deref<Target = Breaker>> Drop for BreakerPermit<B> {
     fn drop(&mut self) {
-        if !self.is_settled {
+        if self.ticket.kind != Kind::Over {
             self.handle.release(self.ticket);
         }
     }
@@ -84,7 +81,6 @@ impl<B: Deref<Target = Breaker>> fmt::Debug for BreakerPermit<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BreakerPermit")
             .field("ticket", &self.ticket)
-            .field("is_settled", &self.is_settled)
             .finish_non_exhaustive()
     }
 }

@@ -102,7 +102,7 @@ impl BreakerReason {
         }
     }
 
-    /// Packs what can open a breaker into 52 bits; everything else is zero.
+    /// Packs what a note or a permit can carry into 52 bits; everything else is zero.
     pub(super) fn pack(self) -> u64 {
         let (rule, first, second) = match self {
             Self::ConsecutiveFailures { failures, spread } => (1, clip(failures), millis(spread)),
@@ -112,15 +112,13 @@ impl BreakerReason {
             Self::CheckFailed(class) => (5, class_index(class), 0),
             Self::Mode(BreakerMode::ForcedOpen) => (6, 0, 0),
             Self::Unanswered { abandoned, .. } => (7, clip(abandoned), 0),
-            Self::ProbeDue
-            | Self::CheckPassed
-            | Self::ProbesPassed { .. }
-            | Self::ProbeFailed(_)
-            | Self::ProbeSlow
-            | Self::ProbeSilent { .. }
-            | Self::ProbesInconclusive { .. }
-            | Self::RampOver
-            | Self::Mode(_) => (0, 0, 0),
+            Self::ProbeDue => (8, 0, 0),
+            Self::RampOver => (9, 0, 0),
+            Self::ProbesPassed { probes } => (10, clip(probes), 0),
+            Self::ProbeSilent { lease } => (11, 0, millis(lease)),
+            Self::ProbesInconclusive { probes } => (12, clip(probes), 0),
+            // These are returned by the one who took the step, at once and whole.
+            Self::CheckPassed | Self::ProbeFailed(_) | Self::ProbeSlow | Self::Mode(_) => (0, 0, 0),
         };
         rule | first << RULE_BITS | second << (RULE_BITS + NUMBER_BITS)
     }
@@ -155,6 +153,13 @@ impl BreakerReason {
                 abandoned: count,
                 window,
             },
+            8 => Self::ProbeDue,
+            9 => Self::RampOver,
+            10 => Self::ProbesPassed { probes: count },
+            11 => Self::ProbeSilent {
+                lease: Duration::from_millis(second),
+            },
+            12 => Self::ProbesInconclusive { probes: count },
             _ => return None,
         })
     }
@@ -219,6 +224,8 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).map_or(NUMBER_MAX, |millis| millis.min(NUMBER_MAX))
 }
 
+/// Bits of a packed reason.
+pub(super) const REASON_BITS: u32 = RULE_BITS + 2 * NUMBER_BITS;
 const RULE_BITS: u32 = 4;
 const NUMBER_BITS: u32 = 24;
 const NUMBER_MAX: u64 = (1 << NUMBER_BITS) - 1;
@@ -248,7 +255,7 @@ mod tests {
     use crate::Trip;
 
     #[test]
-    fn what_opens_a_breaker_is_remembered_with_its_numbers() {
+    fn what_a_note_or_a_permit_carries_keeps_its_numbers() {
         let rules = Trip::default().build().expect("defaults");
         let window = rules.window();
         let second = Duration::from_secs(1);
@@ -277,6 +284,11 @@ mod tests {
             },
             BreakerReason::CheckFailed(FailureClass::Unreachable),
             BreakerReason::Mode(BreakerMode::ForcedOpen),
+            BreakerReason::ProbeDue,
+            BreakerReason::RampOver,
+            BreakerReason::ProbesPassed { probes: 2 },
+            BreakerReason::ProbeSilent { lease: second },
+            BreakerReason::ProbesInconclusive { probes: 5 },
         ] {
             assert_eq!(BreakerReason::unpack(reason.pack(), &rules), Some(reason));
         }

@@ -64,6 +64,7 @@ impl Breaker {
         }
     }
 
+    #[cold]
     pub(super) fn refusal(
         &self,
         word: Word,

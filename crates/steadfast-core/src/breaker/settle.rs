@@ -25,9 +25,9 @@ impl Breaker {
         let elapsed_ms = now_ms.saturating_sub(ticket.started_ms);
         let verdict = self.rules.judge(outcome, elapsed_ms);
         if let Some(flights) = &self.flights {
-            flights.end(ticket.stripe, ticket.started_ms);
+            flights.end(ticket.stripe as usize, ticket.started_ms);
             if verdict.answered {
-                flights.answered(ticket.stripe, now_ms);
+                flights.answered(ticket.stripe as usize, now_ms);
             }
         }
         if let Finding::Bad { class, .. } = verdict.finding {
@@ -41,14 +41,14 @@ impl Breaker {
         match ticket.kind {
             Kind::Call => self.settle_call(word, ticket, verdict, now_ms),
             Kind::Probe => self.settle_probe(word, ticket, verdict, now_ms),
-            Kind::Bystander => None,
+            Kind::Bystander | Kind::Over => None,
         }
     }
 
     /// Gives back what a permit holds that ends without an outcome, and without a time.
     pub(super) fn release(&self, ticket: Ticket) {
         if let Some(flights) = &self.flights {
-            flights.end(ticket.stripe, ticket.started_ms);
+            flights.end(ticket.stripe as usize, ticket.started_ms);
         }
         let word = self.word();
         if ticket.kind == Kind::Probe && word.generation() == ticket.generation {
@@ -85,7 +85,8 @@ impl Breaker {
         now_ms: u64,
     ) -> Option<BreakerTransition> {
         let generation = word.generation();
-        self.window.record(ticket.stripe, verdict.sample, now_ms);
+        self.window
+            .record(ticket.stripe as usize, verdict.sample, now_ms);
         let streak = match verdict.finding {
             // A success is never a reason to open, so it looks at no rule.
             Finding::Good => {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::{
     Breaker,
-    reason::BreakerReason,
+    reason::{BreakerReason, REASON_BITS},
     state::{BreakerMode, BreakerState},
     word::{Event, Word},
 };
@@ -32,7 +32,39 @@ pub struct BreakerTransition {
     pub generation: u32,
 }
 
+impl BreakerTransition {
+    /// Packs a step that an admission took: `reason 52 | from 2 | to 2 | mode 2 | how many
+    /// generations the permit is ahead 6`. It is never zero.
+    pub(super) fn pack(self, generation: u32) -> u64 {
+        let bits = |state| Word::pack(state, self.mode, 0, 0, 0).0;
+        let ahead = generation.wrapping_sub(self.generation);
+        self.reason.pack()
+            | (bits(self.from) & 0b11) << REASON_BITS
+            | bits(self.to) << (REASON_BITS + 2)
+            | u64::from(ahead) << (REASON_BITS + 6)
+    }
+}
+
 impl Breaker {
+    /// Unpacks the step that an admission took.
+    pub(super) fn unpack_transition(
+        &self,
+        packed: u64,
+        generation: u32,
+        now_ms: u64,
+    ) -> Option<BreakerTransition> {
+        let next = Word(packed >> (REASON_BITS + 2));
+        let ahead = sign_extend(packed >> (REASON_BITS + 6));
+        Some(BreakerTransition {
+            reason: BreakerReason::unpack(packed, &self.rules)?,
+            from: Word(packed >> REASON_BITS).state(),
+            to: next.state(),
+            mode: next.mode(),
+            at: self.instant(now_ms),
+            generation: generation.wrapping_sub(ahead),
+        })
+    }
+
     /// Opens if the machine is where `generation` says and rules may move it.
     pub(super) fn trip(
         &self,
@@ -178,4 +210,10 @@ impl Breaker {
             .write(generation, |_| now_ms + 1, is_current);
         self.notes.opened.write(generation, |_| now_ms, is_current);
     }
+}
+
+/// Widens a number of 6 bits that may be negative: in observe mode, a step can be ahead of
+/// the permit that took it.
+const fn sign_extend(bits: u64) -> u32 {
+    (((bits as u32) << 26) as i32 >> 26) as u32
 }
