@@ -157,6 +157,7 @@ impl Breaker {
     /// Refuses while open, while enough probes run, and for a part of the calls while
     /// ramping; never in the modes [`BreakerMode::ForcedClosed`] and
     /// [`BreakerMode::Observe`].
+    #[inline]
     pub fn try_acquire(
         &self,
         now: Instant,
@@ -171,6 +172,7 @@ impl Breaker {
     ///
     /// # Errors
     /// As [`Breaker::try_acquire`].
+    #[inline]
     pub fn try_acquire_owned<B: Deref<Target = Self>>(
         handle: B,
         now: Instant,
@@ -187,6 +189,7 @@ impl Breaker {
         &self.rules
     }
 
+    #[inline]
     fn word(&self) -> word::Word {
         #[cfg(loom)]
         self.turn

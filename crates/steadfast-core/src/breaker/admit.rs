@@ -27,6 +27,7 @@ pub(super) struct Ticket {
 }
 
 impl Ticket {
+    #[inline]
     fn new(word: Word, kind: Kind, now_ms: u64, stripe: usize, random: u64) -> Self {
         Self {
             started_ms: now_ms,

@@ -21,12 +21,14 @@ pub struct BreakerPermit<B: Deref<Target = Breaker>> {
 }
 
 impl<B: Deref<Target = Breaker>> BreakerPermit<B> {
+    #[inline]
     pub(super) fn new(handle: B, ticket: Ticket) -> Self {
         Self { handle, ticket }
     }
 
     /// Tells the breaker how the call ended. Returns the transition if this call decided.
     #[must_use = "nobody else gets this transition"]
+    #[inline]
     pub fn settle(mut self, outcome: CallOutcome, now: Instant) -> Option<BreakerTransition> {
         let ticket = self.ticket;
         self.ticket.kind = Kind::Over;
