@@ -132,10 +132,7 @@ impl ShedLayer {
     ///
     /// # Errors
     /// Every fault of the settings.
-    #[allow(
-        clippy::needless_pass_by_value,
-        reason = "settings are made in place, as `Shed::fixed(64)`"
-    )]
+    #[allow(clippy::needless_pass_by_value, reason = "settings are made in place, as `Shed::fixed(64)`")]
     pub fn new(shed: Shed, explain: Explain) -> Result<Self, ConfigError> {
         Ok(Self::with(Shedder::new(&shed)?, explain))
     }

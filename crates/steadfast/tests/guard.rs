@@ -18,11 +18,7 @@ async fn a_protected_router_answers_as_before() {
     let app = guard.protect(Router::new().route("/", get(|| async { "hello" })));
     let response = app.clone().oneshot(request("/")).await.expect("infallible");
     assert_eq!(response.status(), 200);
-    assert_eq!(
-        guard.control().shedder().in_flight(),
-        1,
-        "until the body has been read"
-    );
+    assert_eq!(guard.control().shedder().in_flight(), 1, "until the body has been read");
     drop(response);
     let response = app
         .clone()
