@@ -8,6 +8,7 @@ commands:
   test      set the machine up, then run every check and every test
   verify    the same without servers and without installing; run it before each commit
   laws      only the checks of the source against the laws of ARCHITECTURE.md
+  bench     measure: `bench overhead [--json]` prints what a request costs, beside the peers
   help      this text
 
 options of test:
@@ -17,8 +18,10 @@ options of test:
 exit codes: 0 all is well, 1 a check failed, 2 the machine lacks something, 64 wrong usage";
 
 /// A command line that makes sense.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
+    /// What follows is the benchmark's own command line.
+    Bench(Vec<String>),
     Help,
     Laws,
     Test(TestOptions),
@@ -49,6 +52,7 @@ impl Command {
             "test" => TestOptions::parse(rest).map(Self::Test),
             "verify" => none(Self::Verify),
             "laws" => none(Self::Laws),
+            "bench" => Ok(Self::Bench(rest.to_vec())),
             "help" | "--help" | "-h" => Ok(Self::Help),
             _ => Err(format!("unknown command `{name}`")),
         }

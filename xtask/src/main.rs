@@ -36,6 +36,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Failure> {
     match command {
+        Command::Bench(arguments) => bench(&arguments),
         Command::Help => {
             println!("{}", command::USAGE);
             Ok(())
@@ -43,5 +44,24 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Laws => laws::report(&Workspace::read()?),
         Command::Verify => step::run(suite::verify(&Workspace::read()?)),
         Command::Test(options) => step::run(suite::test(&Workspace::read()?, options)),
+    }
+}
+
+/// Hands over to the benchmarks, built as they are meant to be measured.
+fn bench(arguments: &[String]) -> Result<(), Failure> {
+    let status = std::process::Command::new("cargo")
+        .args(["run", "--quiet", "--release", "--package", "bench", "--"])
+        .args(arguments)
+        .status()
+        .map_err(|error| Failure {
+            code: 1,
+            message: format!("cargo: {error}"),
+        })?;
+    match status.code() {
+        Some(0) => Ok(()),
+        code => Err(Failure {
+            code: code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1),
+            message: "the benchmark ended with an error, named above".to_owned(),
+        }),
     }
 }

@@ -10,16 +10,18 @@
 //! and readers take; a refusal that finds it taken is counted as dropped instead. The
 //! totals by cause are exact all the same: they are counters beside the locks.
 
+mod entry;
+
 use std::{
     collections::VecDeque,
-    fmt,
     sync::TryLockError,
     time::{Duration, Instant},
 };
 
+pub use entry::{Incident, Recorded, RefusalId, RequestNote, StateChange, Total};
+
 use crate::{
-    cause::{Cause, Rule},
-    evidence::Evidence,
+    cause::Cause,
     name::Name,
     refusal::Refusal,
     stripe::{self, Counter, Padded, STRIPES},
@@ -41,108 +43,6 @@ pub const CHANGES_KEPT: usize = 256;
 /// Pairs of cause and source that each stripe tells apart; there are as many as gates and
 /// dependencies. Refusals of further pairs are counted, and kept singly, but make no run.
 pub const SOURCES_MAX: usize = 64;
-
-/// The id of one refusal: a UUIDv7, made by whoever renders it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RefusalId(pub u128);
-
-impl fmt::Display for RefusalId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let id = self.0;
-        write!(
-            f,
-            "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
-            id >> 96,
-            (id >> 80) & 0xffff,
-            (id >> 64) & 0xffff,
-            (id >> 48) & 0xffff,
-            id & 0xffff_ffff_ffff
-        )
-    }
-}
-
-/// What is kept of the request that was refused. Never its query, headers or body.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RequestNote {
-    /// Method and path, for example `GET /orders/7`.
-    pub line: Box<str>,
-    /// The request's own `x-request-id`, if it had a well-formed one.
-    pub request_id: Option<Box<str>>,
-    /// The trace id of its `traceparent`.
-    pub trace_id: Option<Box<str>>,
-}
-
-/// One refusal as it was answered.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Recorded {
-    /// Our id.
-    pub id: RefusalId,
-    /// What the gate said.
-    pub refusal: Refusal,
-    /// What the client was told.
-    pub retry_after: Duration,
-    /// Who asked.
-    pub request: RequestNote,
-}
-
-/// An unbroken run of refusals with one cause and one source.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Incident {
-    /// Why.
-    pub cause: Cause,
-    /// By which rule it began.
-    pub rule: Option<Rule>,
-    /// Who refused.
-    pub source: Name,
-    /// The first refusal.
-    pub first: Instant,
-    /// The last refusal.
-    pub last: Instant,
-    /// How many there were.
-    pub count: u64,
-    /// The numbers at its start.
-    pub evidence: Evidence,
-}
-
-impl Incident {
-    /// Whether the next refusal would still belong to it.
-    #[must_use]
-    pub fn is_open(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.last) <= INCIDENT_GAP
-    }
-
-    fn is_of(&self, refusal: &Refusal) -> bool {
-        self.cause == refusal.cause() && self.source == *refusal.source()
-    }
-}
-
-/// Something changed: a phase, a dependency's health, a limit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StateChange {
-    /// When.
-    pub at: Instant,
-    /// Of what: a dependency's name, `lifecycle`, `maintenance`, `shed`.
-    pub subject: Name,
-    /// What it was.
-    pub from: Box<str>,
-    /// What it is.
-    pub to: Box<str>,
-    /// Why, if that is known; redacted.
-    pub why: Box<str>,
-}
-
-/// How many refusals there were of one kind.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Total {
-    /// Why.
-    pub cause: Cause,
-    /// By which rule.
-    pub rule: Option<Rule>,
-    /// By whom.
-    pub source: Name,
-    /// How many.
-    pub count: u64,
-}
 
 /// Everything the ledger holds, newest first.
 #[derive(Clone, Debug, Default)]
@@ -314,24 +214,6 @@ impl Ledger {
     }
 }
 
-impl Recorded {
-    fn is_called(&self, id: &str) -> bool {
-        self.request.request_id.as_deref() == Some(id)
-            || self
-                .request
-                .trace_id
-                .as_deref()
-                .is_some_and(|trace| trace.eq_ignore_ascii_case(id))
-            || (id.len() == 36 && self.id.to_string().eq_ignore_ascii_case(id))
-    }
-}
-
-impl Total {
-    fn is_like(&self, other: &Self) -> bool {
-        self.cause == other.cause && self.rule == other.rule && self.source == other.source
-    }
-}
-
 impl Page {
     /// Adds a refusal to its total and its run. Returns whether the run is new.
     fn count(&mut self, refusal: &Refusal) -> bool {
@@ -430,7 +312,7 @@ fn try_lock<T>(mutex: &std::sync::Mutex<T>) -> Option<std::sync::MutexGuard<'_, 
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::testing::origin;
+    use crate::{evidence::Evidence, testing::origin};
     use proptest::prelude::*;
 
     const SOURCES: [Name; 2] = [Name::from_static("shed"), Name::from_static("lifecycle")];

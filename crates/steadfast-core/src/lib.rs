@@ -34,6 +34,7 @@
 mod breaker;
 mod cause;
 mod check;
+mod check_settings;
 mod config_error;
 mod credits;
 mod evidence;
@@ -63,6 +64,7 @@ pub use cause::{Cause, Rule};
 pub use check::{
     Check, CheckOutcome, CheckRun, CheckStatus, Deadline, FailureClass, NUMBERS_MAX, Number,
 };
+pub use check_settings::{CheckSettings, Requirement};
 pub use config_error::ConfigError;
 pub use credits::LIMIT_MAX;
 pub use evidence::{DependencyDown, Evidence, Overloaded, PoolExhausted, Value};
@@ -76,7 +78,7 @@ pub use lifecycle::{
 };
 pub use name::{NAME_LEN_MAX, Name, NameError};
 pub use pulse::{BEAT, Pulse};
-pub use readiness::{CheckSettings, CheckState, CheckView, Health, HealthChange, Requirement};
+pub use readiness::{CheckState, CheckView, Health, HealthChange};
 pub use redact::{MESSAGE_LEN_MAX, redact};
 pub use refusal::{RETRY_AFTER_MAX, RETRY_AFTER_MIN, Refusal, RetryHint};
 pub use shared::{Local, SHARDS_PER_THREAD};

@@ -140,18 +140,33 @@ impl Default for RetryHint {
 }
 
 impl RetryHint {
+    /// Longest upper bound: a client that is told to return tomorrow does not.
+    pub const MAX_ALLOWED: Duration = Duration::from_secs(86_400);
+
     /// Sets the bounds.
     ///
     /// # Errors
     /// `min` is under one second (the header has no fractions) or above `max`, or `max`
     /// is over one day.
     pub fn new(min: Duration, max: Duration) -> Result<Self, String> {
-        if min < RETRY_AFTER_MIN || min > max || max > Duration::from_secs(86_400) {
+        if min < RETRY_AFTER_MIN || min > max || max > Self::MAX_ALLOWED {
             return Err(format!(
                 "retry-after from {min:?} to {max:?}; allowed is 1s <= min <= max <= 1 day"
             ));
         }
         Ok(Self { min, max })
+    }
+
+    /// Returns the lower bound.
+    #[must_use]
+    pub const fn min(&self) -> Duration {
+        self.min
+    }
+
+    /// Returns the upper bound.
+    #[must_use]
+    pub const fn max(&self) -> Duration {
+        self.max
     }
 
     /// Returns what the client is told: the prediction spread by ±25 %, so that clients

@@ -93,6 +93,12 @@ impl ShedSettings {
         }
     }
 
+    /// Sets how many requests run at once at most.
+    pub const fn limit(mut self, limit: u32) -> Self {
+        self.limit = limit;
+        self
+    }
+
     /// Refuses, or only counts.
     pub const fn mode(mut self, mode: ShedMode) -> Self {
         self.mode = mode;
@@ -197,8 +203,15 @@ impl ShedGate {
     }
 
     /// Decides on one request. `route` is its path; the head of it is kept while it runs.
+    ///
+    /// `owner` is a handle to the gate, or to whatever else a request needs of which the
+    /// gate is a part: the permit keeps a clone of it, so that one handle serves for both.
     #[must_use]
-    pub fn admit(this: &Local<Self>, route: &str, now: Instant) -> Decision<ShedPermit> {
+    pub fn admit<T>(owner: &Local<T>, route: &str, now: Instant) -> Decision<ShedPermit<T>>
+    where
+        T: AsRef<Self> + Send + Sync + 'static,
+    {
+        let this: &Self = (**owner).as_ref();
         let stripe = stripe::current();
         let credit = match this.credits.take(stripe) {
             Some(credit) => credit,
@@ -215,7 +228,7 @@ impl ShedGate {
         this.admitted.add_at(stripe, 1);
         let place = this.held.enter(stripe, route, now);
         Decision::Admit(ShedPermit {
-            gate: this.clone(),
+            owner: owner.clone(),
             credit,
             place,
             since: now,
@@ -301,28 +314,34 @@ impl ShedGate {
     }
 }
 
+impl AsRef<Self> for ShedGate {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
 /// The right to run. Ends in [`ShedPermit::settle`]; a drop only releases.
 #[derive(Debug)]
 #[must_use = "a permit that is dropped at once lets everything run"]
-pub struct ShedPermit {
-    gate: Local<ShedGate>,
+pub struct ShedPermit<T: AsRef<ShedGate> + Send + Sync + 'static = ShedGate> {
+    owner: Local<T>,
     credit: Credit,
     place: PlaceId,
     since: Instant,
     ended: bool,
 }
 
-impl ShedPermit {
+impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedPermit<T> {
     /// Ends the permit with what became of the request.
     pub fn settle(mut self, outcome: Outcome, now: Instant) {
         let stripe = self.release();
         // An abandoned request was cut short: its time says nothing about how long one takes.
         if outcome != Outcome::Abandoned {
+            let gate: &ShedGate = (*self.owner).as_ref();
             let held = now.saturating_duration_since(self.since).as_nanos();
-            self.gate
-                .held_nanos
+            gate.held_nanos
                 .add_at(stripe, u64::try_from(held).unwrap_or(u64::MAX));
-            self.gate.settled.add_at(stripe, 1);
+            gate.settled.add_at(stripe, 1);
         }
     }
 
@@ -332,16 +351,23 @@ impl ShedPermit {
         self.since
     }
 
+    /// Returns what the permit was made from.
+    #[must_use]
+    pub const fn owner(&self) -> &Local<T> {
+        &self.owner
+    }
+
     fn release(&mut self) -> usize {
         self.ended = true;
         let stripe = stripe::current();
-        self.gate.held.leave(self.place);
-        self.gate.credits.give_back(stripe, self.credit);
+        let gate: &ShedGate = (*self.owner).as_ref();
+        gate.held.leave(self.place);
+        gate.credits.give_back(stripe, self.credit);
         stripe
     }
 }
 
-impl Drop for ShedPermit {
+impl<T: AsRef<ShedGate> + Send + Sync + 'static> Drop for ShedPermit<T> {
     fn drop(&mut self) {
         if !self.ended {
             self.release();

@@ -16,9 +16,10 @@ use std::{
 
 use crate::{
     check::FailureClass,
+    check_settings::Requirement,
     lifecycle::{LifecycleView, Phase},
     name::Name,
-    readiness::{CheckView, Health, Requirement},
+    readiness::{CheckView, Health},
 };
 
 /// How long an instance stays not ready for a cause that others share, unless configured.
@@ -296,10 +297,8 @@ fn judge(
 mod tests {
     use super::*;
     use crate::{
-        check::CheckOutcome,
-        lifecycle::Maintenance,
-        readiness::{CheckSettings, CheckState},
-        testing::origin,
+        check::CheckOutcome, check_settings::CheckSettings, lifecycle::Maintenance,
+        readiness::CheckState, testing::origin,
     };
 
     const SEC: Duration = Duration::from_secs(1);

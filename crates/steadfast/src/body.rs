@@ -17,7 +17,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use pin_project::pin_project;
-use steadfast_core::{Outcome, ShedPermit};
+use steadfast_core::{Outcome, ShedGate, ShedPermit};
 
 use crate::clock;
 
@@ -78,11 +78,23 @@ impl<B: Body<Data = Bytes>> Body for GateBody<B> {
 
 /// A permit that settles *abandoned* when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Held(Option<ShedPermit>);
+pub(crate) struct Held<T: AsRef<ShedGate> + Send + Sync + 'static = ShedGate>(
+    Option<ShedPermit<T>>,
+);
 
-impl Held {
-    pub(crate) const fn new(permit: ShedPermit) -> Self {
+impl<T: AsRef<ShedGate> + Send + Sync + 'static> Held<T> {
+    pub(crate) const fn new(permit: ShedPermit<T>) -> Self {
         Self(Some(permit))
+    }
+
+    /// Takes the permit out, and leaves nothing to settle.
+    pub(crate) fn take(&mut self) -> Self {
+        Self(self.0.take())
+    }
+
+    /// Returns what the permit was made from, while it is held.
+    pub(crate) fn owner(&self) -> Option<&T> {
+        self.0.as_ref().map(|permit| &**permit.owner())
     }
 
     pub(crate) fn settle(&mut self, outcome: Outcome) {
@@ -92,7 +104,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl<T: AsRef<ShedGate> + Send + Sync + 'static> Drop for Held<T> {
     fn drop(&mut self) {
         self.settle(Outcome::Abandoned);
     }
@@ -101,16 +113,16 @@ impl Drop for Held {
 /// A body that holds its request's permit until it ends, fails or is dropped.
 #[pin_project]
 #[derive(Debug)]
-pub struct HeldBody<B> {
+pub struct HeldBody<B, T: AsRef<ShedGate> + Send + Sync + 'static = ShedGate> {
     #[pin]
     inner: B,
     /// `None` once the body has ended, also when it had ended at the head.
-    permit: Option<Held>,
+    permit: Option<Held<T>>,
 }
 
-impl<B: Body> HeldBody<B> {
+impl<B: Body, T: AsRef<ShedGate> + Send + Sync + 'static> HeldBody<B, T> {
     /// Takes the permit along, or ends it at once if there is no body to come.
-    pub(crate) fn new(inner: B, mut permit: Held) -> Self {
+    pub(crate) fn new(inner: B, mut permit: Held<T>) -> Self {
         if inner.is_end_stream() {
             permit.settle(Outcome::Done);
             return Self {
@@ -125,7 +137,7 @@ impl<B: Body> HeldBody<B> {
     }
 }
 
-impl<B: Body> Body for HeldBody<B> {
+impl<B: Body, T: AsRef<ShedGate> + Send + Sync + 'static> Body for HeldBody<B, T> {
     type Data = B::Data;
     type Error = B::Error;
 
@@ -179,8 +191,9 @@ impl<B: IntoAxum> IntoAxum for GateBody<B> {
     }
 }
 
-impl<B> IntoAxum for HeldBody<B>
+impl<B, T> IntoAxum for HeldBody<B, T>
 where
+    T: AsRef<ShedGate> + Send + Sync + 'static,
     B: IntoAxum + Body<Data = Bytes> + Send + 'static,
     B::Error: Into<axum::BoxError>,
 {

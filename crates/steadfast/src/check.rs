@@ -18,6 +18,7 @@
 
 mod heartbeat;
 mod http;
+mod lag;
 mod tcp;
 
 use std::future::Future;
@@ -27,6 +28,7 @@ use steadfast_core::{Check, CheckOutcome, CheckRun};
 pub use self::{
     heartbeat::{Heartbeat, HeartbeatCheck, heartbeat},
     http::{HttpCheck, http_get},
+    lag::{RuntimeLagCheck, runtime_lag},
     tcp::{TcpCheck, tcp},
 };
 

@@ -130,6 +130,7 @@ impl Dependency {
     }
 
     /// Takes other settings, before anything runs.
+    #[cfg(feature = "config")]
     pub(crate) fn configure(&self, requirement: Requirement, settings: CheckSettings) {
         let mut state = self.state();
         state.requirement = requirement;

@@ -18,7 +18,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, header};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::Full;
 use pin_project::pin_project;
@@ -48,6 +48,9 @@ impl Default for Drain {
 }
 
 impl Drain {
+    /// Longest step. What takes longer is not a restart any more.
+    pub(crate) const LENGTH_MAX: Duration = Duration::from_secs(3600);
+
     /// Sets for how long readiness says no while everything is still served, so that
     /// balancers go elsewhere first. Zero skips it. Default 10 s.
     pub const fn lame_duck_max(mut self, length: Duration) -> Self {
@@ -63,14 +66,13 @@ impl Drain {
 
     pub(crate) fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
-        let hour = Duration::from_secs(3600);
-        if self.lame_duck_max > hour {
+        if self.lame_duck_max > Self::LENGTH_MAX {
             faults.push(format!(
                 "drain: lame_duck_max {:?}; allowed is 0s to 1h",
                 self.lame_duck_max
             ));
         }
-        if self.grace.is_zero() || self.grace > hour {
+        if self.grace.is_zero() || self.grace > Self::LENGTH_MAX {
             faults.push(format!(
                 "drain: grace {:?}; allowed is above 0s to 1h",
                 self.grace
@@ -144,7 +146,7 @@ where
             Ok(()) => State::Running(self.inner.call(request)),
             Err(refusal) => {
                 let head = RequestHead::of(&request);
-                State::Refused(Some(self.gate.explain.respond(&refusal, &head)))
+                State::Refused(Some(self.gate.explain.answer(refusal, &head)))
             }
         };
         DrainFuture {
@@ -187,14 +189,19 @@ where
                 .map(GateBody::by_gate),
             StateProjection::Running(inner) => ready!(inner.poll(cx))?.map(GateBody::inside),
         };
-        if this.gate.as_ref().is_some_and(|gate| gate.life.is_closing())
-            // An upgrade's `connection: upgrade` must stay.
-            && response.status() != http::StatusCode::SWITCHING_PROTOCOLS
-        {
-            response
-                .headers_mut()
-                .insert(header::CONNECTION, HeaderValue::from_static("close"));
+        if let Some(gate) = this.gate {
+            say_close(&gate.life, &mut response);
         }
         Poll::Ready(Ok(response))
+    }
+}
+
+/// While the process drains, tells an HTTP/1 client that the connection ends here.
+pub(crate) fn say_close<B>(life: &Lifecycle, response: &mut Response<B>) {
+    // An upgrade's own `connection: upgrade` must stay.
+    if life.is_closing() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
 }

@@ -28,7 +28,7 @@
 
 mod accept;
 mod layer;
-mod lost;
+pub(crate) mod lost;
 pub(crate) mod operator;
 mod render;
 
@@ -103,13 +103,7 @@ impl ExplainSettings {
     }
 
     pub(crate) fn faults(&self) -> Vec<String> {
-        let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '<' | '>' | '#');
-        if self
-            .type_base
-            .parse::<http::Uri>()
-            .is_ok_and(|uri| uri.scheme().is_some())
-            && self.type_base.chars().all(plain)
-        {
+        if is_type_base(&self.type_base) {
             return Vec::new();
         }
         vec![format!(
@@ -117,6 +111,14 @@ impl ExplainSettings {
             self.type_base
         )]
     }
+}
+
+/// Whether causes can be described there: an absolute URL without a fragment, which goes
+/// into JSON and HTML as it is.
+pub(crate) fn is_type_base(url: &str) -> bool {
+    let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '<' | '>' | '#');
+    let absolute = |url: http::Uri| url.scheme().is_some();
+    url.chars().all(plain) && url.parse().is_ok_and(absolute)
 }
 
 /// The room's handle: renders refusals and holds the ledger. Clones share both.
@@ -158,10 +160,15 @@ impl Explain {
     /// Renders a refusal for the client that asked, and writes it down.
     #[must_use]
     pub fn respond(&self, refusal: &Refusal, head: &RequestHead) -> Response<Full<Bytes>> {
+        self.answer(refusal.clone(), head)
+    }
+
+    /// The same for a refusal that the caller does not need any more.
+    pub(crate) fn answer(&self, refusal: Refusal, head: &RequestHead) -> Response<Full<Bytes>> {
         let id = new_id(refusal.at());
-        let retry_after = self.0.settings.retry.spread(refusal, fastrand::u64(..));
-        let response = render::response(&self.0.settings, refusal, id, retry_after, head);
-        self.write_down(refusal.clone(), id, retry_after, head);
+        let retry_after = self.0.settings.retry.spread(&refusal, fastrand::u64(..));
+        let response = render::response(&self.0.settings, &refusal, id, retry_after, head);
+        self.write_down(refusal, id, retry_after, head);
         response
     }
 
@@ -237,7 +244,7 @@ fn new_id(at: Instant) -> RefusalId {
 }
 
 /// Returns whether a response's `why-503` names this cause.
-#[cfg(any(test, feature = "test-util"))]
+#[cfg(feature = "test-util")]
 pub(crate) fn says(headers: &HeaderMap, cause: steadfast_core::Cause) -> bool {
     headers.get_all("why-503").iter().any(|value| {
         value.to_str().is_ok_and(|value| {

@@ -4,24 +4,15 @@
 //! probes and the operator's view answer while the service refuses everything else. All
 //! other requests pass through untouched, with no header read.
 
-use std::{
-    fmt,
-    sync::Once,
-    task::{Context, Poll},
-};
+use std::{fmt, sync::Once};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header, request::Parts};
-use http_body::Body;
 use http_body_util::Full;
-use pin_project::pin_project;
 use steadfast_core::Local;
-use tower_layer::Layer;
-use tower_service::Service;
 
 use crate::{
     access::Access,
-    body::GateBody,
     explain::{Disclosure, operator},
     guard::Control,
     ready::answer::{self, Profile},
@@ -82,7 +73,6 @@ enum Wanted<'a> {
 impl Room {
     /// Returns what a path wants from the guard, if it is one of the guard's.
     fn wanted<'p>(&self, path: &'p str, door: Door) -> Option<Wanted<'p>> {
-        // One comparison settles it for nearly every request: the second byte.
         let paths = &self.paths;
         if let Some(rest) = under(path, &paths.ready) {
             return Some(if rest.is_empty() {
@@ -174,11 +164,27 @@ impl Room {
 }
 
 impl Front {
+    /// Whether a request with this path is for the guard.
+    #[inline]
+    pub(crate) fn wants(&self, path: &str) -> bool {
+        self.0.wanted(path, Door::Main).is_some()
+    }
+
+    /// Answers a request that the guard wants.
+    #[cold]
+    pub(crate) fn answer<B>(&self, request: Request<B>) -> Response<Full<Bytes>> {
+        self.answer_at(Door::Main, request)
+    }
+
     /// Answers a request on the probe listener.
     pub(crate) fn answer_on_probe_listener<B>(&self, request: Request<B>) -> Response<Full<Bytes>> {
+        self.answer_at(Door::Probe, request)
+    }
+
+    fn answer_at<B>(&self, door: Door, request: Request<B>) -> Response<Full<Bytes>> {
         let (parts, _) = request.into_parts();
-        match self.0.wanted(parts.uri.path(), Door::Probe) {
-            Some(wanted) => self.0.answer(wanted, Door::Probe, &parts),
+        match self.0.wanted(parts.uri.path(), door) {
+            Some(wanted) => self.0.answer(wanted, door, &parts),
             None => not_found(),
         }
     }
@@ -195,90 +201,6 @@ fn under<'p>(path: &'p str, base: &str) -> Option<&'p str> {
     match rest.strip_prefix('/') {
         Some(rest) => Some(rest.strip_suffix('/').unwrap_or(rest)),
         None => rest.is_empty().then_some(""),
-    }
-}
-
-/// Puts the front around a service.
-#[derive(Clone, Debug)]
-pub(crate) struct FrontLayer(pub(crate) Front);
-
-impl<S> Layer<S> for FrontLayer {
-    type Service = FrontService<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        FrontService {
-            inner,
-            front: self.0.clone(),
-        }
-    }
-}
-
-/// Answers the guard's own paths and passes everything else on.
-#[derive(Clone, Debug)]
-pub(crate) struct FrontService<S> {
-    inner: S,
-    front: Front,
-}
-
-impl<S, A, B> Service<Request<A>> for FrontService<S>
-where
-    S: Service<Request<A>, Response = Response<B>>,
-    B: Body<Data = Bytes>,
-{
-    type Response = Response<GateBody<B>>;
-    type Error = S::Error;
-    type Future = FrontFuture<S::Future>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<A>) -> Self::Future {
-        let room = &self.front.0;
-        match room.wanted(request.uri().path(), Door::Main) {
-            None => FrontFuture(State::Passed(self.inner.call(request))),
-            Some(_) => {
-                let (parts, _) = request.into_parts();
-                let answer = room
-                    .wanted(parts.uri.path(), Door::Main)
-                    .map_or_else(not_found, |wanted| room.answer(wanted, Door::Main, &parts));
-                FrontFuture(State::Answered(Some(answer)))
-            }
-        }
-    }
-}
-
-/// See [`FrontService`].
-#[pin_project]
-#[derive(Debug)]
-pub(crate) struct FrontFuture<F>(#[pin] State<F>);
-
-#[pin_project(project = StateProjection)]
-#[derive(Debug)]
-enum State<F> {
-    Answered(Option<Response<Full<Bytes>>>),
-    Passed(#[pin] F),
-}
-
-impl<F, B, E> Future for FrontFuture<F>
-where
-    F: Future<Output = Result<Response<B>, E>>,
-    B: Body<Data = Bytes>,
-{
-    type Output = Result<Response<GateBody<B>>, E>;
-
-    fn poll(self: std::pin::Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().0.project() {
-            StateProjection::Answered(answer) => {
-                let answer = answer
-                    .take()
-                    .expect("a future is not polled after it is ready");
-                Poll::Ready(Ok(answer.map(GateBody::by_gate)))
-            }
-            StateProjection::Passed(inner) => inner
-                .poll(cx)
-                .map_ok(|response| response.map(GateBody::inside)),
-        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The front door: one call that wraps an application.
 //!
 //! A [`Guard`] holds the gates, the readiness and the ledger of one process. It is made of
-//! the same public parts that work alone ([`crate::ShedLayer`], [`crate::DrainLayer`],
+//! the same gates that work alone as layers ([`crate::ShedLayer`], [`crate::DrainLayer`],
 //! [`crate::ExplainLayer`]), in this order:
 //!
 //! ```text
@@ -17,6 +17,8 @@
 //! and wrapping spawn nothing; [`Guard::start`] does, and [`Guard::serve`] calls it.
 
 mod builder;
+#[cfg(feature = "config")]
+mod configure;
 mod control;
 mod guarded;
 mod running;
@@ -27,18 +29,15 @@ use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 use axum::Router;
 use tower_layer::Layer;
 
-use crate::{
-    drain::{Drain, DrainLayer},
-    explain::ExplainLayer,
-    front::{Front, FrontLayer},
-    shed::ShedLayer,
-};
+use crate::{drain::Drain, front::Front};
 
 pub use builder::{GuardBuilder, Probes};
+#[cfg(feature = "config")]
+pub(crate) use builder::{START_HOLD_MAX, is_probe_path};
 pub use control::Control;
 pub use guarded::{AxumFuture, AxumGuard, Guarded, GuardedFuture};
 pub use running::Running;
-pub use service::{GuardBody, GuardFuture, GuardService};
+pub use service::{GuardBody, GuardFuture, GuardLayer, GuardService};
 
 /// Wraps an application and answers for it. Clones share everything.
 #[derive(Clone, Debug)]
@@ -55,6 +54,7 @@ struct Settings {
     probe_listener: Option<SocketAddr>,
     maintenance_file: Option<PathBuf>,
     request_timeout: Option<Duration>,
+    unready_when_refusing: Option<f64>,
     signals: bool,
     mounted: String,
 }
@@ -116,29 +116,10 @@ impl Guard {
     }
 
     fn front(&self) -> &Front {
-        &self.layer.front.0
+        self.layer.front()
     }
 
     fn drain(&self) -> Drain {
         self.control.drain_settings()
-    }
-}
-
-/// The guard as a tower layer. See [`Guard::layer`].
-#[derive(Clone, Debug)]
-pub struct GuardLayer {
-    front: FrontLayer,
-    drain: DrainLayer,
-    shed: ShedLayer,
-    explain: ExplainLayer,
-}
-
-impl<S> Layer<S> for GuardLayer {
-    type Service = GuardService<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        let stack = self.explain.layer(inner);
-        let stack = self.drain.layer(self.shed.layer(stack));
-        GuardService::new(self.front.layer(stack))
     }
 }

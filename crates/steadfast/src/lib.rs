@@ -1,10 +1,12 @@
-//! Keeps a service from answering 503 when it need not, and says exactly why when it must.
+#![doc = include_str!("../README.md")]
 
 mod access;
 mod body;
 pub mod causes;
 pub mod check;
 mod clock;
+#[cfg(feature = "config")]
+mod config;
 mod dependency;
 mod drain;
 mod duration;
@@ -23,6 +25,8 @@ pub mod test_util;
 
 pub use access::TOKEN_LEN_MIN;
 pub use body::{GateBody, HeldBody};
+#[cfg(feature = "config")]
+pub use config::GuardConfig;
 pub use dependency::{Dependency, DependencyBuilder};
 pub use drain::{Drain, DrainFuture, DrainLayer, DrainService};
 pub use error::Error;

@@ -20,10 +20,11 @@ pub(crate) mod answer;
 mod health_json;
 pub(crate) use health_json::one_check;
 pub(crate) mod listener;
+pub(crate) mod overload;
 mod schedule;
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -45,6 +46,8 @@ pub(crate) const LIFECYCLE: Name = Name::from_static("lifecycle");
 pub(crate) struct Snapshot {
     pub(crate) life: LifecycleView,
     pub(crate) checks: Vec<CheckView>,
+    /// The opt-in rule's finding at the last round.
+    pub(crate) overloaded: bool,
 }
 
 /// The readiness of one guard.
@@ -56,6 +59,7 @@ pub(crate) struct Readiness {
     pub(crate) explain: Explain,
     unready_budget: Duration,
     snapshot: ArcSwap<Snapshot>,
+    overloaded: Mutex<bool>,
     standing: watch::Sender<Standing>,
 }
 
@@ -70,6 +74,7 @@ impl Readiness {
         let first = Snapshot {
             life: life.view(now),
             checks: dependencies.iter().map(Dependency::view).collect(),
+            overloaded: false,
         };
         Self {
             life,
@@ -78,6 +83,7 @@ impl Readiness {
             explain,
             unready_budget,
             snapshot: ArcSwap::from_pointee(first),
+            overloaded: Mutex::new(false),
             standing: watch::Sender::new(Standing::NotReady),
         }
     }
@@ -87,11 +93,19 @@ impl Readiness {
         let snapshot = self.snapshot.load_full();
         let signals = Signals {
             silent_for: self.pulse.silent_for(now),
-            overloaded: false,
+            overloaded: snapshot.overloaded,
             unready_budget: self.unready_budget,
         };
         let life = snapshot.life.clone().at(now);
         (verdict(&life, &snapshot.checks, signals, now), snapshot)
+    }
+
+    /// Takes the finding of the opt-in overload rule; the next publication carries it.
+    pub(crate) fn set_overloaded(&self, overloaded: bool) {
+        *self
+            .overloaded
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = overloaded;
     }
 
     /// Publishes what has changed, and moves on from starting when the first round is complete.
@@ -101,9 +115,14 @@ impl Readiness {
         if self.life.view(now).phase == Some(Phase::Starting) && start_is_complete(&checks) {
             self.moved(self.life.advance(Phase::Ready, now));
         }
+        let overloaded = *self
+            .overloaded
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         self.snapshot.store(Arc::new(Snapshot {
             life: self.life.view(now),
             checks,
+            overloaded,
         }));
         let (verdict, _) = self.verdict(now);
         let before = self.standing.send_replace(verdict.standing);

@@ -78,6 +78,28 @@ impl Shed {
         Self(self.0.held_max(held_max))
     }
 
+    /// Lays a configuration over the settings: a limit is enforced unless a mode says
+    /// otherwise, and a mode alone leaves the limit as it is.
+    #[cfg(feature = "config")]
+    pub(crate) fn configured(
+        self,
+        limit: Option<u32>,
+        mode: Option<ShedMode>,
+        held_max: Option<Duration>,
+    ) -> Self {
+        let mut settings = self.0;
+        if let Some(limit) = limit {
+            settings = settings.limit(limit).mode(ShedMode::Enforce);
+        }
+        if let Some(mode) = mode {
+            settings = settings.mode(mode);
+        }
+        if let Some(held_max) = held_max {
+            settings = settings.held_max(held_max);
+        }
+        Self(settings)
+    }
+
     pub(crate) const fn settings(&self) -> &ShedSettings {
         &self.0
     }
@@ -94,6 +116,10 @@ impl Shedder {
     /// Every fault of the settings.
     pub fn new(shed: &Shed) -> Result<Self, ConfigError> {
         Ok(Self(Local::new(ShedGate::new(&shed.0, clock::now())?)))
+    }
+
+    pub(crate) fn gate(&self) -> &ShedGate {
+        &self.0
     }
 
     /// Returns limit, requests in flight, totals and the request that runs longest.
@@ -132,7 +158,10 @@ impl ShedLayer {
     ///
     /// # Errors
     /// Every fault of the settings.
-    #[allow(clippy::needless_pass_by_value, reason = "settings are made in place, as `Shed::fixed(64)`")]
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "settings are made in place, as `Shed::fixed(64)`"
+    )]
     pub fn new(shed: Shed, explain: Explain) -> Result<Self, ConfigError> {
         Ok(Self::with(Shedder::new(&shed)?, explain))
     }
@@ -191,7 +220,7 @@ where
                 inner: self.inner.call(request),
             },
             Decision::Refuse(refusal) => State::Refused(Some(
-                self.explain.respond(&refusal, &RequestHead::of(&request)),
+                self.explain.answer(refusal, &RequestHead::of(&request)),
             )),
             _ => unreachable!("this gate either admits or refuses"),
         };

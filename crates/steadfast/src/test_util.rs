@@ -117,11 +117,13 @@ impl HealthSwitch {
 
     /// Its check answers this, and has for long enough to be believed.
     pub fn set(&self, outcome: CheckOutcome) {
+        *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = outcome.clone();
         let (_, settings) = self.dependency.settings();
         for _ in 0..settings.fall.max(settings.rise) {
             self.dependency
                 .record(outcome.clone(), Duration::ZERO, clock::now());
         }
+        *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = outcome;
     }
 }
 
@@ -233,4 +235,22 @@ where
 /// A future that is polled by hand: what a test needs to see what a single poll does.
 pub fn poll_once<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(std::task::Waker::noop()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Guard;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_health_that_was_set_stays_while_the_check_runs_on() {
+        let (payments, health) = dependency("payments");
+        let guard = Guard::builder().without_signals().dependency(&payments);
+        let _running = guard.build().expect("valid").start().expect("started");
+        health.fail("connection refused");
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert!(payments.require().is_err(), "its check says so too");
+        health.pass();
+        assert!(payments.require().is_ok());
+    }
 }

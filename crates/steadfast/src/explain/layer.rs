@@ -7,14 +7,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body::Body;
+use http_body_util::Full;
 use pin_project::pin_project;
 use steadfast_core::{INCIDENT_GAP, Refusal};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{Explain, lost};
+use super::{Explain, lost, render};
 use crate::{body::GateBody, clock, head::RequestHead};
 
 /// Renders refusals that come out of handlers, and marks the application's own 503s.
@@ -98,25 +99,73 @@ where
         let inner = this.inner;
         let polled = lost::collecting(this.refused_inside, || inner.poll(cx));
         let mut response = ready!(polled)?;
-        if let Some(refusal) = response.extensions_mut().remove::<Refusal>() {
-            return Poll::Ready(Ok(this
+        Poll::Ready(Ok(
+            match this
                 .explain
-                .respond(&refusal, this.head)
-                .map(GateBody::by_gate)));
+                .finish(&mut response, this.head, this.refused_inside.take())
+            {
+                Some(refusal) => refusal.map(GateBody::by_gate),
+                None => response.map(GateBody::inside),
+            },
+        ))
+    }
+}
+
+/// Keeps what layers between the handler and here put on the answer: CORS, cookies,
+/// request ids. What describes the body that is replaced goes with it, and where both name
+/// a header ours stands, except for `vary`, whose values add up.
+fn keep_headers(ours: &mut HeaderMap, theirs: &HeaderMap) {
+    for name in theirs.keys() {
+        let of_the_body = name.as_str().starts_with("content-")
+            && name != header::CONTENT_SECURITY_POLICY
+            || matches!(
+                *name,
+                header::ETAG
+                    | header::LAST_MODIFIED
+                    | header::TRANSFER_ENCODING
+                    | header::TRAILER
+                    | header::ACCEPT_RANGES
+            );
+        // `carry` set these for the case that nobody renders; gRPC has other words for them.
+        let carried =
+            matches!(*name, header::RETRY_AFTER | header::CACHE_CONTROL) || *name == render::WHY;
+        if of_the_body || carried || name != header::VARY && ours.contains_key(name) {
+            continue;
         }
-        if response.status() == StatusCode::SERVICE_UNAVAILABLE {
-            this.explain.mark(response.headers_mut(), this.head);
+        for value in theirs.get_all(name) {
+            ours.append(name, value.clone());
         }
-        if let Some(note) = this.refused_inside {
-            if response.status() == StatusCode::INTERNAL_SERVER_ERROR {
-                this.explain.note_lost(note);
-            }
-        }
-        Poll::Ready(Ok(response.map(GateBody::inside)))
     }
 }
 
 impl Explain {
+    /// Looks at what a handler answered. Returns what to answer instead if it was refused
+    /// by something it called; marks a 503 of its own; notices a refusal that was lost.
+    #[inline]
+    pub(crate) fn finish<B>(
+        &self,
+        response: &mut Response<B>,
+        head: &RequestHead,
+        refused_inside: Option<lost::Note>,
+    ) -> Option<Response<Full<Bytes>>> {
+        if !response.extensions().is_empty() {
+            if let Some(refusal) = response.extensions_mut().remove::<Refusal>() {
+                let mut rendered = self.answer(refusal, head);
+                keep_headers(rendered.headers_mut(), response.headers());
+                return Some(rendered);
+            }
+        }
+        if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+            self.mark(response.headers_mut(), head);
+        }
+        if let Some(note) = refused_inside {
+            if response.status() == StatusCode::INTERNAL_SERVER_ERROR {
+                self.note_lost(&note);
+            }
+        }
+        None
+    }
+
     /// Says that a refusal was answered as a 500, which hides its cause; at most once in
     /// the length of an incident's gap.
     fn note_lost(&self, note: &lost::Note) {

@@ -8,17 +8,23 @@
 //! Work that the handler moved to another task is not seen; that is a missed note, never
 //! a wrong one.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use steadfast_core::{Cause, Name, Refusal};
 
 std::thread_local! {
-    static NOTE: RefCell<Option<Note>> = const { RefCell::new(None) };
+    static SLOT: Slot = const { Slot { full: Cell::new(false), note: RefCell::new(None) } };
+}
+
+/// The note of the request being polled; the flag answers "is there one?" without a look.
+struct Slot {
+    full: Cell<bool>,
+    note: RefCell<Option<Note>>,
 }
 
 /// What was refused inside the request being polled.
 #[derive(Clone, Debug)]
-pub(super) struct Note {
+pub(crate) struct Note {
     pub(super) cause: Cause,
     pub(super) source: Name,
 }
@@ -29,17 +35,18 @@ pub(crate) fn note_refusal_in_handler(refusal: &Refusal) {
         cause: refusal.cause(),
         source: refusal.source().clone(),
     };
-    let _ = NOTE.try_with(|slot| *slot.borrow_mut() = Some(note));
+    put(note);
 }
 
 /// Runs `poll`, and collects the note that was left meanwhile into `found`.
-pub(super) fn collecting<R>(found: &mut Option<Note>, poll: impl FnOnce() -> R) -> R {
+#[inline]
+pub(crate) fn collecting<R>(found: &mut Option<Note>, poll: impl FnOnce() -> R) -> R {
     // What an outer request had noted is put back, also when `poll` panics.
     struct Restore(Option<Note>);
     impl Drop for Restore {
         fn drop(&mut self) {
-            if self.0.is_some() {
-                let _ = NOTE.try_with(|slot| *slot.borrow_mut() = self.0.take());
+            if let Some(note) = self.0.take() {
+                put(note);
             }
         }
     }
@@ -52,8 +59,22 @@ pub(super) fn collecting<R>(found: &mut Option<Note>, poll: impl FnOnce() -> R) 
     result
 }
 
+#[cold]
+fn put(note: Note) {
+    let _ = SLOT.try_with(|slot| {
+        *slot.note.borrow_mut() = Some(note);
+        slot.full.set(true);
+    });
+}
+
+#[inline]
 fn take() -> Option<Note> {
-    NOTE.try_with(|slot| slot.try_borrow_mut().ok().and_then(|mut slot| slot.take()))
-        .ok()
-        .flatten()
+    SLOT.try_with(|slot| {
+        if !slot.full.replace(false) {
+            return None;
+        }
+        slot.note.borrow_mut().take()
+    })
+    .ok()
+    .flatten()
 }

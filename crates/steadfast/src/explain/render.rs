@@ -32,11 +32,12 @@ pub(super) fn response(
         return grpc(refusal, id, told);
     }
     let form = accept::form(head.accept.as_ref());
+    let id_text = IdText::of(id);
     let mut text = Text::new();
-    let why = text.span(|out| why(out, refusal, Some(id)));
-    let seconds = text.span(|out| write_display(out, whole_seconds(told)));
+    let why = text.span(|out| why(out, refusal, Some(&id_text)));
+    let seconds = text.span(|out| push_number(out, whole_seconds(told)));
     let body = text.span(|out| match form {
-        Form::Problem => problem(out, settings, refusal, Some(id), told),
+        Form::Problem => problem(out, settings, refusal, Some(&id_text), told),
         Form::Html => html(out, refusal, id, told),
         Form::Text => line(out, refusal, id, told),
     });
@@ -89,10 +90,10 @@ pub(super) fn application_mark(id: RefusalId) -> Option<HeaderValue> {
 /// only form that a gRPC client reads as UNAVAILABLE with a pushback.
 fn grpc(refusal: &Refusal, id: RefusalId, told: Duration) -> Response<Full<Bytes>> {
     let mut text = Text::new();
-    let why = text.span(|out| why(out, refusal, Some(id)));
+    let why = text.span(|out| why(out, refusal, Some(&IdText::of(id))));
     // Percent-encoding is not needed: sentences are ASCII without `%`.
     let message = text.span(|out| out.push_str(refusal.cause().sentence()));
-    let pushback = text.span(|out| write_display(out, told.as_millis()));
+    let pushback = text.span(|out| push_number(out, millis(told)));
     let text = text.freeze();
     let mut response = Response::new(Full::new(Bytes::new()));
     let headers = response.headers_mut();
@@ -121,7 +122,7 @@ fn whole_seconds(told: Duration) -> u64 {
 }
 
 /// Writes the structured-field dictionary (RFC 9651).
-fn why(out: &mut String, refusal: &Refusal, id: Option<RefusalId>) {
+fn why(out: &mut String, refusal: &Refusal, id: Option<&IdText>) {
     out.push_str("cause=");
     out.push_str(refusal.cause().code());
     if let Some(rule) = refusal.rule() {
@@ -130,7 +131,7 @@ fn why(out: &mut String, refusal: &Refusal, id: Option<RefusalId>) {
     }
     if let Some(id) = id {
         out.push_str(", id=\"");
-        push_id(out, id);
+        out.push_str(id.as_str());
         out.push('"');
     }
     if refusal.safe_to_retry() {
@@ -143,7 +144,7 @@ fn problem(
     out: &mut String,
     settings: &ExplainSettings,
     refusal: &Refusal,
-    id: Option<RefusalId>,
+    id: Option<&IdText>,
     told: Duration,
 ) {
     let cause = refusal.cause();
@@ -162,7 +163,7 @@ fn problem(
     detail(out, refusal, told);
     if let Some(id) = id {
         out.push_str("\",\"instance\":\"urn:uuid:");
-        push_id(out, id);
+        out.push_str(id.as_str());
     }
     out.push_str("\",\"cause\":\"");
     out.push_str(cause.code());
@@ -173,7 +174,7 @@ fn problem(
         out.push('"');
     }
     out.push_str(",\"retry_after_ms\":");
-    push_number(out, u64::try_from(told.as_millis()).unwrap_or(u64::MAX));
+    push_number(out, millis(told));
     out.push_str(",\"safe_to_retry\":");
     out.push_str(if refusal.safe_to_retry() {
         "true"
@@ -299,17 +300,31 @@ fn push_number(out: &mut String, mut number: u64) {
             break;
         }
     }
-    out.extend(digits[at..].iter().map(|digit| char::from(*digit)));
+    out.push_str(std::str::from_utf8(&digits[at..]).expect("digits are ASCII"));
 }
 
-fn push_id(out: &mut String, id: RefusalId) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    for (place, byte) in id.0.to_be_bytes().into_iter().enumerate() {
-        if matches!(place, 4 | 6 | 8 | 10) {
-            out.push('-');
+/// An id's text, written once and copied into header and body.
+#[derive(Clone, Copy)]
+struct IdText([u8; 36]);
+
+impl IdText {
+    fn of(id: RefusalId) -> Self {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [b'-'; 36];
+        let mut at = 0;
+        for byte in id.0.to_be_bytes() {
+            if matches!(at, 8 | 13 | 18 | 23) {
+                at += 1;
+            }
+            text[at] = HEX[usize::from(byte >> 4)];
+            text[at + 1] = HEX[usize::from(byte & 15)];
+            at += 2;
         }
-        out.push(char::from(HEX[usize::from(byte >> 4)]));
-        out.push(char::from(HEX[usize::from(byte & 15)]));
+        Self(text)
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("hexadecimal digits are ASCII")
     }
 }
 
@@ -448,9 +463,7 @@ mod tests {
             push_number(&mut out, number);
             assert_eq!(out, number.to_string());
         }
-        let mut out = String::new();
-        push_id(&mut out, ID);
-        assert_eq!(out, ID.to_string());
+        assert_eq!(IdText::of(ID).as_str(), ID.to_string());
     }
 
     #[test]

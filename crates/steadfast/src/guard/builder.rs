@@ -10,21 +10,28 @@ use std::{
 use http::request::Parts;
 use steadfast_core::{ConfigError, Lifecycle, Local, UNREADY_BUDGET_DEFAULT};
 
+#[cfg(feature = "config")]
+use super::configure::Plan;
 use super::{Control, Guard, GuardLayer, Settings};
+#[cfg(feature = "config")]
+use crate::config::GuardConfig;
 use crate::{
     access::Access,
     clock,
     dependency::Dependency,
-    drain::{Drain, DrainLayer},
-    explain::{Explain, ExplainLayer, ExplainSettings},
-    front::{Front, FrontLayer, Paths, Room},
-    ready::{Readiness, answer::Profile},
-    shed::{Shed, ShedLayer, Shedder},
+    drain::Drain,
+    explain::{Explain, ExplainSettings},
+    front::{Front, Paths, Room},
+    ready::{Readiness, answer::Profile, overload::Overload},
+    shed::{Shed, Shedder},
 };
 
 /// How long requests are held back at most while the first round of checks has not passed.
 /// Thirty seconds is what a process manager waits for a start before it worries.
 const START_HOLD_DEFAULT: Duration = Duration::from_secs(30);
+
+/// Longest hold. A start that takes longer is one that failed.
+pub(crate) const START_HOLD_MAX: Duration = Duration::from_secs(3600);
 
 /// Most dependencies of one guard. Each is a task and a line on the operator's page.
 const DEPENDENCIES_MAX: usize = 64;
@@ -118,9 +125,7 @@ impl Probes {
             ("operator", &self.paths.operator),
         ];
         for (key, path) in paths {
-            let plain =
-                |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'{' | b'}');
-            if !path.starts_with('/') || path.len() < 2 || !path.bytes().all(plain) {
+            if !is_probe_path(path) {
                 faults.push(format!(
                     "probes: {key} path {path:?}; allowed is a path below / without ? # {{ }}"
                 ));
@@ -149,6 +154,12 @@ impl Probes {
     }
 }
 
+/// Whether a probe can be there.
+pub(crate) fn is_probe_path(path: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'{' | b'}');
+    path.starts_with('/') && path.len() >= 2 && path.bytes().all(plain)
+}
+
 /// Builds a [`Guard`].
 #[derive(Debug)]
 #[must_use]
@@ -164,7 +175,10 @@ pub struct GuardBuilder {
     pub(crate) maintenance_file: Option<PathBuf>,
     pub(crate) request_timeout: Option<Duration>,
     pub(crate) unready_budget: Duration,
+    pub(crate) unready_when_refusing: Option<f64>,
     pub(crate) signals: bool,
+    #[cfg(feature = "config")]
+    pub(crate) config: GuardConfig,
     /// Faults found by setters that read something.
     pub(crate) faults: Vec<String>,
 }
@@ -183,7 +197,10 @@ impl Default for GuardBuilder {
             maintenance_file: None,
             request_timeout: None,
             unready_budget: UNREADY_BUDGET_DEFAULT,
+            unready_when_refusing: None,
             signals: true,
+            #[cfg(feature = "config")]
+            config: GuardConfig::default(),
             faults: Vec::new(),
         }
     }
@@ -273,9 +290,26 @@ impl GuardBuilder {
         self
     }
 
+    /// Makes the instance not ready while it refuses at least this share of its requests
+    /// over ten seconds, until it refuses less than half of it. Off by default: all replicas
+    /// saturate together, so use it only where a balancer has somewhere else to go.
+    /// Above 0 to 1.
+    pub const fn unready_when_refusing(mut self, share: f64) -> Self {
+        self.unready_when_refusing = Some(share);
+        self
+    }
+
     /// Leaves signals to the application, which then calls [`Control::begin_drain`].
     pub const fn without_signals(mut self) -> Self {
         self.signals = false;
+        self
+    }
+
+    /// Lays settings from a file or from the environment over those of the code. They win
+    /// whatever the order of the calls; of several, the later.
+    #[cfg(feature = "config")]
+    pub fn config(mut self, config: GuardConfig) -> Self {
+        self.config = self.config.merge(config);
         self
     }
 
@@ -283,8 +317,16 @@ impl GuardBuilder {
     ///
     /// # Errors
     /// Every fault of the whole configuration, each with what was found and what is allowed.
-    pub fn build(self) -> Result<Guard, ConfigError> {
+    #[cfg_attr(
+        not(feature = "config"),
+        allow(unused_mut, reason = "a configuration changes the builder")
+    )]
+    pub fn build(mut self) -> Result<Guard, ConfigError> {
+        #[cfg(feature = "config")]
+        let plans = self.configured();
         ConfigError::check(self.all_faults())?;
+        #[cfg(feature = "config")]
+        plans.into_iter().for_each(Plan::carry_out);
         let probes = self.probes.trimmed();
         let explain_disclosure = self.explain.disclosure;
         let explain = Explain::new(self.explain);
@@ -308,17 +350,13 @@ impl GuardBuilder {
         }));
         Ok(Guard {
             control,
-            layer: GuardLayer {
-                front: FrontLayer(front),
-                drain: DrainLayer::new(life, explain.clone()),
-                shed: ShedLayer::with(shedder, explain.clone()),
-                explain: ExplainLayer::new(explain),
-            },
+            layer: GuardLayer::new(front, life, shedder, explain),
             settings: Settings {
                 start_hold: self.start_hold,
                 probe_listener: self.probe_listener,
                 maintenance_file: self.maintenance_file,
                 request_timeout: self.request_timeout,
+                unready_when_refusing: self.unready_when_refusing,
                 signals: self.signals,
                 mounted,
             },
@@ -332,7 +370,7 @@ impl GuardBuilder {
         faults.extend(self.explain.faults());
         faults.extend(self.probes.faults());
         faults.extend(self.access.faults());
-        if self.start_hold > Duration::from_secs(3600) {
+        if self.start_hold > START_HOLD_MAX {
             faults.push(format!(
                 "start: hold {:?}; allowed is 0s to 1h",
                 self.start_hold
@@ -341,6 +379,7 @@ impl GuardBuilder {
         if self.request_timeout.is_some_and(|limit| limit.is_zero()) {
             faults.push("request_timeout 0s; allowed is any length above zero".to_owned());
         }
+        faults.extend(self.unready_when_refusing.and_then(Overload::fault));
         if self.dependencies.len() > DEPENDENCIES_MAX {
             let found = self.dependencies.len();
             faults.push(format!(

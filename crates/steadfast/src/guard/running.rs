@@ -1,15 +1,19 @@
 //! What runs in the background, and who stops it.
 
-use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, path::Path, sync::Arc};
 
 use steadfast_core::{BEAT, Declarer, Phase};
 use tokio::task::JoinHandle;
 
-use super::{Control, Guard};
-use crate::{clock, metering::Meter, ready, ready::listener::ProbeListener, signals};
-
-/// Between two looks at the maintenance file, and two rounds of metrics.
-const TICK: Duration = Duration::from_secs(1);
+use super::{Control, Guard, Settings};
+use crate::{
+    clock,
+    metering::Meter,
+    ready,
+    ready::listener::ProbeListener,
+    ready::overload::{self, Overload},
+    signals,
+};
 
 /// Most bytes read of the maintenance file; its first line is the reason.
 const MAINTENANCE_FILE_MAX: u64 = 1024;
@@ -46,10 +50,7 @@ impl Running {
             .transpose()?;
         control.start(guard.settings.start_hold, clock::now());
         tasks.push(tokio::spawn(beat(control.clone())));
-        tasks.push(tokio::spawn(tick(
-            control.clone(),
-            guard.settings.maintenance_file.clone(),
-        )));
+        tasks.push(tokio::spawn(tick(control.clone(), guard.settings.clone())));
         tasks.extend(ready::run_checks(control.readiness()));
         let probe_listener = probe.as_ref().map(|probe| probe.address().to_string());
         tracing::info!(
@@ -91,19 +92,26 @@ async fn beat(control: Control) {
 }
 
 /// What is done once a second.
-async fn tick(control: Control, maintenance_file: Option<std::path::PathBuf>) {
+async fn tick(control: Control, settings: Settings) {
     let mut meter = Meter::new();
     let mut by_file = None;
+    let mut overload = settings.unready_when_refusing.map(Overload::new);
     loop {
-        if let Some(path) = &maintenance_file {
+        if let Some(path) = &settings.maintenance_file {
             by_file = follow_file(&control, path, by_file).await;
+        }
+        if let Some(overload) = &mut overload {
+            let seen = control.shedder().snapshot();
+            control
+                .readiness()
+                .set_overloaded(overload.observe(seen.admitted, seen.refused));
         }
         // A maintenance may have ended by itself, a check gone stale: tell whoever waits.
         if control.phase().is_some_and(|phase| phase < Phase::Stopped) {
             control.readiness().publish();
         }
         meter.publish(&control);
-        tokio::time::sleep(TICK).await;
+        tokio::time::sleep(overload::ROUND).await;
     }
 }
 

@@ -1,37 +1,92 @@
-//! The guard around any tower service.
+//! The guard around any tower service: the front, the gates and the explain room in one
+//! service.
+//!
+//! It asks the same gates as [`crate::DrainLayer`], [`crate::ShedLayer`] and
+//! [`crate::ExplainLayer`], in the same order, and has no power that they lack. It is not a
+//! stack of them because a stack clones a handle for each layer and moves the request's
+//! future through each: one service has one handle and one future.
 
 use std::{
     future::Future,
     pin::Pin,
-    task::{Context, Poll},
+    sync::Arc,
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
 use pin_project::pin_project;
+use steadfast_core::{Decision, Lifecycle, Local, Outcome, ShedGate};
+use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    body::{GateBody, HeldBody, IntoAxum},
-    drain::{DrainFuture, DrainService},
-    explain::{ExplainFuture, ExplainService},
-    front::{FrontFuture, FrontService},
-    shed::{ShedFuture, ShedService},
+    body::{GateBody, Held, HeldBody, IntoAxum},
+    clock,
+    drain::say_close,
+    explain::{Explain, lost},
+    front::Front,
+    head::RequestHead,
+    shed::Shedder,
 };
 
-type Stack<S> = FrontService<DrainService<ShedService<ExplainService<S>>>>;
-type StackFuture<F> = FrontFuture<DrainFuture<ShedFuture<ExplainFuture<F>>>>;
-type StackBody<B> = GateBody<GateBody<GateBody<HeldBody<GateBody<B>>>>>;
+/// Everything a request needs, behind one handle.
+#[derive(Debug)]
+pub(super) struct Gates {
+    front: Front,
+    life: Arc<Lifecycle>,
+    shedder: Shedder,
+    explain: Explain,
+}
+
+impl AsRef<ShedGate> for Gates {
+    fn as_ref(&self) -> &ShedGate {
+        self.shedder.gate()
+    }
+}
+
+/// The guard as a tower layer. See [`crate::Guard::layer`].
+#[derive(Clone, Debug)]
+pub struct GuardLayer(Local<Gates>);
+
+impl GuardLayer {
+    pub(super) fn new(
+        front: Front,
+        life: Arc<Lifecycle>,
+        shedder: Shedder,
+        explain: Explain,
+    ) -> Self {
+        Self(Local::new(Gates {
+            front,
+            life,
+            shedder,
+            explain,
+        }))
+    }
+
+    pub(super) fn front(&self) -> &Front {
+        &self.0.front
+    }
+}
+
+impl<S> Layer<S> for GuardLayer {
+    type Service = GuardService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        GuardService {
+            inner,
+            gates: self.0.clone(),
+        }
+    }
+}
 
 /// A service behind the guard's gates. Its error type is the inner service's.
 #[derive(Clone, Debug)]
-pub struct GuardService<S>(Stack<S>);
-
-impl<S> GuardService<S> {
-    pub(super) const fn new(stack: Stack<S>) -> Self {
-        Self(stack)
-    }
+pub struct GuardService<S> {
+    inner: S,
+    gates: Local<Gates>,
 }
 
 impl<S, A, B> Service<Request<A>> for GuardService<S>
@@ -44,18 +99,69 @@ where
     type Future = GuardFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.0.poll_ready(cx)
+        self.inner.poll_ready(cx)
     }
 
+    #[inline]
     fn call(&mut self, request: Request<A>) -> Self::Future {
-        GuardFuture(self.0.call(request))
+        let gates = &*self.gates;
+        let path = request.uri().path();
+        if gates.front.wants(path) {
+            return GuardFuture::said(gates.front.answer(request), None);
+        }
+        let now = clock::now();
+        let http1 = request.version() <= Version::HTTP_11;
+        if !gates.life.is_open() {
+            if let Err(refusal) = gates.life.admit(now) {
+                let answer = gates.explain.answer(refusal, &RequestHead::of(&request));
+                return GuardFuture::said(answer, http1.then_some(&*gates.life));
+            }
+        }
+        match ShedGate::admit(&self.gates, path, now) {
+            Decision::Admit(permit) => GuardFuture(State::Running {
+                // The permit is made first: if `call` panics, its drop gives it back.
+                permit: Held::new(permit),
+                head: RequestHead::of(&request),
+                http1,
+                refused_inside: None,
+                inner: self.inner.call(request),
+            }),
+            Decision::Refuse(refusal) => {
+                let answer = gates.explain.answer(refusal, &RequestHead::of(&request));
+                GuardFuture::said(answer, http1.then_some(&*gates.life))
+            }
+            _ => unreachable!("this gate either admits or refuses"),
+        }
     }
 }
 
 /// See [`GuardService`].
 #[pin_project]
 #[derive(Debug)]
-pub struct GuardFuture<F>(#[pin] StackFuture<F>);
+pub struct GuardFuture<F>(#[pin] State<F>);
+
+#[pin_project(project = StateProjection)]
+#[derive(Debug)]
+enum State<F> {
+    Said(Option<Response<Full<Bytes>>>),
+    Running {
+        permit: Held<Gates>,
+        head: RequestHead,
+        http1: bool,
+        refused_inside: Option<lost::Note>,
+        #[pin]
+        inner: F,
+    },
+}
+
+impl<F> GuardFuture<F> {
+    fn said(mut answer: Response<Full<Bytes>>, closing: Option<&Lifecycle>) -> Self {
+        if let Some(life) = closing {
+            say_close(life, &mut answer);
+        }
+        Self(State::Said(Some(answer)))
+    }
+}
 
 impl<F, B, E> Future for GuardFuture<F>
 where
@@ -64,19 +170,68 @@ where
 {
     type Output = Result<Response<GuardBody<B>>, E>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.project()
-            .0
-            .poll(cx)
-            .map_ok(|response| response.map(GuardBody))
+        match self.project().0.project() {
+            StateProjection::Said(answer) => {
+                let answer = answer
+                    .take()
+                    .expect("a future is not polled after it is ready");
+                Poll::Ready(Ok(answer.map(GuardBody::said)))
+            }
+            StateProjection::Running {
+                permit,
+                head,
+                http1,
+                refused_inside,
+                inner,
+            } => {
+                let answered = ready!(lost::collecting(refused_inside, || inner.poll(cx)));
+                let mut permit = permit.take();
+                Poll::Ready(answered.map(|response| {
+                    finish(response, &mut permit, head, *http1, refused_inside.take())
+                }))
+            }
+        }
     }
+}
+
+/// Makes the guarded response of the application's.
+#[inline]
+fn finish<B: Body<Data = Bytes>>(
+    mut response: Response<B>,
+    permit: &mut Held<Gates>,
+    head: &RequestHead,
+    http1: bool,
+    refused_inside: Option<lost::Note>,
+) -> Response<GuardBody<B>> {
+    let gates = permit
+        .owner()
+        .expect("a permit is held until the response is made");
+    if let Some(mut refusal) = gates.explain.finish(&mut response, head, refused_inside) {
+        if http1 {
+            say_close(&gates.life, &mut refusal);
+        }
+        permit.settle(Outcome::Done);
+        return refusal.map(GuardBody::said);
+    }
+    if http1 {
+        say_close(&gates.life, &mut response);
+    }
+    response.map(|body| GuardBody(GateBody::inside(HeldBody::new(body, permit.take()))))
 }
 
 /// The body of a guarded response: a gate's own words, or the application's body, which
 /// holds its permit to the end.
 #[pin_project]
 #[derive(Debug)]
-pub struct GuardBody<B>(#[pin] StackBody<B>);
+pub struct GuardBody<B>(#[pin] GateBody<HeldBody<B, Gates>>);
+
+impl<B> GuardBody<B> {
+    const fn said(answer: Full<Bytes>) -> Self {
+        Self(GateBody::by_gate(answer))
+    }
+}
 
 impl<B: Body<Data = Bytes>> Body for GuardBody<B> {
     type Data = Bytes;

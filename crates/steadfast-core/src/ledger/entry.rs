@@ -1,0 +1,134 @@
+//! What the ledger holds: single refusals, incidents, state changes and totals.
+
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
+
+use super::INCIDENT_GAP;
+use crate::{
+    cause::{Cause, Rule},
+    evidence::Evidence,
+    name::Name,
+    refusal::Refusal,
+};
+
+/// The id of one refusal: a UUIDv7, made by whoever renders it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RefusalId(pub u128);
+
+impl fmt::Display for RefusalId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let id = self.0;
+        write!(
+            f,
+            "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+            id >> 96,
+            (id >> 80) & 0xffff,
+            (id >> 64) & 0xffff,
+            (id >> 48) & 0xffff,
+            id & 0xffff_ffff_ffff
+        )
+    }
+}
+
+/// What is kept of the request that was refused. Never its query, headers or body.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequestNote {
+    /// Method and path, for example `GET /orders/7`.
+    pub line: Box<str>,
+    /// The request's own `x-request-id`, if it had a well-formed one.
+    pub request_id: Option<Box<str>>,
+    /// The trace id of its `traceparent`.
+    pub trace_id: Option<Box<str>>,
+}
+
+/// One refusal as it was answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recorded {
+    /// Our id.
+    pub id: RefusalId,
+    /// What the gate said.
+    pub refusal: Refusal,
+    /// What the client was told.
+    pub retry_after: Duration,
+    /// Who asked.
+    pub request: RequestNote,
+}
+
+/// An unbroken run of refusals with one cause and one source.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Incident {
+    /// Why.
+    pub cause: Cause,
+    /// By which rule it began.
+    pub rule: Option<Rule>,
+    /// Who refused.
+    pub source: Name,
+    /// The first refusal.
+    pub first: Instant,
+    /// The last refusal.
+    pub last: Instant,
+    /// How many there were.
+    pub count: u64,
+    /// The numbers at its start.
+    pub evidence: Evidence,
+}
+
+impl Incident {
+    /// Whether the next refusal would still belong to it.
+    #[must_use]
+    pub fn is_open(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.last) <= INCIDENT_GAP
+    }
+
+    pub(super) fn is_of(&self, refusal: &Refusal) -> bool {
+        self.cause == refusal.cause() && self.source == *refusal.source()
+    }
+}
+
+/// Something changed: a phase, a dependency's health, a limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateChange {
+    /// When.
+    pub at: Instant,
+    /// Of what: a dependency's name, `lifecycle`, `maintenance`, `shed`.
+    pub subject: Name,
+    /// What it was.
+    pub from: Box<str>,
+    /// What it is.
+    pub to: Box<str>,
+    /// Why, if that is known; redacted.
+    pub why: Box<str>,
+}
+
+/// How many refusals there were of one kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Total {
+    /// Why.
+    pub cause: Cause,
+    /// By which rule.
+    pub rule: Option<Rule>,
+    /// By whom.
+    pub source: Name,
+    /// How many.
+    pub count: u64,
+}
+
+impl Recorded {
+    pub(super) fn is_called(&self, id: &str) -> bool {
+        self.request.request_id.as_deref() == Some(id)
+            || self
+                .request
+                .trace_id
+                .as_deref()
+                .is_some_and(|trace| trace.eq_ignore_ascii_case(id))
+            || (id.len() == 36 && self.id.to_string().eq_ignore_ascii_case(id))
+    }
+}
+
+impl Total {
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        self.cause == other.cause && self.rule == other.rule && self.source == other.source
+    }
+}

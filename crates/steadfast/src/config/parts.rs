@@ -1,0 +1,249 @@
+//! What each section of a configuration holds, and which values its keys take.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use steadfast_core::{CheckSettings, LIMIT_MAX, RETRY_AFTER_MIN, Requirement, RetryHint, ShedMode};
+
+use super::reader::Section;
+use crate::{
+    access,
+    drain::Drain,
+    explain::{self, Disclosure},
+    guard,
+};
+
+/// Declares a section: a value for each key, if it was given, and what a stronger source
+/// does to a weaker one.
+macro_rules! section {
+    ($(#[$docs:meta])* $name:ident { $($key:ident: $kind:ty,)* }) => {
+        $(#[$docs])*
+        #[derive(Clone, Debug, Default, PartialEq)]
+        pub(crate) struct $name {
+            $(pub(crate) $key: Option<$kind>,)*
+        }
+
+        impl $name {
+            pub(crate) fn merge(self, stronger: Self) -> Self {
+                Self { $($key: stronger.$key.or(self.$key),)* }
+            }
+        }
+    };
+}
+
+section! {
+    /// The keys outside every section.
+    TopConfig {
+        request_timeout: Duration,
+        unready_budget: Duration,
+    }
+}
+
+section! {
+    /// `[shed]`
+    ShedConfig {
+        limit: u32,
+        mode: ShedMode,
+        held_max: Duration,
+    }
+}
+
+section! {
+    /// `[drain]`
+    DrainConfig {
+        lame_duck_max: Duration,
+        grace: Duration,
+    }
+}
+
+section! {
+    /// `[start]`
+    StartConfig {
+        hold: Duration,
+    }
+}
+
+section! {
+    /// `[explain]`
+    ExplainConfig {
+        type_base: String,
+        disclosure: Disclosure,
+        retry_after_min: Duration,
+        retry_after_max: Duration,
+    }
+}
+
+section! {
+    /// `[probes]`
+    ProbesConfig {
+        health_path: String,
+        ready_path: String,
+        operator_path: String,
+        aliases: bool,
+        strict: bool,
+        envoy: bool,
+        not_found_while_draining: bool,
+        listen: SocketAddr,
+    }
+}
+
+section! {
+    /// `[operator]`
+    OperatorConfig {
+        token: Secret,
+    }
+}
+
+section! {
+    /// `[maintenance]`
+    MaintenanceConfig {
+        file: PathBuf,
+    }
+}
+
+section! {
+    /// `[dependency.NAME]`
+    DependencyConfig {
+        requirement: Requirement,
+        interval: Duration,
+        interval_failing: Duration,
+        timeout: Duration,
+        fall: u32,
+        rise: u32,
+    }
+}
+
+impl TopConfig {
+    pub(super) fn read(top: &mut Section<'_>) -> Self {
+        Self {
+            request_timeout: top.length("request_timeout", "above 0s", |length| !length.is_zero()),
+            unready_budget: top.length("unready_budget", "0s or more", |_| true),
+        }
+    }
+}
+
+impl ShedConfig {
+    pub(super) fn read(shed: &mut Section<'_>) -> Self {
+        let modes = [
+            ("enforce", ShedMode::Enforce),
+            ("observe", ShedMode::Observe),
+        ];
+        Self {
+            limit: shed.count("limit", 1..=LIMIT_MAX),
+            mode: shed.word("mode", &modes),
+            held_max: shed.length("held_max", "above 0s", |length| !length.is_zero()),
+        }
+    }
+}
+
+impl DrainConfig {
+    pub(super) fn read(drain: &mut Section<'_>) -> Self {
+        Self {
+            lame_duck_max: drain.length("lame_duck_max", "0s to 1h", |length| {
+                length <= Drain::LENGTH_MAX
+            }),
+            grace: drain.length("grace", "above 0s to 1h", |length| {
+                !length.is_zero() && length <= Drain::LENGTH_MAX
+            }),
+        }
+    }
+}
+
+impl StartConfig {
+    pub(super) fn read(start: &mut Section<'_>) -> Self {
+        Self {
+            hold: start.length("hold", "0s to 1h", |length| length <= guard::START_HOLD_MAX),
+        }
+    }
+}
+
+impl ExplainConfig {
+    pub(super) fn read(explain: &mut Section<'_>) -> Self {
+        let disclosures = [("public", Disclosure::Public), ("full", Disclosure::Full)];
+        let bound = |length| (RETRY_AFTER_MIN..=RetryHint::MAX_ALLOWED).contains(&length);
+        Self {
+            type_base: explain.text("type_base", "an absolute URL without a fragment", |text| {
+                explain::is_type_base(text).then(|| text.to_owned())
+            }),
+            disclosure: explain.word("disclosure", &disclosures),
+            retry_after_min: explain.length("retry_after_min", "1s to 24h", bound),
+            retry_after_max: explain.length("retry_after_max", "1s to 24h", bound),
+        }
+    }
+}
+
+impl ProbesConfig {
+    pub(super) fn read(probes: &mut Section<'_>) -> Self {
+        let mut path = |key| {
+            probes.text(key, "a path below / without ? # { }", |text| {
+                guard::is_probe_path(text).then(|| text.to_owned())
+            })
+        };
+        Self {
+            health_path: path("health_path"),
+            ready_path: path("ready_path"),
+            operator_path: path("operator_path"),
+            aliases: probes.flag("aliases"),
+            strict: probes.flag("strict"),
+            envoy: probes.flag("envoy"),
+            not_found_while_draining: probes.flag("not_found_while_draining"),
+            listen: probes.text(
+                "listen",
+                "an address and a port such as \"127.0.0.1:9090\"",
+                |text| text.parse().ok(),
+            ),
+        }
+    }
+}
+
+impl OperatorConfig {
+    pub(super) fn read(operator: &mut Section<'_>) -> Self {
+        Self {
+            token: operator
+                .secret("token", access::TOKEN_ALLOWED, access::is_token)
+                .map(Secret),
+        }
+    }
+}
+
+impl MaintenanceConfig {
+    pub(super) fn read(maintenance: &mut Section<'_>) -> Self {
+        Self {
+            file: maintenance.text("file", "the path of a file", |text| {
+                (!text.is_empty()).then(|| text.into())
+            }),
+        }
+    }
+}
+
+impl DependencyConfig {
+    pub(super) fn read(dependency: &mut Section<'_>) -> Self {
+        let requirement = dependency.text(
+            "requirement",
+            "\"required-to-start\", \"required\", \"degrades\" or \"informs\"",
+            Requirement::from_word,
+        );
+        let mut length = |key| {
+            dependency.length(key, "above 0s to 1h", |length| {
+                !length.is_zero() && length <= CheckSettings::LENGTH_MAX
+            })
+        };
+        Self {
+            requirement,
+            interval: length("interval"),
+            interval_failing: length("interval_failing"),
+            timeout: length("timeout"),
+            fall: dependency.count("fall", 1..=CheckSettings::STREAK_MAX),
+            rise: dependency.count("rise", 1..=CheckSettings::STREAK_MAX),
+        }
+    }
+}
+
+/// Text that nothing prints.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Secret(pub(crate) String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}

@@ -1,0 +1,174 @@
+//! Lays a configuration over what the code said.
+
+use steadfast_core::{CheckSettings, Requirement, RetryHint};
+
+use super::GuardBuilder;
+use crate::{
+    config::{
+        DependencyConfig, ExplainConfig, GuardConfig, Named, ProbesConfig, Spelling, nearest,
+    },
+    dependency::Dependency,
+};
+
+/// A dependency's settings to be, which it takes once the whole configuration is valid: a
+/// build that fails changes nothing.
+pub(crate) struct Plan {
+    dependency: Dependency,
+    requirement: Requirement,
+    settings: CheckSettings,
+}
+
+impl Plan {
+    fn new((dependency, config): (Dependency, DependencyConfig)) -> Self {
+        let (mut requirement, mut settings) = dependency.settings();
+        replace(&mut requirement, config.requirement);
+        if let Some(interval) = config.interval {
+            settings.interval = interval;
+            // As the dependency's own builder does it.
+            settings.interval_failing = settings.interval_failing.min(interval);
+        }
+        replace(&mut settings.interval_failing, config.interval_failing);
+        replace(&mut settings.timeout, config.timeout);
+        replace(&mut settings.fall, config.fall);
+        replace(&mut settings.rise, config.rise);
+        Self {
+            dependency,
+            requirement,
+            settings,
+        }
+    }
+
+    pub(super) fn carry_out(self) {
+        self.dependency.configure(self.requirement, self.settings);
+    }
+}
+
+impl GuardBuilder {
+    /// Lays the configuration over the settings, and its faults beside the code's.
+    pub(crate) fn configured(&mut self) -> Vec<Plan> {
+        let GuardConfig {
+            top,
+            shed,
+            drain,
+            start,
+            explain,
+            probes,
+            operator,
+            maintenance,
+            dependencies,
+        } = std::mem::take(&mut self.config);
+        self.request_timeout = top.request_timeout.or(self.request_timeout);
+        replace(&mut self.unready_budget, top.unready_budget);
+        self.shed = self
+            .shed
+            .clone()
+            .configured(shed.limit, shed.mode, shed.held_max);
+        replace(&mut self.drain.lame_duck_max, drain.lame_duck_max);
+        replace(&mut self.drain.grace, drain.grace);
+        replace(&mut self.start_hold, start.hold);
+        self.configure_explain(explain);
+        self.configure_probes(probes);
+        if let Some(token) = operator.token {
+            self.access.token = Some(token.0.into());
+        }
+        self.maintenance_file = maintenance.file.or(self.maintenance_file.take());
+        self.plans(dependencies)
+    }
+
+    fn configure_explain(&mut self, config: ExplainConfig) {
+        let explain = &mut self.explain;
+        replace(&mut explain.type_base, config.type_base);
+        replace(&mut explain.disclosure, config.disclosure);
+        let min = config.retry_after_min.unwrap_or(explain.retry.min());
+        let max = config.retry_after_max.unwrap_or(explain.retry.max());
+        match RetryHint::new(min, max) {
+            Ok(retry) => explain.retry = retry,
+            Err(fault) => self.faults.push(format!("explain: {fault}")),
+        }
+    }
+
+    fn configure_probes(&mut self, config: ProbesConfig) {
+        let (paths, profile) = (&mut self.probes.paths, &mut self.probes.profile);
+        replace(&mut paths.health, config.health_path);
+        replace(&mut paths.ready, config.ready_path);
+        replace(&mut paths.operator, config.operator_path);
+        replace(&mut paths.aliases, config.aliases);
+        replace(&mut profile.strict, config.strict);
+        replace(&mut profile.envoy, config.envoy);
+        replace(
+            &mut profile.not_found_while_draining,
+            config.not_found_while_draining,
+        );
+        self.probe_listener = config.listen.or(self.probe_listener);
+    }
+
+    fn plans(&mut self, dependencies: Vec<Named>) -> Vec<Plan> {
+        let mut configs: Vec<(Dependency, DependencyConfig)> = Vec::new();
+        for named in dependencies {
+            let dependency = match self.find(&named) {
+                Ok(dependency) => dependency,
+                Err(fault) => {
+                    self.faults.push(fault);
+                    continue;
+                }
+            };
+            match configs.iter_mut().find(|(other, _)| other.is(&dependency)) {
+                Some((_, config)) => *config = std::mem::take(config).merge(named.config),
+                None => configs.push((dependency, named.config)),
+            }
+        }
+        let plans: Vec<_> = configs.into_iter().map(Plan::new).collect();
+        for plan in &plans {
+            let of = format!("dependency {}", plan.dependency.name());
+            self.faults.extend(plan.settings.faults(&of));
+        }
+        plans
+    }
+
+    fn find(&self, named: &Named) -> Result<Dependency, String> {
+        let spelt_so = |dependency: &&Dependency| match &named.spelling {
+            Spelling::Exact(name) => dependency.name().as_str() == name,
+            Spelling::Environment(key) => dependency.name().env_key() == *key,
+        };
+        let found: Vec<_> = self.dependencies.iter().filter(spelt_so).collect();
+        match *found.as_slice() {
+            [only] => Ok(only.clone()),
+            [first, ..] if found.iter().all(|other| other.is(first)) => Ok(first.clone()),
+            [] => Err(self.unknown(named)),
+            _ => {
+                let names: Vec<_> = found.iter().map(|other| other.name().as_str()).collect();
+                Err(format!(
+                    "{}: means {}; allowed is one dependency, name it in a file",
+                    named.key,
+                    names.join(" and ")
+                ))
+            }
+        }
+    }
+
+    fn unknown(&self, named: &Named) -> String {
+        let known: Vec<_> = self
+            .dependencies
+            .iter()
+            .map(|dependency| match &named.spelling {
+                Spelling::Exact(_) => dependency.name().as_str().to_owned(),
+                Spelling::Environment(_) => dependency.name().env_key(),
+            })
+            .collect();
+        let (Spelling::Exact(name) | Spelling::Environment(name)) = &named.spelling;
+        let meant = nearest(name, known.iter().map(String::as_str))
+            .map_or(String::new(), |near| format!(", did you mean {near}?"));
+        let known = if known.is_empty() {
+            "the guard has none".to_owned()
+        } else {
+            format!("the guard has {}", known.join(", "))
+        };
+        format!("{}: no such dependency{meant}; {known}", named.key)
+    }
+}
+
+fn replace<T>(value: &mut T, config: Option<T>) {
+    if let Some(config) = config {
+        *value = config;
+    }
+}
