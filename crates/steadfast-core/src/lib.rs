@@ -10,6 +10,7 @@
 //! |---|---|
 //! | why a request was not served | [`Cause`], [`Rule`], [`Evidence`], [`Refusal`], [`RetryHint`] |
 //! | how many may run | [`ShedGate`], [`ShedPermit`], [`Decision`], [`Outcome`] |
+//! | whether a dependency may be called | [`Breaker`], [`Trip`], [`BreakerPermit`], [`BreakerRefusal`], [`BreakerSnapshot`] |
 //! | where the process is in its life | [`Lifecycle`], [`Phase`] |
 //! | what is believed of a dependency | [`Check`], [`CheckState`], [`Health`], [`Requirement`] |
 //! | whether the instance should get traffic | [`verdict()`], [`Verdict`], [`Reason`] |
@@ -30,6 +31,7 @@
 //! # Ok::<(), steadfast_core::ConfigError>(())
 //! ```
 
+mod breaker;
 mod cause;
 mod check;
 mod check_settings;
@@ -53,7 +55,13 @@ mod sync;
 #[cfg(test)]
 mod testing;
 mod verdict;
+mod window;
 
+pub use breaker::{
+    Breaker, BreakerMode, BreakerPermit, BreakerReason, BreakerRefusal, BreakerSnapshot,
+    BreakerState, BreakerTransition, CallFailure, CallOutcome, CheckDepth, STRIPES_MAX, Trip,
+    TripRules,
+};
 pub use cause::{Cause, Rule};
 pub use check::{
     Check, CheckOutcome, CheckRun, CheckStatus, Deadline, FailureClass, NUMBERS_MAX, Number,
@@ -84,3 +92,4 @@ pub use verdict::{
     Reason, STALLED_AFTER, Signals, Standing, UNREADY_BUDGET_DEFAULT, Verdict, start_is_complete,
     verdict,
 };
+pub use window::WindowCounts;

@@ -43,6 +43,8 @@ pub struct Lifecycle {
     open: AtomicBool,
     /// Whether connections should end after their answer.
     closing: AtomicBool,
+    /// Whether balancers should send new work elsewhere.
+    leaving: AtomicBool,
     inner: Mutex<Inner>,
 }
 
@@ -76,6 +78,7 @@ impl Lifecycle {
         Self {
             open: AtomicBool::new(true),
             closing: AtomicBool::new(false),
+            leaving: AtomicBool::new(false),
             inner: Mutex::new(Inner {
                 phase: None,
                 since: now,
@@ -175,6 +178,13 @@ impl Lifecycle {
         self.open.load(Ordering::Acquire)
     }
 
+    /// Whether the process is on its way out: from [`Phase::LameDuck`] on.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        // Relaxed: one answer more without the hint does no harm.
+        self.leaving.load(Ordering::Relaxed)
+    }
+
     /// Whether connections should end after the answer they are waiting for: from
     /// [`Phase::Draining`] on.
     #[must_use]
@@ -228,6 +238,8 @@ impl Lifecycle {
         self.open.store(open, Ordering::Release);
         let closing = matches!(inner.phase, Some(Phase::Draining | Phase::Stopped));
         self.closing.store(closing, Ordering::Relaxed);
+        let leaving = inner.phase.is_some_and(Phase::is_leaving);
+        self.leaving.store(leaving, Ordering::Relaxed);
     }
 }
 

@@ -18,7 +18,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::Full;
 use pin_project::pin_project;
@@ -92,6 +92,7 @@ pub struct DrainLayer {
 struct Gate {
     life: Arc<Lifecycle>,
     explain: Explain,
+    envoy: bool,
 }
 
 impl DrainLayer {
@@ -99,7 +100,27 @@ impl DrainLayer {
     #[must_use]
     pub fn new(life: Arc<Lifecycle>, explain: Explain) -> Self {
         Self {
-            gate: Local::new(Gate { life, explain }),
+            gate: Local::new(Gate {
+                life,
+                explain,
+                envoy: false,
+            }),
+        }
+    }
+}
+
+impl DrainLayer {
+    /// Also sets `x-envoy-immediate-health-check-fail` on every answer while leaving.
+    #[must_use]
+    pub fn envoy(self) -> Self {
+        let Gate { life, explain, .. } = &*self.gate;
+        let (life, explain) = (Arc::clone(life), explain.clone());
+        Self {
+            gate: Local::new(Gate {
+                life,
+                explain,
+                envoy: true,
+            }),
         }
     }
 }
@@ -151,7 +172,8 @@ where
         };
         DrainFuture {
             state,
-            gate: http1.then(|| self.gate.clone()),
+            gate: self.gate.clone(),
+            http1,
         }
     }
 }
@@ -162,8 +184,8 @@ where
 pub struct DrainFuture<F> {
     #[pin]
     state: State<F>,
-    /// Who knows whether the process is closing; `None` where connections have no header.
-    gate: Option<Local<Gate>>,
+    gate: Local<Gate>,
+    http1: bool,
 }
 
 #[pin_project(project = StateProjection)]
@@ -189,19 +211,44 @@ where
                 .map(GateBody::by_gate),
             StateProjection::Running(inner) => ready!(inner.poll(cx))?.map(GateBody::inside),
         };
-        if let Some(gate) = this.gate {
-            say_close(&gate.life, &mut response);
-        }
+        let farewell = Farewell {
+            envoy: this.gate.envoy,
+            http1: *this.http1,
+        };
+        farewell.say(&this.gate.life, &mut response);
         Poll::Ready(Ok(response))
     }
 }
 
-/// While the process drains, tells an HTTP/1 client that the connection ends here.
-pub(crate) fn say_close<B>(life: &Lifecycle, response: &mut Response<B>) {
-    // An upgrade's own `connection: upgrade` must stay.
-    if life.is_closing() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        response
-            .headers_mut()
-            .insert(header::CONNECTION, HeaderValue::from_static("close"));
+/// How a process that leaves says so on its answers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Farewell {
+    /// Also in Envoy's words.
+    pub(crate) envoy: bool,
+    /// Whether the connection has a header that can end it.
+    pub(crate) http1: bool,
+}
+
+impl Farewell {
+    /// Tells an Envoy in front to send nothing more, and, once the process drains, an
+    /// HTTP/1 client that the connection ends here.
+    #[inline]
+    pub(crate) fn say<B>(self, life: &Lifecycle, response: &mut Response<B>) {
+        if !life.is_leaving() {
+            return;
+        }
+        let headers = response.headers_mut();
+        if self.envoy {
+            headers.insert(ENVOY_FAIL, HeaderValue::from_static("true"));
+        }
+        // An upgrade's own `connection: upgrade` must stay.
+        let upgrade = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if self.http1 && life.is_closing() && !upgrade {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
     }
 }
+
+/// On any answer, it takes the instance out of an Envoy's rotation at once.
+const ENVOY_FAIL: HeaderName = HeaderName::from_static("x-envoy-immediate-health-check-fail");

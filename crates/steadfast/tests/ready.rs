@@ -393,6 +393,13 @@ async fn envoy_reads_its_own_headers() {
         leaving.header("x-envoy-immediate-health-check-fail"),
         "true"
     );
+    let answer = service.ask("/").await;
+    assert_eq!(answer.status, 200, "still served");
+    assert_eq!(
+        answer.header("x-envoy-immediate-health-check-fail"),
+        "true",
+        "Envoy reads it on any answer"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,7 +13,11 @@ mod screen;
 mod service;
 mod tally;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -34,7 +38,10 @@ const LIMIT: u32 = 16;
 const WORK_MS: u32 = 200;
 
 /// Longest wait for the service to notice something.
-const NOTICE_MAX: Duration = Duration::from_secs(30);
+const NOTICE_MAX: Duration = Duration::from_secs(120);
+
+/// How long payments stays dead after the service has noticed.
+const DEAD: Duration = Duration::from_secs(4);
 
 const OVERLOAD: Duration = Duration::from_secs(6);
 
@@ -47,7 +54,30 @@ struct Storm {
     screen: Screen,
 }
 
+/// Ends early when it is told to, and takes the service with it.
 pub(crate) async fn run() -> Result<(), Fatal> {
+    tokio::select! {
+        done = storm() => done,
+        told = told_to_end() => Err(told.map_or_else(Fatal::new, |()| Fatal::new("ended early"))),
+    }
+}
+
+#[cfg(unix)]
+async fn told_to_end() -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        told = tokio::signal::ctrl_c() => told,
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+async fn told_to_end() -> io::Result<()> {
+    tokio::signal::ctrl_c().await
+}
+
+async fn storm() -> Result<(), Fatal> {
     let mut service = Service::start(LIMIT).await?;
     let client = Client::new(service.url(), service.token());
     let prober = Prober::start(client.clone());
@@ -66,11 +96,10 @@ pub(crate) async fn run() -> Result<(), Fatal> {
     // At once: the ledger keeps single refusals only until newer ones need the room.
     let sample = Sample::find(&storm.client, &overload).await;
     let payments = storm.payments(orders).await?;
-    let before = Ledger::read(&storm.client).await?;
     let (drain, leaving) = storm.drain(&mut service).await?;
     storm.screen.end();
 
-    let ledger = leaving.ledger.as_ref().unwrap_or(&before);
+    let ledger = &leaving.ledger;
     let report = Report::new(storm.screen.colours());
     report.heading();
     report.calm(&calm);
@@ -137,18 +166,30 @@ impl Storm {
         };
         self.client.payments("failing").await?;
         let (prober, began) = (self.prober.clone(), Instant::now());
+        let noticed = Arc::new(OnceLock::new());
+        let noticing = Arc::clone(&noticed);
         let noticing = tokio::spawn(async move {
-            let known = prober
+            if prober
                 .wait(NOTICE_MAX, |line| line.contains("payments"))
-                .await;
-            known.then(|| Instant::now().saturating_duration_since(began))
+                .await
+            {
+                let _ = noticing.set(Instant::now());
+            }
         });
-        let dead = Stream::new(40, 6 * SECOND, pay.clone());
-        let others = Stream::new(40, 6 * SECOND, |_| Ask::get("/products"));
+        let over = {
+            let noticed = Arc::clone(&noticed);
+            move || noticed.get().is_some_and(|at| Instant::now() > *at + DEAD)
+        };
+        let dead = Stream::new(40, NOTICE_MAX, pay.clone()).until(over.clone());
+        let others = Stream::new(40, NOTICE_MAX, |_| Ask::get("/products")).until(over);
         let (pay_seen, products_seen) = (dead.tally(), others.tally());
         self.blow("no payments", vec![dead, others]).await;
+        noticing.await.map_err(Fatal::new)?;
         let unnoticed = || Fatal::new("the service did not notice that payments is dead");
-        let noticed = noticing.await.map_err(Fatal::new)?.ok_or_else(unnoticed)?;
+        let noticed = noticed
+            .get()
+            .ok_or_else(unnoticed)?
+            .saturating_duration_since(began);
 
         self.client.payments("working").await?;
         let began = Instant::now();
@@ -174,14 +215,16 @@ impl Storm {
     /// it sends nothing more once `/ready/` says no.
     async fn drain(&mut self, service: &mut Service) -> Result<(Arc<Tally>, Leaving), Fatal> {
         let prober = self.prober.clone();
-        let stream = Stream::new(40, 20 * SECOND, |_| Ask::get("/work?ms=300"))
+        let stream = Stream::new(40, NOTICE_MAX, |_| Ask::get("/work?ms=300"))
             .until(move || prober.line().starts_with("not ready"));
         let tally = stream.tally();
         let told = service.terminate_after(SECOND);
         self.blow("drain", vec![stream]).await;
-        // Every request has its answer now, and the lame duck still answers the operator.
-        let ledger = Ledger::read(&self.client).await.ok();
         let told = told.await.map_err(Fatal::new)??;
+        // Every request has its answer now, and the lame duck still answers the operator.
+        let ledger = Ledger::read(&self.client).await?;
+        // The second signal ends the lame duck: nobody is left who could send more.
+        service.terminate()?;
         let exit = service.wait().await?;
         let took = Instant::now().saturating_duration_since(told);
         Ok((tally, Leaving { ledger, exit, took }))

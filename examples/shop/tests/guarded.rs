@@ -244,7 +244,7 @@ async fn a_pool_with_nothing_to_give_is_told_as_such() {
 async fn sigterm_finishes_what_runs_and_ends_with_0() {
     let mut shop = shop(&[("STEADFAST__DRAIN__LAME_DUCK_MAX", "1s")]).await;
     let caller = shop.caller();
-    let running = tokio::spawn(async move { caller.get("/work?ms=2000").await });
+    let running = tokio::spawn(async move { caller.get("/work?ms=5000").await });
     eventually("the request runs", || async {
         // This one does not run: the operator's page is outside the gates.
         let page = operator(&shop, Method::GET, "/why503/").await.json();

@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader},
     process::{Child, Command},
@@ -32,6 +33,8 @@ type Lines = Arc<Mutex<Vec<String>>>;
 #[derive(Debug)]
 pub struct Example {
     child: Child,
+    /// Where it keeps its files, since one that is killed does not tidy up.
+    _directory: TempDir,
     caller: Caller,
     out: Lines,
     err: Lines,
@@ -43,7 +46,9 @@ impl Example {
     /// # Panics
     /// It does not come; the panic shows what the process said.
     pub async fn start(program: &str, environment: &[(&str, &str)]) -> Self {
+        let directory = TempDir::with_prefix("example-").expect("a temporary directory");
         let mut child = command(program, environment)
+            .env("TMPDIR", directory.path())
             .spawn()
             .expect("the program starts");
         let (out, err) = (Lines::default(), Lines::default());
@@ -64,6 +69,7 @@ impl Example {
         let caller = Caller::new(&url.await);
         Self {
             child,
+            _directory: directory,
             caller,
             out,
             err,
@@ -121,6 +127,16 @@ impl Example {
         ended
             .unwrap_or_else(|_| panic!("it does not end: {}", self.logged()))
             .expect("a child")
+    }
+}
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        // It must be gone before its directory is.
+        let _ = self.child.start_kill();
+        while let Ok(None) = self.child.try_wait() {
+            std::thread::yield_now();
+        }
     }
 }
 

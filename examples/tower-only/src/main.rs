@@ -38,7 +38,7 @@ async fn application(
     shedder: Shedder,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     if request.uri().path() == "/slow" {
-        sleep(Duration::from_secs(2)).await;
+        sleep(Duration::from_secs(5)).await;
     }
     let text = format!("{} of {LIMIT}\n", shedder.in_flight());
     Ok(Response::new(Full::from(text)))

@@ -97,7 +97,7 @@ impl Probes {
         self
     }
 
-    /// Sends Envoy's health headers: `x-envoy-degraded`, and
+    /// Sends Envoy's health headers: `x-envoy-degraded` on probes, and on every answer
     /// `x-envoy-immediate-health-check-fail` while leaving.
     pub const fn envoy(mut self) -> Self {
         self.profile.envoy = true;
@@ -351,6 +351,7 @@ impl GuardBuilder {
             self.unready_budget,
         );
         let mounted = mounted(&probes.paths, &self.access);
+        let envoy = probes.profile.envoy;
         let control = Control::new(readiness, shedder.clone(), explain.clone(), self.drain);
         let front = Front(Local::new(Room {
             control: control.clone(),
@@ -362,7 +363,7 @@ impl GuardBuilder {
         }));
         Ok(Guard {
             control,
-            layer: GuardLayer::new(front, life, shedder, explain),
+            layer: GuardLayer::new(front, life, shedder, explain, envoy),
             settings: Settings {
                 start_hold: self.start_hold,
                 probe_listener: self.probe_listener,

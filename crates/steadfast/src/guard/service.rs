@@ -25,7 +25,7 @@ use tower_service::Service;
 use crate::{
     body::{GateBody, Held, HeldBody, IntoAxum},
     clock,
-    drain::say_close,
+    drain::Farewell,
     explain::{Explain, lost},
     front::Front,
     head::RequestHead,
@@ -39,6 +39,17 @@ pub(super) struct Gates {
     life: Arc<Lifecycle>,
     shedder: Shedder,
     explain: Explain,
+    /// Whether leaving is also said in Envoy's words.
+    envoy: bool,
+}
+
+impl Gates {
+    fn farewell(&self, http1: bool) -> Farewell {
+        Farewell {
+            envoy: self.envoy,
+            http1,
+        }
+    }
 }
 
 impl AsRef<ShedGate> for Gates {
@@ -57,12 +68,14 @@ impl GuardLayer {
         life: Arc<Lifecycle>,
         shedder: Shedder,
         explain: Explain,
+        envoy: bool,
     ) -> Self {
         Self(Local::new(Gates {
             front,
             life,
             shedder,
             explain,
+            envoy,
         }))
     }
 
@@ -106,15 +119,15 @@ where
     fn call(&mut self, request: Request<A>) -> Self::Future {
         let gates = &*self.gates;
         let path = request.uri().path();
+        let http1 = request.version() <= Version::HTTP_11;
         if gates.front.wants(path) {
-            return GuardFuture::said(gates.front.answer(request), None);
+            return GuardFuture::said(gates.front.answer(request), gates, http1);
         }
         let now = clock::now();
-        let http1 = request.version() <= Version::HTTP_11;
         if !gates.life.is_open() {
             if let Err(refusal) = gates.life.admit(now) {
                 let answer = gates.explain.answer(refusal, &RequestHead::of(&request));
-                return GuardFuture::said(answer, http1.then_some(&*gates.life));
+                return GuardFuture::said(answer, gates, http1);
             }
         }
         match ShedGate::admit(&self.gates, path, now) {
@@ -128,7 +141,7 @@ where
             }),
             Decision::Refuse(refusal) => {
                 let answer = gates.explain.answer(refusal, &RequestHead::of(&request));
-                GuardFuture::said(answer, http1.then_some(&*gates.life))
+                GuardFuture::said(answer, gates, http1)
             }
             _ => unreachable!("this gate either admits or refuses"),
         }
@@ -155,10 +168,8 @@ enum State<F> {
 }
 
 impl<F> GuardFuture<F> {
-    fn said(mut answer: Response<Full<Bytes>>, closing: Option<&Lifecycle>) -> Self {
-        if let Some(life) = closing {
-            say_close(life, &mut answer);
-        }
+    fn said(mut answer: Response<Full<Bytes>>, gates: &Gates, http1: bool) -> Self {
+        gates.farewell(http1).say(&gates.life, &mut answer);
         Self(State::Said(Some(answer)))
     }
 }
@@ -209,15 +220,11 @@ fn finish<B: Body<Data = Bytes>>(
         .owner()
         .expect("a permit is held until the response is made");
     if let Some(mut refusal) = gates.explain.finish(&mut response, head, refused_inside) {
-        if http1 {
-            say_close(&gates.life, &mut refusal);
-        }
+        gates.farewell(http1).say(&gates.life, &mut refusal);
         permit.settle(Outcome::Done);
         return refusal.map(GuardBody::said);
     }
-    if http1 {
-        say_close(&gates.life, &mut response);
-    }
+    gates.farewell(http1).say(&gates.life, &mut response);
     permit.answered(response.status());
     response.map(|body| GuardBody(GateBody::inside(HeldBody::new(body, permit.take()))))
 }

@@ -15,8 +15,8 @@ use crate::Fatal;
 
 /// How the service left.
 pub(super) struct Leaving {
-    /// What it said while it left, if it could still be asked.
-    pub(super) ledger: Option<Ledger>,
+    /// What it said while it left.
+    pub(super) ledger: Ledger,
     pub(super) exit: ExitStatus,
     /// From the signal to the end of the process.
     pub(super) took: Duration,
@@ -74,14 +74,32 @@ impl Report {
             payments.products.counts(),
             payments.mended.counts(),
         );
-        self.line("no payments", &format!(
-            "The service knew after {}. Until then {} payments were tried in vain; after that {} were \
-             refused{}, without a try. Meanwhile {} of {} other requests were served. \
-             Mended, it knew after {}, and {} of {} payments went through.",
-            t(payments.noticed), n(pay.failed_sum()), n(pay.refused_sum()), times(&pay.refused_in),
-            n(others.served), n(others.asked),
-            t(payments.recovered), n(mended.served), n(mended.asked),
-        ));
+        let untried = pay
+            .refused
+            .get("dependency-down")
+            .copied()
+            .unwrap_or_default();
+        let by_limit = match pay.refused_sum() - untried {
+            0 => String::new(),
+            more => format!(", and {} for other reasons", n(more)),
+        };
+        self.line(
+            "no payments",
+            &format!(
+                "The service knew after {}. {} payments were tried in vain; {} were refused without a \
+                 try{by_limit}{}. Meanwhile {} of {} other requests were served. Mended, it knew after \
+                 {}, and {} of {} payments went through.",
+                t(payments.noticed),
+                n(pay.failed_sum()),
+                n(untried),
+                times(&pay.refused_in),
+                n(others.served),
+                n(others.asked),
+                t(payments.recovered),
+                n(mended.served),
+                n(mended.asked),
+            ),
+        );
     }
 
     pub(super) fn drain(&self, drain: &Tally, leaving: &Leaving) {
@@ -89,8 +107,9 @@ impl Report {
         self.line(
             "drain",
             &format!(
-                "SIGTERM in the midst of work. {} of {} requests were served, {} refused, {} lost; \
-             the process ended after {} with {}.",
+                "SIGTERM in the midst of work: /ready/ said no, and what came was served until the \
+                 clients had noticed. {} of {} requests were served, {} refused, {} lost; the \
+                 process ended {} after the signal, with {}.",
                 n(counts.served),
                 n(counts.asked),
                 n(counts.refused_sum()),

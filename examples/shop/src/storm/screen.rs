@@ -67,7 +67,7 @@ impl Screen {
         let Colours { bold, dim, off, .. } = colours;
         say(&format!(
             "{bold}A storm against the shop{off} on {url}, which runs at most {limit} requests at once.\n\n\
-             {dim}  time  weather      asked  served  refused  failed  {}/ready/, and why refused{off}\n",
+             {dim}   time  weather      asked  served  refused  failed  {}/ready/, and why refused{off}\n",
             if live { "              " } else { "" },
         ));
         let (began, second) = (Instant::now(), 0);
@@ -163,9 +163,9 @@ impl Screen {
             paint(failed, bad),
         );
         let row = format!(
-            "{:4} s  {:<11} {:6}  {served_in}{served:6}{off}  {refused_in}{refused:7}{off}  \
+            "{:5.1} s  {:<11} {:6}  {served_in}{served:6}{off}  {refused_in}{refused:7}{off}  \
              {failed_in}{failed:6}{off}  {bar}{ready}{why}",
-            self.elapsed().as_secs(),
+            self.elapsed().as_secs_f64(),
             self.weather,
             now.asked - self.shown.asked,
         );

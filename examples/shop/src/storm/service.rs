@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader, Lines},
     process::{Child, Command},
@@ -17,17 +18,19 @@ use uuid::Uuid;
 
 use crate::Fatal;
 
-const START_MAX: Duration = Duration::from_secs(30);
+const START_MAX: Duration = Duration::from_secs(60);
 const EXIT_MAX: Duration = Duration::from_secs(60);
 
-/// Long enough that the clients have gone and the ledger is read before the door closes.
-const LAME_DUCK: &str = "3s";
+/// Longer than any client needs to notice; a second signal ends it when they have.
+const LAME_DUCK: &str = "60s";
 
 /// What the process said on standard error, if it said anything.
 type LastLine = Arc<Mutex<String>>;
 
 pub(super) struct Service {
     child: Child,
+    /// Where it keeps its files, since one that is killed does not tidy up.
+    _directory: TempDir,
     url: String,
     token: String,
     last_line: LastLine,
@@ -37,6 +40,7 @@ impl Service {
     /// Starts it with nothing of the caller's environment that would lead it to a database
     /// that is not its own.
     pub(super) async fn start(limit: u32) -> Result<Self, Fatal> {
+        let directory = TempDir::with_prefix("storm-").map_err(Fatal::new)?;
         let token = Uuid::new_v4().simple().to_string();
         let mut command = Command::new(env::current_exe().map_err(Fatal::new)?);
         for (name, _) in env::vars_os() {
@@ -47,6 +51,7 @@ impl Service {
             }
         }
         let mut child = command
+            .env("TMPDIR", directory.path())
             .env("ADDR", "127.0.0.1:0")
             .env("RUST_LOG", "error")
             .env("WHY503_TOKEN", &token)
@@ -68,6 +73,7 @@ impl Service {
         let said = child.stdout.take();
         let mut service = Self {
             child,
+            _directory: directory,
             url: String::new(),
             token,
             last_line,
@@ -102,6 +108,11 @@ impl Service {
             terminate(id)?;
             Ok(Instant::now())
         })
+    }
+
+    /// Sends SIGTERM.
+    pub(super) fn terminate(&self) -> Result<(), Fatal> {
+        terminate(self.child.id())
     }
 
     pub(super) async fn wait(&mut self) -> Result<ExitStatus, Fatal> {

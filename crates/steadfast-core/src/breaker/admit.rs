@@ -1,0 +1,231 @@
+//! Decides whether a call may run.
+//!
+//! This file uses atomics. A call that passes a closed breaker loads the control word and,
+//! if the stall rule is on, counts itself on its own stripe: nothing else.
+
+use super::{
+    Breaker,
+    reason::BreakerReason,
+    refusal::BreakerRefusal,
+    round::{Round, Standing},
+    state::{BreakerMode, BreakerState},
+    step::BreakerTransition,
+    word::{Event, Word, tag},
+};
+use crate::sync::atomic::Ordering::{AcqRel, Acquire};
+
+/// What a permit remembers of its admission.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ticket {
+    pub(super) started_ms: u64,
+    pub(super) stripe: u32,
+    pub(super) generation: u32,
+    pub(super) jitter: u32,
+    /// The step that the admission took, packed so that a permit stays small; zero is none.
+    pub(super) moved: u64,
+    pub(super) kind: Kind,
+}
+
+impl Ticket {
+    #[inline]
+    fn new(word: Word, kind: Kind, now_ms: u64, stripe: usize, random: u64) -> Self {
+        Self {
+            started_ms: now_ms,
+            // Stripes are taken modulo their number, so the high bits are of no use.
+            stripe: stripe as u32,
+            generation: word.generation(),
+            jitter: (random >> 32) as u32,
+            moved: 0,
+            kind,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A call whose result is evidence.
+    Call,
+    /// One of the few that decide whether the dependency is back.
+    Probe,
+    /// A call that would have been refused if the breaker did more than observe. Its
+    /// result is no evidence, as it would not exist.
+    Bystander,
+    /// None any more: the permit is settled.
+    Over,
+}
+
+impl Breaker {
+    #[inline]
+    pub(super) fn admit(
+        &self,
+        now_ms: u64,
+        stripe: usize,
+        random: u64,
+    ) -> Result<Ticket, BreakerRefusal> {
+        let word = self.word();
+        if !word.is_plain_closed() {
+            return self.admit_with_care(now_ms, stripe, random);
+        }
+        let ticket = Ticket::new(word, Kind::Call, now_ms, stripe, random);
+        match &self.flights {
+            Some(flights) if flights.start(stripe, now_ms) => self.admit_after_look(word, ticket),
+            _ => Ok(ticket),
+        }
+    }
+
+    /// Admits where the rules decide, or a person has.
+    #[cold]
+    fn admit_with_care(
+        &self,
+        now_ms: u64,
+        stripe: usize,
+        random: u64,
+    ) -> Result<Ticket, BreakerRefusal> {
+        let (word, kind, moved) = self.decide(now_ms, random as u32, (random >> 32) as u32);
+        let kind = match kind {
+            Some(kind) => kind,
+            None if word.mode() == BreakerMode::Observe => Kind::Bystander,
+            None => return Err(self.refusal(word, now_ms, moved)),
+        };
+        let mut ticket = Ticket::new(word, kind, now_ms, stripe, random);
+        ticket.moved = moved.map_or(0, |moved| moved.pack(ticket.generation));
+        match &self.flights {
+            Some(flights)
+                if flights.start(stripe, now_ms) && kind == Kind::Call && moved.is_none() =>
+            {
+                self.admit_after_look(word, ticket)
+            }
+            _ => Ok(ticket),
+        }
+    }
+
+    /// Looks for calls that hang before it admits: where nothing ticks, the first call of
+    /// each quarter of the stall limit does.
+    #[cold]
+    fn admit_after_look(&self, word: Word, mut ticket: Ticket) -> Result<Ticket, BreakerRefusal> {
+        let now_ms = ticket.started_ms;
+        let Some(moved) = self.trip_if_stalled(word, ticket.jitter, now_ms) else {
+            return Ok(ticket);
+        };
+        if word.mode() == BreakerMode::Observe {
+            ticket.kind = Kind::Bystander;
+            ticket.moved = moved.pack(ticket.generation);
+            return Ok(ticket);
+        }
+        if let Some(flights) = &self.flights {
+            flights.end(ticket.stripe as usize, now_ms);
+        }
+        Err(self.refusal(self.word(), now_ms, Some(moved)))
+    }
+
+    /// Decides where the control word alone does not. Returns `None` for a refusal.
+    ///
+    /// Each turn of the loop decides, or takes the one step that is due, or has lost a race
+    /// to somebody who took it.
+    fn decide(
+        &self,
+        now_ms: u64,
+        random: u32,
+        jitter: u32,
+    ) -> (Word, Option<Kind>, Option<BreakerTransition>) {
+        let mut moved = None;
+        loop {
+            let word = self.word();
+            let may_step = moved.is_none();
+            let kind = match (word.mode(), word.state()) {
+                (BreakerMode::ForcedOpen, _) => None,
+                (BreakerMode::ForcedClosed, _) | (_, BreakerState::Closed) => Some(Kind::Call),
+                (_, BreakerState::Open) if may_step && now_ms >= word.moment() => {
+                    moved = self.advance(word, Event::ProbeDue, BreakerReason::ProbeDue, now_ms);
+                    continue;
+                }
+                (_, BreakerState::Open) => None,
+                (_, BreakerState::Probing) => match self.start_probe(word, now_ms) {
+                    Some(Standing::Free) => Some(Kind::Probe),
+                    Some(Standing::Full) => None,
+                    Some(standing) if may_step => {
+                        moved = self.end_round(word, standing, jitter, now_ms);
+                        continue;
+                    }
+                    Some(_) => None,
+                    None => continue,
+                },
+                (_, BreakerState::Ramping) if may_step && now_ms >= word.moment() => {
+                    moved = self.advance(word, Event::RampOver, BreakerReason::RampOver, now_ms);
+                    continue;
+                }
+                (_, BreakerState::Ramping) => {
+                    let share = self.rules.ramp_share(word.moment().saturating_sub(now_ms));
+                    (f64::from(random) < share * RANDOM_RANGE).then_some(Kind::Call)
+                }
+            };
+            return (word, kind, moved);
+        }
+    }
+
+    /// Takes a probe's slot if the round has one; [`Standing::Free`] means taken. Returns
+    /// `None` if the round is over.
+    fn start_probe(&self, word: Word, now_ms: u64) -> Option<Standing> {
+        let mut standing = Standing::Full;
+        self.edit_round(word, |round| {
+            standing = round.standing(&self.rules.round, now_ms);
+            (standing == Standing::Free).then(|| round.start(&self.rules.round, now_ms))
+        })?;
+        Some(standing)
+    }
+
+    /// Changes the round that `word` is in, if `change` wants to. Returns the round after
+    /// it, or `None` if the machine is not in that round any more.
+    pub(super) fn edit_round(
+        &self,
+        word: Word,
+        mut change: impl FnMut(Round) -> Option<Round>,
+    ) -> Option<Round> {
+        // Acquire: pairs with the release below, so that whoever sees a newer round also
+        // sees the newer control word.
+        let mut seen = self.round.load(Acquire);
+        loop {
+            let round = if Round(seen).tag() == tag(word.generation()) {
+                Round(seen)
+            } else {
+                Round::fresh(tag(word.generation()))
+            };
+            if !self.is_current(word.generation()) {
+                return None;
+            }
+            let Some(next) = change(round) else {
+                return Some(round);
+            };
+            // AcqRel: pairs with the same exchange in another thread of the round.
+            match self.round.compare_exchange(seen, next.0, AcqRel, Acquire) {
+                Ok(_) => return Some(next),
+                Err(other) => seen = other,
+            }
+        }
+    }
+
+    /// Takes the step that a decided round asks for.
+    pub(super) fn end_round(
+        &self,
+        word: Word,
+        standing: Standing,
+        jitter: u32,
+        now_ms: u64,
+    ) -> Option<BreakerTransition> {
+        let limits = &self.rules.round;
+        let reason = match standing {
+            Standing::Free | Standing::Full => return None,
+            Standing::Passed => return self.pass_round(word, limits.successes, now_ms),
+            Standing::LeaseOver => BreakerReason::ProbeSilent {
+                lease: self.rules.probe_lease(),
+            },
+            Standing::Exhausted => BreakerReason::ProbesInconclusive {
+                probes: limits.inconclusive,
+            },
+        };
+        self.fail_round(word, reason, None, jitter, now_ms)
+    }
+}
+
+/// Values of a random `u32`.
+const RANDOM_RANGE: f64 = 4_294_967_296.0;

@@ -1,0 +1,151 @@
+//! What moves a breaker besides calls: time, checks and people.
+
+use std::time::Instant;
+
+use super::{
+    Breaker,
+    reason::BreakerReason,
+    state::{BreakerMode, BreakerState},
+    step::BreakerTransition,
+    word::Event,
+};
+use crate::FailureClass;
+
+/// How much a passed check says. Complete: it does the real work, or it does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CheckDepth {
+    /// It asks whether somebody is there. It may start probing and never closes, because a
+    /// port that answers and work that succeeds are two things.
+    Shallow,
+    /// It does what calls do, so its success counts like a probe's.
+    Deep,
+}
+
+impl Breaker {
+    /// Takes the step that time asks for: ends a wait, a ramp or a silent probe's lease,
+    /// and trips on calls that hang. Call it every [`super::TripRules::tick_interval`].
+    ///
+    /// `random` is uniform over `u64`.
+    #[must_use = "nobody else gets this transition"]
+    pub fn tick(&self, now: Instant, random: u64) -> Option<BreakerTransition> {
+        let now_ms = self.ms(now);
+        let jitter = (random >> 32) as u32;
+        let word = self.word();
+        if !word.is_ruled() {
+            return None;
+        }
+        match word.state() {
+            BreakerState::Closed => self.trip_if_stalled(word, jitter, now_ms),
+            BreakerState::Open => {
+                self.advance(word, Event::ProbeDue, BreakerReason::ProbeDue, now_ms)
+            }
+            BreakerState::Probing => {
+                let standing = self.read_round(word).standing(&self.rules.round, now_ms);
+                self.end_round(word, standing, jitter, now_ms)
+            }
+            BreakerState::Ramping => self
+                .advance(word, Event::RampOver, BreakerReason::RampOver, now_ms)
+                .or_else(|| self.trip_if_stalled(word, jitter, now_ms)),
+        }
+    }
+
+    /// Tells that a check of the dependency passed.
+    ///
+    /// An open breaker begins to probe before its wait is over; see [`CheckDepth`] for
+    /// what more a check can do.
+    #[must_use = "nobody else gets this transition"]
+    pub fn check_passed(&self, depth: CheckDepth, now: Instant) -> Option<BreakerTransition> {
+        let now_ms = self.ms(now);
+        let word = self.word();
+        if !word.is_ruled() {
+            return None;
+        }
+        let is_out = matches!(word.state(), BreakerState::Open | BreakerState::Probing);
+        if let (true, CheckDepth::Deep, Some(flights)) = (is_out, depth, &self.flights) {
+            // Calls that hang since before the outage must not trip the ramp that follows.
+            // While closed a check says nothing about calls: those that hang, hang.
+            flights.answered(0, now_ms);
+        }
+        match word.state() {
+            BreakerState::Closed | BreakerState::Ramping => None,
+            BreakerState::Open => {
+                let reason = BreakerReason::CheckPassed;
+                let moved = self.advance(word, Event::CheckPassed, reason, now_ms)?;
+                if depth == CheckDepth::Deep {
+                    // If one success is all that is asked for, the next call or tick ends
+                    // the round: one call returns one transition.
+                    let word = self.word();
+                    if word.generation() == moved.generation {
+                        self.edit_round(word, |round| Some(round.succeed_by_check()));
+                    }
+                }
+                Some(moved)
+            }
+            BreakerState::Probing if depth == CheckDepth::Deep => {
+                let round = self.edit_round(word, |round| Some(round.succeed_by_check()))?;
+                // The check speaks for itself only; a silent probe is the tick's business.
+                if round.succeeded() < self.rules.round.successes {
+                    return None;
+                }
+                self.pass_round(word, self.rules.round.successes, now_ms)
+            }
+            BreakerState::Probing => None,
+        }
+    }
+
+    /// Tells that a check of the dependency failed, after whatever hysteresis checks have.
+    ///
+    /// It opens a closed or ramping breaker and ends a round of probes, unless calls
+    /// succeeded in the same window or round: a check can be wrong (its own password has
+    /// expired), and traffic that succeeds outvotes it.
+    ///
+    /// `random` is uniform over `u64`.
+    #[must_use = "nobody else gets this transition"]
+    pub fn check_failed(
+        &self,
+        class: FailureClass,
+        now: Instant,
+        random: u64,
+    ) -> Option<BreakerTransition> {
+        let now_ms = self.ms(now);
+        let jitter = (random >> 32) as u32;
+        let word = self.word();
+        if !word.is_ruled() {
+            return None;
+        }
+        let reason = BreakerReason::CheckFailed(class);
+        match word.state() {
+            BreakerState::Closed | BreakerState::Ramping => {
+                let counts = self.window.counts(now_ms);
+                if counts.calls > counts.failed {
+                    return None;
+                }
+                self.notes.failed(class);
+                self.trip(word.generation(), reason, None, jitter, now_ms)
+            }
+            BreakerState::Probing if self.read_round(word).succeeded() == 0 => {
+                self.notes.failed(class);
+                self.fail_round(word, reason, None, jitter, now_ms)
+            }
+            BreakerState::Probing | BreakerState::Open => None,
+        }
+    }
+
+    /// Sets who decides. Back in auto from forced open, the breaker probes before it lets
+    /// traffic in; back from forced closed, it is closed and judges what the window holds.
+    #[must_use = "nobody else gets this transition"]
+    pub fn set_mode(&self, mode: BreakerMode, now: Instant) -> Option<BreakerTransition> {
+        let now_ms = self.ms(now);
+        let reason = BreakerReason::Mode(mode);
+        loop {
+            let word = self.word();
+            let next = word.step(Event::Mode(mode), now_ms)?;
+            if mode == BreakerMode::ForcedOpen {
+                self.note_opening(word, next, reason, now_ms);
+            }
+            if let Some(moved) = self.exchange(word, next, reason, now_ms) {
+                return Some(moved);
+            }
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What operators and refused callers are told beside the control word: why and since
+//! when. Each note carries the tag of the generation it was made for.
+//!
+//! A note is written *before* the step it explains, so whoever sees the step also sees its
+//! note; of two threads that race for one step, the first note stays, and it is as true as
+//! the other. A thread that was asleep finds a newer control word and writes nothing.
+//!
+//! This file uses atomics.
+
+use super::{
+    reason::{class_at, class_index},
+    word::{TAG_BITS, tag},
+};
+use crate::{
+    FailureClass,
+    sync::atomic::{
+        AtomicU64,
+        Ordering::{AcqRel, Acquire, Relaxed},
+    },
+};
+
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    /// Why the outage began: [`super::BreakerReason::pack`].
+    pub(super) tripped: Note,
+    /// When it began, plus one; zero is never.
+    pub(super) outage: Note,
+    /// When the present wait began.
+    pub(super) opened: Note,
+    last_failure: AtomicU64,
+}
+
+impl Notes {
+    /// Remembers the kind of the latest failure.
+    pub(super) fn failed(&self, class: FailureClass) {
+        let index = class_index(class) + 1;
+        // Relaxed: the value alone is the message. The look first spares the cache line
+        // during an outage, when every failure is of one kind.
+        if self.last_failure.load(Relaxed) != index {
+            self.last_failure.store(index, Relaxed);
+        }
+    }
+
+    pub(super) fn last_failure(&self) -> Option<FailureClass> {
+        class_at(self.last_failure.load(Relaxed).checked_sub(1)?)
+    }
+}
+
+/// A value of 52 bits with the tag of its generation.
+#[derive(Debug, Default)]
+pub(super) struct Note(AtomicU64);
+
+impl Note {
+    pub(super) fn read(&self) -> u64 {
+        // Acquire: pairs with the exchange in `write`; the reader's acquire load of the
+        // control word came first and is what orders the two.
+        self.0.load(Acquire) >> TAG_BITS
+    }
+
+    /// Writes the note of the step that leads to `generation`, unless it has one already
+    /// or `is_current` says that the step can no longer happen. `change` gets the old value.
+    pub(super) fn write(
+        &self,
+        generation: u32,
+        change: impl Fn(u64) -> u64,
+        is_current: impl Fn() -> bool,
+    ) {
+        // Acquire: pairs with the release below. Who finds a note of the same generation
+        // publishes it again with its own release of the control word.
+        let mut seen = self.0.load(Acquire);
+        while seen & TAG_MASK != tag(generation) && is_current() {
+            let next = tag(generation) | change(seen >> TAG_BITS) << TAG_BITS;
+            // AcqRel: pairs with the same exchange in a thread that races for the step.
+            match self.0.compare_exchange(seen, next, AcqRel, Acquire) {
+                Ok(_) => return,
+                Err(other) => seen = other,
+            }
+        }
+    }
+}
+
+const TAG_MASK: u64 = (1 << TAG_BITS) - 1;

@@ -1,0 +1,120 @@
+//! Why a call may not run now, with the numbers that a refusal shows.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    Breaker,
+    reason::BreakerReason,
+    round::{Round, Standing},
+    state::{BreakerMode, BreakerState},
+    step::BreakerTransition,
+    word::{Word, tag},
+};
+use crate::{FailureClass, sync::atomic::Ordering::Acquire};
+
+/// Why a breaker refused a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BreakerRefusal {
+    /// Where the breaker is.
+    pub state: BreakerState,
+    /// Who decides.
+    pub mode: BreakerMode,
+    /// Which rule began the outage, with its numbers.
+    pub reason: Option<BreakerReason>,
+    /// When the outage began, which may be several openings ago.
+    pub since: Instant,
+    /// When it may be worth to come again: the next probe, the end of the present probe's
+    /// lease, or a tenth of the ramp. It carries the jitter of the wait.
+    pub retry_after: Duration,
+    /// The kind of the latest failure.
+    pub last_failure: Option<FailureClass>,
+    /// The step that this attempt made, if it made one. Boxed because that is rare, and a
+    /// refusal is moved around often.
+    pub transition: Option<Box<BreakerTransition>>,
+}
+
+impl Breaker {
+    /// Looks whether a call would pass, and takes nothing: no permit, no probe's slot, no
+    /// step. For a gate in front of the handler that will make the call; a ramp's share is
+    /// left to the call itself, which would otherwise be diced for twice.
+    ///
+    /// # Errors
+    /// Refuses while open and while enough probes run; never in the modes
+    /// [`BreakerMode::ForcedClosed`] and [`BreakerMode::Observe`].
+    pub fn look(&self, now: Instant) -> Result<(), BreakerRefusal> {
+        let now_ms = self.ms(now);
+        let word = self.word();
+        let passes = match word.mode() {
+            BreakerMode::ForcedClosed | BreakerMode::Observe => true,
+            BreakerMode::ForcedOpen => false,
+            BreakerMode::Auto => match word.state_at(now_ms) {
+                BreakerState::Closed | BreakerState::Ramping => true,
+                BreakerState::Open => false,
+                BreakerState::Probing => matches!(
+                    self.read_round(word).standing(&self.rules.round, now_ms),
+                    Standing::Free | Standing::Passed
+                ),
+            },
+        };
+        if passes {
+            Ok(())
+        } else {
+            Err(self.refusal(word, now_ms, None))
+        }
+    }
+
+    #[cold]
+    pub(super) fn refusal(
+        &self,
+        word: Word,
+        now_ms: u64,
+        transition: Option<BreakerTransition>,
+    ) -> BreakerRefusal {
+        let began = self.notes.outage.read().checked_sub(1);
+        BreakerRefusal {
+            state: word.state_at(now_ms),
+            mode: word.mode(),
+            reason: self.outage_reason(word),
+            since: self.instant(began.unwrap_or(now_ms)),
+            retry_after: self.retry_after(word, now_ms),
+            last_failure: self.notes.last_failure(),
+            transition: transition.map(Box::new),
+        }
+    }
+
+    pub(super) fn outage_reason(&self, word: Word) -> Option<BreakerReason> {
+        if word.mode() == BreakerMode::ForcedOpen {
+            return Some(BreakerReason::Mode(BreakerMode::ForcedOpen));
+        }
+        BreakerReason::unpack(self.notes.tripped.read(), &self.rules)
+    }
+
+    /// Reads the round that `word` is in, without writing it down if it is new.
+    pub(super) fn read_round(&self, word: Word) -> Round {
+        let tag = tag(word.generation());
+        // Acquire: pairs with the exchange in `Breaker::edit_round`.
+        let round = Round(self.round.load(Acquire));
+        if word.state() == BreakerState::Probing && round.tag() == tag {
+            round
+        } else {
+            Round::fresh(tag)
+        }
+    }
+
+    fn retry_after(&self, word: Word, now_ms: u64) -> Duration {
+        if word.mode() == BreakerMode::ForcedOpen {
+            // Nobody knows when a person will lift it.
+            return self.rules.open_max();
+        }
+        let left = |until: u64| Duration::from_millis(until.saturating_sub(now_ms));
+        match word.state() {
+            BreakerState::Closed => Duration::ZERO,
+            BreakerState::Open => left(word.moment()),
+            BreakerState::Probing => {
+                left(self.read_round(word).lease()).min(self.rules.open_base())
+            }
+            BreakerState::Ramping => Duration::from_millis(self.rules.ramp_ms / 10),
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Takes the end of a call as evidence.
+
+use std::time::Duration;
+
+use super::{
+    Breaker,
+    admit::{Kind, Ticket},
+    outcome::CallOutcome,
+    reason::BreakerReason,
+    round::Standing,
+    rules::{Finding, Verdict},
+    state::BreakerState,
+    step::BreakerTransition,
+    trip_rules::ms,
+    word::Word,
+};
+
+impl Breaker {
+    pub(super) fn settle(
+        &self,
+        ticket: Ticket,
+        outcome: CallOutcome,
+        now_ms: u64,
+    ) -> Option<BreakerTransition> {
+        let elapsed_ms = now_ms.saturating_sub(ticket.started_ms);
+        let verdict = self.rules.judge(outcome, elapsed_ms);
+        if let Some(flights) = &self.flights {
+            flights.end(ticket.stripe as usize, ticket.started_ms);
+            if verdict.answered {
+                flights.answered(ticket.stripe as usize, now_ms);
+            }
+        }
+        if let Finding::Bad { class, .. } = verdict.finding {
+            self.notes.failed(class);
+        }
+        let word = self.word();
+        if word.generation() != ticket.generation {
+            // The result is late: the evidence it belongs to has had its verdict.
+            return None;
+        }
+        match ticket.kind {
+            Kind::Call => self.settle_call(word, ticket, verdict, now_ms),
+            Kind::Probe => self.settle_probe(word, ticket, verdict, now_ms),
+            Kind::Bystander | Kind::Over => None,
+        }
+    }
+
+    /// Gives back what a permit holds that ends without an outcome, and without a time.
+    pub(super) fn release(&self, ticket: Ticket) {
+        if let Some(flights) = &self.flights {
+            flights.end(ticket.stripe as usize, ticket.started_ms);
+        }
+        let word = self.word();
+        if ticket.kind == Kind::Probe && word.generation() == ticket.generation {
+            // If that was one inconclusive probe too many, the next call or tick, which has
+            // a time, ends the round.
+            self.edit_round(word, |round| Some(round.give_back()));
+        }
+    }
+
+    /// Trips if enough calls hang.
+    pub(super) fn trip_if_stalled(
+        &self,
+        word: Word,
+        jitter: u32,
+        now_ms: u64,
+    ) -> Option<BreakerTransition> {
+        let flights = self.flights.as_ref().filter(|_| word.is_ruled())?;
+        let seen = flights.look(now_ms);
+        if seen.stalled < self.rules.stalled_calls() {
+            return None;
+        }
+        let reason = BreakerReason::Stalled {
+            calls: seen.stalled,
+            oldest: Duration::from_millis(seen.oldest_ms.unwrap_or(0)),
+        };
+        self.trip(word.generation(), reason, None, jitter, now_ms)
+    }
+
+    fn settle_call(
+        &self,
+        word: Word,
+        ticket: Ticket,
+        verdict: Verdict,
+        now_ms: u64,
+    ) -> Option<BreakerTransition> {
+        let generation = word.generation();
+        self.window
+            .record(ticket.stripe as usize, verdict.sample, now_ms);
+        let streak = match verdict.finding {
+            // A success is never a reason to open, so it looks at no rule.
+            Finding::Good => {
+                self.streak.succeed(generation);
+                return None;
+            }
+            Finding::Nothing if verdict.sample.abandoned => {
+                return self.trip_if_unanswered(word, ticket.jitter, now_ms);
+            }
+            Finding::Nothing => return None,
+            Finding::Slow { answered } => {
+                if answered {
+                    self.streak.succeed(generation);
+                }
+                None
+            }
+            Finding::Bad { in_a_row, .. } if in_a_row => {
+                self.streak
+                    .fail(generation, now_ms, || self.is_current(generation))
+            }
+            Finding::Bad { .. } => None,
+        };
+        if !word.is_ruled() {
+            return None;
+        }
+        let reason = match streak {
+            Some(run) if self.rules.streak_trips(run.failures, run.spread_ms) => {
+                BreakerReason::ConsecutiveFailures {
+                    failures: run.failures,
+                    spread: Duration::from_millis(run.spread_ms),
+                }
+            }
+            _ => self.ratio_reason(now_ms)?,
+        };
+        self.trip(
+            generation,
+            reason,
+            verdict.retry_after,
+            ticket.jitter,
+            now_ms,
+        )
+    }
+
+    /// Trips if callers leave and nothing comes back: a timeout outside the call that is
+    /// shorter than every limit here looks like one impatient client after the other, and
+    /// only the silence tells the two apart.
+    fn trip_if_unanswered(
+        &self,
+        word: Word,
+        jitter: u32,
+        now_ms: u64,
+    ) -> Option<BreakerTransition> {
+        // While ramping, the probes' answers are recent.
+        let flights = self
+            .flights
+            .as_ref()
+            .filter(|_| word.is_ruled() && word.state() == BreakerState::Closed)?;
+        // A breaker that has just closed has had no time to hear an answer.
+        let quiet_since = word.moment().max(flights.last_answer().unwrap_or(0));
+        let window = self.rules.window();
+        if now_ms.saturating_sub(quiet_since) < ms(window) {
+            return None;
+        }
+        let abandoned = self.window.counts_after_record(now_ms).abandoned;
+        if abandoned < self.rules.calls_min() {
+            return None;
+        }
+        let reason = BreakerReason::Unanswered { abandoned, window };
+        self.trip(word.generation(), reason, None, jitter, now_ms)
+    }
+
+    fn ratio_reason(&self, now_ms: u64) -> Option<BreakerReason> {
+        let counts = self.window.counts_after_record(now_ms);
+        let window = self.rules.window();
+        if self.rules.failures_trip(counts.failed, counts.calls) {
+            return Some(BreakerReason::FailureRatio {
+                failed: counts.failed,
+                calls: counts.calls,
+                window,
+            });
+        }
+        self.rules
+            .slow_calls_trip(counts.slow, counts.calls)
+            .then_some(BreakerReason::SlowRatio {
+                slow: counts.slow,
+                calls: counts.calls,
+                window,
+            })
+    }
+
+    fn settle_probe(
+        &self,
+        word: Word,
+        ticket: Ticket,
+        verdict: Verdict,
+        now_ms: u64,
+    ) -> Option<BreakerTransition> {
+        let limits = &self.rules.round;
+        let reason = match verdict.finding {
+            Finding::Bad { class, .. } => Some(BreakerReason::ProbeFailed(class)),
+            Finding::Slow { .. } => Some(BreakerReason::ProbeSlow),
+            Finding::Good | Finding::Nothing => None,
+        };
+        if let Some(reason) = reason {
+            return self.fail_round(word, reason, verdict.retry_after, ticket.jitter, now_ms);
+        }
+        let mut is_late = false;
+        let round = self.edit_round(word, |round| {
+            is_late = round.standing(limits, now_ms) == Standing::LeaseOver;
+            (!is_late).then(|| match verdict.finding {
+                Finding::Good => round.succeed(limits, now_ms),
+                Finding::Nothing | Finding::Slow { .. } | Finding::Bad { .. } => round.give_back(),
+            })
+        })?;
+        self.end_round(word, round.standing(limits, now_ms), ticket.jitter, now_ms)
+    }
+}

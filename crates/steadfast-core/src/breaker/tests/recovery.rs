@@ -1,0 +1,157 @@
+use super::*;
+
+/// Fails the probe of each round and returns how long each wait was.
+fn waits(rig: &Rig, rounds: usize) -> Vec<u64> {
+    let mut now = 0;
+    rig.trip(now);
+    let mut waits = Vec::new();
+    for _ in 0..rounds {
+        let next = rig.snapshot(now).next_probe_at.expect("it waits");
+        let wait = (next - rig.at(now)).as_millis() as u64;
+        waits.push(wait);
+        now += wait;
+        assert!(rig.call(now, FAILED).is_some());
+    }
+    waits
+}
+
+#[test]
+fn the_wait_doubles_up_to_its_bound() {
+    let rig = Rig::new(Trip::default());
+    assert_eq!(
+        waits(&rig, 9),
+        [
+            1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000, 60_000
+        ]
+    );
+}
+
+#[test]
+fn a_short_recovery_does_not_reset_the_wait_and_a_long_one_does() {
+    for (healthy, expected) in [
+        (0, 4_000),
+        (10_000, 2_000),
+        (25_000, 1_000),
+        (900_000, 1_000),
+    ] {
+        let rig = Rig::new(Trip::default());
+        waits(&rig, 1);
+        rig.recover(3_000);
+        assert_eq!(rig.snapshot(3_000).opens_in_a_row, 2);
+        let moved = rig.tick(13_000).expect("the ramp is over");
+        assert_eq!(moved.to, BreakerState::Closed);
+        let now = 13_000 + healthy;
+        rig.trip(now);
+        let next = rig.snapshot(now).next_probe_at.expect("it waits");
+        assert_eq!(
+            next - rig.at(now),
+            Duration::from_millis(expected),
+            "after {healthy}"
+        );
+    }
+}
+
+#[test]
+fn a_dependency_that_asks_to_be_left_alone_is_left_alone_up_to_a_bound() {
+    let throttled = |secs| {
+        let failure = CallFailure::new(FailureClass::Overloaded);
+        CallOutcome::Failure(failure.retry_after(Duration::from_secs(secs)))
+    };
+    for (asked, waited) in [(0, 1_000), (20, 25_000), (3_600, 75_000)] {
+        let rig = Rig::new(Trip::default());
+        let moved = (0..100).find_map(|_| rig.call(0, throttled(asked)));
+        assert_eq!(moved.expect("it trips").reason.code(), "failure-ratio");
+        // Half the jitter, and upward only: 20 s and a quarter.
+        let next = rig.snapshot(0).next_probe_at.expect("it waits");
+        assert_eq!(next - rig.at(0), Duration::from_millis(waited));
+    }
+}
+
+#[test]
+fn a_probe_takes_more_than_one_success() {
+    let rig = Rig::new(Trip::default());
+    rig.trip(0);
+    assert_eq!(rig.call(1_000, CallOutcome::Success), None);
+    assert_eq!(rig.snapshot(1_000).probes_succeeded, 1);
+    let moved = rig.call(1_000, CallOutcome::Success).expect("two");
+    assert_eq!(moved.reason, BreakerReason::ProbesPassed { probes: 2 });
+}
+
+#[test]
+fn a_slow_probe_fails_the_round() {
+    let rig = Rig::new(Trip::default().slow_limit(Duration::from_millis(100)));
+    rig.trip(0);
+    let probe = rig.acquire(1_000).expect("a probe");
+    let moved = probe.settle(CallOutcome::Success, rig.at(1_100));
+    assert_eq!(
+        moved.map(|moved| moved.reason),
+        Some(BreakerReason::ProbeSlow)
+    );
+}
+
+#[test]
+fn failures_in_a_ramp_open_again_and_the_outage_goes_on() {
+    let rig = Rig::new(Trip::default());
+    rig.trip(0);
+    rig.recover(1_000);
+    let moved = rig.trip(2_000);
+    assert_eq!(
+        (moved.from, moved.to),
+        (BreakerState::Ramping, BreakerState::Open)
+    );
+    let snapshot = rig.snapshot(2_000);
+    assert_eq!(snapshot.outage_since, Some(rig.at(0)));
+    assert_eq!(snapshot.since, rig.at(2_000));
+    assert_eq!(snapshot.opens_in_a_row, 2);
+    assert_eq!(rig.acquire(2_500).expect_err("open").since, rig.at(0));
+}
+
+#[test]
+fn the_failures_that_tripped_do_not_trip_again_after_the_probes() {
+    let rig = Rig::new(Trip::default().open_base(Duration::from_millis(10)));
+    rig.trip(0);
+    rig.recover(10);
+    assert_eq!(rig.snapshot(10).counts, WindowCounts::default());
+    for _ in 0..4 {
+        assert_eq!(rig.call(20, FAILED), None);
+    }
+}
+
+#[test]
+fn a_ramp_of_no_length_closes_at_the_next_call() {
+    let rig = Rig::new(Trip::default().ramp(Duration::ZERO));
+    rig.trip(0);
+    rig.recover(1_000);
+    assert_eq!(rig.state(1_000), BreakerState::Closed);
+    let mut permit = rig.acquire(1_000).expect("closed");
+    assert!(permit.take_transition().is_some());
+}
+
+#[test]
+fn the_result_of_a_ramp_counts_in_the_closed_state_that_follows() {
+    let rig = Rig::new(Trip::default());
+    rig.trip(0);
+    rig.recover(1_000);
+    let permit = rig.acquire(10_900).expect("ramping");
+    assert!(rig.tick(11_000).is_some());
+    let _ = permit.settle(FAILED, rig.at(11_100));
+    assert_eq!(rig.snapshot(11_100).counts.failed, 1);
+}
+
+#[test]
+fn a_gate_that_looks_takes_no_slot() {
+    let rig = Rig::new(Trip::default());
+    rig.trip(0);
+    let look = |ms| rig.breaker.look(rig.at(ms));
+    assert_eq!(
+        look(999).expect_err("open").retry_after,
+        Duration::from_millis(1)
+    );
+    for _ in 0..10 {
+        assert!(look(1_000).is_ok());
+    }
+    let _probe = rig.acquire(1_000).expect("a probe");
+    let refusal = look(1_000).expect_err("the slot is taken");
+    assert_eq!(refusal.state, BreakerState::Probing);
+    assert!(refusal.retry_after > Duration::ZERO);
+}

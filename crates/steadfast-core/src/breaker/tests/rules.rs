@@ -1,0 +1,128 @@
+use super::*;
+
+#[test]
+fn failures_of_one_moment_are_one_event() {
+    let rig = Rig::new(Trip::default());
+    for _ in 0..5 {
+        assert_eq!(rig.call(0, FAILED), None);
+    }
+    let moved = rig.call(1_000, FAILED).expect("a second later");
+    assert_eq!(
+        moved.reason.to_string(),
+        "6 calls in a row failed within 1s"
+    );
+}
+
+#[test]
+fn many_failures_of_one_moment_trip_all_the_same() {
+    let rig = Rig::new(Trip::default().no_failure_ratio());
+    let moved = (1..100).find(|_| rig.call(0, FAILED).is_some());
+    assert_eq!(moved, Some(20));
+}
+
+#[test]
+fn a_success_ends_a_row_and_a_neutral_answer_does_not() {
+    let rig = Rig::new(Trip::default().no_failure_ratio());
+    for n in 0..40 {
+        assert_eq!(rig.call(n * 1_000, FAILED), None);
+        if n % 4 == 3 {
+            rig.call(n * 1_000, CallOutcome::Success);
+        } else {
+            rig.call(n * 1_000, CallOutcome::Neutral);
+        }
+    }
+}
+
+#[test]
+fn throttling_counts_for_the_ratio_and_not_for_the_row() {
+    let rig = Rig::new(Trip::default().no_failure_ratio());
+    for n in 0..100 {
+        assert_eq!(rig.call(n * 100, failed(FailureClass::Overloaded)), None);
+    }
+}
+
+#[test]
+fn a_success_is_never_a_reason_to_open() {
+    let rig = Rig::new(Trip::default().no_consecutive_failures());
+    for _ in 0..19 {
+        assert_eq!(rig.call(0, FAILED), None);
+    }
+    assert_eq!(rig.call(0, CallOutcome::Success), None);
+    assert!(rig.call(0, FAILED).is_some());
+}
+
+#[test]
+fn a_call_is_slow_by_the_clock_even_if_the_caller_is_content() {
+    let rig = Rig::new(Trip::default().slow_limit(Duration::from_millis(100)));
+    let moved = (0..40).find_map(|n| {
+        let permit = rig.acquire(n * 10).expect("closed");
+        permit.settle(CallOutcome::Success, rig.at(n * 10 + 100))
+    });
+    assert_eq!(moved.expect("slow").reason.code(), "slow-ratio");
+}
+
+#[test]
+fn a_failed_check_opens_an_idle_breaker_and_traffic_outvotes_it() {
+    let rig = Rig::new(Trip::default());
+    let fail = |ms| {
+        let class = FailureClass::Unreachable;
+        rig.breaker.check_failed(class, rig.at(ms), MIDDLE)
+    };
+    rig.call(0, CallOutcome::Success);
+    assert_eq!(fail(9_999), None);
+    let moved = fail(10_000).expect("no call has succeeded for a window");
+    assert_eq!(
+        moved.reason,
+        BreakerReason::CheckFailed(FailureClass::Unreachable)
+    );
+    assert_eq!(fail(10_001), None);
+    // While probing, it ends the round, unless a probe succeeded.
+    assert!(rig.tick(11_000).is_some());
+    assert_eq!(fail(11_001).map(|moved| moved.to), Some(BreakerState::Open));
+    rig.call(13_001, CallOutcome::Success);
+    assert_eq!(fail(13_002), None);
+}
+
+#[test]
+fn a_permit_holds_its_place_until_it_ends_and_no_longer() {
+    let rig = Rig::new(Trip::default());
+    let first = rig.acquire(0).expect("closed");
+    let second = rig.acquire(100).expect("closed");
+    assert_eq!(rig.snapshot(9_000).in_flight, Some(2));
+    assert_eq!(rig.snapshot(9_000).oldest, Some(Duration::from_secs(9)));
+    drop(first);
+    assert_eq!(rig.snapshot(9_000).in_flight, Some(1));
+    let _ = second.settle(CallOutcome::Success, rig.at(9_000));
+    assert_eq!(rig.snapshot(9_000).in_flight, Some(0));
+    assert_eq!(rig.snapshot(9_000).oldest, None);
+    assert_eq!(rig.snapshot(9_000).counts.calls, 1);
+}
+
+#[test]
+fn a_snapshot_tells_the_numbers_of_the_outage() {
+    let rig = Rig::new(Trip::default().no_consecutive_failures());
+    for _ in 0..8 {
+        rig.call(3_000, CallOutcome::Success);
+    }
+    rig.trip(4_000);
+    let snapshot = rig.snapshot(4_500);
+    assert_eq!(snapshot.state, BreakerState::Open);
+    assert_eq!(snapshot.mode, BreakerMode::Auto);
+    assert_eq!(snapshot.since, rig.at(4_000));
+    assert_eq!(snapshot.next_probe_at, Some(rig.at(5_000)));
+    assert_eq!(snapshot.opens_in_a_row, 1);
+    let reason = snapshot.reason.expect("a rule tripped").to_string();
+    assert_eq!(reason, "17 of 25 calls failed in 10s");
+    let refusal = rig.acquire(4_500).expect_err("open");
+    assert_eq!(refusal.reason, snapshot.reason);
+    assert_eq!(refusal.retry_after, Duration::from_millis(500));
+    assert_eq!(refusal.last_failure, Some(FailureClass::Unhealthy));
+}
+
+#[test]
+fn without_the_stall_rule_nothing_is_counted_in_flight() {
+    let rig = Rig::new(Trip::default().no_stall());
+    let _permit = rig.acquire(0).expect("closed");
+    assert_eq!(rig.snapshot(0).in_flight, None);
+    assert_eq!(rig.tick(3_600_000), None);
+}

@@ -1,0 +1,154 @@
+//! Checked settings, and the arithmetic that depends on nothing else.
+
+use std::time::Duration;
+
+use super::{
+    round::RoundLimits, rules::wilson_lower, state::BreakerMode, trip::Trip, word::LEVEL_MAX,
+};
+
+/// Checked settings: what [`Trip::build`] makes and a breaker runs on.
+#[derive(Clone, Debug)]
+pub struct TripRules {
+    pub(super) trip: Trip,
+    pub(super) round: RoundLimits,
+    pub(super) level_max: u32,
+    pub(super) slow_ms: Option<u64>,
+    pub(super) stall_ms: Option<u64>,
+    pub(super) ramp_ms: u64,
+    pub(super) heal_ms: u64,
+}
+
+impl TripRules {
+    /// Returns the length of the window that ratios are taken over.
+    #[must_use]
+    pub const fn window(&self) -> Duration {
+        self.trip.window
+    }
+
+    /// Returns from when on a call is slow, `None` if the slow rule is off.
+    #[must_use]
+    pub const fn slow_limit(&self) -> Option<Duration> {
+        self.trip.slow_limit
+    }
+
+    /// Returns from when on a call hangs, `None` if the stall rule is off.
+    #[must_use]
+    pub fn stall_limit(&self) -> Option<Duration> {
+        self.stall_ms.map(Duration::from_millis)
+    }
+
+    /// Returns how long a probe may be silent.
+    #[must_use]
+    pub const fn probe_lease(&self) -> Duration {
+        self.trip.probe_lease
+    }
+
+    /// Returns how often [`Breaker::tick`](crate::Breaker::tick) should be called: often
+    /// enough that nothing is late by more than a quarter of its limit, but not more than
+    /// ten times a second.
+    #[must_use]
+    pub fn tick_interval(&self) -> Duration {
+        let shortest = [Some(self.round.lease_ms), self.stall_ms]
+            .into_iter()
+            .flatten()
+            .chain([ms(self.trip.open_base)])
+            .min()
+            .unwrap_or(1_000);
+        Duration::from_millis((shortest / 4).clamp(100, 1_000))
+    }
+
+    pub(super) const fn mode(&self) -> BreakerMode {
+        self.trip.mode
+    }
+
+    pub(super) fn bucket_ms(&self) -> u64 {
+        ms(self.trip.window) / BUCKETS as u64
+    }
+
+    pub(super) const fn calls_min(&self) -> u32 {
+        self.trip.calls_min
+    }
+
+    pub(super) const fn stalled_calls(&self) -> u32 {
+        self.trip.stalled_calls
+    }
+
+    pub(super) const fn open_base(&self) -> Duration {
+        self.trip.open_base
+    }
+
+    pub(super) const fn open_max(&self) -> Duration {
+        self.trip.open_max
+    }
+
+    /// Whether this many failures in a row, this far apart, trip.
+    pub(super) fn streak_trips(&self, failures: u32, spread_ms: u64) -> bool {
+        self.trip.consecutive.is_some_and(|needed| {
+            failures >= needed
+                && (spread_ms >= ms(self.trip.consecutive_spread)
+                    || failures >= self.trip.calls_min)
+        })
+    }
+
+    /// Whether this share of failures trips.
+    pub(super) fn failures_trip(&self, failed: u32, calls: u32) -> bool {
+        self.trip
+            .failure_ratio
+            .is_some_and(|ratio| self.share_trips(failed, calls, ratio))
+    }
+
+    /// Whether this share of slow calls trips.
+    pub(super) fn slow_calls_trip(&self, slow: u32, calls: u32) -> bool {
+        self.slow_ms.is_some() && self.share_trips(slow, calls, self.trip.slow_ratio)
+    }
+
+    fn share_trips(&self, hits: u32, calls: u32, ratio: f64) -> bool {
+        calls >= self.trip.calls_min && wilson_lower(hits, calls) > ratio
+    }
+
+    /// Returns how long to wait after `level` openings in a row. `random` is uniform.
+    pub(super) fn wait_ms(&self, level: u32, retry_after: Option<Duration>, random: u32) -> u64 {
+        let grown = ms(self.trip.open_base)
+            .saturating_mul(1 << level.min(LEVEL_MAX))
+            .min(ms(self.trip.open_max));
+        let unit = f64::from(random) / (f64::from(u32::MAX) + 1.0);
+        let jitter = self.trip.jitter_ratio;
+        // Spread after the cap: a fleet that has reached the longest wait must not fall
+        // into step there.
+        let own = grown as f64 * (1.0 - jitter + 2.0 * jitter * unit);
+        let asked = retry_after.map_or(0, ms).min(ms(self.trip.retry_after_max));
+        // Spread upward only: the dependency asked not to be called earlier.
+        let asked = asked as f64 * (1.0 + jitter * unit);
+        (own.max(asked) as u64).max(1)
+    }
+
+    /// Returns the share of calls that passes `left_ms` before the end of a ramp.
+    pub(super) fn ramp_share(&self, left_ms: u64) -> f64 {
+        if self.ramp_ms == 0 {
+            return 1.0;
+        }
+        let start = self.trip.ramp_start_ratio;
+        let done = 1.0 - (left_ms.min(self.ramp_ms) as f64 / self.ramp_ms as f64);
+        start + (1.0 - start) * done
+    }
+}
+
+/// Returns the level from which on the wait is the longest.
+pub(super) fn level_max(base: Duration, max: Duration) -> u32 {
+    (0..LEVEL_MAX)
+        .find(|level| ms(base).saturating_mul(1 << level) >= ms(max))
+        .unwrap_or(LEVEL_MAX)
+}
+
+/// Returns whole milliseconds.
+pub(super) fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Buckets of a window: Hystrix, Polly and Linkerd all use ten, and a tenth of the window
+/// is as fine as a trip needs to be.
+#[cfg(not(loom))]
+pub(super) const BUCKETS: usize = 10;
+/// Loom looks at every bucket of every sum.
+#[cfg(loom)]
+pub(super) const BUCKETS: usize = 1;
