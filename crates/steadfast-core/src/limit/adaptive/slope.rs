@@ -56,8 +56,8 @@ pub(super) struct Slope {
     chance: f64,
     /// Standard error.
     error: f64,
-    /// Standard errors between the slope and nothing without the pairs that speak most for it.
-    without: f64,
+    /// Whether it is a slope still without the pair that speaks most for it.
+    holds: bool,
 }
 
 impl Slope {
