@@ -56,8 +56,8 @@ pub(super) struct Slope {
     chance: f64,
     /// Standard error.
     error: f64,
-    /// Standard errors between the slope and nothing without the pairs that speak most for it.
-    without: f64,
+    /// Whether it is a slope still without the pair that speaks most for it.
+    holds: bool,
 }
 
 impl Slope {
@@ -79,12 +79,12 @@ impl Slope {
             value,
             chance,
             error,
-            without: 0.0,
+            holds: false,
         })
     }
 
     pub(super) fn sure(&self) -> bool {
-        self.value >= SLOPE_MIN && self.value >= SURE * self.error && self.without >= SURE_WITHOUT
+        self.value >= SLOPE_MIN && self.value >= SURE * self.error && self.holds
     }
 
     /// Whether a queue's slope is out of the question.
@@ -149,10 +149,8 @@ pub(super) fn slope(blocks: &[Sums], scale: usize, from: f64, trendless: bool) -
     // Two pairs must not decide: that is how a step looks that has nothing to do with a queue.
     differences.sort_unstable_by(|a, b| (a.x * a.y).total_cmp(&(b.x * b.y)));
     let rest = Slope::of(&differences[..n - STEP_PAIRS])?;
-    Some(Slope {
-        without: rest.value / rest.error.max(1e-9),
-        ..all
-    })
+    let holds = rest.value >= SLOPE_MIN && rest.value >= SURE_WITHOUT * rest.error;
+    Some(Slope { holds, ..all })
 }
 
 /// Variances of what a block says, over all blocks: one of short requests alone does not know its own.

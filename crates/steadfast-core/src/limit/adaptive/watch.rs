@@ -153,13 +153,19 @@ impl Watch {
         let mut whole = [Sums::default(); BLOCKS];
         let (mut n, mut explained, mut newest) = (0, 0, None);
         for serial in self.serial.saturating_sub(BLOCKS as u32 - 1)..=self.serial {
-            if let Some(block) = self.block(serial).filter(|b| b.whole()) {
+            let Some(block) = self.block(serial) else {
+                continue;
+            };
+            if block.whole() {
                 whole[n] = block.sums;
                 n += 1;
                 newest = Some(block);
                 if serial < self.explained {
                     explained = n;
                 }
+            } else if block.recent(now, newest) {
+                // What comes later has ended first, so it did not wait behind this one.
+                break;
             }
         }
         let (whole, high) = (&whole[..n], *newest?);
@@ -216,6 +222,12 @@ impl Block {
         self.ended >= BLOCK_ENDS && self.sums.n() >= f64::from(BLOCK / 2)
     }
 
+    /// Whether it may still be running without being held up by a few that take very long.
+    fn recent(&self, now: Instant, before: Option<&Self>) -> bool {
+        let age = now.saturating_duration_since(self.opened_at).as_secs_f64();
+        age < before.map_or(0.0, |before| STRAGGLING * before.sums.latency())
+    }
+
     fn mean_in_flight(&self) -> f64 {
         self.in_flight / f64::from(self.admitted.max(1))
     }
@@ -227,6 +239,8 @@ const BLOCK: u32 = 16;
 const BLOCK_ENDS: u32 = 14;
 /// Blocks that are remembered. At four in a latency they span 32 of them, in which an overload of 3 % doubles what is in flight.
 pub(super) const BLOCKS: usize = 128;
+/// After so many latencies of the block before it, a block that is not whole is no longer waited for.
+const STRAGGLING: f64 = 8.0;
 /// Serials leave room in a tag for what kind it is.
 const SERIAL_MASK: u32 = (1 << 29) - 1;
 /// Samples in flight at once, at most: four blocks.

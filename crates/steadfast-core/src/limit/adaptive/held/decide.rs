@@ -162,7 +162,11 @@ impl Held {
             self.enter(Step::Verify, now);
             return Outcome::Nothing;
         }
-        if (ratio / fewer).ln() > HINT * experiment.error {
+        // The watch saw more requests than this one cohort, so its knee stands unless it is far off.
+        let off = self
+            .knee
+            .map_or(f64::INFINITY, |knee| (experiment.knee / knee).ln().abs());
+        if from_queue > HINT && off > FAR_OFF {
             self.knee = Some(experiment.knee);
             self.limit = target(experiment.knee).clamp(self.limit / 3.0, self.limit * 3.0);
         }
@@ -193,6 +197,8 @@ const GROWTH: f64 = 3.0;
 const LOG_NONE: f64 = 0.4;
 /// Few queue if by less than this.
 const LOG_SMALL: f64 = 0.7;
+/// Logarithm of a factor of two.
+const FAR_OFF: f64 = std::f64::consts::LN_2;
 /// After so many requests a verification ends undecided, and the experiments decide.
 const VERIFY_MAX: f64 = 128.0;
 /// Share of a fine step that is taken; with 1 and a looser error the limit wanders by a factor of six (study).
