@@ -9,10 +9,11 @@ use steadfast_core::limit::{Ending, Limit};
 use crate::rng::Rng;
 use gate::{Gate, Permit};
 use record::Record;
-use setup::{Balance, Load, Server, Setup};
+use setup::{Balance, Load, Setup};
 
 pub mod gate;
 pub mod record;
+mod serving;
 pub mod setup;
 
 /// Makes the limit of an instance from a seed.
@@ -348,146 +349,6 @@ impl<'a> World<'a> {
             }
         }
         self.setup.routes.len() - 1
-    }
-
-    fn queue_up(&mut self, id: u32) {
-        let secs = self.secs();
-        let request = &self.requests[id as usize];
-        let (instance, generation) = (request.instance, request.generation);
-        let Some((server, work)) = self.setup.routes[request.route as usize].work else {
-            return self.end(id, Ending::Completed);
-        };
-        match &self.setup.servers[server] {
-            Server::Pool(workers) => {
-                let state = &mut self.servers[instance as usize][server];
-                self.requests[id as usize].stage = Stage::Queued;
-                state.queue.push_back((id, generation));
-                let workers = workers(secs);
-                self.take_work(instance, server, workers);
-            }
-            Server::Shared(_) => {
-                let need = work.draw(&mut self.rng) * (self.setup.slowness)(secs);
-                self.advance_meter(instance, server);
-                let state = &mut self.servers[instance as usize][server];
-                let done = state.meter + need;
-                state.sharing.push(Reverse((nanos(done), id, generation)));
-                state.sharing_len += 1;
-                self.requests[id as usize].stage = Stage::Sharing(done);
-                self.schedule_shared(instance, server);
-            }
-        }
-    }
-
-    /// Lets idle workers take the oldest requests that are still wanted.
-    fn take_work(&mut self, instance: u32, server: usize, workers: u32) {
-        loop {
-            let state = &mut self.servers[instance as usize][server];
-            if state.busy >= workers {
-                return;
-            }
-            let Some((id, generation)) = state.queue.pop_front() else {
-                return;
-            };
-            if !self.lives(id, generation) {
-                continue;
-            }
-            self.servers[instance as usize][server].busy += 1;
-            self.requests[id as usize].stage = Stage::Working;
-            let route = self.requests[id as usize].route as usize;
-            let Some((_, work)) = self.setup.routes[route].work else {
-                return;
-            };
-            let need = work.draw(&mut self.rng) * (self.setup.slowness)(self.secs());
-            self.schedule(need, Event::Worked(id, generation));
-        }
-    }
-
-    fn leave_server(&mut self, id: u32) {
-        let request = &self.requests[id as usize];
-        let instance = request.instance;
-        let Some((server, _)) = self.setup.routes[request.route as usize].work else {
-            return;
-        };
-        match request.stage {
-            Stage::Delay | Stage::Queued => {}
-            Stage::Working => {
-                self.servers[instance as usize][server].busy -= 1;
-                // The request must be gone before its worker looks for the next.
-                self.requests[id as usize].stage = Stage::Queued;
-                if let Server::Pool(workers) = &self.setup.servers[server] {
-                    let workers = workers(self.secs());
-                    self.take_work(instance, server, workers);
-                }
-            }
-            Stage::Sharing(_) => {
-                self.advance_meter(instance, server);
-                self.servers[instance as usize][server].sharing_len -= 1;
-                self.schedule_shared(instance, server);
-            }
-        }
-    }
-
-    fn advance_meter(&mut self, instance: u32, server: usize) {
-        let Server::Shared(processors) = &self.setup.servers[server] else {
-            return;
-        };
-        let processors = f64::from(processors(self.secs()));
-        let state = &mut self.servers[instance as usize][server];
-        let passed = (self.now - state.metered_at) as f64 * 1e-9;
-        let speed = (processors / f64::from(state.sharing_len.max(1))).min(1.0);
-        state.meter += passed * speed;
-        state.metered_at = self.now;
-    }
-
-    fn schedule_shared(&mut self, instance: u32, server: usize) {
-        let Server::Shared(processors) = &self.setup.servers[server] else {
-            return;
-        };
-        let processors = f64::from(processors(self.secs()));
-        while let Some(&Reverse((_, id, generation))) =
-            self.servers[instance as usize][server].sharing.peek()
-        {
-            if self.lives(id, generation) {
-                break;
-            }
-            self.servers[instance as usize][server].sharing.pop();
-        }
-        let state = &mut self.servers[instance as usize][server];
-        state.change = state.change.wrapping_add(1);
-        let change = state.change;
-        let Some(&Reverse((done, _, _))) = state.sharing.peek() else {
-            return;
-        };
-        let speed = (processors / f64::from(state.sharing_len.max(1))).min(1.0);
-        let left = (done as f64 * 1e-9 - state.meter).max(0.0) / speed.max(1e-9);
-        let server = server as u32;
-        self.schedule(
-            left + 1e-9,
-            Event::Shared {
-                instance,
-                server,
-                change,
-            },
-        );
-    }
-
-    fn shared(&mut self, instance: u32, server: u32, change: u32) {
-        let state = &self.servers[instance as usize][server as usize];
-        if state.change != change {
-            return;
-        }
-        let Some(&Reverse((_, id, generation))) = state.sharing.peek() else {
-            return;
-        };
-        if self.lives(id, generation) {
-            self.servers[instance as usize][server as usize]
-                .sharing
-                .pop();
-            self.leave_server(id);
-            self.end(id, Ending::Completed);
-            // The next is scheduled again now that this one no longer lives.
-            self.schedule_shared(instance, server as usize);
-        }
     }
 
     fn end(&mut self, id: u32, ending: Ending) {

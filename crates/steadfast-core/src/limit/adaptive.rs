@@ -1,55 +1,4 @@
-//! A limit that finds itself.
-//!
-//! # What it does
-//!
-//! A service can work on only so many requests at once: its *knee* `N` (workers, connections, cores).
-//! Beyond it a further request only waits, so by Little's law latency grows in step with how many are in flight.
-//! `N` does not change when the service merely becomes slower, so a limit set from `N` survives a brownout, while one set from a latency does not.
-//!
-//! [`Adaptive`] has two states.
-//!
-//! **Open.** There is no limit. Requests are sampled into blocks of 16 in the order of their admission, and neighbouring blocks are compared: does latency rise *because* more were in flight?
-//! With `x` the difference of `ln(in flight at admission)` and `y` that of `ln(latency)`, the slope `sum(x y) / sum(x²)` is 1 behind a full pool.
-//! It must be at least 4 standard errors above nothing, over single blocks, pairs or fours, and survive without the pair that speaks most for it.
-//! Levels would not do: in flight follows latency in a healthy service too. Four things tell the two apart:
-//!
-//! - a latency that jumps by more than in flight begins a new story (a dependency that takes 300 ms longer moves latency first, and in flight only after it);
-//! - whatever moves slowly moves together, so the short ups and downs, without their trend, must follow each other too: measured slopes are 0.6-0.8 behind a pool and 0.0-0.2 behind a dependency that comes and goes;
-//! - what has been explained once in this way is not asked about again;
-//! - the queue must be worth a limit (1.8 times slower, and `2 N + 7` in flight) and not about to go away by itself.
-//!
-//! Where nothing can be learnt from latency any more, because most clients give up, it tries a limit if they did not give up while fewer were in flight.
-//!
-//! **Held.** The limit is `1.4 N + 1`. First it is *verified*: if requests are no faster by it, it is lifted, and saturation is not believed for 8 latencies, doubled each time.
-//! Then, while a tenth of the arrivals is refused, it *dips* to 0.65 for about one cohort of `max(16, limit / 2)` requests and compares those admitted in the dip with those admitted at the limit before and after it:
-//! `N = F_high * R_low / R_high`, with means and their standard error. Sums are kept over dips until they are sure.
-//! Where nobody queues the limit grows by 3, and after two growths on end goes away.
-//! It also goes away when nobody was refused for 10 s, and when requests are refused while nothing at all ends for 10 latencies: then what was known no longer holds.
-//! While it refuses nobody it watches as if it were open, so a limit that is too high is found as well.
-//!
-//! # Why this and not the neighbours
-//!
-//! Gradient, Vegas and BBR compare latency with a baseline from another time, and so take a slower dependency for a queue, or sustained overload for the norm. AIMD needs a latency that somebody chose. `Fixed` needs a number that somebody knows. The simulator (`crates/sim`) compares them.
-//!
-//! # Example
-//!
-//! ```
-//! use steadfast_core::limit::{Adaptive, Limit};
-//!
-//! // The seed keeps the experiments of several instances out of step.
-//! let limit = Adaptive::builder(42).min(4).build();
-//! assert_eq!(limit.snapshot().limit, None);
-//! ```
-//!
-//! # Hazards
-//!
-//! - Two pools behind one limit have no single knee: the slower one can use up the limit. Give each a limit of its own.
-//! - In flight must be what latency is about. Streams whose body lasts for minutes need a count of their own.
-//! - Handlers that block their thread queue before this limit, where it sees nothing.
-//! - Clients in a closed loop, fewer than would be refused, keep in flight constant. Nothing can be learnt from that, and nothing is done.
-//! - In the first 50 to 500 ms of an overload, until enough requests have ended to tell, everybody is admitted. That is the price of never refusing a healthy service.
-//!
-//! Constants carry their reasons beside them. "The study" is the one that the simulator's README summarises and repeats.
+//! A limit that finds itself. How it works is said at [`Adaptive`].
 
 use std::time::{Duration, Instant};
 
@@ -67,6 +16,59 @@ mod sums;
 mod watch;
 
 /// Stays out of the way until requests queue, then holds the limit at which they stop to.
+///
+/// # What it does
+///
+/// A service can work on only so many requests at once: its *knee* `N` (workers, connections, cores).
+/// Beyond it a further request only waits, so by Little's law latency grows in step with how many are in flight.
+/// `N` does not change when the service merely becomes slower, so a limit set from `N` survives a brownout, while one set from a latency does not.
+///
+/// [`Adaptive`] has two states.
+///
+/// **Open.** There is no limit. Requests are sampled into blocks of 16 in the order of their admission, and neighbouring blocks are compared: does latency rise *because* more were in flight?
+/// With `x` the difference of `ln(in flight at admission)` and `y` that of `ln(latency)`, the slope `sum(x y) / sum(x²)` is 1 behind a full pool.
+/// It must be at least 4 standard errors above nothing, over single blocks, pairs or fours, and survive without the pair that speaks most for it.
+/// Levels would not do: in flight follows latency in a healthy service too. Four things tell the two apart:
+///
+/// - a latency that jumps by more than in flight begins a new story (a dependency that takes 300 ms longer moves latency first, and in flight only after it);
+/// - whatever moves slowly moves together, so the short ups and downs, without their trend, must follow each other too: measured slopes are 0.6-0.8 behind a pool and 0.0-0.2 behind a dependency that comes and goes;
+/// - what has been explained once in this way is not asked about again;
+/// - the queue must be worth a limit (1.8 times slower, and `2 N + 7` in flight) and not about to go away by itself.
+///
+/// Where nothing can be learnt from latency any more, because most clients give up, it tries a limit if they did not give up while fewer were in flight.
+///
+/// **Held.** The limit is `1.4 N + 1`. First it is *verified*: if requests are no faster by it, it is lifted, and saturation is not believed for 8 latencies, doubled each time.
+/// Then, while a tenth of the arrivals is refused, it *dips* to 0.65 for about one cohort of `max(16, limit / 2)` requests and compares those admitted in the dip with those admitted at the limit before and after it:
+/// `N = F_high * R_low / R_high`, with means and their standard error. Sums are kept over dips until they are sure.
+/// Where nobody queues the limit grows by 3, and after two growths on end goes away.
+/// It also goes away when nobody was refused for 10 s, and when requests are refused while nothing at all ends for 10 latencies: then what was known no longer holds.
+/// While it refuses nobody it watches as if it were open, so a limit that is too high is found as well.
+///
+/// # Why this and not the neighbours
+///
+/// Gradient, Vegas and BBR compare latency with a baseline from another time, and so take a slower dependency for a queue, or sustained overload for the norm. AIMD needs a latency that somebody chose. `Fixed` needs a number that somebody knows. The simulator (`crates/sim`) compares them.
+///
+/// # Example
+///
+/// ```
+/// use steadfast_core::limit::{Adaptive, Limit};
+///
+/// // The seed keeps the experiments of several instances out of step.
+/// let limit = Adaptive::builder(42).min(4).build();
+/// assert_eq!(limit.snapshot().limit, None);
+/// ```
+///
+/// # Hazards
+///
+/// - Two pools behind one limit have no single knee: the slower one can use up the limit. Give each a limit of its own.
+/// - In flight must be what latency is about. Streams whose body lasts for minutes need a count of their own.
+/// - Handlers that block their thread queue before this limit, where it sees nothing.
+/// - Clients in a closed loop, fewer than would be refused, keep in flight constant. Nothing can be learnt from that, and nothing is done.
+/// - In the first 50 to 500 ms of an overload, until enough requests have ended to tell, everybody is admitted. That is the price of never refusing a healthy service.
+///
+/// Constants carry their reasons beside them. "The study" is the one that the simulator's README summarises and repeats.
+///
+/// # Cost
 ///
 /// About 15 KB. A sampled request costs about a microsecond on average and at most about 8,000 are sampled each second; the rest of them never come here.
 #[derive(Clone, Debug)]
