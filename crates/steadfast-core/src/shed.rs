@@ -10,12 +10,12 @@
 //! the limit run; with nothing in flight the next request is always admitted, because the
 //! limit is at least one.
 
-use std::{
-    fmt,
-    num::NonZeroU32,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+mod settings;
+
+use std::time::{Duration, Instant};
+
+use settings::fixed;
+pub use settings::{HELD_MAX_DEFAULT, ShedMode, ShedSettings};
 
 use crate::{
     cause::Rule,
@@ -23,7 +23,7 @@ use crate::{
     credits::{Credit, Credits, LIMIT_MAX},
     evidence::{Evidence, Overloaded},
     held::{Held, HeldTable, PlaceId},
-    limit::{Adaptive, Change, Ending, Fixed, Limit, Snapshot},
+    limit::{Change, Ending, Limit, Snapshot},
     name::Name,
     pilot::{Counts, Heard, Pilot},
     refusal::Refusal,
@@ -36,11 +36,6 @@ use crate::{
     },
 };
 
-/// A permit held for longer than this is evidence of a handler that hangs, unless
-/// configured. Ten seconds is longer than any healthy answer that a client still waits for
-/// (browsers and balancers give up between 15 and 60 s) and shorter than an incident.
-pub const HELD_MAX_DEFAULT: Duration = Duration::from_secs(10);
-
 /// How old the numbers behind a retry hint may be. Reading them visits every stripe, which
 /// a refusal must not pay for each time; a tenth of the shortest hint is exact enough.
 const PACE_AGE_MAX: Duration = Duration::from_millis(100);
@@ -49,15 +44,6 @@ const PACE_AGE_MAX: Duration = Duration::from_millis(100);
 const HINT_UNMEASURED: Duration = Duration::from_secs(1);
 
 const SOURCE: Name = Name::from_static("shed");
-
-/// Whether the gate refuses, or only says what it would have refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ShedMode {
-    /// Refuses at the limit.
-    Enforce,
-    /// Admits everything and counts what it would have refused.
-    Observe,
-}
 
 /// What a gate decided.
 #[derive(Debug)]
@@ -79,108 +65,6 @@ pub enum Outcome {
     Done,
     /// It failed on the way: its body ended with an error.
     Failed,
-}
-
-/// Makes the algorithm of a gate from a seed.
-type MakeLimit = dyn Fn(u64) -> Box<dyn Limit> + Send + Sync;
-
-/// The settings of a [`ShedGate`].
-#[derive(Clone, Debug)]
-#[must_use]
-pub struct ShedSettings {
-    plan: Plan,
-    mode: ShedMode,
-    held_max: Duration,
-}
-
-#[derive(Clone)]
-enum Plan {
-    Fixed(u32),
-    Made(&'static str, Arc<MakeLimit>),
-}
-
-impl fmt::Debug for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Fixed(limit) => write!(f, "Fixed({limit})"),
-            Self::Made(name, _) => f.write_str(name),
-        }
-    }
-}
-
-impl ShedSettings {
-    /// At most `limit` requests run at once.
-    pub const fn fixed(limit: u32) -> Self {
-        Self {
-            plan: Plan::Fixed(limit),
-            mode: ShedMode::Enforce,
-            held_max: HELD_MAX_DEFAULT,
-        }
-    }
-
-    /// An algorithm finds how many may run; `name` is shown to operators. It is called with
-    /// a random seed when the gate is made.
-    pub fn algorithm(
-        name: &'static str,
-        make: impl Fn(u64) -> Box<dyn Limit> + Send + Sync + 'static,
-    ) -> Self {
-        Self {
-            plan: Plan::Made(name, Arc::new(make)),
-            ..Self::fixed(1)
-        }
-    }
-
-    /// The algorithm that stays out of the way until requests queue: see
-    /// [`crate::limit::Adaptive`].
-    pub fn adaptive() -> Self {
-        Self::algorithm("Adaptive", |seed| Box::new(Adaptive::new(seed)))
-    }
-
-    /// Sets how many requests run at once at most, whatever was chosen before.
-    pub fn limit(mut self, limit: u32) -> Self {
-        self.plan = Plan::Fixed(limit);
-        self
-    }
-
-    /// Refuses, or only counts.
-    pub const fn mode(mut self, mode: ShedMode) -> Self {
-        self.mode = mode;
-        self
-    }
-
-    /// Sets after how long a held permit counts as evidence of a handler that hangs.
-    pub const fn held_max(mut self, held_max: Duration) -> Self {
-        self.held_max = held_max;
-        self
-    }
-
-    /// Returns what is wrong with the settings.
-    #[must_use]
-    pub fn faults(&self) -> Vec<String> {
-        let mut faults = Vec::new();
-        match self.plan {
-            Plan::Fixed(limit) if limit == 0 || limit > LIMIT_MAX => {
-                faults.push(format!("shed: limit {limit}; allowed is 1 to {LIMIT_MAX}"));
-            }
-            _ => {}
-        }
-        if self.held_max.is_zero() {
-            faults.push("shed: held_max 0s; allowed is any length above zero".to_owned());
-        }
-        faults
-    }
-
-    fn make(&self, seed: u64) -> Box<dyn Limit> {
-        match &self.plan {
-            Plan::Fixed(limit) => fixed(*limit),
-            Plan::Made(_, make) => make(seed),
-        }
-    }
-}
-
-fn fixed(limit: u32) -> Box<dyn Limit> {
-    let limit = NonZeroU32::new(limit.min(LIMIT_MAX)).unwrap_or(NonZeroU32::MIN);
-    Box::new(Fixed::new(limit))
 }
 
 /// The gate. Its state belongs in a [`Local`], so that counting costs no shared line.
