@@ -4,7 +4,7 @@
 use std::fmt;
 
 /// Every fault of a configuration, in the order in which they were found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ConfigError {
     faults: Vec<String>,
 }
@@ -55,6 +55,14 @@ impl fmt::Display for ConfigError {
                 Ok(())
             }
         }
+    }
+}
+
+/// As for people: `main` shows an error that it returns by `Debug`, and a fault of the
+/// configuration is meant to be read.
+impl fmt::Debug for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

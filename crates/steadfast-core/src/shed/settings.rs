@@ -24,7 +24,7 @@ pub enum ShedMode {
 /// Makes the algorithm of a gate from a seed.
 type MakeLimit = dyn Fn(u64) -> Box<dyn Limit> + Send + Sync;
 
-/// The settings of a [`ShedGate`].
+/// The settings of a [`ShedGate`](super::ShedGate).
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct ShedSettings {
