@@ -1,7 +1,7 @@
 //! `bench overhead [--json]`: what a request costs with and without each guard.
 //!
 //! Every row is measured in one process and one run. *ns* is the median of [`ROUNDS`]
-//! rounds of [`CALLS`] calls; *ns_2_threads* the same with two threads that share the
+//! rounds of [`CALLS`] calls, the rows taking turns; *ns_2_threads* the same with two threads that share the
 //! service's state; *instructions* come from callgrind (`valgrind --tool=callgrind`), one
 //! run of this program for each row, *allocations* from memcheck's heap summary. A peer's
 //! version is pinned in Cargo.lock. Without valgrind the last two columns are empty.
@@ -52,9 +52,8 @@ fn overhead(json: bool) -> ExitCode {
             "row", "ns", "ns, 2 threads", "instructions", "allocations"
         );
     }
-    for row in rows::ALL {
-        let ns = timing::median_ns(*row, ROUNDS, CALLS);
-        let two = timing::median_ns_two_threads(*row, ROUNDS, CALLS);
+    let times = timing::medians(rows::ALL, ROUNDS, CALLS);
+    for (row, (ns, two)) in rows::ALL.iter().zip(times) {
         let allocations = callgrind::allocations_per_call(*row);
         let instructions = callgrind::per_call(*row);
         if json {

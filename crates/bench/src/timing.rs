@@ -2,42 +2,51 @@
 
 use std::{sync::Barrier, thread, time::Instant};
 
-use crate::rows::Row;
+use crate::rows::{Bench, Row};
 
 /// Makes the calls of one round on a service made for it, and throws the answers away.
 pub(crate) fn run(row: Row, calls: u32) {
     row.make().run(calls);
 }
 
-/// Returns the median of nanoseconds for each call.
-pub(crate) fn median_ns(row: Row, rounds: usize, calls: u32) -> f64 {
-    let service = row.make();
-    service.run(calls);
-    median(
-        (0..rounds)
-            .map(|_| timed(|| service.run(calls)) / f64::from(calls))
-            .collect(),
-    )
+/// Returns for each row the median of nanoseconds for each call, on one thread and on two.
+///
+/// The rows take turns, round by round, so that a machine that becomes slower or faster
+/// meanwhile does so for all of them.
+pub(crate) fn medians(rows: &[Row], rounds: usize, calls: u32) -> Vec<(f64, f64)> {
+    let services: Vec<_> = rows.iter().map(|row| row.make()).collect();
+    let seconds: Vec<_> = services.iter().map(|service| service.again()).collect();
+    let mut samples = vec![(Vec::new(), Vec::new()); rows.len()];
+    for round in 0..=rounds {
+        for (row, (one, two)) in samples.iter_mut().enumerate() {
+            let alone = timed(|| services[row].run(calls)) / f64::from(calls);
+            let shared = with_company(&*services[row], &*seconds[row], calls);
+            // The first round warms up.
+            if round > 0 {
+                one.push(alone);
+                two.push(shared);
+            }
+        }
+    }
+    samples
+        .into_iter()
+        .map(|(one, two)| (median(one), median(two)))
+        .collect()
 }
 
-/// Returns the same while a second thread does the same on the same state.
-pub(crate) fn median_ns_two_threads(row: Row, rounds: usize, calls: u32) -> f64 {
-    let service = row.make();
-    let (first, second) = (service.again(), service);
-    let samples = (0..rounds).map(|_| {
-        let barrier = Barrier::new(2);
-        thread::scope(|scope| {
-            let here = scope.spawn(|| {
-                barrier.wait();
-                timed(|| first.run(calls))
-            });
+/// Runs a service on two threads that share its state, and takes the slower one.
+fn with_company(first: &dyn Bench, second: &dyn Bench, calls: u32) -> f64 {
+    let barrier = Barrier::new(2);
+    thread::scope(|scope| {
+        let there = scope.spawn(|| {
             barrier.wait();
-            let there = timed(|| second.run(calls));
-            let here = here.join().expect("a round does not panic");
-            here.max(there) / f64::from(calls)
-        })
-    });
-    median(samples.collect())
+            timed(|| first.run(calls))
+        });
+        barrier.wait();
+        let here = timed(|| second.run(calls));
+        let there = there.join().expect("a round does not panic");
+        here.max(there) / f64::from(calls)
+    })
 }
 
 #[allow(
