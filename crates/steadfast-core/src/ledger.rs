@@ -122,9 +122,11 @@ impl Ledger {
         let (cause, source) = (refusal.cause(), refusal.refused_by());
         let elsewhere = (0..STRIPES).filter(|other| *other != stripe).any(|other| {
             try_lock(&self.stripes[other].0).is_some_and(|page| {
-                page.open
-                    .iter()
-                    .any(|run| run.is_of(refusal) && run.is_open(now))
+                page.open.iter().any(|run| {
+                    // A younger run has registered in `begun`, or whoever holds it does so.
+                    let old = now.saturating_duration_since(run.first) > INCIDENT_GAP;
+                    old && run.is_of(refusal) && run.is_open(now)
+                })
             })
         });
         let has_room = begun.len() < SOURCES_MAX;

@@ -15,6 +15,7 @@ use std::borrow::Cow;
 pub const MESSAGE_LEN_MAX: usize = 512;
 
 /// Keys whose value is a secret in `key=value` text (libpq, odbc and cloud SDK style).
+/// Compared without `-` and `_`.
 const SECRET_KEYS: [&str; 9] = [
     "password",
     "passwd",
@@ -23,8 +24,8 @@ const SECRET_KEYS: [&str; 9] = [
     "secret",
     "token",
     "apikey",
-    "api_key",
-    "sslpassword",
+    "accesskey",
+    "passphrase",
 ];
 
 /// What stands where a secret stood.
@@ -145,7 +146,7 @@ fn copy_without_query(text: &str, out: &mut String) {
 fn secret_pair<'a>(text: &'a str, out: &mut String) -> Option<&'a str> {
     let key_len = text.find(|c: char| !is_word(c)).filter(|&len| len > 0)?;
     let key = &text[..key_len];
-    let lower = key.to_ascii_lowercase();
+    let lower = key.to_ascii_lowercase().replace(['-', '_'], "");
     if !SECRET_KEYS.iter().any(|secret| lower.ends_with(secret)) {
         return None;
     }
@@ -239,6 +240,8 @@ mod tests {
             "postgres://***@db/x is down",
         );
         check("db-password=hunter2", "db-password=***");
+        check("x-api-key: abc, api_key=def", "x-api-key:***, api_key=***");
+        check("access-key-passphrase=x y", "access-key-passphrase=*** y");
         check(
             "spring.datasource.password: hunter2",
             "spring.datasource.password:***",

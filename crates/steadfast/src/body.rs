@@ -112,6 +112,15 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> Held<T> {
         }
     }
 
+    /// Ends the permit of a request that was refused further inside: how long that took
+    /// says nothing about the work, so nothing learns from it.
+    pub(crate) fn dismiss(&mut self) {
+        if let Some(permit) = self.0.as_mut().filter(|permit| permit.is_sampled()) {
+            permit.answered(Ending::Irrelevant, clock::now());
+        }
+        self.settle(Outcome::Abandoned);
+    }
+
     pub(crate) fn settle(&mut self, outcome: Outcome) {
         if let Some(permit) = self.0.take() {
             permit.settle(outcome, clock::now());

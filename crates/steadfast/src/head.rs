@@ -4,6 +4,10 @@
 use http::{HeaderValue, Method, Request, uri::PathAndQuery};
 use steadfast_core::RequestNote;
 
+/// Longest method kept with a refusal, in bytes; the longest registered one has 17. A method
+/// is ASCII, so it can be cut anywhere.
+const METHOD_LEN_MAX: usize = 32;
+
 /// Longest path kept with a refusal, in bytes.
 const PATH_LEN_MAX: usize = 256;
 
@@ -58,7 +62,9 @@ impl RequestHead {
         while !path.is_char_boundary(end) {
             end -= 1;
         }
+        // A client may invent a method as long as the head may be.
         let method = self.method.as_str();
+        let method = &method[..method.len().min(METHOD_LEN_MAX)];
         let mut line = String::with_capacity(method.len() + 1 + end);
         line.push_str(method);
         line.push(' ');
@@ -115,6 +121,17 @@ mod tests {
     #[test]
     fn the_query_is_never_kept() {
         assert_eq!(&*head("a", "b").note().line, "GET /orders/7");
+    }
+
+    #[test]
+    fn an_invented_method_and_a_long_path_are_cut() {
+        let request = Request::builder()
+            .method("X".repeat(5000).as_str())
+            .uri(format!("/{}", "y".repeat(5000)))
+            .body(())
+            .expect("a request");
+        let line = RequestHead::of(&request).note().line;
+        assert_eq!(line.len(), METHOD_LEN_MAX + 1 + PATH_LEN_MAX);
     }
 
     #[test]

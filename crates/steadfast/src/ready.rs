@@ -60,6 +60,8 @@ pub(crate) struct Readiness {
     unready_budget: Duration,
     snapshot: ArcSwap<Snapshot>,
     overloaded: Mutex<bool>,
+    /// Held while a snapshot is made and stored, so that an older one never replaces a newer.
+    publishing: Mutex<()>,
     standing: watch::Sender<Standing>,
     phase: watch::Sender<Option<Phase>>,
 }
@@ -85,6 +87,7 @@ impl Readiness {
             unready_budget,
             snapshot: ArcSwap::from_pointee(first),
             overloaded: Mutex::new(false),
+            publishing: Mutex::new(()),
             standing: watch::Sender::new(Standing::NotReady),
             phase: watch::Sender::new(None),
         }
@@ -112,6 +115,10 @@ impl Readiness {
 
     /// Publishes what has changed, and moves on from starting when the first round is complete.
     pub(crate) fn publish(&self) {
+        let _one_at_a_time = self
+            .publishing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let now = clock::now();
         let checks: Vec<_> = self.dependencies.iter().map(Dependency::view).collect();
         if self.life.view(now).phase == Some(Phase::Starting) && start_is_complete(&checks) {

@@ -21,8 +21,9 @@ impl Guard {
     /// Starts the guard and serves `app` until a signal, or [`crate::Control::begin_drain`],
     /// has led to the end of the drain.
     ///
-    /// Handlers find the peer's address in `ConnectInfo<L::Addr>`. After the drain's grace,
-    /// requests that still run are cut and counted in the log.
+    /// Handlers find the peer's address in `ConnectInfo<L::Addr>`. When the drain's grace is
+    /// over this returns, and says in the log how many requests still run: they end with the
+    /// runtime, so what comes after it (closing a pool, say) needs a deadline of its own.
     ///
     /// # Errors
     /// The guard cannot be started (see [`Guard::start`]).
@@ -44,7 +45,7 @@ impl Guard {
             () = control.clone().reached(Phase::Stopped) => {
                 let cut = control.shedder().in_flight();
                 metrics::counter!("steadfast_drain_cut_total", "reason" => "grace").increment(u64::from(cut));
-                tracing::warn!(target: "steadfast", cut, "the grace is over; what still runs is cut");
+                tracing::warn!(target: "steadfast", cut, "the grace is over; what still runs ends with the runtime");
             }
         }
         control.advance(Phase::Stopped);

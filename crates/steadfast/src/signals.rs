@@ -3,20 +3,20 @@
 
 use std::io;
 
-use tokio::task::JoinHandle;
+use steadfast_core::Phase;
 
 use crate::guard::Control;
 
 /// The exit status of a process that was told three times: 128 and SIGTERM's number.
 const FORCED: i32 = 143;
 
-/// Installs the handlers at once, and follows them on a task.
+/// Installs the handlers at once, and follows them on a task for as long as the runtime lives.
 #[cfg(unix)]
-pub(crate) fn listen(control: Control) -> io::Result<JoinHandle<()>> {
+pub(crate) fn listen(control: Control) -> io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(tokio::spawn(async move {
+    tokio::spawn(async move {
         let mut seen = 0;
         loop {
             let interrupted = tokio::select! {
@@ -26,23 +26,29 @@ pub(crate) fn listen(control: Control) -> io::Result<JoinHandle<()>> {
             seen += 1;
             react(&control, seen, interrupted);
         }
-    }))
+    });
+    Ok(())
 }
 
 /// Windows knows Ctrl-C only.
 #[cfg(not(unix))]
-pub(crate) fn listen(control: Control) -> io::Result<JoinHandle<()>> {
-    Ok(tokio::spawn(async move {
+pub(crate) fn listen(control: Control) -> io::Result<()> {
+    tokio::spawn(async move {
         let mut seen = 0;
         while tokio::signal::ctrl_c().await.is_ok() {
             seen += 1;
             react(&control, seen, true);
         }
-    }))
+    });
+    Ok(())
 }
 
 fn react(control: &Control, seen: u32, interrupted: bool) {
     use std::io::IsTerminal;
+    if control.phase() == Some(Phase::Stopped) {
+        tracing::warn!(target: "steadfast", "a signal after the drain; ending now");
+        std::process::exit(FORCED);
+    }
     match seen {
         // Nobody balances traffic to a terminal.
         1 if interrupted && io::stdin().is_terminal() => control.begin_drain_at_once("ctrl-c"),

@@ -78,9 +78,14 @@ pub(crate) async fn run() -> Result<(), Fatal> {
         .await
         .map_err(|error| not_served(&settings, &error))?;
     writes.wait().await;
-    store.close().await;
+    // A connection that never comes back must not keep the process: it ends all the same.
+    let _ = tokio::time::timeout(CLOSE_MAX, store.close()).await;
     Ok(())
 }
+
+/// Longest wait for the pool to close. With lame duck, grace and the last writes it stays
+/// within the 30 s that a process manager grants.
+const CLOSE_MAX: Duration = Duration::from_secs(1);
 
 fn guard(settings: &Settings, dependencies: &[Dependency]) -> Result<Guard, Fatal> {
     let probes = Probes::default()

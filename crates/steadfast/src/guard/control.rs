@@ -149,12 +149,16 @@ impl Control {
     }
 
     fn leave(&self, why: &str, lame_duck: Duration) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            tracing::error!(target: "steadfast", why, "a drain needs a tokio runtime; nothing was done");
+            return;
+        };
         if !self.advance(Phase::LameDuck) {
             return;
         }
         tracing::info!(target: "steadfast", why, "leaving");
         let control = self.clone();
-        tokio::spawn(async move {
+        runtime.spawn(async move {
             control.wait(lame_duck).await;
             control.advance(Phase::Draining);
             let now = clock::now();

@@ -20,7 +20,13 @@ const SHED: Name = Name::from_static("shed");
 /// Most bytes read of the maintenance file; its first line is the reason.
 const MAINTENANCE_FILE_MAX: u64 = 1024;
 
-/// Everything a started guard runs. Dropped, it stops.
+const STARTED_BEFORE: &str = "the guard was started before; start and serve are called once";
+
+/// Everything a started guard runs. Dropped, it stops: the checks, the heartbeat, the
+/// once-a-second round and the probe listener. Two things outlive it. The signal handlers
+/// do, because a process that has them has lost the default: later signals still count,
+/// and once the drain is over the next one ends the process. A drain that has begun does,
+/// because it must end.
 #[derive(Debug)]
 #[must_use = "dropped, it stops the checks and the probe listener"]
 pub struct Running {
@@ -37,21 +43,22 @@ impl Running {
         }
         let control = guard.control();
         if control.phase().is_some() {
-            return Err(io::Error::other(
-                "the guard was started before; start and serve are called once",
-            ));
-        }
-        // Signals first: one that comes during the rest of the start must not kill the process.
-        let mut tasks = Vec::new();
-        if guard.settings.signals {
-            tasks.push(signals::listen(control.clone())?);
+            return Err(io::Error::other(STARTED_BEFORE));
         }
         let probe = guard.settings.probe_listener;
         let probe = probe
             .map(|at| ProbeListener::start(at, guard.front().clone()))
             .transpose()?;
+        // After what can fail, so that a process which goes on without the guard keeps its
+        // default; before the rest, so that a signal during the start does not kill.
+        if guard.settings.signals {
+            signals::listen(control.clone())?;
+        }
         let now = clock::now();
-        control.start(guard.settings.start_hold, now);
+        if !control.start(guard.settings.start_hold, now) {
+            return Err(io::Error::other(STARTED_BEFORE));
+        }
+        let mut tasks = Vec::new();
         // The first beat is now: a runtime that is blocked from its first moment on is
         // stalled too.
         control.readiness().pulse.beat(Duration::ZERO, now);
@@ -131,7 +138,10 @@ async fn tick(control: Control, settings: Settings) {
 
 /// Begins or ends the maintenance that a file's presence declares. Returns its reason.
 async fn follow_file(control: &Control, path: &Path, before: Option<String>) -> Option<String> {
-    let reason = read_reason(path).await;
+    // A look that failed says nothing about presence: what was known stays.
+    let Ok(reason) = read_reason(path).await else {
+        return before;
+    };
     match (&before, &reason) {
         (None, Some(reason)) => control.begin_maintenance_by(Declarer::File, reason, None),
         (Some(old), Some(new)) if old != new => {
@@ -144,24 +154,28 @@ async fn follow_file(control: &Control, path: &Path, before: Option<String>) -> 
 }
 
 /// Returns the first line of the file, `None` if there is no file. A file that is there and
-/// cannot be read declares maintenance all the same: its presence is what counts.
-async fn read_reason(path: &Path) -> Option<String> {
+/// cannot be read declares maintenance all the same: its presence is what counts. Only a
+/// plain file is opened, since opening a pipe waits for its writer.
+async fn read_reason(path: &Path) -> io::Result<Option<String>> {
     use tokio::io::AsyncReadExt;
-    match tokio::fs::metadata(path).await {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-        _ => {}
-    }
+    let metadata = match tokio::fs::metadata(path).await {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
     let mut text = Vec::new();
-    if let Ok(file) = tokio::fs::File::open(path).await {
-        let _ = file.take(MAINTENANCE_FILE_MAX).read_to_end(&mut text).await;
+    if metadata.is_file() {
+        if let Ok(file) = tokio::fs::File::open(path).await {
+            let _ = file.take(MAINTENANCE_FILE_MAX).read_to_end(&mut text).await;
+        }
     }
     let text = String::from_utf8_lossy(&text);
     let line = text.lines().next().unwrap_or_default().trim();
-    Some(if line.is_empty() {
+    Ok(Some(if line.is_empty() {
         "declared by file".to_owned()
     } else {
         line.to_owned()
-    })
+    }))
 }
 
 /// Keeps `Running` shareable: it holds handles only.

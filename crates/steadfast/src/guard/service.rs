@@ -199,9 +199,16 @@ where
             } => {
                 let answered = ready!(lost::collecting(refused_inside, || inner.poll(cx)));
                 let mut permit = permit.take();
-                Poll::Ready(answered.map(|response| {
-                    finish(response, &mut permit, head, *http1, refused_inside.take())
-                }))
+                Poll::Ready(match answered {
+                    Ok(response) => {
+                        let note = refused_inside.take();
+                        Ok(finish(response, &mut permit, head, *http1, note))
+                    }
+                    Err(error) => {
+                        permit.settle(Outcome::Failed);
+                        Err(error)
+                    }
+                })
             }
         }
     }
@@ -221,7 +228,7 @@ fn finish<B: Body<Data = Bytes>>(
         .expect("a permit is held until the response is made");
     if let Some(mut refusal) = gates.explain.finish(&mut response, head, refused_inside) {
         gates.farewell(http1).say(&gates.life, &mut refusal);
-        permit.settle(Outcome::Done);
+        permit.dismiss();
         return refusal.map(GuardBody::said);
     }
     gates.farewell(http1).say(&gates.life, &mut response);

@@ -62,6 +62,9 @@ impl ProbeListener {
     }
 }
 
+/// Longest life of a probe connection, so that a peer which never reads frees its place.
+const CONNECTION_MAX: Duration = Duration::from_secs(30);
+
 async fn accept(listener: TcpListener, front: Front, mut stopped: watch::Receiver<()>) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
@@ -104,7 +107,8 @@ async fn serve(stream: tokio::net::TcpStream, front: Front) {
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .serve_connection(TokioIo::new(stream), answer);
-    if let Err(error) = connection.await {
+    // Whoever is here for longer connects again.
+    if let Ok(Err(error)) = tokio::time::timeout(CONNECTION_MAX, connection).await {
         tracing::debug!(target: "steadfast", %error, "a probe connection ended early");
     }
 }
