@@ -5,8 +5,9 @@
 //! dependency that refuses leaves a note in a thread-local that belongs to the request
 //! being polled, and the explain layer compares it with the answer.
 //!
-//! Work that the handler moved to another task is not seen; that is a missed note, never
-//! a wrong one.
+//! Work that the handler moved to another task is not seen; that is a missed note. A handler that
+//! recovers from a refusal and then fails with a 500 of another cause is noted too: the note
+//! says that a refusal came before, not that it was the reason.
 
 use std::cell::{Cell, RefCell};
 
