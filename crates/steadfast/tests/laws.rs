@@ -1,4 +1,4 @@
-//! The Tower laws, one suite for every public layer (STYLE 27 to 32).
+//! The Tower laws, one suite for every public layer.
 //!
 //! Method: each layer is put around the same inner service, [`Strict`], which panics if it is
 //! called without having been polled ready itself, and does what the request's path says.

@@ -6,7 +6,7 @@ use super::{Directive, Limit, LimitPhase, Sampling, Snapshot};
 
 /// Keeps the limit it was given and asks to hear nothing.
 ///
-/// Right where the number is known, say the size of the one pool that everything waits for, and wrong as soon as it changes: a static 100 in front of 16 workers served 0.21 of what was left when they became eight times slower (measured).
+/// Right where the number is known, say the size of the one pool that everything waits for, and wrong as soon as it changes: in front of 16 workers, 100 is six times too much as soon as they become slow (`cargo run -p sim --release -- brownout --peer all` shows it).
 ///
 /// ```
 /// use std::num::NonZeroU32;
