@@ -35,12 +35,9 @@
 //! }
 //! ```
 
-use std::{
-    future::Future,
-    time::{Duration, Instant},
-};
+use std::future::Future;
 
-use crate::redact::redact;
+use crate::{deadline::Deadline, redact::redact};
 
 /// Most numbers one outcome carries; more are dropped. Pools report five, the most of any check.
 pub const NUMBERS_MAX: usize = 12;
@@ -91,37 +88,6 @@ impl CheckRun {
     pub const fn first(mut self, first: bool) -> Self {
         self.first = first;
         self
-    }
-}
-
-/// The moment after which an answer is worth nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Deadline(Instant);
-
-impl Deadline {
-    /// Makes a deadline of a moment.
-    #[must_use]
-    pub const fn at(moment: Instant) -> Self {
-        Self(moment)
-    }
-
-    /// Returns the moment.
-    #[must_use]
-    pub const fn instant(self) -> Instant {
-        self.0
-    }
-
-    /// Returns the time left, zero if it has passed.
-    #[must_use]
-    pub fn remaining(self, now: Instant) -> Duration {
-        self.0.saturating_duration_since(now)
-    }
-
-    /// Returns an earlier deadline, so that the one who waits under it can still answer:
-    /// nine tenths of the time left at `now`.
-    #[must_use]
-    pub fn with_margin(self, now: Instant) -> Self {
-        Self(now + self.remaining(now) * 9 / 10)
     }
 }
 
@@ -336,20 +302,6 @@ mod tests {
                 name: "size",
                 value: 4.0
             }]
-        );
-    }
-
-    #[test]
-    fn a_margin_leaves_time_to_answer() {
-        let now = crate::testing::origin();
-        let deadline = Deadline::at(now + Duration::from_secs(1));
-        assert_eq!(
-            deadline.with_margin(now).remaining(now),
-            Duration::from_millis(900)
-        );
-        assert_eq!(
-            deadline.remaining(now + Duration::from_secs(2)),
-            Duration::ZERO
         );
     }
 }

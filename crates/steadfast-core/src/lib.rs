@@ -11,6 +11,7 @@
 //! | why a request was not served | [`Cause`], [`Rule`], [`Evidence`], [`Refusal`], [`RetryHint`] |
 //! | how many may run | [`ShedGate`], [`ShedPermit`], [`Decision`], [`Outcome`] |
 //! | whether a dependency may be called | [`Breaker`], [`Trip`], [`BreakerPermit`], [`BreakerRefusal`], [`BreakerSnapshot`] |
+//! | until when an answer is worth something | [`Deadline`], [`deadline`] |
 //! | where the process is in its life | [`Lifecycle`], [`Phase`] |
 //! | what is believed of a dependency | [`Check`], [`CheckState`], [`Health`], [`Requirement`] |
 //! | whether the instance should get traffic | [`verdict()`], [`Verdict`], [`Reason`] |
@@ -37,6 +38,7 @@ mod check;
 mod check_settings;
 mod config_error;
 mod credits;
+pub mod deadline;
 mod evidence;
 mod held;
 mod ledger;
@@ -63,12 +65,11 @@ pub use breaker::{
     TripRules,
 };
 pub use cause::{Cause, Rule};
-pub use check::{
-    Check, CheckOutcome, CheckRun, CheckStatus, Deadline, FailureClass, NUMBERS_MAX, Number,
-};
+pub use check::{Check, CheckOutcome, CheckRun, CheckStatus, FailureClass, NUMBERS_MAX, Number};
 pub use check_settings::{CheckSettings, Requirement};
 pub use config_error::ConfigError;
 pub use credits::LIMIT_MAX;
+pub use deadline::Deadline;
 pub use evidence::{DependencyDown, Evidence, Overloaded, PoolExhausted, Value};
 pub use held::{Held, PLACES, ROUTE_LEN_MAX};
 pub use ledger::{

@@ -35,6 +35,7 @@ use tree::Tree;
 ///
 /// let file = GuardConfig::from_toml_str(r#"
 /// request_timeout = "30s"
+/// deadline_header = "x-request-timeout-ms"
 /// unready_budget = "5m"
 ///
 /// [shed]
@@ -98,6 +99,7 @@ use tree::Tree;
 /// | key | takes | default |
 /// |---|---|---|
 /// | `request_timeout` | above 0s | off |
+/// | `deadline_header` | the name of a header that says how long the caller listens, beside those known | none |
 /// | `unready_budget` | 0s or more | `5m` |
 /// | `shed.limit` | 1 to 1000000: a fixed limit without a queue, enforced unless `shed.mode` says otherwise | 512, observed |
 /// | `shed.mode` | `enforce` or `observe` | `observe` |

@@ -1,8 +1,12 @@
 //! What is kept of a request's head so that a refusal can be answered in the client's own
 //! terms after the request itself has gone into the handler.
 
+use std::time::Instant;
+
 use http::{HeaderValue, Method, Request, uri::PathAndQuery};
-use steadfast_core::RequestNote;
+use steadfast_core::{Deadline, RequestNote};
+
+use crate::deadlines::{Deadlines, Reading};
 
 /// Longest method kept with a refusal, in bytes; the longest registered one has 17. A method
 /// is ASCII, so it can be cut anywhere.
@@ -24,32 +28,52 @@ pub struct RequestHead {
     /// `None` also for `*/*`, which asks for nothing in particular.
     pub(crate) accept: Option<HeaderValue>,
     pub(crate) grpc: bool,
+    /// Until when the caller listens, if it said so.
+    pub(crate) deadline: Option<Deadline>,
     path: Option<PathAndQuery>,
     request_id: Option<HeaderValue>,
     traceparent: Option<HeaderValue>,
 }
 
 impl RequestHead {
-    /// Takes what is needed from a request.
+    /// Takes what an answer needs from a request.
     #[must_use]
     pub fn of<B>(request: &Request<B>) -> Self {
+        static NONE: Deadlines = Deadlines::none();
+        Self::read(request, &mut Reading::new(&NONE))
+    }
+
+    /// Takes what an answer needs, and the deadline of a request that came at `now`.
+    #[inline]
+    pub(crate) fn at<B>(request: &Request<B>, deadlines: &Deadlines, now: Instant) -> Self {
+        let mut reading = Reading::new(deadlines);
+        let mut head = Self::read(request, &mut reading);
+        head.deadline = reading.end(request.headers(), now);
+        head
+    }
+
+    #[inline]
+    fn read<B>(request: &Request<B>, deadline: &mut Reading<'_>) -> Self {
         let mut head = Self {
             method: request.method().clone(),
             accept: None,
             grpc: false,
+            deadline: None,
             path: request.uri().path_and_query().cloned(),
             request_id: None,
             traceparent: None,
         };
-        // One walk over the headers costs less than four look-ups, whose hashing alone
+        // One walk over the headers costs less than a few look-ups, whose hashing alone
         // exceeds it for as many headers as requests have.
         for (name, value) in request.headers() {
             match name.as_str() {
                 "accept" if value != "*/*" => keep_first(&mut head.accept, value),
                 "content-type" => head.grpc |= is_grpc(value),
+                "grpc-timeout" => deadline.grpc(value),
                 "traceparent" => keep_first(&mut head.traceparent, value),
+                "x-envoy-expected-rq-timeout-ms" => deadline.envoy(value),
                 "x-request-id" => keep_first(&mut head.request_id, value),
-                _ => {}
+                _ => deadline.other(name, value),
             }
         }
         head

@@ -7,6 +7,7 @@ pub mod check;
 mod clock;
 #[cfg(feature = "config")]
 mod config;
+mod deadlines;
 mod dependency;
 mod drain;
 mod duration;
@@ -27,6 +28,7 @@ pub use access::TOKEN_LEN_MIN;
 pub use body::{GateBody, HeldBody};
 #[cfg(feature = "config")]
 pub use config::GuardConfig;
+pub use deadlines::Deadlines;
 pub use dependency::{Dependency, DependencyBuilder};
 pub use drain::{Drain, DrainFuture, DrainLayer, DrainService};
 pub use error::Error;

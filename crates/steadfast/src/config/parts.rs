@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use http::HeaderName;
 use steadfast_core::{CheckSettings, LIMIT_MAX, RETRY_AFTER_MIN, Requirement, RetryHint, ShedMode};
 
 use super::reader::Section;
@@ -34,6 +35,7 @@ section! {
     /// The keys outside every section.
     TopConfig {
         request_timeout: Duration,
+        deadline_header: String,
         unready_budget: Duration,
     }
 }
@@ -116,6 +118,9 @@ impl TopConfig {
     pub(super) fn read(top: &mut Section<'_>) -> Self {
         Self {
             request_timeout: top.length("request_timeout", "above 0s", |length| !length.is_zero()),
+            deadline_header: top.text("deadline_header", "the name of a header", |text| {
+                HeaderName::try_from(text).is_ok().then(|| text.to_owned())
+            }),
             unready_budget: top.length("unready_budget", "0s or more", |_| true),
         }
     }

@@ -18,6 +18,7 @@ use crate::config::GuardConfig;
 use crate::{
     access::Access,
     clock,
+    deadlines::Deadlines,
     dependency::Dependency,
     drain::Drain,
     explain::{Explain, ExplainSettings},
@@ -182,6 +183,7 @@ pub struct GuardBuilder {
     pub(crate) start_hold: Duration,
     pub(crate) explain: ExplainSettings,
     pub(crate) probes: Probes,
+    pub(crate) deadlines: Deadlines,
     pub(crate) access: Access,
     pub(crate) probe_listener: Option<SocketAddr>,
     pub(crate) maintenance_file: Option<PathBuf>,
@@ -204,6 +206,7 @@ impl Default for GuardBuilder {
             start_hold: START_HOLD_DEFAULT,
             explain: ExplainSettings::default(),
             probes: Probes::default(),
+            deadlines: Deadlines::default(),
             access: Access::default(),
             probe_listener: None,
             maintenance_file: None,
@@ -254,6 +257,13 @@ impl GuardBuilder {
     /// Sets which probes are mounted and how they answer.
     pub fn probes(mut self, probes: Probes) -> Self {
         self.probes = probes;
+        self
+    }
+
+    /// Sets which headers say how long a caller still listens. Default `grpc-timeout` and
+    /// `x-envoy-expected-rq-timeout-ms`.
+    pub fn deadlines(mut self, deadlines: Deadlines) -> Self {
+        self.deadlines = deadlines;
         self
     }
 
@@ -363,7 +373,7 @@ impl GuardBuilder {
         }));
         Ok(Guard {
             control,
-            layer: GuardLayer::new(front, life, shedder, explain, envoy),
+            layer: GuardLayer::new(front, life, shedder, explain, self.deadlines, envoy),
             settings: Settings {
                 start_hold: self.start_hold,
                 probe_listener: self.probe_listener,
@@ -383,6 +393,7 @@ impl GuardBuilder {
         faults.extend(self.explain.faults());
         faults.extend(self.probes.faults());
         faults.extend(self.access.faults());
+        faults.extend(self.deadlines.faults());
         if self.start_hold > START_HOLD_MAX {
             faults.push(format!(
                 "start: hold {:?}; allowed is 0s to 1h",

@@ -59,6 +59,9 @@ impl GuardBuilder {
         } = std::mem::take(&mut self.config);
         self.request_timeout = top.request_timeout.or(self.request_timeout);
         replace(&mut self.unready_budget, top.unready_budget);
+        if let Some(header) = top.deadline_header {
+            self.deadlines = self.deadlines.clone().header(&header);
+        }
         self.shed = self
             .shed
             .clone()

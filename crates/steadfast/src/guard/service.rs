@@ -25,6 +25,7 @@ use tower_service::Service;
 use crate::{
     body::{GateBody, Held, HeldBody, IntoAxum},
     clock,
+    deadlines::Deadlines,
     drain::Farewell,
     explain::{Explain, lost},
     front::Front,
@@ -39,6 +40,7 @@ pub(super) struct Gates {
     life: Arc<Lifecycle>,
     shedder: Shedder,
     explain: Explain,
+    deadlines: Deadlines,
     /// Whether leaving is also said in Envoy's words.
     envoy: bool,
 }
@@ -68,6 +70,7 @@ impl GuardLayer {
         life: Arc<Lifecycle>,
         shedder: Shedder,
         explain: Explain,
+        deadlines: Deadlines,
         envoy: bool,
     ) -> Self {
         Self(Local::new(Gates {
@@ -75,6 +78,7 @@ impl GuardLayer {
             life,
             shedder,
             explain,
+            deadlines,
             envoy,
         }))
     }
@@ -134,7 +138,7 @@ where
             Decision::Admit(permit) => GuardFuture(State::Running {
                 // The permit is made first: if `call` panics, its drop gives it back.
                 permit: Held::new(permit),
-                head: RequestHead::of(&request),
+                head: RequestHead::at(&request, &gates.deadlines, now),
                 http1,
                 refused_inside: None,
                 inner: self.inner.call(request),
@@ -197,7 +201,11 @@ where
                 refused_inside,
                 inner,
             } => {
-                let answered = ready!(lost::collecting(refused_inside, || inner.poll(cx)));
+                let poll = || lost::collecting(refused_inside, || inner.poll(cx));
+                let answered = ready!(match head.deadline {
+                    Some(deadline) => deadline.during(poll),
+                    None => poll(),
+                });
                 let mut permit = permit.take();
                 Poll::Ready(match answered {
                     Ok(response) => {
