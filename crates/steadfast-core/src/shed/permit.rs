@@ -1,0 +1,106 @@
+//! The right to run, and how it ends.
+
+use std::time::Instant;
+
+use super::ShedGate;
+use crate::{credits::Credit, held::PlaceId, limit::Ending, pilot::Heard, shared::Local, stripe};
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// Nobody waited for the end: the client left, or the handler panicked.
+    Abandoned,
+    /// It was answered in full.
+    Done,
+    /// It failed on the way: its body ended with an error.
+    Failed,
+}
+
+/// The right to run. Ends in [`ShedPermit::settle`]; a drop only releases.
+#[derive(Debug)]
+#[must_use = "a permit that is dropped at once lets everything run"]
+pub struct ShedPermit<T: AsRef<ShedGate> + Send + Sync + 'static = ShedGate> {
+    pub(super) owner: Local<T>,
+    pub(super) credit: Credit,
+    pub(super) place: PlaceId,
+    pub(super) heard: Heard,
+    pub(super) since: Instant,
+    pub(super) ended: bool,
+}
+
+impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedPermit<T> {
+    /// Says that the head of the answer is there: the work is done, whatever time the body
+    /// takes. Without it, [`ShedPermit::settle`] is taken for the moment of the answer.
+    #[inline]
+    pub fn answered(&mut self, ending: Ending, now: Instant) {
+        self.tell(ending, now);
+    }
+
+    /// Whether the algorithm waits to hear of the answer, so that nobody need read the
+    /// clock otherwise.
+    #[must_use]
+    pub const fn is_sampled(&self) -> bool {
+        self.heard.is_sampled()
+    }
+
+    fn tell(&mut self, ending: Ending, now: Instant) {
+        let gate: &ShedGate = (*self.owner).as_ref();
+        let heard = std::mem::replace(&mut self.heard, Heard::NOTHING);
+        gate.pilot
+            .answered(heard, self.since, ending, &gate.credits, now);
+    }
+
+    /// Ends the permit with what became of the request.
+    pub fn settle(mut self, outcome: Outcome, now: Instant) {
+        self.tell(
+            match outcome {
+                Outcome::Abandoned => Ending::Abandoned,
+                Outcome::Done => Ending::Completed,
+                // An error before any answer: its time says nothing about the work.
+                Outcome::Failed => Ending::Irrelevant,
+            },
+            now,
+        );
+        let stripe = self.release();
+        // An abandoned request was cut short: its time says nothing about how long one takes.
+        if outcome != Outcome::Abandoned {
+            let gate: &ShedGate = (*self.owner).as_ref();
+            let held = now.saturating_duration_since(self.since).as_nanos();
+            gate.held_nanos
+                .add_at(stripe, u64::try_from(held).unwrap_or(u64::MAX));
+            gate.settled.add_at(stripe, 1);
+        }
+    }
+
+    /// Returns since when it has been held.
+    #[must_use]
+    pub const fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// Returns what the permit was made from.
+    #[must_use]
+    pub const fn owner(&self) -> &Local<T> {
+        &self.owner
+    }
+
+    fn release(&mut self) -> usize {
+        self.ended = true;
+        let stripe = stripe::current();
+        let gate: &ShedGate = (*self.owner).as_ref();
+        gate.held.leave(self.place);
+        gate.credits.give_back(stripe, self.credit);
+        stripe
+    }
+}
+
+impl<T: AsRef<ShedGate> + Send + Sync + 'static> Drop for ShedPermit<T> {
+    fn drop(&mut self) {
+        if !self.ended {
+            // No moment is known here; the algorithm hears that there is nothing to learn.
+            self.tell(Ending::Irrelevant, self.since);
+            self.release();
+        }
+    }
+}

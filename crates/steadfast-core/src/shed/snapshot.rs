@@ -1,0 +1,53 @@
+//! What the gate says about itself, for people and for metrics.
+
+use std::time::{Duration, Instant};
+
+use super::{ShedGate, ShedMode};
+use crate::{credits::LIMIT_MAX, held::Held, limit::Snapshot, sync::atomic::Ordering};
+
+/// What the gate says about itself.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ShedSnapshot {
+    /// How many requests may run; `None` while an algorithm sees no reason to limit.
+    pub limit: Option<u32>,
+    /// How many run.
+    pub in_flight: u32,
+    /// Whether it refuses.
+    pub mode: ShedMode,
+    /// Requests admitted since the start.
+    pub admitted: u64,
+    /// Requests refused since the start.
+    pub refused: u64,
+    /// Requests that observe mode would have refused.
+    pub would_refuse: u64,
+    /// Mean time a permit is held, over the last look's interval.
+    pub mean_held: Option<Duration>,
+    /// The request that has been running longest.
+    pub oldest: Option<Held>,
+    /// Where the algorithm behind the limit stands.
+    pub algorithm: Snapshot,
+}
+
+impl ShedGate {
+    /// Returns what the gate says about itself. Visits every stripe: not for the request path.
+    #[must_use]
+    pub fn snapshot(&self, now: Instant) -> ShedSnapshot {
+        let pace = self.pace(now);
+        ShedSnapshot {
+            limit: Some(self.credits.limit()).filter(|limit| *limit < LIMIT_MAX),
+            in_flight: self.credits.in_flight(),
+            algorithm: self.pilot.snapshot(),
+            mode: if self.observe.load(Ordering::Relaxed) {
+                ShedMode::Observe
+            } else {
+                ShedMode::Enforce
+            },
+            admitted: self.admitted.sum(),
+            refused: self.refused.sum(),
+            would_refuse: self.would_refuse.sum(),
+            mean_held: pace.mean_held,
+            oldest: self.held.oldest(now),
+        }
+    }
+}
