@@ -12,6 +12,7 @@
 //! | how many may run | [`ShedGate`], [`ShedPermit`], [`Decision`], [`Outcome`] |
 //! | whether a dependency may be called | [`Breaker`], [`Trip`], [`BreakerPermit`], [`BreakerRefusal`], [`BreakerSnapshot`] |
 //! | until when an answer is worth something | [`Deadline`], [`deadline`] |
+//! | who goes first | [`Priority`], [`RouteTable`], [`RouteClass`] |
 //! | where the process is in its life | [`Lifecycle`], [`Phase`] |
 //! | what is believed of a dependency | [`Check`], [`CheckState`], [`Health`], [`Requirement`] |
 //! | whether the instance should get traffic | [`verdict()`], [`Verdict`], [`Reason`] |
@@ -46,10 +47,12 @@ mod lifecycle;
 pub mod limit;
 mod name;
 mod pilot;
+mod priority;
 mod pulse;
 mod readiness;
 mod redact;
 mod refusal;
+mod routes;
 mod shared;
 mod shed;
 pub mod stripe;
@@ -80,10 +83,12 @@ pub use lifecycle::{
     Declarer, Lifecycle, LifecycleView, Maintenance, Moved, Phase, REASON_LEN_MAX,
 };
 pub use name::{NAME_LEN_MAX, Name, NameError};
+pub use priority::Priority;
 pub use pulse::{BEAT, Pulse};
 pub use readiness::{CheckState, CheckView, Health, HealthChange};
 pub use redact::{MESSAGE_LEN_MAX, redact};
 pub use refusal::{RETRY_AFTER_MAX, RETRY_AFTER_MIN, Refusal, RetryHint};
+pub use routes::{PATTERN_LEN_MAX, ROUTES_MAX, RouteClass, RouteTable, Streams, WhenDraining};
 pub use shared::{Local, SHARDS_PER_THREAD};
 pub use shed::{
     Decision, HELD_MAX_DEFAULT, Outcome, ShedGate, ShedMode, ShedPermit, ShedSettings, ShedSnapshot,
