@@ -8,7 +8,8 @@ commands:
   test      set the machine up, then run every check and every test
   verify    the same without servers and without installing; run it before each commit
   laws      only the checks of the source against the laws of ARCHITECTURE.md
-  bench     measure: `bench overhead [--json]` prints what a request costs, beside the peers
+  bench     measure beside the peers: `bench overhead [--json]` prints what a request costs,
+            `bench traps [--json]` which circuit breaker falls into which trap
   help      this text
 
 options of test:

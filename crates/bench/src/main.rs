@@ -9,6 +9,7 @@
 mod callgrind;
 mod rows;
 mod timing;
+mod traps;
 
 use std::process::ExitCode;
 
@@ -20,7 +21,7 @@ const ROUNDS: usize = 21;
 /// Calls in a round: long against the clock's resolution, short against a scheduler's slice.
 const CALLS: u32 = 20_000;
 
-const USAGE: &str = "usage: bench overhead [--json]";
+const USAGE: &str = "usage: bench overhead|traps [--json]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -28,6 +29,8 @@ fn main() -> ExitCode {
     match arguments.as_slice() {
         ["overhead"] => overhead(false),
         ["overhead", "--json"] => overhead(true),
+        ["traps"] => traps::command(false),
+        ["traps", "--json"] => traps::command(true),
         // What callgrind runs: one row, a fixed number of calls.
         ["row", name, calls] => match (Row::named(name), calls.parse()) {
             (Some(row), Ok(calls)) => {
