@@ -9,7 +9,7 @@
 //! | concept | types |
 //! |---|---|
 //! | why a request was not served | [`Cause`], [`Rule`], [`Evidence`], [`Refusal`], [`RetryHint`] |
-//! | how many may run | [`ShedGate`], [`ShedPermit`], [`Decision`], [`Outcome`] |
+//! | how many may run | [`ShedGate`], [`Ask`], [`ShedPermit`], [`Decision`], [`Outcome`] |
 //! | whether a dependency may be called | [`Breaker`], [`Trip`], [`BreakerPermit`], [`BreakerRefusal`], [`BreakerSnapshot`] |
 //! | until when an answer is worth something | [`Deadline`], [`deadline`] |
 //! | who goes first | [`Priority`], [`RouteTable`], [`RouteClass`] |
@@ -21,12 +21,12 @@
 //!
 //! ```
 //! use std::time::Instant;
-//! use steadfast_core::{Decision, Local, ShedGate, ShedSettings};
+//! use steadfast_core::{Ask, Decision, Local, ShedGate, ShedSettings};
 //!
 //! let now = Instant::now();
 //! let gate = Local::new(ShedGate::new(&ShedSettings::fixed(1), 7, now)?);
-//! let Decision::Admit(permit) = ShedGate::admit(&gate, "/work", now) else { unreachable!() };
-//! let Decision::Refuse(refusal) = ShedGate::admit(&gate, "/work", now) else { unreachable!() };
+//! let Decision::Admit(permit) = ShedGate::admit(&gate, Ask::new("/work"), now) else { unreachable!() };
+//! let Decision::Refuse(refusal) = ShedGate::admit(&gate, Ask::new("/work"), now) else { unreachable!() };
 //! assert_eq!(refusal.to_string(), "overloaded (limit)");
 //! drop(permit);
 //! assert_eq!(gate.in_flight(), 0);
@@ -91,7 +91,8 @@ pub use refusal::{RETRY_AFTER_MAX, RETRY_AFTER_MIN, Refusal, RetryHint};
 pub use routes::{PATTERN_LEN_MAX, ROUTES_MAX, RouteClass, RouteTable, Streams, WhenDraining};
 pub use shared::{Local, SHARDS_PER_THREAD};
 pub use shed::{
-    Decision, HELD_MAX_DEFAULT, Outcome, ShedGate, ShedMode, ShedPermit, ShedSettings, ShedSnapshot,
+    Ask, Decision, HELD_MAX_DEFAULT, Outcome, ShedGate, ShedMode, ShedPermit, ShedSettings,
+    ShedSnapshot,
 };
 pub use stripe::Counter;
 pub use verdict::{

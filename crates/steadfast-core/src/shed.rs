@@ -10,6 +10,7 @@
 //! the limit run; with nothing in flight the next request is always admitted, because the
 //! limit is at least one.
 
+mod ask;
 mod decide;
 mod pace;
 mod permit;
@@ -20,6 +21,7 @@ mod tests;
 
 use std::time::{Duration, Instant};
 
+pub use ask::Ask;
 pub use decide::Decision;
 use pace::Pace;
 pub use permit::{Outcome, ShedPermit};

@@ -18,7 +18,7 @@ use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use pin_project::pin_project;
-use steadfast_core::{Outcome, ShedGate, ShedPermit, limit::Ending};
+use steadfast_core::{Local, Outcome, ShedGate, ShedPermit, limit::Ending};
 
 use crate::clock;
 
@@ -77,30 +77,61 @@ impl<B: Body<Data = Bytes>> Body for GateBody<B> {
     }
 }
 
-/// A permit that settles *abandoned* when it is dropped.
+/// What a request holds while it runs. A permit settles *abandoned* when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Held<T: AsRef<ShedGate> + Send + Sync + 'static = ShedGate>(
-    Option<ShedPermit<T>>,
-);
+pub(crate) struct Held<T: AsRef<ShedGate> + Send + Sync + 'static>(Holding<T>);
+
+#[derive(Debug)]
+enum Holding<T: AsRef<ShedGate> + Send + Sync + 'static> {
+    Permit(ShedPermit<T>),
+    /// The request passes every rule about load, and counts nowhere.
+    Exempt(Local<T>),
+    Nothing,
+}
 
 impl<T: AsRef<ShedGate> + Send + Sync + 'static> Held<T> {
     pub(crate) const fn new(permit: ShedPermit<T>) -> Self {
-        Self(Some(permit))
+        Self(Holding::Permit(permit))
     }
 
-    /// Takes the permit out, and leaves nothing to settle.
+    /// For a request that needs no permit.
+    pub(crate) const fn exempt(owner: Local<T>) -> Self {
+        Self(Holding::Exempt(owner))
+    }
+
+    /// Takes out what is held, and leaves nothing to settle.
     pub(crate) fn take(&mut self) -> Self {
-        Self(self.0.take())
+        Self(self.take_holding())
+    }
+
+    const fn take_holding(&mut self) -> Holding<T> {
+        std::mem::replace(&mut self.0, Holding::Nothing)
+    }
+
+    const fn is_permit(&self) -> bool {
+        matches!(self.0, Holding::Permit(_))
     }
 
     /// Returns what the permit was made from, while it is held.
     pub(crate) fn owner(&self) -> Option<&T> {
-        self.0.as_ref().map(|permit| &**permit.owner())
+        match &self.0 {
+            Holding::Permit(permit) => Some(permit.owner()),
+            Holding::Exempt(owner) => Some(owner),
+            Holding::Nothing => None,
+        }
+    }
+
+    /// The permit, if the algorithm of the limit waits to hear of its answer.
+    fn sampled(&mut self) -> Option<&mut ShedPermit<T>> {
+        match &mut self.0 {
+            Holding::Permit(permit) if permit.is_sampled() => Some(permit),
+            _ => None,
+        }
     }
 
     /// Says that the head of the answer is there.
     pub(crate) fn answered(&mut self, status: StatusCode) {
-        if let Some(permit) = self.0.as_mut().filter(|permit| permit.is_sampled()) {
+        if let Some(permit) = self.sampled() {
             // An error can come long before the work would have been done, so its time
             // says nothing about the work.
             let ending = if status.is_server_error() {
@@ -115,14 +146,14 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> Held<T> {
     /// Ends the permit of a request that was refused further inside: how long that took
     /// says nothing about the work, so nothing learns from it.
     pub(crate) fn dismiss(&mut self) {
-        if let Some(permit) = self.0.as_mut().filter(|permit| permit.is_sampled()) {
+        if let Some(permit) = self.sampled() {
             permit.answered(Ending::Irrelevant, clock::now());
         }
         self.settle(Outcome::Abandoned);
     }
 
     pub(crate) fn settle(&mut self, outcome: Outcome) {
-        if let Some(permit) = self.0.take() {
+        if let Holding::Permit(permit) = self.take_holding() {
             permit.settle(outcome, clock::now());
         }
     }
@@ -137,7 +168,7 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> Drop for Held<T> {
 /// A body that holds its request's permit until it ends, fails or is dropped.
 #[pin_project]
 #[derive(Debug)]
-pub struct HeldBody<B, T: AsRef<ShedGate> + Send + Sync + 'static = ShedGate> {
+pub(crate) struct HeldBody<B, T: AsRef<ShedGate> + Send + Sync + 'static> {
     #[pin]
     inner: B,
     /// `None` once the body has ended, also when it had ended at the head.
@@ -154,10 +185,8 @@ impl<B: Body, T: AsRef<ShedGate> + Send + Sync + 'static> HeldBody<B, T> {
                 permit: None,
             };
         }
-        Self {
-            inner,
-            permit: Some(permit),
-        }
+        let permit = permit.is_permit().then_some(permit);
+        Self { inner, permit }
     }
 }
 

@@ -72,6 +72,12 @@ use tree::Tree;
 /// [maintenance]
 /// file = "/run/shop/maintenance"
 ///
+/// [route."/reports/*"]
+/// priority = "background"
+/// exempt = false
+/// streams = "by-answer"
+/// draining = "finish"
+///
 /// [dependency.orders-db]
 /// requirement = "required-to-start"
 /// interval = "5s"
@@ -121,6 +127,10 @@ use tree::Tree;
 /// | `probes.listen` | the address and port of the probe listener | none |
 /// | `operator.token` | 16 or more visible ASCII characters | none |
 /// | `maintenance.file` | the path of a file | none |
+/// | `route.PATTERN.priority` | `critical`, `default`, `sheddable` or `background` | `default` |
+/// | `route.PATTERN.exempt` | true or false | `false` |
+/// | `route.PATTERN.streams` | `by-answer`, `always` or `never` | `by-answer` |
+/// | `route.PATTERN.draining` | `finish` or `leave` | by the kind of answer |
 /// | `dependency.NAME.requirement` | `required-to-start`, `required`, `degrades` or `informs` | `required-to-start` |
 /// | `dependency.NAME.interval` | above 0s to 1h | `5s` |
 /// | `dependency.NAME.interval_failing` | above 0s to 1h; brought down to the interval | `1s` |
@@ -153,6 +163,8 @@ pub struct GuardConfig {
     pub(crate) probes: ProbesConfig,
     pub(crate) operator: OperatorConfig,
     pub(crate) maintenance: MaintenanceConfig,
+    /// Weaker ones first, by pattern.
+    pub(crate) routes: Vec<(String, RouteConfig)>,
     /// Weaker ones first. Names meet only when the guard's dependencies are known, since
     /// several names can have one spelling in the environment.
     pub(crate) dependencies: Vec<Named>,
@@ -235,6 +247,7 @@ impl GuardConfig {
     /// ```
     pub fn merge(mut self, stronger: Self) -> Self {
         self.dependencies.extend(stronger.dependencies);
+        self.routes.extend(stronger.routes);
         Self {
             top: self.top.merge(stronger.top),
             shed: self.shed.merge(stronger.shed),
@@ -244,6 +257,7 @@ impl GuardConfig {
             probes: self.probes.merge(stronger.probes),
             operator: self.operator.merge(stronger.operator),
             maintenance: self.maintenance.merge(stronger.maintenance),
+            routes: self.routes,
             dependencies: self.dependencies,
         }
     }
@@ -280,6 +294,11 @@ impl GuardConfig {
             probes: top.section("probes", ProbesConfig::read),
             operator: top.section("operator", OperatorConfig::read),
             maintenance: top.section("maintenance", MaintenanceConfig::read),
+            routes: top
+                .named_sections("route", RouteConfig::read)
+                .into_iter()
+                .map(|(pattern, _, config)| (pattern, config))
+                .collect(),
             dependencies: top
                 .named_sections("dependency", DependencyConfig::read)
                 .into_iter()

@@ -21,6 +21,7 @@ mod builder;
 mod configure;
 mod control;
 mod guarded;
+mod probes;
 mod running;
 mod service;
 
@@ -31,11 +32,14 @@ use tower_layer::Layer;
 
 use crate::{drain::Drain, front::Front};
 
-pub use builder::{GuardBuilder, Probes};
+pub use builder::GuardBuilder;
 #[cfg(feature = "config")]
-pub(crate) use builder::{START_HOLD_MAX, is_probe_path};
+pub(crate) use builder::START_HOLD_MAX;
 pub use control::Control;
 pub use guarded::{AxumFuture, AxumGuard, Guarded, GuardedFuture};
+pub use probes::Probes;
+#[cfg(feature = "config")]
+pub(crate) use probes::is_probe_path;
 pub use running::Running;
 pub use service::{GuardBody, GuardFuture, GuardLayer, GuardService};
 

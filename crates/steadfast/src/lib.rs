@@ -4,6 +4,7 @@ mod access;
 mod body;
 pub mod causes;
 pub mod check;
+mod classify;
 mod clock;
 #[cfg(feature = "config")]
 mod config;
@@ -25,7 +26,8 @@ mod signals;
 pub mod test_util;
 
 pub use access::TOKEN_LEN_MIN;
-pub use body::{GateBody, HeldBody};
+pub use body::GateBody;
+pub use classify::HeadView;
 #[cfg(feature = "config")]
 pub use config::GuardConfig;
 pub use deadlines::Deadlines;
@@ -40,11 +42,13 @@ pub use guard::{
     GuardService, Guarded, GuardedFuture, Probes, Running,
 };
 pub use head::RequestHead;
-pub use shed::{OBSERVED_LIMIT_DEFAULT, Shed, ShedFuture, ShedLayer, ShedService, Shedder};
+pub use shed::{
+    OBSERVED_LIMIT_DEFAULT, Shed, ShedBody, ShedFuture, ShedLayer, ShedService, Shedder,
+};
 pub use steadfast_core::limit;
 pub use steadfast_core::{
     Cause, Check, CheckOutcome, CheckRun, CheckStatus, ConfigError, Deadline, DependencyDown,
     Evidence, FailureClass, Health, Incident, Ledger, Lifecycle, Name, Overloaded, Phase,
-    PoolExhausted, Reason, Refusal, Requirement, RetryHint, Rule, ShedMode, ShedSnapshot, Standing,
-    Verdict,
+    PoolExhausted, Priority, Reason, Refusal, Requirement, RetryHint, RouteClass, Rule, ShedMode,
+    ShedSnapshot, Standing, Streams, Verdict, WhenDraining,
 };

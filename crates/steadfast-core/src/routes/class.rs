@@ -67,15 +67,18 @@ impl RouteClass {
     /// costs nothing and must work when nothing else does; what does work belongs into
     /// [`RouteClass::critical`].
     pub const fn exempt() -> Self {
-        Self {
-            exempt: true,
-            ..Self::new()
-        }
+        Self::new().with_exemption()
     }
 
     /// Sets who goes first.
     pub const fn with_priority(mut self, priority: Priority) -> Self {
         self.priority = Some(priority);
+        self
+    }
+
+    /// Lets its requests pass every rule about load.
+    pub const fn with_exemption(mut self) -> Self {
+        self.exempt = true;
         self
     }
 

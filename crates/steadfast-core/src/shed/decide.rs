@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{ShedGate, ShedPermit};
+use super::{Ask, ShedGate, ShedPermit};
 use crate::{
     cause::Rule,
     evidence::{Evidence, Overloaded},
@@ -29,12 +29,12 @@ pub enum Decision<P> {
 }
 
 impl ShedGate {
-    /// Decides on one request. `route` is its path; the head of it is kept while it runs.
+    /// Decides on one request.
     ///
     /// `owner` is a handle to the gate, or to whatever else a request needs of which the
     /// gate is a part: the permit keeps a clone of it, so that one handle serves for both.
     #[must_use]
-    pub fn admit<T>(owner: &Local<T>, route: &str, now: Instant) -> Decision<ShedPermit<T>>
+    pub fn admit<T>(owner: &Local<T>, ask: Ask<'_>, now: Instant) -> Decision<ShedPermit<T>>
     where
         T: AsRef<Self> + Send + Sync + 'static,
     {
@@ -55,7 +55,7 @@ impl ShedGate {
         };
         this.admitted.add_at(stripe, 1);
         let heard = this.pilot.arrived(stripe, true, this.counts(), now);
-        let place = this.held.enter(stripe, route, now);
+        let place = this.held.enter(stripe, ask.route, now);
         Decision::Admit(ShedPermit {
             owner: owner.clone(),
             credit,

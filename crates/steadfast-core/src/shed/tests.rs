@@ -11,7 +11,7 @@ fn gate(limit: u32, mode: ShedMode) -> (Local<ShedGate>, Instant) {
 }
 
 fn admitted(gate: &Local<ShedGate>, now: Instant) -> ShedPermit {
-    match ShedGate::admit(gate, "/work", now) {
+    match ShedGate::admit(gate, Ask::new("/work"), now) {
         Decision::Admit(permit) => permit,
         Decision::Refuse(refusal) => panic!("{refusal:?}"),
     }
@@ -23,7 +23,7 @@ fn the_refusal_says_limit_count_and_who_hangs() {
     let _hanging = admitted(&gate, start);
     let later = start + Duration::from_secs(31);
     let _second = admitted(&gate, later);
-    let Decision::Refuse(refusal) = ShedGate::admit(&gate, "/x", later) else {
+    let Decision::Refuse(refusal) = ShedGate::admit(&gate, Ask::new("/x"), later) else {
         panic!("admitted a third")
     };
     let Evidence::Overloaded(seen) = refusal.evidence() else {
@@ -55,7 +55,7 @@ fn the_hint_is_the_time_to_the_next_free_place() {
     let end = start + Duration::from_secs(8);
     first.settle(Outcome::Done, end);
     let _held = [admitted(&gate, end), admitted(&gate, end)];
-    let Decision::Refuse(refusal) = ShedGate::admit(&gate, "/x", end) else {
+    let Decision::Refuse(refusal) = ShedGate::admit(&gate, Ask::new("/x"), end) else {
         panic!("admitted a third")
     };
     assert_eq!(

@@ -3,7 +3,10 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use http::HeaderName;
-use steadfast_core::{CheckSettings, LIMIT_MAX, RETRY_AFTER_MIN, Requirement, RetryHint, ShedMode};
+use steadfast_core::{
+    CheckSettings, LIMIT_MAX, Priority, RETRY_AFTER_MIN, Requirement, RetryHint, RouteClass,
+    ShedMode, Streams, WhenDraining,
+};
 
 use super::reader::Section;
 use crate::{
@@ -99,6 +102,16 @@ section! {
     /// `[maintenance]`
     MaintenanceConfig {
         file: PathBuf,
+    }
+}
+
+section! {
+    /// `[route."PATTERN"]`
+    RouteConfig {
+        priority: Priority,
+        exempt: bool,
+        streams: Streams,
+        draining: WhenDraining,
     }
 }
 
@@ -240,6 +253,35 @@ impl DependencyConfig {
             fall: dependency.count("fall", 1..=CheckSettings::STREAK_MAX),
             rise: dependency.count("rise", 1..=CheckSettings::STREAK_MAX),
         }
+    }
+}
+
+impl RouteConfig {
+    pub(super) fn read(route: &mut Section<'_>) -> Self {
+        Self {
+            priority: route.word("priority", &Priority::ALL.map(|it| (it.code(), it))),
+            exempt: route.flag("exempt"),
+            streams: route.word("streams", &Streams::WORDS),
+            draining: route.word("draining", &WhenDraining::WORDS),
+        }
+    }
+
+    /// Returns the class that it describes.
+    pub(crate) const fn class(&self) -> RouteClass {
+        let mut class = RouteClass::new();
+        if let Some(priority) = self.priority {
+            class = class.with_priority(priority);
+        }
+        if matches!(self.exempt, Some(true)) {
+            class = class.with_exemption();
+        }
+        if let Some(streams) = self.streams {
+            class = class.with_streams(streams);
+        }
+        if let Some(draining) = self.draining {
+            class = class.when_draining(draining);
+        }
+        class
     }
 }
 

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use steadfast_core::{CheckOutcome, CheckSettings, Requirement};
 
 use super::*;
-use crate::{Dependency, Drain, Guard, GuardBuilder, Shed, check};
+use crate::{Dependency, Drain, Guard, GuardBuilder, RouteClass, Shed, WhenDraining, check};
 
 fn toml(text: &str) -> GuardConfig {
     GuardConfig::from_toml_str(text).expect(text)
@@ -80,6 +80,10 @@ fn the_documented_table_has_every_key_and_the_true_defaults() {
                 let inner = names["orders-db"].as_table().expect("a table");
                 written.extend(inner.keys().map(|inner| format!("dependency.NAME.{inner}")));
             }
+            toml::Value::Table(patterns) if key == "route" => {
+                let inner = patterns["/reports/*"].as_table().expect("a table");
+                written.extend(inner.keys().map(|inner| format!("route.PATTERN.{inner}")));
+            }
             toml::Value::Table(inner) => {
                 written.extend(inner.keys().map(|inner| format!("{key}.{inner}")));
             }
@@ -93,6 +97,8 @@ fn the_documented_table_has_every_key_and_the_true_defaults() {
     );
     let defaults: String = keys
         .iter()
+        // What no pattern says has no default value to set.
+        .filter(|(key, _)| !key.starts_with("route."))
         .filter_map(|(key, default)| {
             let value = default.strip_prefix('`')?.strip_suffix('`')?;
             let plain = value.parse::<u32>().is_ok() || value.parse::<bool>().is_ok();
@@ -447,4 +453,28 @@ proptest! {
     fn no_variable_panics(key in "(DEPENDENCY|SHED|_{0,3}|[a-zé]{0,5}|__){0,6}", value in "\\PC{0,20}") {
         let _ = environment(&[(&format!("STEADFAST__{key}"), &value), ("STEADFAST__SHED", "")]).map(takes);
     }
+}
+
+#[test]
+fn a_pattern_of_a_file_replaces_the_code_s_and_a_stronger_file_adds_to_it() {
+    let code = Guard::builder()
+        .route("/reports/*", RouteClass::critical().with_exemption())
+        .route("/pay", RouteClass::critical());
+    let weak = toml("route.'/reports/*' = { priority = 'background', draining = 'leave' }");
+    let strong = toml("route.'/reports/*'.priority = 'sheddable'");
+    let guard = code.config(weak.merge(strong)).build().expect("valid");
+    let shedder = guard.control().shedder().clone();
+    let class = |path: &str| {
+        let request = http::Request::get(path).body(()).expect("a request");
+        shedder.classes().of(&request)
+    };
+    let reports = RouteClass::sheddable().when_draining(WhenDraining::Leave);
+    assert_eq!(class("/reports/7"), reports);
+    assert_eq!(class("/pay"), RouteClass::critical());
+    let wrong = toml("route.'reports'.exempt = true");
+    let error = Guard::builder().config(wrong).build().expect_err("a fault");
+    assert!(
+        error.to_string().contains("does not begin with /"),
+        "{error}"
+    );
 }

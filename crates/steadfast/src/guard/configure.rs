@@ -5,7 +5,8 @@ use steadfast_core::{CheckSettings, Requirement, RetryHint};
 use super::GuardBuilder;
 use crate::{
     config::{
-        DependencyConfig, ExplainConfig, GuardConfig, Named, ProbesConfig, Spelling, nearest,
+        DependencyConfig, ExplainConfig, GuardConfig, Named, ProbesConfig, RouteConfig, Spelling,
+        nearest,
     },
     dependency::Dependency,
 };
@@ -55,6 +56,7 @@ impl GuardBuilder {
             probes,
             operator,
             maintenance,
+            routes,
             dependencies,
         } = std::mem::take(&mut self.config);
         self.request_timeout = top.request_timeout.or(self.request_timeout);
@@ -75,6 +77,7 @@ impl GuardBuilder {
             self.access.token = Some(token.0.into());
         }
         self.maintenance_file = maintenance.file.or(self.maintenance_file.take());
+        self.configure_routes(routes);
         self.plans(dependencies)
     }
 
@@ -103,6 +106,22 @@ impl GuardBuilder {
             config.not_found_while_draining,
         );
         self.probe_listener = config.listen.or(self.probe_listener);
+    }
+
+    /// A stronger source adds to what a weaker one says of the same pattern; both replace
+    /// what the code says of it.
+    fn configure_routes(&mut self, routes: Vec<(String, RouteConfig)>) {
+        let mut merged: Vec<(String, RouteConfig)> = Vec::new();
+        for (pattern, config) in routes {
+            match merged.iter_mut().find(|(known, _)| *known == pattern) {
+                Some((_, known)) => *known = std::mem::take(known).merge(config),
+                None => merged.push((pattern, config)),
+            }
+        }
+        let classes = merged
+            .into_iter()
+            .map(|(pattern, config)| (pattern, config.class()));
+        self.shed.replace_routes(classes.collect());
     }
 
     fn plans(&mut self, dependencies: Vec<Named>) -> Vec<Plan> {

@@ -11,6 +11,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -18,7 +19,7 @@ use http::{Request, Response, Version};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use pin_project::pin_project;
-use steadfast_core::{Decision, Lifecycle, Local, Outcome, ShedGate};
+use steadfast_core::{Ask, Decision, Lifecycle, Local, Outcome, ShedGate};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -134,21 +135,43 @@ where
                 return GuardFuture::said(answer, gates, http1);
             }
         }
-        match ShedGate::admit(&self.gates, path, now) {
-            Decision::Admit(permit) => GuardFuture(State::Running {
-                // The permit is made first: if `call` panics, its drop gives it back.
-                permit: Held::new(permit),
-                head: RequestHead::at(&request, &gates.deadlines, now),
-                http1,
-                refused_inside: None,
-                inner: self.inner.call(request),
-            }),
+        let class = gates.shedder.classes().of(&request);
+        if class.is_exempt() {
+            let held = Held::exempt(self.gates.clone());
+            return self.run(request, held, http1, now);
+        }
+        let ask = Ask::new(path).priority(class.priority().unwrap_or_default());
+        match ShedGate::admit(&self.gates, ask, now) {
+            // The permit is made first: if `call` panics, its drop gives it back.
+            Decision::Admit(permit) => self.run(request, Held::new(permit), http1, now),
             Decision::Refuse(refusal) => {
                 let answer = gates.explain.answer(refusal, &RequestHead::of(&request));
                 GuardFuture::said(answer, gates, http1)
             }
             _ => unreachable!("this gate either admits or refuses"),
         }
+    }
+}
+
+impl<S> GuardService<S> {
+    #[inline]
+    fn run<A>(
+        &mut self,
+        request: Request<A>,
+        permit: Held<Gates>,
+        http1: bool,
+        now: Instant,
+    ) -> GuardFuture<S::Future>
+    where
+        S: Service<Request<A>>,
+    {
+        GuardFuture(State::Running {
+            permit,
+            head: RequestHead::at(&request, &self.gates.deadlines, now),
+            http1,
+            refused_inside: None,
+            inner: self.inner.call(request),
+        })
     }
 }
 

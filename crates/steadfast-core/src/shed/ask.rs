@@ -1,0 +1,37 @@
+//! What is asked of the gate: one request, as far as the decision depends on it.
+
+use crate::priority::Priority;
+
+/// One request that wants to run.
+///
+/// ```
+/// use steadfast_core::{Ask, Priority};
+///
+/// let ask = Ask::new("/reports/7").priority(Priority::Background);
+/// assert_eq!(ask.route, "/reports/7");
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+#[must_use]
+pub struct Ask<'a> {
+    /// Its path; the head of it is kept while the request runs.
+    pub route: &'a str,
+    /// How much it hurts to refuse it.
+    pub priority: Priority,
+}
+
+impl<'a> Ask<'a> {
+    /// Asks for a request that nobody classified.
+    pub const fn new(route: &'a str) -> Self {
+        Self {
+            route,
+            priority: Priority::Default,
+        }
+    }
+
+    /// Sets the class.
+    pub const fn priority(mut self, priority: Priority) -> Self {
+        self.priority = priority;
+        self
+    }
+}

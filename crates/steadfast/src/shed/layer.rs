@@ -1,0 +1,194 @@
+//! The gate as a tower layer.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use pin_project::pin_project;
+use steadfast_core::{Ask, ConfigError, Decision, Local, Outcome, ShedGate};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{Shed, Shedder, shedder::Room};
+use crate::{
+    body::{GateBody, Held, HeldBody},
+    clock,
+    explain::Explain,
+    head::RequestHead,
+};
+
+/// Refuses requests when as many run as may. Apply it anywhere in a tower stack.
+#[derive(Clone, Debug)]
+pub struct ShedLayer {
+    shedder: Shedder,
+    explain: Explain,
+}
+
+impl ShedLayer {
+    /// Makes a layer with a gate of its own.
+    ///
+    /// # Errors
+    /// Every fault of the settings.
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "settings are made in place, as `Shed::fixed(64)`"
+    )]
+    pub fn new(shed: Shed, explain: Explain) -> Result<Self, ConfigError> {
+        Ok(Self::with(Shedder::new(&shed)?, explain))
+    }
+
+    /// Makes a layer around a gate that others share.
+    #[must_use]
+    pub const fn with(shedder: Shedder, explain: Explain) -> Self {
+        Self { shedder, explain }
+    }
+
+    /// Returns the operator's end.
+    #[must_use]
+    pub fn shedder(&self) -> Shedder {
+        self.shedder.clone()
+    }
+}
+
+impl<S> Layer<S> for ShedLayer {
+    type Service = ShedService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        ShedService {
+            inner,
+            room: self.shedder.0.clone(),
+            explain: self.explain.clone(),
+        }
+    }
+}
+
+/// See [`ShedLayer`].
+#[derive(Clone, Debug)]
+pub struct ShedService<S> {
+    inner: S,
+    room: Local<Room>,
+    explain: Explain,
+}
+
+impl<S, A, B> Service<Request<A>> for ShedService<S>
+where
+    S: Service<Request<A>, Response = Response<B>>,
+    B: Body<Data = Bytes>,
+{
+    type Response = Response<ShedBody<B>>;
+    type Error = S::Error;
+    type Future = ShedFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<A>) -> Self::Future {
+        let class = self.room.classes.of(&request);
+        if class.is_exempt() {
+            let permit = Held::exempt(self.room.clone());
+            let inner = self.inner.call(request);
+            return ShedFuture {
+                state: State::Running { permit, inner },
+            };
+        }
+        let ask = Ask::new(request.uri().path()).priority(class.priority().unwrap_or_default());
+        let state = match ShedGate::admit(&self.room, ask, clock::now()) {
+            Decision::Admit(permit) => State::Running {
+                // The permit is made first: if `call` panics, its drop gives it back.
+                permit: Held::new(permit),
+                inner: self.inner.call(request),
+            },
+            Decision::Refuse(refusal) => State::Refused(Some(
+                self.explain.answer(refusal, &RequestHead::of(&request)),
+            )),
+            _ => unreachable!("this gate either admits or refuses"),
+        };
+        ShedFuture { state }
+    }
+}
+
+/// See [`ShedLayer`].
+#[pin_project]
+#[derive(Debug)]
+pub struct ShedFuture<F> {
+    #[pin]
+    state: State<F>,
+}
+
+#[pin_project(project = StateProjection)]
+#[derive(Debug)]
+enum State<F> {
+    Refused(Option<Response<Full<Bytes>>>),
+    Running {
+        permit: Held<Room>,
+        #[pin]
+        inner: F,
+    },
+}
+
+impl<F, B, E> Future for ShedFuture<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    B: Body<Data = Bytes>,
+{
+    type Output = Result<Response<ShedBody<B>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().state.project() {
+            StateProjection::Refused(response) => {
+                let response = response
+                    .take()
+                    .expect("a future is not polled after it is ready");
+                Poll::Ready(Ok(response.map(|full| ShedBody(GateBody::by_gate(full)))))
+            }
+            StateProjection::Running { permit, inner } => {
+                let answered = ready!(inner.poll(cx));
+                let mut permit = permit.take();
+                Poll::Ready(match answered {
+                    Ok(response) => {
+                        permit.answered(response.status());
+                        Ok(response
+                            .map(|body| ShedBody(GateBody::inside(HeldBody::new(body, permit)))))
+                    }
+                    Err(error) => {
+                        permit.settle(Outcome::Failed);
+                        Err(error)
+                    }
+                })
+            }
+        }
+    }
+}
+
+/// The body of a response: a refusal's words, or the inner service's body, which holds its
+/// permit to the end.
+#[pin_project]
+#[derive(Debug)]
+pub struct ShedBody<B>(#[pin] GateBody<HeldBody<B, Room>>);
+
+impl<B: Body<Data = Bytes>> Body for ShedBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        self.project().0.poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}

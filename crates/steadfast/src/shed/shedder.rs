@@ -1,0 +1,80 @@
+//! The operator's end of load shedding.
+
+use steadfast_core::{
+    ConfigError, Local, ShedGate, ShedMode, ShedSnapshot,
+    limit::{Change, Limit},
+};
+
+use super::Shed;
+use crate::{classify::Classes, clock};
+
+/// The operator's end of load shedding: read it, change it while it runs. Clones share.
+#[derive(Clone, Debug)]
+pub struct Shedder(pub(super) Local<Room>);
+
+/// What all handles share.
+#[derive(Debug)]
+pub(crate) struct Room {
+    pub(super) gate: ShedGate,
+    pub(super) classes: Classes,
+}
+
+impl AsRef<ShedGate> for Room {
+    fn as_ref(&self) -> &ShedGate {
+        &self.gate
+    }
+}
+
+impl Shedder {
+    /// Makes a gate.
+    ///
+    /// # Errors
+    /// Every fault of the settings.
+    pub fn new(shed: &Shed) -> Result<Self, ConfigError> {
+        ConfigError::check(shed.faults())?;
+        Ok(Self(Local::new(Room {
+            gate: ShedGate::new(&shed.settings, fastrand::u64(..), clock::now())?,
+            classes: shed.classes()?,
+        })))
+    }
+
+    pub(crate) fn gate(&self) -> &ShedGate {
+        &self.0.gate
+    }
+
+    pub(crate) fn classes(&self) -> &Classes {
+        &self.0.classes
+    }
+
+    /// Returns limit, requests in flight, totals and the request that runs longest.
+    #[must_use]
+    pub fn snapshot(&self) -> ShedSnapshot {
+        self.0.gate.snapshot(clock::now())
+    }
+
+    pub(crate) fn take_changes(&self) -> Vec<Change> {
+        self.0.gate.take_changes()
+    }
+
+    /// Returns how many requests run now.
+    #[must_use]
+    pub fn in_flight(&self) -> u32 {
+        self.0.gate.in_flight()
+    }
+
+    /// Puts an algorithm in charge of the limit, while requests run.
+    pub fn set_algorithm(&self, limit: Box<dyn Limit>) {
+        self.0.gate.set_algorithm(limit);
+    }
+
+    /// Fixes the limit; values outside 1 to 1,000,000 are brought inside. Running
+    /// requests are never cut.
+    pub fn set_limit(&self, limit: u32) {
+        self.0.gate.set_limit(limit);
+    }
+
+    /// Starts or stops to refuse.
+    pub fn set_mode(&self, mode: ShedMode) {
+        self.0.gate.set_mode(mode);
+    }
+}
