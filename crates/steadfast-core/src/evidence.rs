@@ -79,10 +79,27 @@ pub struct PoolExhausted {
     pub in_use: u32,
     /// Most connections the pool may have.
     pub max: u32,
+    /// Requests that wait for one.
+    pub waiting: u32,
     /// How long the request waited.
     pub waited: Duration,
     /// All busy, stuck, or refused by the server.
     pub class: FailureClass,
+    /// How long a connection is held on average, if enough holds have been measured.
+    pub mean_hold: Option<Duration>,
+    /// Who has held one for longest.
+    pub longest: Option<PoolBorrower>,
+    /// What the server said, if it refused; redacted.
+    pub last_error: Option<Box<str>>,
+}
+
+/// Who holds a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolBorrower {
+    /// The line of code that borrowed it: `src/store.rs:142`.
+    pub place: Box<str>,
+    /// For how long it has been held.
+    pub held: Duration,
 }
 
 /// A value in a list of evidence.
@@ -156,8 +173,19 @@ impl Evidence {
                 show("dependency", Value::Text(pool.dependency.as_str()));
                 show("in_use", Value::Count(pool.in_use.into()));
                 show("max", Value::Count(pool.max.into()));
+                show("waiting", Value::Count(pool.waiting.into()));
                 show("waited", Value::Time(pool.waited));
                 show("class", Value::Text(pool.class.code()));
+                if let Some(hold) = pool.mean_hold {
+                    show("mean_hold", Value::Time(hold));
+                }
+                if let Some(longest) = &pool.longest {
+                    show("longest_held", Value::Time(longest.held));
+                    show("longest_place", Value::Text(&longest.place));
+                }
+                if let Some(error) = &pool.last_error {
+                    show("last_error", Value::Text(error));
+                }
             }
             Self::Starting { since, hold_left } => {
                 show("since", Value::Time(*since));

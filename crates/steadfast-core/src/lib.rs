@@ -13,6 +13,7 @@
 //! | whether a dependency may be called | [`Breaker`], [`Trip`], [`BreakerPermit`], [`BreakerRefusal`], [`BreakerSnapshot`] |
 //! | until when an answer is worth something | [`Deadline`], [`deadline`] |
 //! | who goes first | [`Priority`], [`RouteTable`], [`RouteClass`] |
+//! | who gets a connection of a pool | [`PoolGate`], [`PoolTicket`], [`PoolLease`], [`PoolSnapshot`], [`PoolAdvice`] |
 //! | where the process is in its life | [`Lifecycle`], [`Phase`] |
 //! | what is believed of a dependency | [`Check`], [`CheckState`], [`Health`], [`Requirement`] |
 //! | whether the instance should get traffic | [`verdict()`], [`Verdict`], [`Reason`] |
@@ -41,12 +42,14 @@ mod config_error;
 mod credits;
 pub mod deadline;
 mod evidence;
+mod failure;
 mod held;
 mod ledger;
 mod lifecycle;
 pub mod limit;
 mod name;
 mod pilot;
+mod pool;
 mod priority;
 mod pulse;
 mod readiness;
@@ -73,7 +76,8 @@ pub use check_settings::{CheckSettings, Requirement};
 pub use config_error::ConfigError;
 pub use credits::LIMIT_MAX;
 pub use deadline::Deadline;
-pub use evidence::{DependencyDown, Evidence, Overloaded, PoolExhausted, Value};
+pub use evidence::{DependencyDown, Evidence, Overloaded, PoolBorrower, PoolExhausted, Value};
+pub use failure::Failure;
 pub use held::{Held, PLACES, ROUTE_LEN_MAX};
 pub use ledger::{
     CHANGES_KEPT, INCIDENT_GAP, Incident, Ledger, LedgerView, RECENT_PER_STRIPE, RUNS_PER_STRIPE,
@@ -83,6 +87,12 @@ pub use lifecycle::{
     Declarer, Lifecycle, LifecycleView, Maintenance, Moved, Phase, REASON_LEN_MAX,
 };
 pub use name::{NAME_LEN_MAX, Name, NameError};
+pub use pool::{
+    CONNECT_MAX_DEFAULT, HELD_LONG_DEFAULT, HELD_SHOWN_MAX, KnockTurn, POOL_SIZE_MAX, PoolAdvice,
+    PoolEntry, PoolFit, PoolFleet, PoolGate, PoolHeld, PoolLease, PoolSettings, PoolSnapshot,
+    PoolTicket, PoolTrouble, STUCK_AFTER_DEFAULT, WAIT_MAX_DEFAULT, WAITERS_MAX,
+    WAITERS_PER_CONNECTION,
+};
 pub use priority::Priority;
 pub use pulse::{BEAT, Pulse};
 pub use readiness::{CheckState, CheckView, Health, HealthChange};

@@ -182,8 +182,12 @@ fn evidence(cause: Cause) -> Evidence {
             dependency: FORCED,
             in_use: 1,
             max: 1,
+            waiting: 0,
             waited: since,
             class: FailureClass::Saturated,
+            mean_hold: None,
+            longest: None,
+            last_error: None,
         }),
         Cause::Starting => Evidence::Starting {
             since,

@@ -27,8 +27,12 @@ impl Store {
                 dependency: ORDERS_DB,
                 in_use,
                 max: CONNECTIONS_MAX,
+                waiting: 0,
                 waited: ACQUIRE_MAX,
                 class: FailureClass::Saturated,
+                mean_hold: None,
+                longest: None,
+                last_error: None,
             })
         } else {
             let error =

@@ -1,0 +1,120 @@
+//! A place in the pool, from the turn to the end of the hold.
+
+use std::{
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use super::{PoolGate, book::Slot};
+use crate::{Failure, FailureClass, Refusal, sync::lock};
+
+/// The right to have one connection of the pool.
+///
+/// First the connection is tested or opened: [`PoolLease::connected`] ends that well,
+/// [`PoolLease::failed`] and [`PoolLease::refuse`] end it badly. Then it is held until
+/// [`PoolLease::give_back`]. One that is dropped gives its place back too, and only its
+/// hold is not measured, because a drop knows no time.
+#[must_use = "a lease that is dropped has given its place back"]
+pub struct PoolLease {
+    gate: Arc<PoolGate>,
+    /// `None` once it has ended.
+    slot: Option<Slot>,
+    /// How many connect failures had been noted when it was given.
+    seen: u64,
+}
+
+impl PoolLease {
+    pub(super) const fn new(gate: Arc<PoolGate>, slot: Slot, seen: u64) -> Self {
+        let slot = Some(slot);
+        Self { gate, slot, seen }
+    }
+
+    /// Says that there is a connection and that it answers. It is held from now on.
+    pub fn connected(&mut self, now: Instant) {
+        if let Some(slot) = self.slot {
+            lock(&self.gate.book).lend(slot, now);
+        }
+    }
+
+    /// Gives the place back after the connection has been used.
+    pub fn give_back(mut self, now: Instant) {
+        self.end(Some(now));
+    }
+
+    /// Gives the place back because no connection could be had, and says why not.
+    ///
+    /// The failure is noted as the pool's own; `waited` is how long the request has waited
+    /// in all.
+    pub fn failed(mut self, failure: &Failure, waited: Duration, now: Instant) -> Refusal {
+        self.gate.connect_failed(failure.clone(), now);
+        self.end(Some(now));
+        self.gate.refuse_failed(failure, waited, now)
+    }
+
+    /// Gives the place back because nothing was heard for too long, and says what that
+    /// means: what others have found out meanwhile, or else that it is not known.
+    ///
+    /// `server_answers` is whether something else has shown that the server is well; then
+    /// the connections are held by somebody who did not ask this gate.
+    pub fn refuse(mut self, server_answers: bool, waited: Duration, now: Instant) -> Refusal {
+        if server_answers {
+            let mut book = lock(&self.gate.book);
+            let refusal = self.gate.refuse_full(&mut book, waited, now);
+            drop(book);
+            self.end(Some(now));
+            return refusal;
+        }
+        let known = lock(&self.gate.book).trouble_since(self.seen).cloned();
+        let failure = known.unwrap_or_else(|| {
+            Failure::new(
+                FailureClass::Timeout,
+                format!("no connection answered within {} ms", waited.as_millis()),
+            )
+        });
+        self.failed(&failure, waited, now)
+    }
+
+    /// Waits for news from others that the server cannot be reached, since this lease was
+    /// given. For one who has waited for an answer longer than is usual.
+    pub fn poll_trouble(&self, cx: &mut Context<'_>) -> Poll<Failure> {
+        let mut book = lock(&self.gate.book);
+        if let Some(failure) = book.trouble_since(self.seen) {
+            return Poll::Ready(failure.clone());
+        }
+        if let Some(slot) = self.slot {
+            book.wake_at_trouble(slot, cx.waker());
+        }
+        Poll::Pending
+    }
+
+    /// Returns the gate that it came from.
+    #[must_use]
+    pub const fn gate(&self) -> &Arc<PoolGate> {
+        &self.gate
+    }
+
+    fn end(&mut self, now: Option<Instant>) {
+        let Some(slot) = self.slot.take() else { return };
+        let next = lock(&self.gate.book).free(slot, now);
+        if let Some(next) = next {
+            next.wake();
+        }
+    }
+}
+
+impl Drop for PoolLease {
+    fn drop(&mut self) {
+        self.end(None);
+    }
+}
+
+impl fmt::Debug for PoolLease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PoolLease")
+            .field("gate", &self.gate.name)
+            .field("slot", &self.slot)
+            .finish_non_exhaustive()
+    }
+}

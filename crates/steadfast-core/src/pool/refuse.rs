@@ -1,0 +1,117 @@
+//! The refusal of one who gets no connection, with the numbers at that moment.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    PoolGate,
+    book::Book,
+    diagnosis::{Diagnosis, Seen, diagnose},
+    place,
+};
+use crate::{
+    DependencyDown, Evidence, Failure, FailureClass, PoolBorrower, PoolExhausted, Refusal,
+};
+
+impl PoolGate {
+    /// Refuses one who has waited since `since`, or would have to wait too long.
+    pub(super) fn refuse_waiting(&self, book: &mut Book, since: Instant, now: Instant) -> Refusal {
+        let waited = now.saturating_duration_since(since);
+        let diagnosis = diagnose(&Seen {
+            size: book.size(),
+            lent: book.lent(),
+            quiet: now.saturating_duration_since(book.progress_at),
+            trouble: book.trouble(now).map(|trouble| &trouble.failure),
+            stuck_after: self.settings.stuck_after,
+        });
+        match diagnosis {
+            Diagnosis::Saturated | Diagnosis::Stuck => self.refuse_full(book, waited, now),
+            Diagnosis::Failed(failure) => {
+                book.counts.refused += 1;
+                self.cannot_connect(book, &failure, waited, now)
+            }
+        }
+    }
+
+    /// Refuses because all connections are in use.
+    pub(super) fn refuse_full(&self, book: &mut Book, waited: Duration, now: Instant) -> Refusal {
+        book.counts.refused += 1;
+        let quiet = now.saturating_duration_since(book.progress_at);
+        let class = if quiet >= self.settings.stuck_after {
+            FailureClass::Stuck
+        } else {
+            FailureClass::Saturated
+        };
+        self.exhausted(book, class, None, waited, now)
+    }
+
+    /// Refuses because no connection could be opened.
+    pub(super) fn refuse_failed(
+        &self,
+        failure: &Failure,
+        waited: Duration,
+        now: Instant,
+    ) -> Refusal {
+        let mut book = crate::sync::lock(&self.book);
+        book.counts.refused += 1;
+        self.cannot_connect(&book, failure, waited, now)
+    }
+
+    /// A server without a free slot is a pool that has nothing to give; any other reason is
+    /// a dependency that is down.
+    fn cannot_connect(
+        &self,
+        book: &Book,
+        failure: &Failure,
+        waited: Duration,
+        now: Instant,
+    ) -> Refusal {
+        if failure.class() == FailureClass::RefusedByServer {
+            let said = Some(failure.message().into());
+            return self.exhausted(book, failure.class(), said, waited, now);
+        }
+        let trouble = book.trouble(now);
+        let since = trouble.map_or(waited, |trouble| {
+            now.saturating_duration_since(trouble.since)
+        });
+        let evidence = Evidence::DependencyDown(DependencyDown {
+            dependency: self.name.clone(),
+            since,
+            class: failure.class(),
+            last_error: failure.message().into(),
+        });
+        // Nothing here knows when the server is back; by then the pool has asked again.
+        Refusal::new(self.name.clone(), evidence, self.settings.connect_max, now).entered()
+    }
+
+    fn exhausted(
+        &self,
+        book: &Book,
+        class: FailureClass,
+        last_error: Option<Box<str>>,
+        waited: Duration,
+        now: Instant,
+    ) -> Refusal {
+        let longest = book.holders().min_by_key(|held| held.since);
+        let evidence = Evidence::PoolExhausted(PoolExhausted {
+            dependency: self.name.clone(),
+            in_use: book.lent(),
+            max: book.size(),
+            waiting: book.waiting(),
+            waited,
+            class,
+            mean_hold: book.mean_hold(),
+            longest: longest.map(|held| PoolBorrower {
+                place: place(held.place),
+                held: now.saturating_duration_since(held.since),
+            }),
+            last_error,
+        });
+        // When a place is predicted to be free; without a prediction, or with one that a
+        // stuck pool belies, whoever waited in vain need not come back sooner than that wait.
+        let hint = match (class, book.turn_in()) {
+            (FailureClass::Saturated, Some(turn)) => turn,
+            _ => self.settings.wait_max,
+        };
+        Refusal::new(self.name.clone(), evidence, hint, now).entered()
+    }
+}

@@ -1,0 +1,145 @@
+//! How long a request waits for a connection, and what counts as too long.
+
+use std::time::Duration;
+
+/// Most connections of one pool. Far beyond what one server serves well; it bounds the
+/// table of leases.
+pub const POOL_SIZE_MAX: u32 = 65_535;
+
+/// Most requests that wait for a connection of one pool.
+pub const WAITERS_MAX: u32 = 65_535;
+
+/// How many requests wait for each connection, unless configured.
+///
+/// The last of them waits for eight holds. With holds of 100 ms that is under a second;
+/// with longer ones the rule that looks at the measured hold refuses first.
+pub const WAITERS_PER_CONNECTION: u32 = 8;
+
+/// Longest wait for a turn, unless configured. sqlx waits 30 s and deadpool for ever; a
+/// person has gone by then, and a balancer often too.
+pub const WAIT_MAX_DEFAULT: Duration = Duration::from_secs(2);
+
+/// Longest wait, with a turn, for a connection to answer or to be opened, unless
+/// configured. A connect across a continent with TLS takes half of it.
+pub const CONNECT_MAX_DEFAULT: Duration = Duration::from_secs(1);
+
+/// After how long without one connection coming back a full pool is stuck, unless
+/// configured: longer than any query that a waiting request would still be glad of.
+pub const STUCK_AFTER_DEFAULT: Duration = Duration::from_secs(10);
+
+/// A connection held for longer is reported with the place that borrowed it, unless
+/// configured. Thirty seconds is past the patience of every client, so whoever holds it
+/// works for nobody, or has lost it.
+pub const HELD_LONG_DEFAULT: Duration = Duration::from_secs(30);
+
+/// Longest length that any setting takes: a day.
+const LENGTH_MAX: Duration = Duration::from_secs(86_400);
+
+/// Settings of a [`PoolGate`](super::PoolGate).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct PoolSettings {
+    pub(super) size: u32,
+    pub(super) waiters_max: u32,
+    pub(super) wait_max: Duration,
+    pub(super) connect_max: Duration,
+    pub(super) stuck_after: Duration,
+    pub(super) held_long: Duration,
+}
+
+impl PoolSettings {
+    /// Begins with the most connections that the pool may have: 1 to [`POOL_SIZE_MAX`].
+    pub const fn new(size: u32) -> Self {
+        let waiters = size.saturating_mul(WAITERS_PER_CONNECTION);
+        Self {
+            size,
+            waiters_max: if waiters > WAITERS_MAX {
+                WAITERS_MAX
+            } else {
+                waiters
+            },
+            wait_max: WAIT_MAX_DEFAULT,
+            connect_max: CONNECT_MAX_DEFAULT,
+            stuck_after: STUCK_AFTER_DEFAULT,
+            held_long: HELD_LONG_DEFAULT,
+        }
+    }
+
+    /// Sets how many requests may wait: 0 to [`WAITERS_MAX`]. Default
+    /// [`WAITERS_PER_CONNECTION`] for each connection.
+    pub const fn waiters_max(mut self, waiters: u32) -> Self {
+        self.waiters_max = waiters;
+        self
+    }
+
+    /// Sets the longest wait for a turn; a request with an earlier deadline waits until
+    /// that. Default [`WAIT_MAX_DEFAULT`]; above 0 s to a day.
+    pub const fn wait_max(mut self, wait: Duration) -> Self {
+        self.wait_max = wait;
+        self
+    }
+
+    /// Sets how long the server may take to answer one who has a turn: to a sign of life on
+    /// an idle connection, or to a new one. Default [`CONNECT_MAX_DEFAULT`]; above 0 s to a day.
+    pub const fn connect_max(mut self, wait: Duration) -> Self {
+        self.connect_max = wait;
+        self
+    }
+
+    /// Sets after how long without one connection coming back a full pool is called stuck.
+    /// Default [`STUCK_AFTER_DEFAULT`]; above 0 s to a day.
+    pub const fn stuck_after(mut self, after: Duration) -> Self {
+        self.stuck_after = after;
+        self
+    }
+
+    /// Sets after how long a held connection is reported. Default [`HELD_LONG_DEFAULT`];
+    /// above 0 s to a day.
+    pub const fn held_long(mut self, after: Duration) -> Self {
+        self.held_long = after;
+        self
+    }
+
+    /// Returns the longest wait for a turn.
+    #[must_use]
+    pub const fn longest_wait(&self) -> Duration {
+        self.wait_max
+    }
+
+    /// Returns how long the server may take to answer one who has a turn.
+    #[must_use]
+    pub const fn longest_connect(&self) -> Duration {
+        self.connect_max
+    }
+
+    /// Returns what is wrong with the settings.
+    #[must_use]
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        if self.size == 0 || self.size > POOL_SIZE_MAX {
+            faults.push(format!(
+                "size {}; allowed is 1 to {POOL_SIZE_MAX}",
+                self.size
+            ));
+        }
+        if self.waiters_max > WAITERS_MAX {
+            let found = self.waiters_max;
+            faults.push(format!(
+                "waiters_max {found}; allowed is 0 to {WAITERS_MAX}"
+            ));
+        }
+        for (name, found) in [
+            ("wait_max", self.wait_max),
+            ("connect_max", self.connect_max),
+            ("stuck_after", self.stuck_after),
+            ("held_long", self.held_long),
+        ] {
+            if found.is_zero() || found > LENGTH_MAX {
+                faults.push(format!(
+                    "{name} {found:?}; allowed is above 0s to {LENGTH_MAX:?}"
+                ));
+            }
+        }
+        faults
+    }
+}

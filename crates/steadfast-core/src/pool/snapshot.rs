@@ -1,0 +1,108 @@
+//! What the pool's gate counts, for metrics and people.
+
+use std::time::{Duration, Instant};
+
+use super::{PoolGate, place};
+use crate::{Failure, sync::lock};
+
+/// Most holders that a snapshot names: enough for a screen, and the longest are first.
+pub const HELD_SHOWN_MAX: usize = 8;
+
+/// One connection in use.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PoolHeld {
+    /// The line of code that borrowed it: `src/store.rs:142`.
+    pub place: Box<str>,
+    /// For how long it has been held.
+    pub held: Duration,
+    /// Whether that is longer than [`PoolSettings::held_long`](super::PoolSettings::held_long).
+    pub is_long: bool,
+}
+
+/// That no connection could be opened since one last was.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PoolTrouble {
+    /// The last failure.
+    pub failure: Failure,
+    /// For how long.
+    pub since: Duration,
+}
+
+/// The numbers of a pool at one moment.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct PoolSnapshot {
+    /// Most connections that the pool may have.
+    pub size: u32,
+    /// Connections lent out.
+    pub in_use: u32,
+    /// Requests that have a turn, and wait for the server to answer.
+    pub connecting: u32,
+    /// Requests that wait for a turn.
+    pub waiting: u32,
+    /// Most that may wait.
+    pub waiters_max: u32,
+    /// Most places that were ever taken at once.
+    pub peak_in_use: u32,
+    /// Turns given.
+    pub acquired: u64,
+    /// Requests refused, at once or after a wait.
+    pub refused: u64,
+    /// Requests that left the queue by themselves.
+    pub cancelled: u64,
+    /// Connections that could not be opened.
+    pub connects_failed: u64,
+    /// What requests have waited for a turn in all, those that still wait included. Its rise
+    /// a second is the mean length of the queue.
+    pub waited: Duration,
+    /// How long a connection is held on average, once enough holds have been measured.
+    pub mean_hold: Option<Duration>,
+    /// How many connections have been held for too long: work that nobody waits for any
+    /// more, or a connection that was lost.
+    pub held_long: u32,
+    /// Who holds connections, the longest first, at most [`HELD_SHOWN_MAX`].
+    pub held: Vec<PoolHeld>,
+    /// Why no connection can be opened at present.
+    pub trouble: Option<PoolTrouble>,
+}
+
+impl PoolGate {
+    /// Returns the numbers.
+    #[must_use]
+    pub fn snapshot(&self, now: Instant) -> PoolSnapshot {
+        let book = lock(&self.book);
+        let long = self.settings.held_long;
+        let mut holders: Vec<_> = book
+            .holders()
+            .map(|holder| (now.saturating_duration_since(holder.since), holder.place))
+            .collect();
+        holders.sort_by_key(|(held, _)| std::cmp::Reverse(*held));
+        let held_long = holders.iter().filter(|(held, _)| *held >= long).count();
+        let held = holders.into_iter().take(HELD_SHOWN_MAX);
+        let held = held.map(|(held, borrowed_at)| PoolHeld {
+            place: place(borrowed_at),
+            held,
+            is_long: held >= long,
+        });
+        PoolSnapshot {
+            size: book.size(),
+            in_use: book.lent(),
+            connecting: book.taken() - book.lent(),
+            waiting: book.waiting(),
+            waiters_max: self.settings.waiters_max,
+            peak_in_use: book.counts.peak,
+            acquired: book.counts.acquired,
+            refused: book.counts.refused,
+            cancelled: book.counts.cancelled,
+            connects_failed: book.counts.connects_failed,
+            waited: book.counts.waited + book.waiting_for(now),
+            mean_hold: book.mean_hold(),
+            held_long: u32::try_from(held_long).unwrap_or(u32::MAX),
+            held: held.collect(),
+            trouble: book.trouble(now).map(|trouble| PoolTrouble {
+                failure: trouble.failure.clone(),
+                since: now.saturating_duration_since(trouble.since),
+            }),
+        }
+    }
+}
