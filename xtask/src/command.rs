@@ -9,7 +9,8 @@ commands:
   verify    the same without servers and without installing; run it before each commit
   laws      only the checks of the source against the laws of ARCHITECTURE.md
   bench     measure beside the peers: `bench overhead [--json]` prints what a request costs,
-            `bench traps [--json]` which circuit breaker falls into which trap
+            `bench traps [--json]` which circuit breaker falls into which trap,
+            `bench rollouts [--quick] [--json]` what rolling restarts under load lose
   help      this text
 
 options of test:

@@ -1,8 +1,10 @@
 //! Steadfast and its peers, side by side in one run: [`overhead`] is what a request costs,
-//! [`traps`] in which situations a circuit breaker misbehaves.
+//! [`traps`] in which situations a circuit breaker misbehaves, [`rollouts`] what restarts
+//! under load lose.
 
 mod callgrind;
 mod overhead;
+mod rollouts;
 mod rows;
 mod timing;
 mod traps;
@@ -11,16 +13,18 @@ use std::process::ExitCode;
 
 use rows::Row;
 
-const USAGE: &str = "usage: bench overhead|traps [--json]";
+const USAGE: &str = "usage: bench overhead|traps [--json]
+       bench rollouts [--quick] [--json] [--why] [--subject NAME] [--front NAME]";
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let all: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = all.iter().map(String::as_str).collect();
     match arguments.as_slice() {
         ["overhead"] => overhead::command(false),
         ["overhead", "--json"] => overhead::command(true),
         ["traps"] => traps::command(false),
         ["traps", "--json"] => traps::command(true),
+        ["rollouts", rest @ ..] => rollouts::run(rest).unwrap_or_else(usage),
         // What callgrind runs: one row, a fixed number of calls.
         ["row", name, calls] => match (Row::named(name), calls.parse()) {
             (Some(row), Ok(calls)) => {
@@ -29,6 +33,8 @@ fn main() -> ExitCode {
             }
             _ => usage(),
         },
+        // What `rollouts` starts: one server.
+        [rollouts::SUBJECT, ..] => ::rollouts::subject::main(&all[1..]),
         _ => usage(),
     }
 }

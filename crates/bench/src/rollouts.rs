@@ -1,0 +1,168 @@
+//! `bench rollouts`: rolling restarts under load, every way of serving in one run.
+//!
+//! This program is also the servers: started with [`SUBJECT`] it is one of them.
+
+#![allow(clippy::disallowed_methods, reason = "it measures")]
+
+use std::{process::ExitCode, time::Duration};
+
+use rollouts::{
+    backend::Program,
+    front::Front,
+    run::{Outcome, Plan, rollout},
+    subject::Kind,
+    table,
+};
+use tokio::{
+    runtime::Builder,
+    sync::Semaphore,
+    task::JoinSet,
+    time::{Instant, timeout},
+};
+
+/// The argument that makes this program a server.
+pub(crate) const SUBJECT: &str = "rollouts-subject";
+
+/// Rollouts that run at a time: most of a restart is waiting.
+const LANES: usize = 3;
+
+/// Restarts of ours behind each proxy, in all and with `--quick`; two for HAProxy and two
+/// for nginx, so each proxy sees 200 and 8.
+const OURS: (u32, u32) = (100, 4);
+
+/// Restarts of everything else; enough to see the rate of a loss.
+const OTHERS: (u32, u32) = (20, 4);
+
+/// Requests between two restarts, in all and with `--quick`.
+const REQUESTS_EACH: (u32, u32) = (1_000, 300);
+
+/// Requests a second of one rollout, in all and with `--quick`.
+const RATE_PER_SEC: (u32, u32) = (400, 200);
+
+/// Readiness fails for so long; HAProxy's checks need a quarter of it.
+const LAME_DUCK: Duration = Duration::from_secs(1);
+
+/// The whole benchmark never takes longer.
+const RUN_MAX: Duration = Duration::from_secs(25 * 60);
+
+/// Runs what the arguments after `rollouts` ask for.
+pub(crate) fn run(arguments: &[&str]) -> Option<ExitCode> {
+    let mut options = Options::default();
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        match *argument {
+            "--quick" => options.quick = true,
+            "--json" => options.json = true,
+            "--why" => options.why = true,
+            "--subject" => options.subject = Some(Kind::named(rest.next()?)?),
+            "--front" => options.front = Some(Front::named(rest.next()?)?),
+            _ => return None,
+        }
+    }
+    let runtime = Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.expect("a process may have threads");
+    let done = runtime.block_on(async { timeout(RUN_MAX, options.measure()).await });
+    Some(done.unwrap_or_else(|_| {
+        eprintln!("the benchmark is not done after {RUN_MAX:?}");
+        ExitCode::FAILURE
+    }))
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Options {
+    quick: bool,
+    json: bool,
+    /// Whether losses are described.
+    why: bool,
+    subject: Option<Kind>,
+    front: Option<Front>,
+}
+
+impl Options {
+    fn plans(self) -> Vec<Plan> {
+        let pick = |(all, quick)| if self.quick { quick } else { all };
+        let fronts = Front::ALL.into_iter();
+        let fronts = fronts.filter(|front| self.front.is_none_or(|it| it == *front));
+        let all = fronts.flat_map(|front| {
+            let kinds = Kind::ALL.into_iter();
+            let kinds = kinds.filter(|kind| self.subject.is_none_or(|it| it == *kind));
+            kinds.map(move |subject| {
+                let proof = subject == Kind::Ours && front.can_be_lossless();
+                Plan {
+                    subject,
+                    front,
+                    restarts: pick(if proof { OURS } else { OTHERS }),
+                    requests_each: pick(REQUESTS_EACH),
+                    rate_per_sec: pick(RATE_PER_SEC),
+                    lame_duck: LAME_DUCK,
+                }
+            })
+        });
+        let mut all: Vec<_> = all.collect();
+        // The longest first, so that no lane has one of them alone at the end.
+        all.sort_by_key(|plan| std::cmp::Reverse(plan.restarts));
+        all
+    }
+
+    async fn measure(self) -> ExitCode {
+        let program = Program {
+            path: std::env::current_exe().expect("this program is a file"),
+            arguments: vec![SUBJECT.to_owned()],
+        };
+        let began = Instant::now();
+        let lanes = std::sync::Arc::new(Semaphore::new(LANES));
+        let mut running = JoinSet::new();
+        for plan in self.plans() {
+            let (lanes, program) = (std::sync::Arc::clone(&lanes), program.clone());
+            running.spawn(async move {
+                let _lane = lanes.acquire_owned().await;
+                let outcome = rollout(plan, &program).await;
+                (plan, outcome)
+            });
+        }
+        let mut outcomes = Vec::new();
+        while let Some(done) = running.join_next().await {
+            let (plan, outcome) = done.expect("a rollout says what is wrong with it");
+            eprintln!(
+                "{:>4.0?} {} behind {}: done",
+                began.elapsed(),
+                plan.subject.name(),
+                plan.front.name()
+            );
+            outcomes.push((plan, outcome));
+        }
+        outcomes.sort_by_key(|(plan, _)| (plan.front, plan.subject));
+        self.print(&outcomes);
+        let proven = outcomes
+            .iter()
+            .filter(|(plan, _)| plan.subject == Kind::Ours && plan.front.can_be_lossless());
+        let lost = proven
+            .flat_map(|(_, outcome)| &outcome.rows)
+            .any(|row| row.bad() + row.refused > 0);
+        if lost {
+            ExitCode::FAILURE
+        } else {
+            ExitCode::SUCCESS
+        }
+    }
+
+    fn print(self, outcomes: &[(Plan, Outcome)]) {
+        if !self.json {
+            println!("{}", table::heading());
+        }
+        for (_, outcome) in outcomes {
+            for row in &outcome.rows {
+                if self.json {
+                    println!("{}", row.json());
+                } else {
+                    println!("{}", table::line(row));
+                }
+            }
+            if self.why {
+                for line in &outcome.described {
+                    eprintln!("{line}");
+                }
+            }
+        }
+    }
+}
