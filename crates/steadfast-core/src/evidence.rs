@@ -4,9 +4,12 @@
 //! oldest for 31 s on /report" is a diagnosis. Evidence is made by the gate, when it
 //! decides, and goes to the ledger; a client sees it only with full disclosure.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use crate::{cause::Cause, cause::Rule, check::FailureClass, held::Held, name::Name};
+use crate::{
+    cause::Cause, cause::Rule, check::FailureClass, dependency::DependencyReason, held::Held,
+    name::Name,
+};
 
 /// Why, with the numbers that decided. Its variant is the [`Cause`].
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +62,7 @@ pub struct Overloaded {
 
 /// What is known about a dependency that is down.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct DependencyDown {
     /// Which dependency.
     pub dependency: Name,
@@ -67,7 +71,33 @@ pub struct DependencyDown {
     /// What kind of failure.
     pub class: FailureClass,
     /// The last error, redacted.
-    pub last_error: Box<str>,
+    pub last_error: Arc<str>,
+    /// Which rule keeps calls away, with its numbers; the same that readiness gives.
+    pub reason: Option<DependencyReason>,
+    /// When somebody next looks whether it is back: a probe or the check. `None` if that
+    /// is open, as when a person keeps it away.
+    pub next_probe: Option<Duration>,
+}
+
+impl DependencyDown {
+    /// Describes what somebody beside the dependency's own state has found out: an error
+    /// that a driver returned. `last_error` should be redacted.
+    #[must_use]
+    pub fn new(
+        dependency: Name,
+        since: Duration,
+        class: FailureClass,
+        last_error: impl Into<Arc<str>>,
+    ) -> Self {
+        Self {
+            dependency,
+            since,
+            class,
+            last_error: last_error.into(),
+            reason: None,
+            next_probe: None,
+        }
+    }
 }
 
 /// What is known about a pool that has nothing to give.
@@ -112,6 +142,8 @@ pub enum Value<'a> {
     Time(Duration),
     /// A word or a sentence.
     Text(&'a str),
+    /// A rule of a dependency with its numbers; shown as a sentence.
+    Reason(DependencyReason),
 }
 
 impl Evidence {
@@ -148,6 +180,13 @@ impl Evidence {
                 show("since", Value::Time(down.since));
                 show("class", Value::Text(down.class.code()));
                 show("last_error", Value::Text(&down.last_error));
+                if let Some(reason) = down.reason {
+                    show("rule", Value::Text(reason.code()));
+                    show("reason", Value::Reason(reason));
+                }
+                if let Some(next) = down.next_probe {
+                    show("next_probe", Value::Time(next));
+                }
             }
             Self::Draining { since } => show("since", Value::Time(*since)),
             Self::Maintenance {

@@ -15,7 +15,8 @@
 //! | who goes first | [`Priority`], [`RouteTable`], [`RouteClass`] |
 //! | who gets a connection of a pool | [`PoolGate`], [`PoolTicket`], [`PoolLease`], [`PoolSnapshot`], [`PoolAdvice`] |
 //! | where the process is in its life | [`Lifecycle`], [`Phase`] |
-//! | what is believed of a dependency | [`Check`], [`CheckState`], [`Health`], [`Requirement`] |
+//! | one truth about a dependency | [`DependencyState`], [`DependencyView`], [`DependencyReason`], [`CallPermit`], [`PoolGauge`] |
+//! | what its check says | [`Check`], [`CheckState`], [`Health`], [`Requirement`] |
 //! | whether the instance should get traffic | [`verdict()`], [`Verdict`], [`Reason`] |
 //! | what was refused | [`Ledger`], [`Incident`], [`Recorded`], [`StateChange`] |
 //! | how counting stays cheap | [`Local`], [`Counter`], [`stripe`] |
@@ -41,6 +42,7 @@ mod check_settings;
 mod config_error;
 mod credits;
 pub mod deadline;
+mod dependency;
 mod evidence;
 mod failure;
 mod held;
@@ -76,6 +78,11 @@ pub use check_settings::{CheckSettings, Requirement};
 pub use config_error::ConfigError;
 pub use credits::LIMIT_MAX;
 pub use deadline::Deadline;
+pub use dependency::{
+    CallCounts, CallKind, CallPermit, CheckRecord, DependencyListener, DependencyReason,
+    DependencyState, DependencyView, LISTENERS_MAX, LastError, POOLS_MAX, PoolGauge, PoolPressure,
+    PoolReading, SKIPS_MAX,
+};
 pub use evidence::{DependencyDown, Evidence, Overloaded, PoolBorrower, PoolExhausted, Value};
 pub use failure::Failure;
 pub use held::{Held, PLACES, ROUTE_LEN_MAX};

@@ -71,6 +71,7 @@ pub struct CheckState {
     answered_at: Option<Instant>,
     passed_at: Option<Instant>,
     ran_at: Option<Instant>,
+    vouched_at: Option<Instant>,
     took: Duration,
     last: Option<CheckOutcome>,
     last_failure: Option<(Instant, FailureClass, Box<str>)>,
@@ -91,6 +92,7 @@ impl CheckState {
             answered_at: None,
             passed_at: None,
             ran_at: None,
+            vouched_at: None,
             took: Duration::ZERO,
             last: None,
             last_failure: None,
@@ -151,6 +153,38 @@ impl CheckState {
         }
     }
 
+    /// Takes it that the dependency was seen to work without this check: what is believed
+    /// stays, and stays fresh.
+    pub fn vouch(&mut self, now: Instant) {
+        if self.answered_at.is_some() {
+            self.answered_at = Some(now);
+            self.vouched_at = Some(now);
+        }
+    }
+
+    /// Whether nothing but success has been heard lately, so that one run more or less
+    /// tells nothing new.
+    #[must_use]
+    pub fn is_steady(&self, now: Instant) -> bool {
+        let last_passed = self
+            .last
+            .as_ref()
+            .is_some_and(|last| last.status() == CheckStatus::Pass);
+        last_passed && self.health(now) == Health::Passing
+    }
+
+    /// Returns when it last failed.
+    #[must_use]
+    pub fn failed_at(&self) -> Option<Instant> {
+        self.last_failure.as_ref().map(|(at, ..)| *at)
+    }
+
+    /// Returns of what kind the last failure was.
+    #[must_use]
+    pub fn failed_class(&self) -> Option<FailureClass> {
+        self.last_failure.as_ref().map(|(_, class, _)| *class)
+    }
+
     fn enter(&mut self, health: Health, now: Instant) {
         if self.health != health {
             self.health = health;
@@ -203,6 +237,7 @@ impl CheckState {
             runs: self.runs,
             ran_at: self.ran_at,
             passed_at: self.passed_at,
+            vouched_at: self.vouched_at,
             took: self.took,
             last: self.last.clone(),
             last_failure: self.last_failure.clone(),
@@ -239,6 +274,8 @@ pub struct CheckView {
     pub ran_at: Option<Instant>,
     /// When it last passed.
     pub passed_at: Option<Instant>,
+    /// When traffic last stood in for a run of the check.
+    pub vouched_at: Option<Instant>,
     /// How long the last run took.
     pub took: Duration,
     /// What the last run answered.

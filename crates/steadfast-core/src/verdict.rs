@@ -17,9 +17,10 @@ use std::{
 use crate::{
     check::FailureClass,
     check_settings::Requirement,
+    dependency::{DependencyReason, DependencyView},
     lifecycle::{LifecycleView, Phase},
     name::Name,
-    readiness::{CheckView, Health},
+    readiness::Health,
 };
 
 /// How long an instance stays not ready for a cause that others share, unless configured.
@@ -90,6 +91,8 @@ pub enum Reason {
         health: Health,
         /// Of what kind.
         class: Option<FailureClass>,
+        /// The rule that keeps calls away or slows them, if one does.
+        rule: Option<DependencyReason>,
     },
     /// A required check fails for a shared cause, for longer than the budget.
     FailedOpen {
@@ -148,7 +151,14 @@ impl fmt::Display for Reason {
             Self::Degraded {
                 name,
                 health,
+                rule: Some(rule),
+                ..
+            } => write!(f, "{name} {}: {rule}", health.as_str()),
+            Self::Degraded {
+                name,
+                health,
                 class: Some(class),
+                rule: None,
             } => {
                 write!(f, "{name} {} ({class})", health.as_str())
             }
@@ -156,6 +166,7 @@ impl fmt::Display for Reason {
                 name,
                 health,
                 class: None,
+                rule: None,
             } => write!(f, "{name} {}", health.as_str()),
             Self::FailedOpen { name, class } => {
                 write!(f, "{name} failing ({class}), failed open")
@@ -197,17 +208,15 @@ impl Default for Signals {
 
 /// Whether every check that gates the start has passed once.
 #[must_use]
-pub fn start_is_complete(checks: &[CheckView]) -> bool {
-    checks
-        .iter()
-        .all(|check| check.ever_passed || !check.requirement.gates_start())
+pub fn start_is_complete(dependencies: &[DependencyView]) -> bool {
+    dependencies.iter().all(|it| !it.gates_start())
 }
 
 /// Returns the verdict at one moment.
 #[must_use]
 pub fn verdict(
     life: &LifecycleView,
-    checks: &[CheckView],
+    dependencies: &[DependencyView],
     signals: Signals,
     now: Instant,
 ) -> Verdict {
@@ -225,18 +234,18 @@ pub fn verdict(
     match life.phase {
         None => stop.push(Reason::NotStarted),
         Some(Phase::Starting) => {
-            let waiting = checks
+            let waiting = dependencies
                 .iter()
-                .filter(|check| check.requirement.gates_start() && !check.ever_passed)
-                .map(|check| check.name.clone());
+                .filter(|it| it.gates_start())
+                .map(|it| it.name.clone());
             stop.push(Reason::Starting {
                 waiting_for: waiting.collect(),
             });
         }
         Some(_) => {}
     }
-    for check in checks {
-        judge(check, signals, now, &mut stop, &mut degrade);
+    for dependency in dependencies {
+        judge(dependency, signals, now, &mut stop, &mut degrade);
     }
     if signals.silent_for >= STALLED_AFTER {
         stop.push(Reason::Stalled(signals.silent_for));
@@ -257,26 +266,33 @@ pub fn verdict(
 }
 
 fn judge(
-    check: &CheckView,
+    dependency: &DependencyView,
     signals: Signals,
     now: Instant,
     stop: &mut Vec<Reason>,
     degrade: &mut Vec<Reason>,
 ) {
-    let health = check.health(now);
-    let class = check.class(now);
+    let health = dependency.health(now);
+    let class = dependency.class(now);
+    let check = dependency.check.as_ref();
     let wrong = match health {
         Health::Passing => false,
         // Nothing has been heard yet: the start waits for it, or it is neutral.
-        Health::Unknown => check.runs > 0 && (check.ever_passed || class.is_some()),
+        Health::Unknown => {
+            check.is_some_and(|it| it.runs > 0 && (it.ever_passed || class.is_some()))
+        }
         Health::Failing | Health::Warning => true,
     };
-    if !wrong || check.requirement == Requirement::Informs {
+    if !wrong || dependency.requirement == Requirement::Informs {
         return;
     }
-    let name = check.name.clone();
-    if check.requirement == Requirement::Required && health == Health::Failing {
-        let class = class.unwrap_or(FailureClass::Other);
+    let name = dependency.name.clone();
+    // An open breaker alone never makes the instance unready: it cannot tell a cause of
+    // this instance from one that all share, and it already keeps requests from waiting.
+    if let Some(check) = check
+        .filter(|_| dependency.requirement == Requirement::Required && dependency.check_fails(now))
+    {
+        let class = check.class(now).unwrap_or(FailureClass::Other);
         let lasted = now.saturating_duration_since(check.since(now));
         // Failing open needs a start that was complete: before it, staying out is the point.
         if class.is_shared() && check.ever_passed && lasted >= signals.unready_budget {
@@ -290,6 +306,9 @@ fn judge(
         name,
         health,
         class,
+        rule: dependency
+            .reason(now)
+            .filter(DependencyReason::is_of_traffic),
     });
 }
 
@@ -297,14 +316,21 @@ fn judge(
 mod tests {
     use super::*;
     use crate::{
-        check::CheckOutcome, check_settings::CheckSettings, lifecycle::Maintenance,
-        readiness::CheckState, testing::origin,
+        breaker::{CheckDepth, Trip},
+        check::CheckOutcome,
+        check_settings::CheckSettings,
+        dependency::DependencyState,
+        lifecycle::Maintenance,
+        testing::origin,
     };
 
     const SEC: Duration = Duration::from_secs(1);
 
-    fn check(requirement: Requirement, answers: &str, start: Instant) -> CheckView {
-        let mut state = CheckState::new(CheckSettings::default(), start);
+    fn check(requirement: Requirement, answers: &str, start: Instant) -> DependencyView {
+        let rules = Trip::default().build().expect("defaults are valid");
+        let state = DependencyState::new(Name::from_static("db"), rules, 1, start);
+        let settings = CheckSettings::default();
+        state.set_check("test", CheckDepth::Shallow, settings, requirement, start);
         for letter in answers.chars() {
             let outcome = match letter {
                 'S' => CheckOutcome::pass(),
@@ -312,9 +338,9 @@ mod tests {
                 'W' => CheckOutcome::warn(FailureClass::Saturated, "full"),
                 _ => CheckOutcome::fail(FailureClass::Unreachable, "refused"),
             };
-            state.record(outcome, SEC / 100, start);
+            let _ = state.record_check(outcome, SEC / 100, start, 0);
         }
-        state.view(&Name::from_static("db"), requirement, "test")
+        state.view(start)
     }
 
     fn at(phase: Option<Phase>, now: Instant) -> LifecycleView {

@@ -103,12 +103,18 @@ impl Window {
 
     /// Sums the buckets that are live at `now_ms`.
     pub(crate) fn counts(&self, now_ms: u64) -> WindowCounts {
+        self.counts_of(self.buckets, now_ms)
+    }
+
+    /// Sums the youngest `buckets` of those that are live at `now_ms`.
+    pub(crate) fn counts_of(&self, buckets: u64, now_ms: u64) -> WindowCounts {
+        let buckets = buckets.min(self.buckets);
         let epoch = self.epoch(now_ms);
         let mut sum = WindowCounts::default();
         for slot in self.lines.iter().flat_map(|line| &line.0) {
             // Relaxed: a count is a number about the past and guards nothing.
-            let (calls, failed) = self.live(slot.calls.load(Relaxed), epoch);
-            let (slow, abandoned) = self.live(slot.marks.load(Relaxed), epoch);
+            let (calls, failed) = self.live(slot.calls.load(Relaxed), epoch, buckets);
+            let (slow, abandoned) = self.live(slot.marks.load(Relaxed), epoch, buckets);
             sum.calls += calls;
             sum.failed += failed;
             sum.slow += slow;
@@ -149,9 +155,9 @@ impl Window {
 
     /// Returns a word's two counts, zero if its bucket has left the window. A bucket ahead
     /// of the reader counts: another thread read the clock a moment later.
-    fn live(&self, word: u64, epoch: u64) -> (u32, u32) {
+    fn live(&self, word: u64, epoch: u64, buckets: u64) -> (u32, u32) {
         let age = age(word, epoch);
-        if age < self.buckets || ahead(age) <= self.buckets {
+        if age < buckets || ahead(age) <= self.buckets {
             (
                 (word & COUNT_MAX) as u32,
                 (word >> COUNT_BITS & COUNT_MAX) as u32,

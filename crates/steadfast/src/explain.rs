@@ -44,6 +44,7 @@ use steadfast_core::{
 
 pub use layer::{ExplainFuture, ExplainLayer, ExplainService};
 pub(crate) use lost::note_refusal_in_handler;
+pub(crate) use render::millis;
 
 use crate::{clock, head::RequestHead};
 
@@ -168,7 +169,7 @@ impl Explain {
         let id = new_id(refusal.at());
         let spread = self.0.settings.retry.spread(&refusal, fastrand::u64(..));
         // Whole milliseconds, so that the header, rounded up, agrees with the body.
-        let retry_after = Duration::from_millis(render::millis(spread));
+        let retry_after = Duration::from_millis(millis(spread));
         let response = render::response(&self.0.settings, &refusal, id, retry_after, head);
         self.write_down(refusal, id, retry_after, head);
         response

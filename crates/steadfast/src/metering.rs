@@ -41,14 +41,14 @@ impl Meter {
             .absolute(total.count);
         }
         let (_, snapshot) = control.readiness().verdict(now);
-        for check in &snapshot.checks {
-            let state = match check.health(now) {
+        for seen in &snapshot.dependencies {
+            let state = match seen.health(now) {
                 Health::Passing => 0.0,
                 Health::Warning => 1.0,
                 Health::Failing => 2.0,
                 Health::Unknown => 3.0,
             };
-            gauge!("steadfast_dependency_state", "dependency" => check.name.to_string()).set(state);
+            gauge!("steadfast_dependency_state", "dependency" => seen.name.to_string()).set(state);
         }
         let phase = control.phase();
         for known in Phase::ALL {

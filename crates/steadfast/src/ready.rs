@@ -18,7 +18,7 @@
 
 pub(crate) mod answer;
 mod health_json;
-pub(crate) use health_json::one_check;
+pub(crate) use health_json::one_dependency;
 pub(crate) mod listener;
 pub(crate) mod overload;
 mod schedule;
@@ -30,8 +30,8 @@ use std::{
 
 use arc_swap::ArcSwap;
 use steadfast_core::{
-    CheckView, Lifecycle, LifecycleView, Moved, Name, Phase, Pulse, Signals, Standing, Verdict,
-    start_is_complete, verdict,
+    DependencyView, Lifecycle, LifecycleView, Moved, Name, Phase, Pulse, Signals, Standing,
+    Verdict, start_is_complete, verdict,
 };
 use tokio::sync::watch;
 
@@ -42,10 +42,10 @@ pub(crate) use schedule::run_checks;
 pub(crate) const LIFECYCLE: Name = Name::from_static("lifecycle");
 
 /// What the verdict is made of, published whenever a part of it changes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Snapshot {
     pub(crate) life: LifecycleView,
-    pub(crate) checks: Vec<CheckView>,
+    pub(crate) dependencies: Vec<DependencyView>,
     /// The opt-in rule's finding at the last round.
     pub(crate) overloaded: bool,
 }
@@ -76,7 +76,7 @@ impl Readiness {
         let now = clock::now();
         let first = Snapshot {
             life: life.view(now),
-            checks: dependencies.iter().map(Dependency::view).collect(),
+            dependencies: dependencies.iter().map(Dependency::view).collect(),
             overloaded: false,
         };
         Self {
@@ -93,16 +93,24 @@ impl Readiness {
         }
     }
 
-    /// Returns the verdict now, with the snapshot it was made of.
-    pub(crate) fn verdict(&self, now: Instant) -> (Verdict, Arc<Snapshot>) {
-        let snapshot = self.snapshot.load_full();
+    /// Returns the verdict now, with what it was made of. What traffic says of the
+    /// dependencies is read as of now; what checks say is as of the last publication, and
+    /// goes stale by itself.
+    pub(crate) fn verdict(&self, now: Instant) -> (Verdict, Snapshot) {
+        let mut snapshot = Snapshot::clone(&self.snapshot.load());
         let signals = Signals {
             silent_for: self.pulse.silent_for(now),
             overloaded: snapshot.overloaded,
             unready_budget: self.unready_budget,
         };
+        for (dependency, view) in self.dependencies.iter().zip(&mut snapshot.dependencies) {
+            dependency.state().refresh(view, now);
+        }
         let life = snapshot.life.clone().at(now);
-        (verdict(&life, &snapshot.checks, signals, now), snapshot)
+        (
+            verdict(&life, &snapshot.dependencies, signals, now),
+            snapshot,
+        )
     }
 
     /// Takes the finding of the opt-in overload rule; the next publication carries it.
@@ -120,8 +128,8 @@ impl Readiness {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let now = clock::now();
-        let checks: Vec<_> = self.dependencies.iter().map(Dependency::view).collect();
-        if self.life.view(now).phase == Some(Phase::Starting) && start_is_complete(&checks) {
+        let seen: Vec<_> = self.dependencies.iter().map(Dependency::view).collect();
+        if self.life.view(now).phase == Some(Phase::Starting) && start_is_complete(&seen) {
             self.moved(self.life.advance(Phase::Ready, now));
         }
         let overloaded = *self
@@ -132,7 +140,7 @@ impl Readiness {
         let phase = life.phase;
         self.snapshot.store(Arc::new(Snapshot {
             life,
-            checks,
+            dependencies: seen,
             overloaded,
         }));
         // Here, so that whoever waited for a phase reads a snapshot that has it.

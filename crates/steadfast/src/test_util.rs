@@ -119,7 +119,8 @@ impl HealthSwitch {
     pub fn set(&self, outcome: CheckOutcome) {
         let (_, settings) = self.dependency.settings();
         for _ in 0..settings.fall.max(settings.rise) {
-            self.dependency
+            let _ = self
+                .dependency
                 .record(outcome.clone(), Duration::ZERO, clock::now());
         }
         *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = outcome;
@@ -160,12 +161,12 @@ const FORCED: Name = Name::from_static("test");
 fn evidence(cause: Cause) -> Evidence {
     let since = Duration::ZERO;
     match cause {
-        Cause::DependencyDown => Evidence::DependencyDown(DependencyDown {
-            dependency: FORCED,
+        Cause::DependencyDown => Evidence::DependencyDown(DependencyDown::new(
+            FORCED,
             since,
-            class: FailureClass::Unreachable,
-            last_error: "forced by a test".into(),
-        }),
+            FailureClass::Unreachable,
+            "forced by a test",
+        )),
         Cause::Draining => Evidence::Draining { since },
         Cause::Maintenance => Evidence::Maintenance {
             reason: "forced by a test".into(),

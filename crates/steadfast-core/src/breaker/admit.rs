@@ -3,6 +3,8 @@
 //! This file uses atomics. A call that passes a closed breaker loads the control word and,
 //! if the stall rule is on, counts itself on its own stripe: nothing else.
 
+use std::time::Instant;
+
 use super::{
     Breaker,
     reason::BreakerReason,
@@ -16,7 +18,7 @@ use crate::sync::atomic::Ordering::{AcqRel, Acquire};
 
 /// What a permit remembers of its admission.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ticket {
+pub(crate) struct Ticket {
     pub(super) started_ms: u64,
     pub(super) stripe: u32,
     pub(super) generation: u32,
@@ -55,6 +57,17 @@ pub(super) enum Kind {
 }
 
 impl Breaker {
+    /// Admits like [`Breaker::try_acquire`]; the caller makes the permit of the ticket.
+    #[inline]
+    pub(crate) fn admit_at(
+        &self,
+        now: Instant,
+        stripe: usize,
+        random: u64,
+    ) -> Result<Ticket, BreakerRefusal> {
+        self.admit(self.ms(now), stripe, random)
+    }
+
     #[inline]
     pub(super) fn admit(
         &self,

@@ -22,7 +22,7 @@ pub struct BreakerPermit<B: Deref<Target = Breaker>> {
 
 impl<B: Deref<Target = Breaker>> BreakerPermit<B> {
     #[inline]
-    pub(super) fn new(handle: B, ticket: Ticket) -> Self {
+    pub(crate) fn new(handle: B, ticket: Ticket) -> Self {
         Self { handle, ticket }
     }
 
@@ -30,6 +30,12 @@ impl<B: Deref<Target = Breaker>> BreakerPermit<B> {
     #[must_use = "nobody else gets this transition"]
     #[inline]
     pub fn settle(mut self, outcome: CallOutcome, now: Instant) -> Option<BreakerTransition> {
+        self.end(outcome, now)
+    }
+
+    /// Settles, and leaves the handle to the caller.
+    #[inline]
+    pub(crate) fn end(&mut self, outcome: CallOutcome, now: Instant) -> Option<BreakerTransition> {
         let ticket = self.ticket;
         self.ticket.kind = Kind::Over;
         let breaker = &*self.handle;
@@ -56,6 +62,20 @@ impl<B: Deref<Target = Breaker>> BreakerPermit<B> {
     #[must_use]
     pub fn is_observed_refusal(&self) -> bool {
         self.ticket.kind == Kind::Bystander
+    }
+
+    pub(crate) const fn handle(&self) -> &B {
+        &self.handle
+    }
+
+    pub(crate) const fn stripe(&self) -> usize {
+        self.ticket.stripe as usize
+    }
+
+    /// Whether the admission was more than a look at a closed breaker.
+    #[inline]
+    pub(crate) fn is_remarkable(&self) -> bool {
+        self.ticket.moved != 0 || self.ticket.kind == Kind::Bystander
     }
 
     /// Returns the generation the permit was given under.

@@ -27,6 +27,8 @@ pub struct BreakerSnapshot {
     pub generation: u32,
     /// What the window holds. It says nothing while open or probing.
     pub counts: WindowCounts,
+    /// The length of the window.
+    pub window: Duration,
     /// Openings in a row, 31 for more; it falls by one for each healthy interval.
     pub opens_in_a_row: u32,
     /// When the wait is over; `None` unless it waits.
@@ -46,6 +48,20 @@ pub struct BreakerSnapshot {
 }
 
 impl Breaker {
+    /// Returns where the breaker is, and what the last `length` of its window holds, in
+    /// whole buckets and no longer than the window.
+    pub(crate) fn recent(&self, length: Duration, now: Instant) -> (BreakerState, WindowCounts) {
+        let now_ms = self.ms(now);
+        let buckets = length
+            .as_millis()
+            .div_ceil(u128::from(self.rules.bucket_ms()));
+        let buckets = u64::try_from(buckets).unwrap_or(u64::MAX);
+        (
+            self.word().state_at(now_ms),
+            self.window.counts_of(buckets, now_ms),
+        )
+    }
+
     /// Describes the breaker as of `now`. It reads and moves nothing.
     #[must_use]
     pub fn snapshot(&self, now: Instant) -> BreakerSnapshot {
@@ -80,6 +96,7 @@ impl Breaker {
             reason: self.outage_reason(word),
             generation: word.generation(),
             counts: self.window.counts(now_ms),
+            window: rules.window(),
             opens_in_a_row: match state {
                 BreakerState::Closed => word.level_at(now_ms, rules.heal_ms, rules.level_max),
                 BreakerState::Open | BreakerState::Probing | BreakerState::Ramping => word.level(),

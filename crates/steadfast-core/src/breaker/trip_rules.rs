@@ -57,7 +57,9 @@ impl TripRules {
         Duration::from_millis((shortest / 4).clamp(100, 1_000))
     }
 
-    pub(super) const fn mode(&self) -> BreakerMode {
+    /// Returns who decides at first.
+    #[must_use]
+    pub const fn mode(&self) -> BreakerMode {
         self.trip.mode
     }
 

@@ -73,12 +73,12 @@ impl PoolGate {
         let since = trouble.map_or(waited, |trouble| {
             now.saturating_duration_since(trouble.since)
         });
-        let evidence = Evidence::DependencyDown(DependencyDown {
-            dependency: self.name.clone(),
+        let evidence = Evidence::DependencyDown(DependencyDown::new(
+            self.name.clone(),
             since,
-            class: failure.class(),
-            last_error: failure.message().into(),
-        });
+            failure.class(),
+            failure.message(),
+        ));
         // Nothing here knows when the server is back; by then the pool has asked again.
         Refusal::new(self.name.clone(), evidence, self.settings.connect_max, now).entered()
     }

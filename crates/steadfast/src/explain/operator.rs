@@ -17,7 +17,7 @@ use steadfast_core::{
 };
 
 use super::{Explain, render};
-use crate::{clock, duration, guard::Control, ready::answer as probe, ready::one_check};
+use crate::{clock, duration, guard::Control, ready::answer as probe, ready::one_dependency};
 
 /// The version of the JSON; raised when a member changes its meaning.
 const SCHEMA: &str = "steadfast/1";
@@ -152,7 +152,7 @@ fn state(control: &Control) -> Value {
         "shed": shed_json(&shed),
         "refusals": { "by_cause": by_cause, "not_written_down": ledger.dropped() },
         "incidents": view.incidents.iter().map(|it| incident(it, now)).collect::<Vec<_>>(),
-        "dependencies": snapshot.checks.iter().map(|it| one_check(it, now)).collect::<Vec<_>>(),
+        "dependencies": snapshot.dependencies.iter().map(|it| one_dependency(it, now)).collect::<Vec<_>>(),
         "timeline": view.changes.iter().map(change).collect::<Vec<_>>(),
         "recent": view.recent.iter().map(recorded).collect::<Vec<_>>(),
     })

@@ -238,6 +238,7 @@ pub(super) fn evidence_json(evidence: &Evidence) -> serde_json::Value {
             Value::Count(count) => (name.to_owned(), count.into()),
             Value::Time(time) => (format!("{name}_ms"), millis(time).into()),
             Value::Text(text) => (name.to_owned(), text.into()),
+            Value::Reason(reason) => (name.to_owned(), reason.to_string().into()),
             _ => return,
         };
         object.insert(name, value);

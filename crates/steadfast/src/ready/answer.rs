@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use http_body_util::Full;
-use steadfast_core::{CheckView, Health, Phase, Reason, Requirement, Standing, Verdict};
+use steadfast_core::{DependencyView, Phase, Reason, Requirement, Standing, Verdict};
 
 use super::{Readiness, health_json};
 use crate::clock;
@@ -36,7 +36,7 @@ pub(crate) fn ready(
     let (verdict, snapshot) = ready.verdict(now);
     let status = ready_status(&verdict, profile);
     let mut response = if wants_json(&parts.headers) {
-        let body = health_json::ready(&verdict, names.then_some(&snapshot.checks[..]), now);
+        let body = health_json::ready(&verdict, names.then_some(&snapshot.dependencies[..]), now);
         answer(status, "application/health+json", body)
     } else if parts
         .uri
@@ -46,7 +46,7 @@ pub(crate) fn ready(
         answer(
             status,
             TEXT,
-            verbose(&verdict, names.then_some(&snapshot.checks[..]), now),
+            verbose(&verdict, names.then_some(&snapshot.dependencies[..]), now),
         )
     } else {
         answer(status, TEXT, line(&verdict, names))
@@ -63,17 +63,17 @@ pub(crate) fn one_check(
 ) -> Option<Response<Full<Bytes>>> {
     let now = clock::now();
     let (_, snapshot) = ready.verdict(now);
-    let check = snapshot
-        .checks
+    let seen = snapshot
+        .dependencies
         .iter()
-        .find(|check| check.name.as_str() == name)?;
-    let status = if check.health(now).is_up() {
+        .find(|seen| seen.name.as_str() == name)?;
+    let status = if seen.health(now).is_up() {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
     Some(finish(
-        answer(status, TEXT, health_json::check_line(check, now)),
+        answer(status, TEXT, health_json::one_line(seen, now)),
         method,
     ))
 }
@@ -92,11 +92,11 @@ pub(crate) fn health(
         .iter()
         .any(|reason| matches!(reason, Reason::Stalled(_)));
     let strict_failure = profile.strict
-        && snapshot.checks.iter().any(|check| {
+        && snapshot.dependencies.iter().any(|seen| {
             matches!(
-                check.requirement,
+                seen.requirement,
                 Requirement::Required | Requirement::RequiredToStart
-            ) && check.health(now) == Health::Failing
+            ) && seen.check_fails(now)
         });
     let fails = stalled || strict_failure;
     let status = if fails {
@@ -104,7 +104,7 @@ pub(crate) fn health(
     } else {
         StatusCode::OK
     };
-    let body = health_json::health(&verdict, fails, &snapshot.checks, names, profile, now);
+    let body = health_json::health(&verdict, fails, &snapshot.dependencies, names, profile, now);
     let mut response = answer(status, "application/health+json", body);
     if profile.envoy && verdict.standing == Standing::Degraded {
         response
@@ -271,7 +271,7 @@ pub(super) fn spoken(verdict: &Verdict) -> Vec<String> {
 }
 
 /// The line format of Kubernetes' own servers.
-fn verbose(verdict: &Verdict, checks: Option<&[CheckView]>, now: std::time::Instant) -> String {
+fn verbose(verdict: &Verdict, seen: Option<&[DependencyView]>, now: std::time::Instant) -> String {
     let mut text = String::new();
     let mut push = |ok: bool, name: &str| {
         text.push_str(if ok { "[+]" } else { "[-]" });
@@ -300,9 +300,9 @@ fn verbose(verdict: &Verdict, checks: Option<&[CheckView]>, now: std::time::Inst
         has(|reason| matches!(reason, Reason::Stalled(_))),
         "runtime",
     );
-    match checks {
-        Some(checks) => checks.iter().for_each(|check| {
-            push(check.health(now).is_up(), check.name.as_str());
+    match seen {
+        Some(seen) => seen.iter().for_each(|seen| {
+            push(seen.health(now).is_up(), seen.name.as_str());
         }),
         None => push(has(|reason| !reason.names().is_empty()), "dependencies"),
     }

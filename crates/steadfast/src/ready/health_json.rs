@@ -3,10 +3,13 @@
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use steadfast_core::{CheckOutcome, CheckView, Health, Reason, Standing, Verdict};
+use steadfast_core::{
+    BreakerSnapshot, CheckOutcome, CheckView, DependencyView, Health, PoolReading, Reason,
+    Standing, Verdict,
+};
 
 use super::answer::{BODY_LEN_MAX, Profile, spoken};
-use crate::clock;
+use crate::{clock, explain::millis};
 
 /// The draft's words for a standing.
 fn status(standing: Standing) -> &'static str {
@@ -18,12 +21,12 @@ fn status(standing: Standing) -> &'static str {
 }
 
 /// The body of `/ready/` for whoever asks for JSON.
-pub(super) fn ready(verdict: &Verdict, checks: Option<&[CheckView]>, now: Instant) -> String {
+pub(super) fn ready(verdict: &Verdict, seen: Option<&[DependencyView]>, now: Instant) -> String {
     let mut body =
         json!({ "status": status(verdict.standing), "description": verdict.standing.as_str() });
-    reasons(&mut body, verdict, checks.is_some());
-    if let Some(checks) = checks {
-        add_checks(&mut body, checks, now);
+    reasons(&mut body, verdict, seen.is_some());
+    if let Some(seen) = seen {
+        add_checks(&mut body, seen, now);
     }
     body.to_string()
 }
@@ -32,7 +35,7 @@ pub(super) fn ready(verdict: &Verdict, checks: Option<&[CheckView]>, now: Instan
 pub(super) fn health(
     verdict: &Verdict,
     fails: bool,
-    checks: &[CheckView],
+    seen: &[DependencyView],
     names: bool,
     profile: &Profile,
     now: Instant,
@@ -49,7 +52,7 @@ pub(super) fn health(
             body["serviceId"] = json!(service);
             body["releaseId"] = json!(version);
         }
-        add_checks(&mut body, checks, now);
+        add_checks(&mut body, seen, now);
     }
     body.to_string()
 }
@@ -66,29 +69,29 @@ fn reasons(body: &mut Value, verdict: &Verdict, names: bool) {
     }
 }
 
-/// Adds the checks, what is wrong first, for as long as there is room in a probe's body.
-fn add_checks(body: &mut Value, checks: &[CheckView], now: Instant) {
+/// Adds the dependencies, what is wrong first, for as long as there is room in a probe's body.
+fn add_checks(body: &mut Value, seen: &[DependencyView], now: Instant) {
     /// Room for the count of those left out, and for what is between two entries.
     const SPARE: usize = 64;
     let mut room = BODY_LEN_MAX.saturating_sub(body.to_string().len() + SPARE);
-    let mut worst_first: Vec<&CheckView> = checks.iter().collect();
-    worst_first.sort_by_key(|check| match check.health(now) {
+    let mut worst_first: Vec<&DependencyView> = seen.iter().collect();
+    worst_first.sort_by_key(|seen| match seen.health(now) {
         Health::Failing => 0,
         Health::Unknown => 1,
         Health::Warning => 2,
         Health::Passing => 3,
     });
     let mut shown = serde_json::Map::new();
-    for check in worst_first {
-        let key = format!("{}:responseTime", check.name);
-        let entry = json!([one_check(check, now)]);
+    for one in worst_first {
+        let key = format!("{}:responseTime", one.name);
+        let entry = json!([one_dependency(one, now)]);
         let length = key.len() + entry.to_string().len() + "\"\":,".len();
         if length <= room {
             room -= length;
             shown.insert(key, entry);
         }
     }
-    let left_out = checks.len() - shown.len();
+    let left_out = seen.len() - shown.len();
     body["checks"] = shown.into();
     if left_out != 0 {
         body["checks_left_out"] = left_out.into();
@@ -96,39 +99,61 @@ fn add_checks(body: &mut Value, checks: &[CheckView], now: Instant) {
 }
 
 /// Everything that is known of one dependency.
-pub(crate) fn one_check(check: &CheckView, now: Instant) -> Value {
-    let health = check.health(now);
+pub(crate) fn one_dependency(seen: &DependencyView, now: Instant) -> Value {
+    let health = seen.health(now);
     let status = match health {
         Health::Passing => "pass",
         Health::Warning | Health::Unknown => "warn",
         Health::Failing => "fail",
     };
     let mut entry = json!({
-        "componentId": check.name.as_str(),
+        "componentId": seen.name.as_str(),
         "componentType": "component",
-        "observedValue": check.took.as_secs_f64() * 1000.0,
-        "observedUnit": "ms",
         "status": status,
         "health": health.as_str(),
-        "requirement": check.requirement.as_str(),
-        "kind": check.kind,
-        "since": clock::rfc3339(check.since(now)),
-        "failures": check.failures,
-        "successes": check.successes,
-        "runs": check.runs,
-        "detection_max_ms": check.settings.detection_max().as_millis() as u64,
+        "requirement": seen.requirement.as_str(),
     });
-    if let Some(at) = check.ran_at {
-        entry["time"] = json!(clock::rfc3339(at));
+    if let Some(since) = seen.since(now) {
+        entry["since"] = json!(clock::rfc3339(since));
     }
-    if let Some(at) = check.passed_at {
-        entry["last_pass"] = json!(clock::rfc3339(at));
+    if let Some(reason) = seen.reason(now) {
+        entry["reason"] = json!(reason.to_string());
     }
-    if let Some(class) = check.class(now) {
+    if let Some(class) = seen.class(now) {
         entry["class"] = json!(class.code());
     }
     if health != Health::Passing {
-        entry["output"] = json!(output(check));
+        entry["output"] = json!(output(seen));
+    }
+    if let Some(check) = &seen.check {
+        add_check(&mut entry, check);
+    }
+    if let Some(breaker) = &seen.breaker {
+        entry["breaker"] = breaker_json(breaker);
+    }
+    if let Some(pool) = &seen.pool {
+        entry["pool"] = pool_json(pool);
+    }
+    entry
+}
+
+/// The active side.
+fn add_check(entry: &mut Value, check: &CheckView) {
+    entry["observedValue"] = json!(check.took.as_secs_f64() * 1000.0);
+    entry["observedUnit"] = json!("ms");
+    entry["kind"] = json!(check.kind);
+    entry["failures"] = json!(check.failures);
+    entry["successes"] = json!(check.successes);
+    entry["runs"] = json!(check.runs);
+    entry["detection_max_ms"] = json!(millis(check.settings.detection_max()));
+    for (key, moment) in [
+        ("time", check.ran_at),
+        ("last_pass", check.passed_at),
+        ("vouched_by_traffic", check.vouched_at),
+    ] {
+        if let Some(at) = moment {
+            entry[key] = json!(clock::rfc3339(at));
+        }
     }
     let numbers = check.last.iter().flat_map(CheckOutcome::numbers);
     let numbers: serde_json::Map<_, _> = numbers
@@ -137,25 +162,81 @@ pub(crate) fn one_check(check: &CheckView, now: Instant) -> Value {
     if !numbers.is_empty() {
         entry["numbers"] = numbers.into();
     }
+}
+
+/// The passive side.
+fn breaker_json(seen: &BreakerSnapshot) -> Value {
+    let mut entry = json!({
+        "state": seen.state.code(),
+        "mode": seen.mode.code(),
+        "since": clock::rfc3339(seen.since),
+        "window_ms": millis(seen.window),
+        "calls": seen.counts.calls,
+        "failed": seen.counts.failed,
+        "slow": seen.counts.slow,
+        "abandoned": seen.counts.abandoned,
+        "admitted_ratio": seen.admitted_ratio,
+        "opens_in_a_row": seen.opens_in_a_row,
+    });
+    if let Some(since) = seen.outage_since {
+        entry["outage_since"] = json!(clock::rfc3339(since));
+    }
+    if let Some(at) = seen.next_probe_at {
+        entry["next_probe"] = json!(clock::rfc3339(at));
+    }
+    if let Some(calls) = seen.in_flight {
+        entry["in_flight"] = json!(calls);
+    }
+    if let Some(oldest) = seen.oldest {
+        entry["oldest_ms"] = json!(millis(oldest));
+    }
     entry
 }
 
+fn pool_json(pool: &PoolReading) -> Value {
+    json!({
+        "max": pool.max,
+        "in_use": pool.in_use,
+        "idle": pool.idle,
+        "waiting": pool.waiting,
+        "pressure": pool.pressure.code(),
+        "waited_total_ms": millis(pool.waited_total),
+        "longest_held_ms": pool.longest_held.map(millis),
+        "leaked": pool.leaked,
+    })
+}
+
 /// One line about one dependency: `payments failing (unreachable): connection refused`.
-pub(super) fn check_line(check: &CheckView, now: Instant) -> String {
-    let health = check.health(now).as_str();
-    match check.class(now) {
-        Some(class) => format!("{} {health} ({class}): {}\n", check.name, output(check)),
-        None => format!("{} {health}\n", check.name),
+pub(super) fn one_line(seen: &DependencyView, now: Instant) -> String {
+    let health = seen.health(now).as_str();
+    match (seen.reason(now), seen.class(now)) {
+        (Some(reason), Some(class)) if reason.is_of_traffic() => {
+            format!(
+                "{} {health} ({class}): {reason}; {}\n",
+                seen.name,
+                output(seen)
+            )
+        }
+        (Some(reason), None) if reason.is_of_traffic() => {
+            format!("{} {health}: {reason}\n", seen.name)
+        }
+        (_, Some(class)) => format!("{} {health} ({class}): {}\n", seen.name, output(seen)),
+        (_, None) => format!("{} {health}\n", seen.name),
     }
 }
 
-/// The last message: of the last run, or of the last failure if that run had none.
-fn output(check: &CheckView) -> &str {
-    let last = check
-        .last
-        .as_ref()
+/// The last message: of the check's last run, or of the last failure if that run had none
+/// or a call met one later.
+fn output(seen: &DependencyView) -> &str {
+    let last = seen.last_error();
+    let by_call = last.filter(|last| seen.last_call_error.as_ref() == Some(*last));
+    if let Some(error) = by_call {
+        return &error.message;
+    }
+    let check = seen.check.as_ref().and_then(|check| check.last.as_ref());
+    check
         .map(CheckOutcome::message)
-        .filter(|text| !text.is_empty());
-    last.or(check.last_failure.as_ref().map(|(_, _, text)| &**text))
+        .filter(|text| !text.is_empty())
+        .or(last.map(|last| &*last.message))
         .unwrap_or("no answer yet")
 }

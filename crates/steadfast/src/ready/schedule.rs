@@ -16,24 +16,35 @@ use tokio::{
 };
 
 use super::Readiness;
-use crate::{clock, dependency::Dependency};
+use crate::{
+    clock,
+    dependency::{Ask, Dependency},
+};
 
 /// Asks every dependency at once, and from then on each at its own pace, for ever. The
 /// caller owns the tasks and ends them by aborting them.
 pub(crate) fn run_checks(ready: &Arc<Readiness>) -> Vec<JoinHandle<()>> {
-    let spawn =
-        |dependency: &Dependency| tokio::spawn(ask_for_ever(Arc::clone(ready), dependency.clone()));
-    ready.dependencies.iter().map(spawn).collect()
+    let spawn = |dependency: &Dependency| {
+        let check = dependency.check()?;
+        let asking = ask_for_ever(Arc::clone(ready), dependency.clone(), check);
+        Some(tokio::spawn(asking))
+    };
+    ready.dependencies.iter().filter_map(spawn).collect()
 }
 
-async fn ask_for_ever(ready: Arc<Readiness>, dependency: Dependency) {
+async fn ask_for_ever(ready: Arc<Readiness>, dependency: Dependency, check: Arc<dyn Ask>) {
     let mut first = true;
     loop {
         let began = clock::now();
+        if let Some(wait) = dependency.state().traffic_vouches(began, fastrand::u64(..)) {
+            ready.publish();
+            tokio::time::sleep(wait).await;
+            continue;
+        }
         let (_, settings) = dependency.settings();
         let run = CheckRun::new(Deadline::at(began + settings.timeout)).first(first);
         first = false;
-        let mut running = Running(tokio::spawn(Apart(dependency.check().ask(run))));
+        let mut running = Running(tokio::spawn(Apart(Arc::clone(&check).ask(run))));
         let outcome = running.answer(run, settings.timeout).await;
         let cut = !running.0.is_finished();
         let wait = record(&ready, &dependency, outcome, began);
@@ -125,8 +136,9 @@ fn record(
         (_, None) => outcome.message().to_owned(),
     };
     let took = now.saturating_duration_since(began);
-    let (change, wait) = dependency.record(outcome, took, now);
-    if let Some(HealthChange { from, to }) = change {
+    let record = dependency.record(outcome, took, now);
+    let wait = record.next_run_in;
+    if let Some(HealthChange { from, to, .. }) = record.change {
         ready
             .explain
             .note(dependency.name(), from.as_str(), to.as_str(), &why);

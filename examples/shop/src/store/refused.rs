@@ -37,12 +37,12 @@ impl Store {
         } else {
             let error =
                 format!("no connection could be made; {in_use} of {CONNECTIONS_MAX} are in use");
-            Evidence::DependencyDown(DependencyDown {
-                dependency: ORDERS_DB,
-                since: ACQUIRE_MAX,
-                class: FailureClass::Unreachable,
-                last_error: error.into(),
-            })
+            Evidence::DependencyDown(DependencyDown::new(
+                ORDERS_DB,
+                ACQUIRE_MAX,
+                FailureClass::Unreachable,
+                error,
+            ))
         };
         // Whoever waited in vain need not come back sooner than they would have waited.
         let now = Instant::now().into_std();

@@ -1,0 +1,294 @@
+//! One truth about one thing that the service needs.
+//!
+//! Two sides tell about a dependency, and they stay apart. *Passive* evidence is what
+//! traffic saw: the breaker, the pools, the last error of a call. *Active* evidence is
+//! what the background check saw. Alone, each lies: a check of a port passes while the
+//! work behind it fails, a breaker without traffic never learns that the outage is over,
+//! and a check with an expired password takes out a service whose every call succeeds.
+//! Here they meet in one value, and breaker, pool guard, readiness, refusals and the
+//! operator's view read the same [`DependencyView`].
+//!
+//! What the two sides do to each other:
+//! - A check that fails (after its hysteresis) opens the breaker, unless calls succeed.
+//! - A check that passes lets an open breaker probe before its wait is over, if it is
+//!   *news*: a check that had passed all along proves nothing by passing again.
+//! - A shallow check never closes a breaker that calls opened. What a check alone opened,
+//!   the check may close; so may a deep one.
+//! - Calls that succeed vouch for the dependency, and the check may be left out for a
+//!   while ([`DependencyState::traffic_vouches`]), but not for ever ([`SKIPS_MAX`]).
+//! - A dependency that nobody calls through its breaker is judged by its check alone. The
+//!   breaker is made by the first call.
+//!
+//! Adapters know this crate alone, so this is also what a pool guard is attached to:
+//! see [`PoolGauge`] and [`DependencyState::attach_pool`].
+//!
+//! ```
+//! use std::{sync::Arc, time::{Duration, Instant}};
+//! use steadfast_core::{CallOutcome, DependencyState, FailureClass, Health, Name, Trip};
+//!
+//! # let mut now = Instant::now();
+//! let rules = Trip::default().consecutive_failures(3).consecutive_spread(Duration::ZERO);
+//! let payments = Arc::new(DependencyState::new(Name::new("payments")?, rules.build()?, 4, now));
+//! for _ in 0..3 {
+//!     let permit = DependencyState::try_acquire(&payments, now, 0, 42)?;
+//!     payments.note_failure(FailureClass::Unreachable, &"connection refused", now);
+//!     permit.settle(CallOutcome::Failure(FailureClass::Unreachable.into()), now);
+//! }
+//! let view = payments.view(now);
+//! assert_eq!(view.health(now), Health::Failing);
+//! assert_eq!(view.reason(now).unwrap().to_string(), "3 calls in a row failed within 0ns");
+//! assert!(payments.refusal(now).is_some());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Hazards
+//! - [`DependencyState::tick`] must be called now and then, as [`Breaker::tick`]; the guard
+//!   does. Without it the calls themselves still move the breaker.
+//! - A permit of this crate that is dropped only releases what it holds; whoever has a
+//!   clock settles it as [`CallOutcome::Abandoned`].
+//!
+//! This file uses atomics: one flag that spares gates the lock.
+
+mod active;
+mod calls;
+mod passive;
+mod pools;
+mod reason;
+mod view;
+
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
+
+pub use active::{CheckRecord, SKIPS_MAX};
+pub use calls::{CallCounts, CallKind};
+pub use passive::CallPermit;
+pub use pools::{PoolGauge, PoolPressure, PoolReading};
+pub use reason::DependencyReason;
+pub use view::{DependencyView, LastError};
+
+use crate::{
+    breaker::{Breaker, BreakerMode, BreakerTransition, TripRules},
+    check_settings::{CheckSettings, Requirement},
+    name::Name,
+    sync::{Mutex, atomic::AtomicBool, lock},
+};
+
+/// The state of one dependency. Shared by reference; every method takes `&self`.
+pub struct DependencyState {
+    name: Name,
+    stripes: usize,
+    /// Made by the first call, so that settings can come from a file until then and a
+    /// dependency that nobody calls is judged by its check alone.
+    breaker: OnceLock<Breaker>,
+    calls: calls::Calls,
+    active: Mutex<active::Active>,
+    /// Whether the check was failing when it last ran: a gate looks here first.
+    check_fails: AtomicBool,
+    errors: Mutex<view::LastErrors>,
+    pools: [OnceLock<Arc<dyn PoolGauge>>; POOLS_MAX],
+    listeners: Mutex<Vec<Arc<dyn DependencyListener>>>,
+}
+
+/// Hears what moves a dependency: the shell writes it into the ledger and the log.
+pub trait DependencyListener: Send + Sync + 'static {
+    /// The breaker moved. Called on the thread of the call, check or tick that moved it,
+    /// so it must not wait.
+    fn moved(&self, dependency: &DependencyState, transition: &BreakerTransition);
+
+    /// Whether nobody is left who listens. Such a listener is forgotten.
+    fn is_gone(&self) -> bool {
+        false
+    }
+}
+
+impl DependencyState {
+    /// Makes a dependency of which nothing is known, without a check.
+    ///
+    /// `stripes` is how many threads may count without sharing a cache line; see
+    /// [`Breaker::new`].
+    #[must_use]
+    pub fn new(name: Name, rules: TripRules, stripes: usize, now: Instant) -> Self {
+        let starts_forced = rules.mode() != BreakerMode::Auto;
+        let state = Self {
+            name,
+            stripes,
+            breaker: OnceLock::new(),
+            calls: calls::Calls::default(),
+            active: Mutex::new(active::Active::new(rules)),
+            check_fails: AtomicBool::new(false),
+            errors: Mutex::new(view::LastErrors::default()),
+            pools: std::array::from_fn(|_| OnceLock::new()),
+            listeners: Mutex::new(Vec::new()),
+        };
+        if starts_forced {
+            // A mode that is set by hand holds before the first call too.
+            state.breaker_at(now);
+        }
+        state
+    }
+
+    /// Returns the name.
+    #[must_use]
+    pub const fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// Returns what a failing check means for the instance.
+    #[must_use]
+    pub fn requirement(&self) -> Requirement {
+        lock(&self.active).requirement()
+    }
+
+    /// Returns how the check runs, `None` if there is none.
+    #[must_use]
+    pub fn check_settings(&self) -> Option<CheckSettings> {
+        lock(&self.active).settings()
+    }
+
+    /// Returns the breaker, `None` while no call has been tried through it.
+    #[must_use]
+    pub fn breaker(&self) -> Option<&Breaker> {
+        self.breaker.get()
+    }
+
+    /// Gives the breaker other rules. Returns `false` and changes nothing once a call has
+    /// been tried, because what has been counted was counted by the old ones.
+    #[must_use]
+    pub fn set_rules(&self, rules: TripRules, now: Instant) -> bool {
+        let mut active = lock(&self.active);
+        if self.breaker.get().is_some() {
+            return false;
+        }
+        let starts_forced = rules.mode() != BreakerMode::Auto;
+        active.rules = rules;
+        drop(active);
+        if starts_forced {
+            self.breaker_at(now);
+        }
+        true
+    }
+
+    /// Sets who decides on calls: the rules, or a person.
+    pub fn set_mode(&self, mode: BreakerMode, now: Instant) {
+        if let Some(moved) = self.breaker_at(now).set_mode(mode, now) {
+            self.tell(&moved);
+        }
+    }
+
+    /// Takes the step of the breaker that time asks for. Call it every
+    /// [`TripRules::tick_interval`]. `random` is uniform over `u64`.
+    pub fn tick(&self, now: Instant, random: u64) {
+        if let Some(moved) = self.breaker.get().and_then(|it| it.tick(now, random)) {
+            self.tell(&moved);
+        }
+    }
+
+    /// Attaches a pool whose gauges are shown with the dependency. Returns `false` if
+    /// there are [`POOLS_MAX`] already.
+    pub fn attach_pool(&self, pool: Arc<dyn PoolGauge>) -> bool {
+        let mut pool = Some(pool);
+        self.pools.iter().any(|slot| {
+            slot.get_or_init(|| pool.take().expect("taken by the first free slot"));
+            pool.is_none()
+        })
+    }
+
+    /// Reads the pool under the most pressure, the first of equals; `None` if none is
+    /// attached.
+    #[must_use]
+    pub fn pool(&self, now: Instant) -> Option<PoolReading> {
+        self.pool_readings(now).reduce(|worst, next| {
+            if next.pressure > worst.pressure {
+                next
+            } else {
+                worst
+            }
+        })
+    }
+
+    /// Reads the gauges of every attached pool.
+    pub fn pool_readings(&self, now: Instant) -> impl Iterator<Item = PoolReading> + '_ {
+        self.pools
+            .iter()
+            .map_while(OnceLock::get)
+            .map(move |pool| pool.reading(now))
+    }
+
+    /// Returns how the calls ended since the start.
+    #[must_use]
+    pub fn calls(&self) -> CallCounts {
+        self.calls.sum()
+    }
+
+    /// Hears of every step of the breaker from now on. Returns `false` if
+    /// [`LISTENERS_MAX`] listen already.
+    pub fn listen(&self, listener: Arc<dyn DependencyListener>) -> bool {
+        let mut listeners = lock(&self.listeners);
+        listeners.retain(|it| !it.is_gone());
+        let has_room = listeners.len() < LISTENERS_MAX;
+        if has_room {
+            listeners.push(listener);
+        }
+        has_room
+    }
+
+    /// Returns the breaker, and makes it if there is none yet.
+    #[inline]
+    fn breaker_at(&self, now: Instant) -> &Breaker {
+        match self.breaker.get() {
+            Some(breaker) => breaker,
+            None => self.make_breaker(now),
+        }
+    }
+
+    #[cold]
+    fn make_breaker(&self, now: Instant) -> &Breaker {
+        let active = lock(&self.active);
+        let breaker = self
+            .breaker
+            .get_or_init(|| Breaker::new(active.rules.clone(), self.stripes, now));
+        // The first call of a dependency whose check fails is refused like any later one.
+        let failing = active.failing_class(now);
+        drop(active);
+        if let Some(moved) = failing.and_then(|class| breaker.check_failed(class, now, 0)) {
+            self.tell(&moved);
+        }
+        breaker
+    }
+
+    #[cold]
+    fn tell(&self, moved: &BreakerTransition) {
+        // Outside the lock: a listener may look at the dependency.
+        let listeners = lock(&self.listeners).clone();
+        for listener in listeners {
+            listener.moved(self, moved);
+        }
+    }
+}
+
+impl AsRef<Self> for DependencyState {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
+impl fmt::Debug for DependencyState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DependencyState")
+            .field("name", &self.name)
+            .field("breaker", &self.breaker.get())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Most pools of one dependency: a primary, a replica and two to spare.
+pub const POOLS_MAX: usize = 4;
+
+/// Most listeners of one dependency. Each guard that knows it is one.
+pub const LISTENERS_MAX: usize = 16;
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -1,0 +1,221 @@
+//! The active side: what the background check says, and what that does to the breaker.
+//!
+//! This file uses atomics: it sets the flag that spares gates the lock.
+
+use std::time::{Duration, Instant};
+
+use super::{DependencyState, view::LastError};
+use crate::{
+    FailureClass,
+    breaker::{Breaker, BreakerReason, BreakerState, BreakerTransition, CheckDepth, TripRules},
+    check::{CheckOutcome, CheckStatus},
+    check_settings::{CheckSettings, Requirement},
+    readiness::{CheckState, CheckView, Health, HealthChange},
+    sync::{atomic::Ordering::Relaxed, lock},
+};
+
+/// Most runs of a check in a row that traffic may stand in for. With an interval of 5 s a
+/// check still runs twice a minute: it sees what calls do not (a full disk, a replica
+/// that falls behind), and its numbers are what an operator looks at.
+pub const SKIPS_MAX: u32 = 5;
+
+/// What came of one run of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CheckRecord {
+    /// The change of what the check is believed to say, if there is one.
+    pub change: Option<HealthChange>,
+    /// How long to wait until the next run.
+    pub next_run_in: Duration,
+}
+
+#[derive(Debug)]
+pub(super) struct Active {
+    pub(super) rules: TripRules,
+    requirement: Requirement,
+    check: Option<Checked>,
+}
+
+#[derive(Debug)]
+struct Checked {
+    kind: &'static str,
+    depth: CheckDepth,
+    settings: CheckSettings,
+    state: CheckState,
+    next_run: Option<Instant>,
+    skips: u32,
+}
+
+impl DependencyState {
+    /// Says that a check is asked in the background, how, and what its failure means.
+    /// What was known of an earlier check is forgotten.
+    pub fn set_check(
+        &self,
+        kind: &'static str,
+        depth: CheckDepth,
+        settings: CheckSettings,
+        requirement: Requirement,
+        now: Instant,
+    ) {
+        let mut active = lock(&self.active);
+        active.requirement = requirement;
+        active.check = Some(Checked {
+            kind,
+            depth,
+            settings,
+            state: CheckState::new(settings, now),
+            next_run: None,
+            skips: 0,
+        });
+    }
+
+    /// Sets what being down means for the instance, for a dependency without a check.
+    pub fn set_requirement(&self, requirement: Requirement) {
+        lock(&self.active).requirement = requirement;
+    }
+
+    /// Takes the answer of a run of the check that took `took` and ended now.
+    /// `random` is uniform over `u64`.
+    pub fn record_check(
+        &self,
+        outcome: CheckOutcome,
+        took: Duration,
+        now: Instant,
+        random: u64,
+    ) -> CheckRecord {
+        let mut active = lock(&self.active);
+        let Some(check) = &mut active.check else {
+            return CheckRecord {
+                change: None,
+                next_run_in: CheckSettings::default().interval,
+            };
+        };
+        let (status, class) = (outcome.status(), outcome.class());
+        let error = (status == CheckStatus::Fail).then(|| LastError {
+            at: now,
+            class: class.unwrap_or(FailureClass::Other),
+            message: outcome.message().into(),
+        });
+        let change = check.state.record(outcome, took, now);
+        check.skips = 0;
+        let next_run_in = check.plan(random, now);
+        let health = check.state.health(now);
+        let depth = check.depth;
+        let failed_at = check.state.failed_at();
+        drop(active);
+        if error.is_some() {
+            lock(&self.errors).check = error;
+        }
+        // Relaxed: whoever sees it set looks again under the lock.
+        self.check_fails.store(health == Health::Failing, Relaxed);
+        let moved = self.breaker.get().and_then(|breaker| match status {
+            CheckStatus::Pass | CheckStatus::Warn if health.is_up() => {
+                self.check_passed(breaker, depth, failed_at, now)
+            }
+            CheckStatus::Fail if health == Health::Failing => {
+                breaker.check_failed(class.unwrap_or(FailureClass::Other), now, random)
+            }
+            _ => None,
+        });
+        if let Some(moved) = moved {
+            self.tell(&moved);
+        }
+        CheckRecord {
+            change,
+            next_run_in,
+        }
+    }
+
+    /// Asks whether traffic of the last interval proves that the dependency works, so that
+    /// this run of the check can be left out. Returns how long to wait until the next run
+    /// if so; the check counts as fresh.
+    ///
+    /// Only a check that passes may be left out, only while the breaker is closed, calls
+    /// succeeded and none failed, and at most [`SKIPS_MAX`] times in a row.
+    pub fn traffic_vouches(&self, now: Instant, random: u64) -> Option<Duration> {
+        let breaker = self.breaker.get()?;
+        let mut active = lock(&self.active);
+        let check = active.check.as_mut()?;
+        if check.skips >= SKIPS_MAX || !check.state.is_steady(now) {
+            return None;
+        }
+        let (state, counts) = breaker.recent(check.settings.interval, now);
+        if state != BreakerState::Closed || counts.failed > 0 || counts.calls == 0 {
+            return None;
+        }
+        check.skips += 1;
+        check.state.vouch(now);
+        Some(check.plan(random, now))
+    }
+
+    /// Tells the breaker that the check passed, if that is news.
+    fn check_passed(
+        &self,
+        breaker: &Breaker,
+        depth: CheckDepth,
+        failed_at: Option<Instant>,
+        now: Instant,
+    ) -> Option<BreakerTransition> {
+        let seen = breaker.snapshot(now);
+        let began = seen.outage_since?;
+        let by_check = matches!(seen.reason, Some(BreakerReason::CheckFailed(_)));
+        let calls_failed = lock(&self.errors)
+            .call
+            .as_ref()
+            .is_some_and(|error| error.at >= began);
+        // What a check alone began, it may end: nothing else speaks against it.
+        let depth = if by_check && !calls_failed {
+            CheckDepth::Deep
+        } else {
+            depth
+        };
+        // A check that passed all through the outage looks at something else.
+        let is_news = failed_at.is_some_and(|at| at >= began);
+        if depth == CheckDepth::Shallow && !is_news {
+            return None;
+        }
+        breaker.check_passed(depth, now)
+    }
+
+    /// Refuses by the check alone: for a dependency that nobody calls through its breaker.
+    pub(super) fn check_view(&self) -> (Requirement, Option<CheckView>, Option<Instant>) {
+        let active = lock(&self.active);
+        let check = active.check.as_ref();
+        let view = check.map(|it| it.state.view(&self.name, active.requirement, it.kind));
+        (active.requirement, view, check.and_then(|it| it.next_run))
+    }
+}
+
+impl Active {
+    pub(super) const fn new(rules: TripRules) -> Self {
+        Self {
+            rules,
+            // Without a check there is nothing that could be required to pass.
+            requirement: Requirement::Degrades,
+            check: None,
+        }
+    }
+
+    pub(super) const fn requirement(&self) -> Requirement {
+        self.requirement
+    }
+
+    pub(super) fn settings(&self) -> Option<CheckSettings> {
+        self.check.as_ref().map(|check| check.settings)
+    }
+
+    /// Returns of what kind the check's failure is, if it fails.
+    pub(super) fn failing_class(&self, now: Instant) -> Option<FailureClass> {
+        let check = self.check.as_ref()?;
+        (check.state.health(now) == Health::Failing)
+            .then(|| check.state.failed_class().unwrap_or(FailureClass::Other))
+    }
+}
+
+impl Checked {
+    fn plan(&mut self, random: u64, now: Instant) -> Duration {
+        let wait = self.state.next_run_in(random);
+        self.next_run = Some(now + wait);
+        wait
+    }
+}

@@ -1,0 +1,128 @@
+//! How calls ended, counted without a line that two threads share.
+//!
+//! This file uses atomics. A count guards no other memory, so every access is relaxed.
+
+use crate::{
+    FailureClass,
+    breaker::CallOutcome,
+    stripe::{Padded, STRIPES},
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+/// How a call ended, as metrics count it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CallKind {
+    /// It did what it was asked for.
+    Success,
+    /// It failed.
+    Failure,
+    /// It did not answer in time.
+    Timeout,
+    /// The dependency said that it has too much to do.
+    Throttled,
+    /// This process had no connection to give.
+    Saturated,
+    /// It did what it was asked for, too slowly by the caller's own measure.
+    Slow,
+    /// It answered, and the answer says nothing about its health.
+    Neutral,
+    /// The caller left before the answer.
+    Abandoned,
+    /// It was not made: the breaker refused it, or a gate the request that would have.
+    Refused,
+    /// It was made although the breaker would have refused it, because it only observes.
+    WouldRefuse,
+}
+
+impl CallKind {
+    /// All of them, in the order of the counts.
+    pub const ALL: [Self; KINDS] = [
+        Self::Success,
+        Self::Failure,
+        Self::Timeout,
+        Self::Throttled,
+        Self::Saturated,
+        Self::Slow,
+        Self::Neutral,
+        Self::Abandoned,
+        Self::Refused,
+        Self::WouldRefuse,
+    ];
+
+    /// Returns the stable token, for metric labels.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failure => "failure",
+            Self::Timeout => "timeout",
+            Self::Throttled => "throttled",
+            Self::Saturated => "saturated",
+            Self::Slow => "slow",
+            Self::Neutral => "neutral",
+            Self::Abandoned => "abandoned",
+            Self::Refused => "refused",
+            Self::WouldRefuse => "would-refuse",
+        }
+    }
+
+    pub(super) const fn of(outcome: &CallOutcome) -> Self {
+        match outcome {
+            CallOutcome::Success => Self::Success,
+            CallOutcome::Slow => Self::Slow,
+            CallOutcome::Neutral => Self::Neutral,
+            CallOutcome::Abandoned { .. } => Self::Abandoned,
+            CallOutcome::Failure(failure) => match failure.class {
+                FailureClass::Timeout => Self::Timeout,
+                FailureClass::Overloaded => Self::Throttled,
+                FailureClass::Saturated => Self::Saturated,
+                _ => Self::Failure,
+            },
+        }
+    }
+}
+
+/// How calls ended since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CallCounts([u64; KINDS]);
+
+impl CallCounts {
+    /// Returns how many ended so.
+    #[must_use]
+    pub const fn of(&self, kind: CallKind) -> u64 {
+        self.0[kind as usize]
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Calls {
+    stripes: [Padded<[AtomicU64; KINDS]>; STRIPES],
+}
+
+impl Default for Calls {
+    fn default() -> Self {
+        Self {
+            stripes: std::array::from_fn(|_| Padded(std::array::from_fn(|_| AtomicU64::new(0)))),
+        }
+    }
+}
+
+impl Calls {
+    #[inline]
+    pub(super) fn count(&self, stripe: usize, kind: CallKind) {
+        self.stripes[stripe % STRIPES].0[kind as usize].fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn sum(&self) -> CallCounts {
+        let mut sum = CallCounts::default();
+        for stripe in &self.stripes {
+            for (total, count) in sum.0.iter_mut().zip(&stripe.0) {
+                *total = total.wrapping_add(count.load(Relaxed));
+            }
+        }
+        sum
+    }
+}
+
+const KINDS: usize = 10;

@@ -1,0 +1,240 @@
+//! The passive side: permits for calls, and refusals.
+//!
+//! This file uses atomics: it reads the flag that spares gates the lock.
+
+use std::{fmt, ops::Deref, time::Instant};
+
+use super::{DependencyState, calls::CallKind, reason::DependencyReason, view::LastError};
+use crate::{
+    FailureClass,
+    breaker::{
+        Breaker, BreakerMode, BreakerPermit, BreakerRefusal, BreakerState, CallFailure, CallOutcome,
+    },
+    evidence::{DependencyDown, Evidence},
+    readiness::Health,
+    redact::redact,
+    refusal::Refusal,
+    sync::{atomic::Ordering::Relaxed, lock, try_lock},
+};
+
+/// How long one error's text stands before another of the same kind replaces it. During an
+/// outage every call fails; ten texts a second are enough for whoever reads them.
+const ERROR_KEPT: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// Permission to call the dependency once; ends in exactly one [`CallPermit::settle`].
+///
+/// Dropped instead, it gives back what it holds and is no evidence.
+#[must_use = "a call without a settled permit is no evidence"]
+pub struct CallPermit<H: AsRef<DependencyState>>(BreakerPermit<Calling<H>>);
+
+/// A handle that leads to the breaker.
+struct Calling<H>(H);
+
+impl<H: AsRef<DependencyState>> Deref for Calling<H> {
+    type Target = Breaker;
+
+    #[inline]
+    fn deref(&self) -> &Breaker {
+        self.0
+            .as_ref()
+            .breaker
+            .get()
+            .expect("a permit is given by a breaker")
+    }
+}
+
+impl DependencyState {
+    /// Asks for a permit to call the dependency.
+    ///
+    /// `handle` is kept by the permit, so that a future without a lifetime can hold it.
+    /// `stripe` is the caller's own small number ([`crate::stripe::current`]) and `random`
+    /// is uniform over `u64`; see [`Breaker::try_acquire`].
+    ///
+    /// # Errors
+    /// Refuses with cause `dependency-down` as the breaker does. The refusal does not say
+    /// yet whether a handler was entered.
+    #[inline]
+    pub fn try_acquire<H: AsRef<Self>>(
+        handle: H,
+        now: Instant,
+        stripe: usize,
+        random: u64,
+    ) -> Result<CallPermit<H>, Refusal> {
+        let state = handle.as_ref();
+        match state.breaker_at(now).admit_at(now, stripe, random) {
+            Ok(ticket) => {
+                let mut permit = CallPermit(BreakerPermit::new(Calling(handle), ticket));
+                if permit.0.is_remarkable() {
+                    permit.remark();
+                }
+                Ok(permit)
+            }
+            Err(refused) => Err(state.refuse(&refused, now)),
+        }
+    }
+
+    /// Looks whether a call would pass, and takes nothing: for a gate in front of whoever
+    /// will make the call. Counts as a refused call if not.
+    ///
+    /// A dependency that nobody has called yet is judged by its check: *failing* refuses,
+    /// *unknown* does not.
+    #[must_use]
+    #[inline]
+    pub fn refusal(&self, now: Instant) -> Option<Refusal> {
+        match self.breaker.get() {
+            Some(breaker) => {
+                let refused = breaker.look(now).err()?;
+                Some(self.refuse(&refused, now))
+            }
+            // Relaxed: only a hint to look under the lock.
+            None if self.check_fails.load(Relaxed) => self.refusal_by_check(now),
+            None => None,
+        }
+    }
+
+    /// Remembers the text of a call's failure, redacted and cut, for whoever asks why.
+    pub fn note_failure(&self, class: FailureClass, error: &dyn fmt::Display, now: Instant) {
+        // Who does not get the lock at once leaves it to the other's error.
+        let Some(mut last) = try_lock(&self.errors) else {
+            return;
+        };
+        let stands = last.call.as_ref().is_some_and(|last| {
+            last.class == class && now.saturating_duration_since(last.at) < ERROR_KEPT
+        });
+        if !stands {
+            let text = error.to_string();
+            last.call = Some(LastError {
+                at: now,
+                class,
+                message: redact(&text).into(),
+            });
+        }
+    }
+
+    /// Returns the last failure of a call.
+    #[must_use]
+    pub fn last_call_error(&self) -> Option<LastError> {
+        lock(&self.errors).call.clone()
+    }
+
+    #[cold]
+    fn refuse(&self, refused: &BreakerRefusal, now: Instant) -> Refusal {
+        if let Some(moved) = refused.transition.as_deref() {
+            self.tell(moved);
+        }
+        self.calls
+            .count(crate::stripe::current(), CallKind::Refused);
+        let last = lock(&self.errors).latest();
+        let reason = refused.reason.map(|reason| DependencyReason::Breaker {
+            state: refused.state,
+            reason,
+        });
+        let class = reason
+            .and_then(|reason| reason.class())
+            .or(refused.last_failure)
+            .or(last.as_ref().map(|last| last.class));
+        let down = DependencyDown {
+            dependency: self.name.clone(),
+            since: now.saturating_duration_since(refused.since),
+            class: class.unwrap_or(FailureClass::Other),
+            last_error: last.map_or_else(|| "".into(), |last| last.message),
+            reason,
+            next_probe: (refused.mode == BreakerMode::Auto && refused.state == BreakerState::Open)
+                .then_some(refused.retry_after),
+        };
+        Refusal::new(
+            self.name.clone(),
+            Evidence::DependencyDown(down),
+            refused.retry_after,
+            now,
+        )
+    }
+
+    #[cold]
+    fn refusal_by_check(&self, now: Instant) -> Option<Refusal> {
+        let (_, check, next_run) = self.check_view();
+        let check = check.filter(|check| check.health(now) == Health::Failing)?;
+        self.calls
+            .count(crate::stripe::current(), CallKind::Refused);
+        let (class, message) = match &check.last_failure {
+            Some((_, class, message)) => (*class, (&**message).into()),
+            None => (FailureClass::Other, "".into()),
+        };
+        // The next run of the check is the first moment at which the answer can change.
+        let hint = next_run.map_or(check.settings.interval_failing, |at| {
+            at.saturating_duration_since(now)
+        });
+        let down = DependencyDown {
+            dependency: self.name.clone(),
+            since: now.saturating_duration_since(check.since(now)),
+            class,
+            last_error: message,
+            reason: Some(DependencyReason::CheckFailing {
+                failures: check.failures,
+                class,
+            }),
+            next_probe: Some(hint),
+        };
+        let evidence = Evidence::DependencyDown(down);
+        Some(Refusal::new(self.name.clone(), evidence, hint, now))
+    }
+}
+
+impl<H: AsRef<DependencyState>> CallPermit<H> {
+    /// Tells how the call ended.
+    #[inline]
+    pub fn settle(mut self, outcome: CallOutcome, now: Instant) {
+        let moved = self.0.end(outcome, now);
+        let state = self.state();
+        state.calls.count(self.0.stripe(), CallKind::of(&outcome));
+        if let Some(moved) = moved {
+            state.tell(&moved);
+        }
+    }
+
+    /// Tells that the call failed, and with which error.
+    pub fn fail(self, failure: CallFailure, error: &dyn fmt::Display, now: Instant) {
+        // Before the breaker may move, so that whoever hears of it finds the error.
+        self.state().note_failure(failure.class, error, now);
+        self.settle(CallOutcome::Failure(failure), now);
+    }
+
+    /// Returns the dependency that is called.
+    #[must_use]
+    pub fn state(&self) -> &DependencyState {
+        self.0.handle().0.as_ref()
+    }
+
+    /// Whether this call helps to decide if the dependency is back.
+    #[must_use]
+    pub fn is_probe(&self) -> bool {
+        self.0.is_probe()
+    }
+
+    /// Returns when the permit was given, to the millisecond.
+    #[must_use]
+    pub fn started(&self) -> Instant {
+        self.0.started()
+    }
+
+    #[cold]
+    fn remark(&mut self) {
+        let moved = self.0.take_transition();
+        let state = self.0.handle().0.as_ref();
+        if let Some(moved) = moved {
+            state.tell(&moved);
+        }
+        if self.0.is_observed_refusal() {
+            state.calls.count(self.0.stripe(), CallKind::WouldRefuse);
+        }
+    }
+}
+
+impl<H: AsRef<DependencyState>> fmt::Debug for CallPermit<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallPermit")
+            .field("dependency", self.state().name())
+            .field("permit", &self.0)
+            .finish()
+    }
+}

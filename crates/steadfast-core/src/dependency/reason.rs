@@ -1,0 +1,146 @@
+//! The one reason that readiness, the operator's view and a refusal all give.
+
+use std::{fmt, time::Duration};
+
+use super::pools::PoolPressure;
+use crate::{
+    FailureClass,
+    breaker::{BreakerMode, BreakerReason, BreakerState},
+};
+
+/// Why a dependency is believed to be as it is. Display is a sentence with its numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DependencyReason {
+    /// A rule of the breaker, or a person, keeps calls away.
+    Breaker {
+        /// Where the breaker is.
+        state: BreakerState,
+        /// What began the outage.
+        reason: BreakerReason,
+    },
+    /// The check failed, and no call goes through the breaker that could tell more.
+    CheckFailing {
+        /// Failures in a row.
+        failures: u32,
+        /// Of what kind.
+        class: FailureClass,
+    },
+    /// The check fails while calls succeed: one of the two is wrong.
+    CheckDisagrees {
+        /// Failures of the check in a row.
+        failures: u32,
+        /// Of what kind.
+        class: FailureClass,
+        /// Calls that succeeded in the window.
+        succeeded: u32,
+        /// The length of the window.
+        window: Duration,
+    },
+    /// The check passed with a warning.
+    CheckWarns(Option<FailureClass>),
+    /// The check has not answered, or not lately.
+    CheckSilent(Option<FailureClass>),
+    /// A pool in front of it has nothing to give.
+    Pool {
+        /// How the pool stands.
+        pressure: PoolPressure,
+        /// Connections lent out.
+        in_use: u32,
+        /// Most connections it may have.
+        max: u32,
+        /// Callers that wait.
+        waiting: u32,
+    },
+}
+
+impl DependencyReason {
+    /// Returns the stable token, for logs.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Breaker { reason, .. } => reason.code(),
+            Self::CheckFailing { .. } => "check-failed",
+            Self::CheckDisagrees { .. } => "check-disagrees",
+            Self::CheckWarns(_) => "check-warns",
+            Self::CheckSilent(_) => "check-silent",
+            Self::Pool { pressure, .. } => match pressure {
+                PoolPressure::Stuck => "pool-stuck",
+                PoolPressure::None | PoolPressure::Saturated => "pool-saturated",
+            },
+        }
+    }
+
+    /// Whether it is more than the check's own answer.
+    #[must_use]
+    pub const fn is_of_traffic(&self) -> bool {
+        matches!(
+            self,
+            Self::Breaker { .. } | Self::CheckDisagrees { .. } | Self::Pool { .. }
+        )
+    }
+
+    /// Returns the kind of failure, where the reason has one of its own.
+    #[must_use]
+    pub const fn class(&self) -> Option<FailureClass> {
+        match self {
+            Self::Breaker {
+                reason: BreakerReason::CheckFailed(class) | BreakerReason::ProbeFailed(class),
+                ..
+            }
+            | Self::CheckFailing { class, .. }
+            | Self::CheckDisagrees { class, .. } => Some(*class),
+            Self::CheckWarns(class) | Self::CheckSilent(class) => *class,
+            Self::Pool {
+                pressure: PoolPressure::Stuck,
+                ..
+            } => Some(FailureClass::Stuck),
+            Self::Pool { .. } => Some(FailureClass::Saturated),
+            Self::Breaker { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for DependencyReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Breaker {
+                reason: BreakerReason::Mode(BreakerMode::ForcedOpen),
+                ..
+            } => f.write_str("forced open by hand"),
+            Self::Breaker { state, reason } => match state {
+                BreakerState::Probing => write!(f, "{reason}; probing"),
+                BreakerState::Ramping => write!(f, "{reason}; traffic is let back in"),
+                BreakerState::Closed | BreakerState::Open => reason.fmt(f),
+            },
+            Self::CheckFailing { failures, class } => {
+                write!(f, "{failures} checks in a row failed ({class})")
+            }
+            Self::CheckDisagrees {
+                failures,
+                class,
+                succeeded,
+                window,
+            } => write!(
+                f,
+                "{failures} checks in a row failed ({class}), but {succeeded} calls succeeded in {window:?}"
+            ),
+            Self::CheckWarns(Some(class)) => write!(f, "the check warns ({class})"),
+            Self::CheckWarns(None) => f.write_str("the check warns"),
+            Self::CheckSilent(Some(class)) => write!(f, "the check gives no answer ({class})"),
+            Self::CheckSilent(None) => f.write_str("the check has not answered yet"),
+            Self::Pool {
+                pressure,
+                in_use,
+                max,
+                waiting,
+            } => {
+                write!(f, "{in_use} of {max} connections lent out, {waiting} wait")?;
+                match pressure {
+                    PoolPressure::Stuck => f.write_str(", none comes back"),
+                    PoolPressure::None | PoolPressure::Saturated => Ok(()),
+                }
+            }
+        }
+    }
+}
