@@ -10,7 +10,8 @@ commands:
   laws      only the checks of the source against the laws of ARCHITECTURE.md
   bench     measure beside the peers: `bench overhead [--json]` prints what a request costs,
             `bench traps [--json]` which circuit breaker falls into which trap,
-            `bench rollouts [--quick] [--json]` what rolling restarts under load lose
+            `bench rollouts [--quick] [--json]` what rolling restarts under load lose,
+            `bench overload [--quick] [--json]` what each limiter makes of overload
   help      this text
 
 options of test:

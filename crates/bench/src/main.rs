@@ -1,9 +1,12 @@
 //! Steadfast and its peers, side by side in one run: [`overhead`] is what a request costs,
 //! [`traps`] in which situations a circuit breaker misbehaves, [`rollouts`] what restarts
-//! under load lose.
+//! under load lose, [`overload`] what a limiter makes of too much of it.
 
+mod answering;
 mod callgrind;
+mod clock;
 mod overhead;
+mod overload;
 mod rollouts;
 mod rows;
 mod timing;
@@ -14,7 +17,8 @@ use std::process::ExitCode;
 use rows::Row;
 
 const USAGE: &str = "usage: bench overhead|traps [--json]
-       bench rollouts [--quick] [--json] [--why] [--subject NAME] [--front NAME]";
+       bench rollouts [--quick] [--json] [--why] [--subject NAME] [--front NAME]
+       bench overload [--quick] [--json] [--peer NAME]... [--backend NAME]...";
 
 fn main() -> ExitCode {
     let all: Vec<String> = std::env::args().skip(1).collect();
@@ -25,6 +29,9 @@ fn main() -> ExitCode {
         ["traps"] => traps::command(false),
         ["traps", "--json"] => traps::command(true),
         ["rollouts", rest @ ..] => rollouts::run(rest).unwrap_or_else(usage),
+        ["overload", options @ ..] => overload::main(options),
+        ["overload-server", peer, backend, place] => overload::server(peer, backend, place),
+        ["overload-client", address, act] => overload::client(address, act),
         // What callgrind runs: one row, a fixed number of calls.
         ["row", name, calls] => match (Row::named(name), calls.parse()) {
             (Some(row), Ok(calls)) => {

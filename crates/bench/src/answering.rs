@@ -1,0 +1,45 @@
+//! Errors that become a refusal, in the cheapest way there is.
+//!
+//! Users write `HandleErrorLayer` for it; without it the limiters themselves are compared.
+
+use std::{
+    convert::Infallible,
+    task::{Context, Poll},
+};
+
+use axum::body::Body;
+use futures_util::{FutureExt, future::Map};
+use http::{Response, StatusCode};
+use tower_service::Service;
+
+/// A service whose every error is a bare 503.
+#[derive(Clone, Debug)]
+pub(crate) struct Answering<S>(pub(crate) S);
+
+type Answer<E> = fn(Result<Response<Body>, E>) -> Result<Response<Body>, Infallible>;
+
+impl<S, R> Service<R> for Answering<S>
+where
+    S: Service<R, Response = Response<Body>>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Map<S::Future, Answer<S::Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // A limiter that is not ready for good says so again when it is called.
+        self.0.poll_ready(cx).map(|_| Ok(()))
+    }
+
+    fn call(&mut self, request: R) -> Self::Future {
+        let answer: Answer<S::Error> = |result| Ok(result.unwrap_or_else(|_| refusal()));
+        self.0.call(request).map(answer)
+    }
+}
+
+/// A bare 503.
+pub(crate) fn refusal() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response
+}

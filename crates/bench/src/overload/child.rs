@@ -1,0 +1,73 @@
+//! A child process of the conductor: what it says, line by line, each with a deadline; the
+//! CPU it used; ended by its handle when it is no longer needed.
+
+use std::{
+    fs,
+    io::{self, BufRead, BufReader, Write},
+    process::{Child, Command, Stdio},
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    time::Duration,
+};
+
+/// A process of this same program.
+pub(super) struct Process {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Process {
+    pub(super) fn spawn(arguments: &[&str]) -> io::Result<Self> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let out = child.stdout.take();
+        let out = out.ok_or_else(|| io::Error::other("a child without output"))?;
+        let (sender, lines) = channel();
+        // Ends with the child's output.
+        std::thread::spawn(move || {
+            for line in BufReader::new(out).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Self { child, lines })
+    }
+
+    /// Waits for the next line; the error says that the child ended or was silent too long.
+    pub(super) fn line(&self, patience: Duration) -> io::Result<String> {
+        self.lines.recv_timeout(patience).map_err(|error| {
+            io::Error::other(match error {
+                RecvTimeoutError::Timeout => format!("a child said nothing for {patience:?}"),
+                RecvTimeoutError::Disconnected => "a child ended early".to_owned(),
+            })
+        })
+    }
+
+    pub(super) fn tell(&mut self, line: &str) -> io::Result<()> {
+        let input = self.child.stdin.as_mut();
+        let input = input.ok_or_else(|| io::Error::other("a child without input"))?;
+        writeln!(input, "{line}")
+    }
+
+    /// Seconds of CPU used so far, in user and kernel; zero if the kernel does not say.
+    pub(super) fn cpu_secs(&self) -> f64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()));
+        // The name in parentheses may itself contain anything, so the last one ends it.
+        let fields = stat.unwrap_or_default();
+        let fields = fields.rsplit_once(')').map_or("", |(_, rest)| rest);
+        let ticks = fields.split_whitespace().skip(11).take(2);
+        let ticks: f64 = ticks.filter_map(|field| field.parse::<f64>().ok()).sum();
+        ticks / rustix::param::clock_ticks_per_second() as f64
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // A handle to the child itself, so nobody else can be hit.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

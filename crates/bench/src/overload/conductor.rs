@@ -1,0 +1,131 @@
+//! Runs one peer's acts: starts a fresh server and a generator for each, tells the server
+//! when to become slower, reads what the generator counted and what CPU both used.
+
+use std::{io, time::Duration};
+
+use super::{
+    backend::{Backend, Place, SPIN_MS, spin},
+    child::Process,
+    client::tally::{Bin, Counted, Counts, Said},
+    figures::{Capacity, Cores, Row},
+    plan::{Act, Phase},
+};
+use crate::clock;
+
+/// For a server to come up, and for the last answers after an act.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What came of an act.
+pub(super) struct Run {
+    pub(super) phases: Vec<(Phase, Counted, Cores)>,
+    pub(super) bins: Vec<Bin>,
+}
+
+/// A backend where it is.
+pub(super) struct Stage {
+    pub(super) backend: Backend,
+    pub(super) place: Place,
+}
+
+impl Stage {
+    /// Runs an act against a fresh server.
+    pub(super) fn run(&self, peer: &str, phases: Vec<Phase>) -> io::Result<Run> {
+        let place = serde_json::to_string(&self.place)?;
+        let name = self.backend.name();
+        let mut server = Process::spawn(&["overload-server", peer, name, &place])?;
+        let address = server.line(PATIENCE)?;
+        let act = Act {
+            phases,
+            paths: self.backend.paths(),
+            probes: true,
+        };
+        let text = serde_json::to_string(&act)?;
+        let client = Process::spawn(&["overload-client", &address, &text])?;
+        let longest = act.phases.iter().map(|it| it.secs).fold(0.0, f64::max);
+        let patience = PATIENCE + Duration::from_secs_f64(longest);
+        let mut used = Vec::new();
+        let counts: Counts = loop {
+            match serde_json::from_str(&client.line(patience)?)? {
+                Said::Begins(index) => {
+                    let slowness = act.phases.get(index).map_or(1.0, |it| it.slowness);
+                    server.tell(&slowness.to_string())?;
+                }
+                Said::Done(counts) => {
+                    used.push((client.cpu_secs(), server.cpu_secs()));
+                    break counts;
+                }
+            }
+            used.push((client.cpu_secs(), server.cpu_secs()));
+        };
+        let cores = used.windows(2).zip(&act.phases).map(|(pair, phase)| Cores {
+            client: (pair[1].0 - pair[0].0) / phase.secs,
+            server: (pair[1].1 - pair[0].1) / phase.secs,
+        });
+        let phases = act.phases.iter().cloned().zip(counts.phases).zip(cores);
+        Ok(Run {
+            phases: phases
+                .map(|((phase, counted), cores)| (phase, counted, cores))
+                .collect(),
+            bins: counts.bins,
+        })
+    }
+
+    /// Measures the capacity in a closed loop, each figure for `secs`.
+    pub(super) fn capacity(&self, secs: f64) -> io::Result<Capacity> {
+        let places = u32::try_from(self.backend.knee()).unwrap_or(1);
+        // Twice as many clients as places: no place ever waits for a client.
+        let full = |name: &str| Phase::closed(name, 2 * places, secs, 0.2 * secs);
+        let half = |name: &str| Phase::closed(name, places.div_ceil(2), secs, 0.2 * secs);
+        let mut phases = vec![half("unloaded"), full("capacity")];
+        if let Some(slowness) = self.backend.brownout() {
+            phases.push(half("unloaded, browned").slower(slowness));
+            phases.push(full("capacity, browned").slower(slowness));
+        }
+        let run = self.run("bare", phases)?;
+        let rate = |index: usize| {
+            let (_, counted, _) = run.phases.get(index)?;
+            Some(counted.served as f64 / counted.secs)
+        };
+        let p99 = |index: usize| run.phases.get(index)?.1.p99_ms;
+        let nothing = || io::Error::other("the bare server answered nothing in time");
+        Ok(Capacity {
+            unloaded_p99_ms: p99(0).ok_or_else(nothing)?,
+            per_sec: rate(1).filter(|it| *it > 0.0).ok_or_else(nothing)?,
+            browned_p99_ms: p99(2),
+            browned_per_sec: rate(3).filter(|it| *it > 0.0),
+        })
+    }
+
+    /// Rows of an act.
+    pub(super) fn rows(&self, peer: &str, run: &Run, capacity: &Capacity) -> Vec<Row> {
+        let mut rows = Vec::new();
+        let mut at = 0.0;
+        for (phase, counted, cores) in &run.phases {
+            let bins = bins_between(&run.bins, at, at + phase.secs);
+            at += phase.secs;
+            if phase.name != "before" {
+                let who = (peer, self.backend.name());
+                let counted = counted.clone();
+                rows.push(Row::new(who, phase, counted, bins, capacity, *cores));
+            }
+        }
+        rows
+    }
+}
+
+fn bins_between(bins: &[Bin], from: f64, to: f64) -> &[Bin] {
+    let index = |at: f64| ((at / super::client::tally::BIN_SECS).round() as usize).min(bins.len());
+    &bins[index(from)..index(to)]
+}
+
+/// Finds how many rounds of computing take [`SPIN_MS`], from the fastest of a few tries.
+pub(super) fn calibrate() -> u64 {
+    const ROUNDS: u64 = 2_000_000;
+    let timed = |_| {
+        let began = clock::now();
+        spin(ROUNDS);
+        clock::secs_since(began)
+    };
+    let fastest = (0..10).map(timed).fold(f64::INFINITY, f64::min);
+    (ROUNDS as f64 * SPIN_MS / 1e3 / fastest.max(1e-9)) as u64
+}

@@ -1,0 +1,102 @@
+//! What can be typed after `bench overload`.
+
+use super::{backend::Backend, peers, plan::Pace};
+
+pub(crate) const USAGE: &str =
+    "usage: bench overload [--quick] [--json] [--peer NAME]... [--backend NAME]...";
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Options {
+    pub(crate) quick: bool,
+    pub(crate) json: bool,
+    pub(crate) peers: Vec<String>,
+    pub(crate) backends: Vec<Backend>,
+}
+
+impl Options {
+    /// Reads the arguments; the error says which makes no sense and what does.
+    pub(crate) fn parse(arguments: &[&str]) -> Result<Self, String> {
+        let mut options = Self {
+            quick: false,
+            json: false,
+            peers: Vec::new(),
+            backends: Vec::new(),
+        };
+        let mut rest = arguments.iter();
+        while let Some(argument) = rest.next() {
+            match *argument {
+                "--quick" => options.quick = true,
+                "--json" => options.json = true,
+                "--peer" => options.peers.push(peer(rest.next())?),
+                "--backend" => options.backends.push(backend(rest.next())?),
+                other => return Err(format!("unknown option `{other}`\n{USAGE}")),
+            }
+        }
+        if options.peers.is_empty() {
+            let few = ["bare", "tower-oracle", "steadfast"];
+            let all: &[&str] = if options.quick { &few } else { &peers::NAMES };
+            options.peers = all.iter().map(|name| (*name).to_owned()).collect();
+        }
+        if options.backends.is_empty() {
+            let all: &[Backend] = if options.quick {
+                &[Backend::Workers]
+            } else {
+                &Backend::ALL
+            };
+            options.backends = all.to_vec();
+        }
+        Ok(options)
+    }
+
+    /// The first backend has every phase; the others have the shorter set, so that all of
+    /// it takes a quarter of an hour.
+    pub(crate) fn pace(&self, backend: Backend) -> Pace {
+        match backend {
+            _ if self.quick => Pace::Quick,
+            Backend::Workers => Pace::Full,
+            Backend::Cpu | Backend::Postgres | Backend::Mix => Pace::Short,
+        }
+    }
+}
+
+fn peer(name: Option<&&str>) -> Result<String, String> {
+    let name = name.ok_or("--peer needs a name")?;
+    let fixed = |n: &str| n.parse::<u32>().is_ok_and(|n| n > 0);
+    if peers::NAMES.contains(name) || name.strip_prefix("tower-").is_some_and(fixed) {
+        return Ok((*name).to_owned());
+    }
+    let known = peers::NAMES.join(" ");
+    Err(format!(
+        "no peer is called `{name}`; known are {known}, and tower-N for a limit of N"
+    ))
+}
+
+fn backend(name: Option<&&str>) -> Result<Backend, String> {
+    let name = name.ok_or("--backend needs a name")?;
+    Backend::named(name).ok_or_else(|| {
+        let known = Backend::ALL.map(Backend::name).join(" ");
+        format!("no backend is called `{name}`; known are {known}")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_makes_no_sense_is_named() {
+        for (line, named) in [
+            (&["--quik"][..], "`--quik`"),
+            (&["--peer", "nginx"], "`nginx`"),
+            (&["--peer", "tower-0"], "`tower-0`"),
+            (&["--backend"], "needs a name"),
+        ] {
+            let fault = Options::parse(line).expect_err("it makes no sense");
+            assert!(fault.contains(named), "{fault}");
+        }
+        let chosen = Options::parse(&["--peer", "tower-24", "--backend", "cpu"]);
+        let chosen = chosen.expect("it makes sense");
+        assert_eq!(chosen.peers, ["tower-24"]);
+        assert_eq!(chosen.pace(Backend::Cpu), Pace::Short);
+    }
+}

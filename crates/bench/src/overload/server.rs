@@ -1,0 +1,49 @@
+//! The server under test: a process of its own, told what to be on its command line and
+//! how slow to be on its standard input. It ends with its input.
+
+use std::{io, net::SocketAddr};
+
+use tokio::{net::TcpListener, sync::watch};
+
+use super::{
+    backend::{Backend, Place},
+    peers,
+};
+
+/// Serves until the standard input ends; the first line of standard output is the address.
+pub(crate) fn run(peer: &str, backend: Backend, place: &Place) -> io::Result<()> {
+    let (slower, slowness) = watch::channel(1.0);
+    std::thread::spawn(move || {
+        for line in io::stdin().lines().map_while(Result::ok) {
+            if let Ok(times) = line.trim().parse() {
+                slower.send_replace(times);
+            }
+        }
+        // The conductor has gone, or wants this to go.
+        std::process::exit(0);
+    });
+    // What most services run on; named here because a machine of one core would get one.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(super::backend::cores())
+        .enable_all()
+        .build()?;
+    runtime.block_on(serve(peer, backend, place, slowness))
+}
+
+async fn serve(
+    peer: &str,
+    backend: Backend,
+    place: &Place,
+    slowness: watch::Receiver<f64>,
+) -> io::Result<()> {
+    let app = backend.app(place, slowness).await;
+    let app = app.map_err(io::Error::other)?;
+    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+    println!("{}", listener.local_addr()?);
+    if let Some(guard) = peers::guard(peer) {
+        return guard.serve(listener, guard.protect(app)).await;
+    }
+    let unknown = || io::Error::other(format!("no peer is called `{peer}`"));
+    let app = peers::app(peer, backend, app).ok_or_else(unknown)?;
+    axum::serve(listener, app).await
+}
