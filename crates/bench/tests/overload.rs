@@ -63,5 +63,8 @@ fn an_unknown_peer_is_named_with_those_that_are_known() {
         .expect("the benchmark starts");
     assert_eq!(output.status.code(), Some(64));
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("`nginx`") && said.contains("steadfast"), "{said}");
+    assert!(
+        said.contains("`nginx`") && said.contains("steadfast"),
+        "{said}"
+    );
 }

@@ -73,26 +73,34 @@ impl Stage {
     /// Measures the capacity in a closed loop, each figure for `secs`.
     pub(super) fn capacity(&self, secs: f64) -> io::Result<Capacity> {
         let places = u32::try_from(self.backend.knee()).unwrap_or(1);
-        // Twice as many clients as places: no place ever waits for a client.
-        let full = |name: &str| Phase::closed(name, 2 * places, secs, 0.2 * secs);
-        let half = |name: &str| Phase::closed(name, places.div_ceil(2), secs, 0.2 * secs);
-        let mut phases = vec![half("unloaded"), full("capacity")];
+        // Too few clients to queue, and so many that no place ever waits for one.
+        let few = (3 * places / 4).max(1);
+        let mut phases = vec![
+            Phase::closed("unloaded", few, 2.0 * secs, 0.2 * secs),
+            Phase::closed("capacity", 2 * places, secs, 0.2 * secs),
+        ];
         if let Some(slowness) = self.backend.brownout() {
-            phases.push(half("unloaded, browned").slower(slowness));
-            phases.push(full("capacity, browned").slower(slowness));
+            let browned = Phase::closed("capacity, browned", 2 * places, secs, 0.4 * secs);
+            phases.push(browned.slower(slowness));
         }
         let run = self.run("bare", phases)?;
         let rate = |index: usize| {
             let (_, counted, _) = run.phases.get(index)?;
-            Some(counted.served as f64 / counted.secs)
+            Some(counted.served as f64 / counted.secs).filter(|it| *it > 0.0)
         };
-        let p99 = |index: usize| run.phases.get(index)?.1.p99_ms;
         let nothing = || io::Error::other("the bare server answered nothing in time");
+        let p99 = run
+            .phases
+            .first()
+            .and_then(|(_, counted, _)| counted.p99_ms);
+        let unloaded_p99_ms = p99.ok_or_else(nothing)?;
         Ok(Capacity {
-            unloaded_p99_ms: p99(0).ok_or_else(nothing)?,
-            per_sec: rate(1).filter(|it| *it > 0.0).ok_or_else(nothing)?,
-            browned_p99_ms: p99(2),
-            browned_per_sec: rate(3).filter(|it| *it > 0.0),
+            per_sec: rate(1).ok_or_else(nothing)?,
+            unloaded_p99_ms,
+            browned_per_sec: rate(2),
+            // Everything takes so many times longer, and a slow service answers too seldom
+            // for a p99 of its own.
+            browned_p99_ms: self.backend.brownout().map(|times| times * unloaded_p99_ms),
         })
     }
 

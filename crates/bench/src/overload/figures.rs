@@ -13,8 +13,9 @@ pub(crate) struct Capacity {
     pub(crate) per_sec: f64,
     /// The same while it is slower.
     pub(crate) browned_per_sec: Option<f64>,
-    /// p99 with half as many clients as it has places, in ms.
+    /// p99 with fewer clients than it has places, in ms.
     pub(crate) unloaded_p99_ms: f64,
+    /// The same while it is slower.
     pub(crate) browned_p99_ms: Option<f64>,
 }
 
