@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use rows::Row;
 
 const USAGE: &str = "usage: bench overhead|traps [--json]
-       bench rollouts [--quick] [--json] [--why] [--subject NAME] [--front NAME]
+       bench rollouts [--quick | --races] [--json] [--why] [--subject NAME] [--front NAME]
        bench overload [--quick] [--json] [--peer NAME]... [--backend NAME]...";
 
 fn main() -> ExitCode {

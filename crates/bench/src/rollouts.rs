@@ -4,6 +4,8 @@
 
 #![allow(clippy::disallowed_methods, reason = "it measures")]
 
+mod races;
+
 use std::{process::ExitCode, time::Duration};
 
 use rollouts::{
@@ -53,6 +55,7 @@ pub(crate) fn run(arguments: &[&str]) -> Option<ExitCode> {
         match *argument {
             "--quick" => options.quick = true,
             "--json" => options.json = true,
+            "--races" => options.races = true,
             "--why" => options.why = true,
             "--subject" => options.subject = Some(Kind::named(rest.next()?)?),
             "--front" => options.front = Some(Front::named(rest.next()?)?),
@@ -72,6 +75,8 @@ pub(crate) fn run(arguments: &[&str]) -> Option<ExitCode> {
 struct Options {
     quick: bool,
     json: bool,
+    /// Whether single races are driven instead.
+    races: bool,
     /// Whether losses are described.
     why: bool,
     subject: Option<Kind>,
@@ -109,6 +114,9 @@ impl Options {
             path: std::env::current_exe().expect("this program is a file"),
             arguments: vec![SUBJECT.to_owned()],
         };
+        if self.races {
+            return races::run(&program, self.subject, self.json).await;
+        }
         let began = Instant::now();
         let lanes = std::sync::Arc::new(Semaphore::new(LANES));
         let mut running = JoinSet::new();

@@ -125,6 +125,14 @@ impl Backend {
         }
     }
 
+    /// Whether this process has written an id down.
+    #[must_use]
+    pub fn has_noted(&self, id: &str) -> bool {
+        let journal = journal(&self.settings, self.generation, &self.dir);
+        let journal = fs::read_to_string(journal).unwrap_or_default();
+        journal.lines().any(|line| line == id)
+    }
+
     /// Sends a signal to the process.
     pub fn signal(&self, signal: Signal) {
         let pid = self

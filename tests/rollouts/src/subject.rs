@@ -19,7 +19,7 @@ pub const INSTANCE: &str = "x-instance";
 pub const LISTENING: &str = "listening on ";
 
 /// Worker threads of a subject: enough for its tasks to run at the same time.
-const WORKERS: usize = 2;
+pub(crate) const WORKERS: usize = 2;
 
 /// The status of a subject whose starter has gone.
 const ORPHANED: i32 = 70;

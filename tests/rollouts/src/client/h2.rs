@@ -24,21 +24,26 @@ impl Connection {
     /// # Errors
     /// [`Fault::Refused`]: no request was sent.
     pub async fn open(address: SocketAddr) -> Result<Self, Fault> {
-        let opened = async {
-            let stream = TcpStream::connect(address).await?;
-            stream.set_nodelay(true)?;
-            let (sender, connection) = h2::client::handshake(stream)
-                .await
-                .map_err(io::Error::other)?;
-            tokio::spawn(async move {
-                // Its end shows at each stream and at the next request.
-                let _ = connection.await;
-            });
-            Ok(Self { sender })
-        };
-        let opened = timeout(ANSWER_MAX, opened).await;
+        let opened = timeout(ANSWER_MAX, TcpStream::connect(address)).await;
         let opened = opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        opened.map_err(Fault::Refused)
+        Self::over(opened.map_err(Fault::Refused)?).await
+    }
+
+    /// Sends its half of the handshake.
+    ///
+    /// # Errors
+    /// [`Fault::Refused`]: no request was sent.
+    pub async fn over(stream: TcpStream) -> Result<Self, Fault> {
+        stream.set_nodelay(true).map_err(Fault::Refused)?;
+        let shaken = timeout(ANSWER_MAX, ::h2::client::handshake(stream)).await;
+        let shaken = shaken.map_err(|_| Fault::Refused(io::ErrorKind::TimedOut.into()))?;
+        let (sender, connection) =
+            shaken.map_err(|error| Fault::Refused(io::Error::other(error)))?;
+        tokio::spawn(async move {
+            // Its end shows at each stream and at the next request.
+            let _ = connection.await;
+        });
+        Ok(Self { sender })
     }
 
     /// Whether it takes another request; false once GOAWAY has come.

@@ -38,6 +38,9 @@ const PART_EVERY: Duration = Duration::from_millis(10);
 /// Time between two events of the endless stream.
 const EVENT_EVERY: Duration = Duration::from_millis(50);
 
+/// For how long a thread is blocked: until more than a thousand requests have arrived.
+const BLOCKED: Duration = Duration::from_millis(700);
+
 /// Bytes in a part of the answer that no socket's buffer can take whole.
 const FLOOD_PART: usize = 64 * 1024;
 
@@ -72,6 +75,7 @@ fn common(app: App) -> Router {
         .route("/slow", any(slow))
         .route("/stream", any(streamed))
         .route("/take/{millis}", any(take))
+        .route("/block", get(block))
         .route(
             "/length",
             post(|body: Bytes| async move { body.len().to_string() }),
@@ -140,6 +144,13 @@ async fn take(
 ) -> String {
     let line = app.note(&headers);
     sleep(Duration::from_millis(millis).min(TAKE_MAX)).await;
+    line
+}
+
+/// Does what a handler must not do: it keeps its thread.
+async fn block(State(app): State<App>, headers: HeaderMap) -> String {
+    let line = app.note(&headers);
+    std::thread::sleep(BLOCKED);
     line
 }
 
