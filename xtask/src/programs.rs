@@ -53,6 +53,13 @@ const PROGRAMS: &[Program] = &[
         debian: "chromium",
         always: false,
     },
+    // Checks a unit; nothing of it has to run.
+    Program {
+        name: "systemd-analyze",
+        files: &["systemd-analyze"],
+        debian: "systemd",
+        always: false,
+    },
 ];
 
 /// Makes sure that every program is there, by installing if that is allowed and possible.
