@@ -15,7 +15,10 @@
 
 use crate::{
     stripe::{Padded, STRIPES},
-    sync::atomic::{AtomicI64, Ordering},
+    sync::{
+        atomic::{AtomicBool, AtomicI64, Ordering},
+        between_store_and_load,
+    },
 };
 
 /// Largest limit. Far above what one process can hold open, far below overflow.
@@ -29,6 +32,9 @@ const FETCH_MAX: i64 = 32;
 #[derive(Debug)]
 pub(crate) struct Credits {
     limit: AtomicI64,
+    /// Whether somebody waits for a credit. Beside the limit, because both are read by all
+    /// and seldom written.
+    wanted: AtomicBool,
     /// Credits that no stripe has. Negative after the limit was lowered: a debt that the
     /// next returns pay.
     pool: Padded<AtomicI64>,
@@ -56,6 +62,7 @@ impl Credits {
         let limit = i64::from(limit.clamp(1, LIMIT_MAX));
         Self {
             limit: AtomicI64::new(limit),
+            wanted: AtomicBool::new(false),
             pool: Padded(AtomicI64::new(limit)),
             stripes: std::array::from_fn(|_| Padded(Purse::default())),
         }
@@ -68,6 +75,42 @@ impl Credits {
         }
         // Twice: see the module's last paragraph.
         (self.search(stripe) || self.fetch(stripe) || self.search(stripe)).then_some(Credit::Within)
+    }
+
+    /// Takes a credit for somebody who waits. To be called after [`Credits::want`].
+    ///
+    /// `None` means that there was none, or that whoever has put one back since will see
+    /// that it is wanted.
+    pub(crate) fn claim(&self, stripe: usize) -> Option<Credit> {
+        between_store_and_load();
+        self.take(stripe)
+    }
+
+    /// Says whether credits are wanted. Only with the queue's lock held.
+    pub(crate) fn want(&self, wanted: bool) {
+        if self.wanted.load(Ordering::Relaxed) != wanted {
+            self.wanted.store(wanted, Ordering::SeqCst);
+        }
+    }
+
+    /// Whether somebody waits for a credit. Whoever has put credits anywhere, or moved
+    /// them, asks this afterwards, and hands over if the answer is yes.
+    ///
+    /// Putting a credit, this load, the store in `want` and the first load of each place in
+    /// `take` are all sequentially consistent. In their one order either the store comes
+    /// before this load, which then sees it; or this load, and with it the credit that was
+    /// put before it, comes before the store and so before the look for a credit.
+    #[inline]
+    pub(crate) fn is_wanted(&self) -> bool {
+        between_store_and_load();
+        self.wanted.load(Ordering::SeqCst)
+    }
+
+    /// The same for whoever only wants to know whether to go to the end of the queue: it
+    /// may be a moment old.
+    #[inline]
+    pub(crate) fn seems_wanted(&self) -> bool {
+        self.wanted.load(Ordering::Relaxed)
     }
 
     /// Takes no credit and counts the request all the same.
@@ -84,13 +127,14 @@ impl Credits {
             purse.over.fetch_sub(1, Ordering::Relaxed);
             return;
         }
-        // Release pairs with the acquire of `take_one`: what the old request did is done
-        // before the next one that runs on its credit.
+        // The release in it pairs with the acquire of `take_one`: what the old request did
+        // is done before the next one that runs on its credit. For the rest see
+        // `is_wanted`.
         if self.pool.0.load(Ordering::Relaxed) < 0 {
-            self.pool.0.fetch_add(1, Ordering::Release);
+            self.pool.0.fetch_add(1, Ordering::SeqCst);
             return;
         }
-        let lying = purse.credits.fetch_add(1, Ordering::Release) + 1;
+        let lying = purse.credits.fetch_add(1, Ordering::SeqCst) + 1;
         let batch = self.batch(self.limit.load(Ordering::Relaxed));
         if lying > 2 * batch {
             self.move_to_pool(&purse.credits, batch);
@@ -103,11 +147,11 @@ impl Credits {
         let limit = i64::from(limit.clamp(1, LIMIT_MAX));
         // AcqRel: two callers see each other's change, so the differences add up.
         let before = self.limit.swap(limit, Ordering::AcqRel);
-        self.pool.0.fetch_add(limit - before, Ordering::AcqRel);
+        self.pool.0.fetch_add(limit - before, Ordering::SeqCst);
         if limit < before {
             for purse in &self.stripes {
                 let idle = purse.0.credits.swap(0, Ordering::AcqRel);
-                self.pool.0.fetch_add(idle, Ordering::AcqRel);
+                self.pool.0.fetch_add(idle, Ordering::SeqCst);
             }
         }
     }
@@ -137,7 +181,7 @@ impl Credits {
     /// Takes a handful from the pool: one to use, the rest for this stripe's purse.
     fn fetch(&self, stripe: usize) -> bool {
         let pool = &self.pool.0;
-        let mut there = pool.load(Ordering::Relaxed);
+        let mut there = pool.load(Ordering::SeqCst);
         while there > 0 {
             let handful = self.batch(there);
             // Acquire pairs with the release in `give_back` and `move_to_pool`.
@@ -152,7 +196,7 @@ impl Credits {
                         self.stripes[stripe]
                             .0
                             .credits
-                            .fetch_add(handful - 1, Ordering::Release);
+                            .fetch_add(handful - 1, Ordering::SeqCst);
                     }
                     return true;
                 }
@@ -175,13 +219,14 @@ impl Credits {
                 .compare_exchange(lying, lying - batch, Ordering::AcqRel, Ordering::Relaxed)
                 .is_ok()
         {
-            self.pool.0.fetch_add(batch, Ordering::Release);
+            self.pool.0.fetch_add(batch, Ordering::SeqCst);
         }
     }
 }
 
 fn take_one(purse: &AtomicI64) -> bool {
-    let mut lying = purse.load(Ordering::Relaxed);
+    // For the order see `is_wanted`.
+    let mut lying = purse.load(Ordering::SeqCst);
     while lying > 0 {
         // Acquire pairs with the release in `give_back`.
         match purse.compare_exchange_weak(lying, lying - 1, Ordering::Acquire, Ordering::Relaxed) {

@@ -58,6 +58,23 @@ pub struct Overloaded {
     /// Who had been running longest, if that is longer than the bound for a held permit:
     /// "at capacity" is then most likely "some handlers hang".
     pub stuck: Option<Held>,
+    /// The wait queue, if the gate has one.
+    pub queue: Option<Queued>,
+}
+
+/// The numbers of the wait queue behind an overload refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queued {
+    /// How many were waiting.
+    pub len: u32,
+    /// How many may wait.
+    pub max: u32,
+    /// How long this request had waited.
+    pub waited: Duration,
+    /// How long it would have waited, as far as could be told when it came; zero if it did wait.
+    pub expected: Duration,
+    /// How long its caller still listened, if it said so.
+    pub deadline_left: Option<Duration>,
 }
 
 /// What is known about a dependency that is down.
@@ -203,6 +220,17 @@ impl Evidence {
             Self::Overloaded(overloaded) => {
                 show("in_flight", Value::Count(overloaded.in_flight.into()));
                 show("limit", Value::Count(overloaded.limit.into()));
+                if let Some(queue) = &overloaded.queue {
+                    show("queue_len", Value::Count(queue.len.into()));
+                    show("queue_max", Value::Count(queue.max.into()));
+                    show("waited", Value::Time(queue.waited));
+                    if !queue.expected.is_zero() {
+                        show("expected_wait", Value::Time(queue.expected));
+                    }
+                    if let Some(left) = queue.deadline_left {
+                        show("deadline_left", Value::Time(left));
+                    }
+                }
                 if let Some(held) = &overloaded.stuck {
                     show("oldest_age", Value::Time(held.age));
                     show("oldest_route", Value::Text(&held.route));

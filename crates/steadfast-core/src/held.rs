@@ -63,6 +63,28 @@ impl PlaceId {
     pub(crate) const NONE: Self = Self(u16::MAX);
 }
 
+/// One request in the table, as two words: which place, and since when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    place: u64,
+    started: u64,
+}
+
+impl Stamp {
+    pub(crate) const NONE: Self = Self {
+        place: 0,
+        started: EMPTY,
+    };
+
+    pub(crate) const fn to_words(self) -> [u64; 2] {
+        [self.place, self.started]
+    }
+
+    pub(crate) const fn from_words([place, started]: [u64; 2]) -> Self {
+        Self { place, started }
+    }
+}
+
 impl HeldTable {
     pub(crate) fn new(origin: Instant) -> Self {
         let place = || Place {
@@ -134,15 +156,35 @@ impl HeldTable {
 
     /// Returns the request that has been here longest.
     pub(crate) fn oldest(&self, now: Instant) -> Option<Held> {
-        let mut oldest: Option<(u64, &Place)> = None;
-        for place in self.stripes.iter().flat_map(|stripe| &stripe.0.places) {
+        self.find(self.first(Duration::ZERO, now), now)
+    }
+
+    /// Finds the request that has been here longest, if it has been here for this long.
+    pub(crate) fn first(&self, age_min: Duration, now: Instant) -> Stamp {
+        let mut first = Stamp::NONE;
+        let places = self.stripes.iter().flat_map(|stripe| &stripe.0.places);
+        for (number, place) in (0..).zip(places) {
             let started = place.started.load(Ordering::Relaxed);
-            if started != EMPTY && oldest.is_none_or(|(first, _)| started < first) {
-                oldest = Some((started, place));
+            if started != EMPTY && (first == Stamp::NONE || started < first.started) {
+                first = Stamp {
+                    place: number,
+                    started,
+                };
             }
         }
-        let (started, place) = oldest?;
-        self.read(place, started, now)
+        let late = now.saturating_duration_since(self.origin) >= age_min
+            && first.started <= self.stamp(now - age_min);
+        if late { first } else { Stamp::NONE }
+    }
+
+    /// Reads a request that was found before, if it is still here.
+    pub(crate) fn find(&self, stamp: Stamp, now: Instant) -> Option<Held> {
+        if stamp == Stamp::NONE {
+            return None;
+        }
+        let number = usize::try_from(stamp.place).ok()?;
+        let stripe = self.stripes.get(number / PLACES)?;
+        self.read(&stripe.0.places[number % PLACES], stamp.started, now)
     }
 
     /// Reads a place, or nothing if its owner changed in between (it was not old then).

@@ -9,7 +9,7 @@
 //! | concept | types |
 //! |---|---|
 //! | why a request was not served | [`Cause`], [`Rule`], [`Evidence`], [`Refusal`], [`RetryHint`] |
-//! | how many may run | [`ShedGate`], [`Ask`], [`ShedPermit`], [`Decision`], [`Outcome`] |
+//! | how many may run | [`ShedGate`], [`Ask`], [`ShedPermit`], [`ShedTicket`], [`Decision`], [`Outcome`] |
 //! | whether a dependency may be called | [`Breaker`], [`Trip`], [`BreakerPermit`], [`BreakerRefusal`], [`BreakerSnapshot`] |
 //! | until when an answer is worth something | [`Deadline`], [`deadline`] |
 //! | who goes first | [`Priority`], [`RouteTable`], [`RouteClass`] |
@@ -54,6 +54,7 @@ mod pilot;
 mod pool;
 mod priority;
 mod pulse;
+mod queue;
 mod readiness;
 mod redact;
 mod refusal;
@@ -83,7 +84,9 @@ pub use dependency::{
     DependencyState, DependencyView, LISTENERS_MAX, LastError, POOLS_MAX, PoolGauge, PoolPressure,
     PoolReading, SKIPS_MAX,
 };
-pub use evidence::{DependencyDown, Evidence, Overloaded, PoolBorrower, PoolExhausted, Value};
+pub use evidence::{
+    DependencyDown, Evidence, Overloaded, PoolBorrower, PoolExhausted, Queued, Value,
+};
 pub use failure::Failure;
 pub use held::{Held, PLACES, ROUTE_LEN_MAX};
 pub use ledger::{
@@ -102,6 +105,9 @@ pub use pool::{
 };
 pub use priority::Priority;
 pub use pulse::{BEAT, Pulse};
+pub use queue::{
+    QUEUE_LEN_DEFAULT_MAX, QUEUE_LEN_MAX, QUEUE_WAIT_MAX, QueueSettings, QueueSnapshot, Waits,
+};
 pub use readiness::{CheckState, CheckView, Health, HealthChange};
 pub use redact::{MESSAGE_LEN_MAX, redact};
 pub use refusal::{RETRY_AFTER_MAX, RETRY_AFTER_MIN, Refusal, RetryHint};
@@ -109,7 +115,7 @@ pub use routes::{PATTERN_LEN_MAX, ROUTES_MAX, RouteClass, RouteTable, Streams, W
 pub use shared::{Local, SHARDS_PER_THREAD};
 pub use shed::{
     Ask, Decision, HELD_MAX_DEFAULT, Outcome, ShedGate, ShedMode, ShedPermit, ShedSettings,
-    ShedSnapshot,
+    ShedSnapshot, ShedTicket,
 };
 pub use stripe::Counter;
 pub use verdict::{

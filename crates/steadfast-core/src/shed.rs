@@ -1,7 +1,8 @@
 //! Atomics. The load-shedding gate: how many requests may run at once.
 //!
 //! A request flows through [`ShedGate::admit`] before anything of it is read. It gets a
-//! [`ShedPermit`], or a [`Refusal`] with the numbers that decided. The permit lives until
+//! [`ShedPermit`], a [`ShedTicket`] if the gate has a queue and waiting makes sense, or a
+//! [`Refusal`](crate::Refusal) with the numbers that decided. The permit lives until
 //! the response has been sent, and ends in exactly one [`ShedPermit::settle`]; dropping it
 //! (a panic, a client that left) releases the place and teaches nothing.
 //!
@@ -18,6 +19,7 @@ mod settings;
 mod snapshot;
 #[cfg(all(test, not(loom)))]
 mod tests;
+mod wait;
 
 use std::time::{Duration, Instant};
 
@@ -28,6 +30,7 @@ pub use permit::{Outcome, ShedPermit};
 use settings::fixed;
 pub use settings::{HELD_MAX_DEFAULT, ShedMode, ShedSettings};
 pub use snapshot::ShedSnapshot;
+pub use wait::ShedTicket;
 
 use crate::{
     config_error::ConfigError,
@@ -35,11 +38,9 @@ use crate::{
     held::HeldTable,
     limit::{Change, Limit},
     pilot::{Counts, Pilot},
-    stripe::Counter,
-    sync::{
-        Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    queue::WaitQueue,
+    stripe::{self, Counter},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 /// The gate. Its state belongs in a [`Local`], so that counting costs no shared line.
@@ -55,7 +56,8 @@ pub struct ShedGate {
     would_refuse: Counter,
     held_nanos: Counter,
     settled: Counter,
-    pace: Mutex<Pace>,
+    pace: Pace,
+    queue: Option<WaitQueue>,
 }
 
 impl ShedGate {
@@ -63,7 +65,8 @@ impl ShedGate {
     /// into step.
     ///
     /// # Errors
-    /// Every fault of the settings: a limit outside 1 to 1,000,000, a zero `held_max`.
+    /// Every fault of the settings: a limit outside 1 to 1,000,000, a zero `held_max`, a
+    /// queue out of its bounds.
     pub fn new(settings: &ShedSettings, seed: u64, now: Instant) -> Result<Self, ConfigError> {
         ConfigError::check(settings.faults())?;
         let pilot = Pilot::new(settings.make(seed));
@@ -78,19 +81,21 @@ impl ShedGate {
             would_refuse: Counter::new(),
             held_nanos: Counter::new(),
             settled: Counter::new(),
-            pace: Mutex::new(Pace::default()),
+            pace: Pace::new(now),
+            queue: settings.queue.map(|queue| WaitQueue::new(queue, now)),
         })
     }
 
     /// Fixes the limit from now on; values outside 1 to 1,000,000 are brought inside.
     /// Lowering it cuts nobody: fewer are admitted until enough have ended.
     pub fn set_limit(&self, limit: u32) {
-        self.pilot.replace(fixed(limit), self.counts());
+        self.set_algorithm(fixed(limit));
     }
 
     /// Puts an algorithm in charge of the limit from now on.
     pub fn set_algorithm(&self, limit: Box<dyn Limit>) {
         self.pilot.replace(limit, self.counts());
+        self.offer(stripe::current(), None);
     }
 
     /// Takes the changes of the limit since the last call, oldest first.

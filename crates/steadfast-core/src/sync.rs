@@ -9,6 +9,18 @@ pub(crate) use loom::sync::{Mutex, atomic};
 #[cfg(not(loom))]
 pub(crate) use std::sync::{Mutex, atomic};
 
+/// Keeps a store before it and a load after it apart, for loom.
+///
+/// Two threads that each write one word and then read the other's must not both miss the
+/// write. Sequentially consistent accesses give that, and after a locked instruction cost
+/// nothing on x86; loom takes them for acquire and release, and knows only the fence. So
+/// the accesses on both sides are `SeqCst`, and loom is given the fence beside them.
+#[inline]
+pub(crate) fn between_store_and_load() {
+    #[cfg(loom)]
+    atomic::fence(atomic::Ordering::SeqCst);
+}
+
 /// Locks a mutex that guards plain data.
 ///
 /// A panic while the lock was held leaves data that is still whole (every

@@ -178,6 +178,7 @@ fn evidence(cause: Cause) -> Evidence {
             in_flight: 1,
             limit: 1,
             stuck: None,
+            queue: None,
         }),
         Cause::PoolExhausted => Evidence::PoolExhausted(PoolExhausted {
             dependency: FORCED,

@@ -1,6 +1,6 @@
 //! What is asked of the gate: one request, as far as the decision depends on it.
 
-use crate::priority::Priority;
+use crate::{deadline::Deadline, priority::Priority};
 
 /// One request that wants to run.
 ///
@@ -18,6 +18,8 @@ pub struct Ask<'a> {
     pub route: &'a str,
     /// How much it hurts to refuse it.
     pub priority: Priority,
+    /// Until when its caller listens, if it said so.
+    pub deadline: Option<Deadline>,
 }
 
 impl<'a> Ask<'a> {
@@ -26,12 +28,19 @@ impl<'a> Ask<'a> {
         Self {
             route,
             priority: Priority::Default,
+            deadline: None,
         }
     }
 
     /// Sets the class.
     pub const fn priority(mut self, priority: Priority) -> Self {
         self.priority = priority;
+        self
+    }
+
+    /// Sets until when its caller listens. Only a wait looks at it.
+    pub const fn deadline(mut self, deadline: Option<Deadline>) -> Self {
+        self.deadline = deadline;
         self
     }
 }

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Ask, ShedGate, ShedPermit};
+use super::{Ask, ShedGate, ShedPermit, ShedTicket};
 use crate::{
     cause::Rule,
-    evidence::{Evidence, Overloaded},
+    credits::Credit,
+    evidence::{Evidence, Overloaded, Queued},
     name::Name,
     refusal::Refusal,
     shared::Local,
@@ -21,9 +22,11 @@ const SOURCE: Name = Name::from_static("shed");
 /// What a gate decided.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Decision<P> {
+pub enum Decision<P, W> {
     /// The request may run for as long as the permit lives.
     Admit(P),
+    /// The request may wait for its turn.
+    Wait(W),
     /// The request may not run.
     Refuse(Refusal),
 }
@@ -34,51 +37,87 @@ impl ShedGate {
     /// `owner` is a handle to the gate, or to whatever else a request needs of which the
     /// gate is a part: the permit keeps a clone of it, so that one handle serves for both.
     #[must_use]
-    pub fn admit<T>(owner: &Local<T>, ask: Ask<'_>, now: Instant) -> Decision<ShedPermit<T>>
+    pub fn admit<T>(
+        owner: &Local<T>,
+        ask: Ask<'_>,
+        now: Instant,
+    ) -> Decision<ShedPermit<T>, ShedTicket<T>>
     where
         T: AsRef<Self> + Send + Sync + 'static,
     {
         let this: &Self = (**owner).as_ref();
         let stripe = stripe::current();
-        let credit = match this.credits.take(stripe) {
-            Some(credit) => credit,
-            // Relaxed: a mode change need not be ordered with anything.
-            None if this.observe.load(Ordering::Relaxed) => {
+        // Who comes while somebody waits takes nothing that lies about.
+        if !this.credits.seems_wanted() {
+            if let Some(credit) = this.credits.take(stripe) {
+                return Decision::Admit(Self::run(owner, credit, stripe, ask.route, now));
+            }
+        }
+        // Relaxed: a mode change need not be ordered with anything.
+        if this.observe.load(Ordering::Relaxed) {
+            let credit = this.credits.take(stripe).unwrap_or_else(|| {
                 this.would_refuse.add_at(stripe, 1);
                 this.credits.take_beyond(stripe)
-            }
-            None => {
-                this.refused.add_at(stripe, 1);
-                this.pilot.arrived(stripe, false, this.counts(), now);
-                return Decision::Refuse(this.refusal(now));
-            }
-        };
+            });
+            return Decision::Admit(Self::run(owner, credit, stripe, ask.route, now));
+        }
+        Self::wait_or_refuse(owner, ask, stripe, now)
+    }
+
+    /// Lets a request run on a credit.
+    #[inline]
+    pub(super) fn run<T>(
+        owner: &Local<T>,
+        credit: Credit,
+        stripe: usize,
+        route: &str,
+        now: Instant,
+    ) -> ShedPermit<T>
+    where
+        T: AsRef<Self> + Send + Sync + 'static,
+    {
+        let this: &Self = (**owner).as_ref();
         this.admitted.add_at(stripe, 1);
         let heard = this.pilot.arrived(stripe, true, this.counts(), now);
-        let place = this.held.enter(stripe, ask.route, now);
-        Decision::Admit(ShedPermit {
+        let place = this.held.enter(stripe, route, now);
+        // Fetching credits moves more than one, and the algorithm may just have raised the
+        // limit: both can serve somebody who has begun to wait meanwhile.
+        this.offer(stripe, Some(now));
+        ShedPermit {
             owner: owner.clone(),
             credit,
             place,
             heard,
             since: now,
             ended: false,
-        })
+        }
     }
 
-    fn refusal(&self, now: Instant) -> Refusal {
-        let pace = self.pace(now);
+    /// Refuses a request, and counts it.
+    pub(super) fn refuse(
+        &self,
+        rule: Rule,
+        queue: Option<Queued>,
+        stripe: usize,
+        now: Instant,
+    ) -> Refusal {
+        self.refused.add_at(stripe, 1);
+        self.pilot.arrived(stripe, false, self.counts(), now);
+        self.offer(stripe, Some(now));
         let limit = self.credits.limit();
         let in_flight = self.credits.in_flight().max(limit);
-        // Little's law: places free up at in_flight / mean_held a second.
-        let hint = pace
-            .mean_held
-            .map_or(HINT_UNMEASURED, |held| held / in_flight);
+        // Little's law: places free up at in_flight / mean_held a second, and those who
+        // wait already have the first of them.
+        let turns = queue.map_or(0, |queue| queue.len) + 1;
+        let hint = self.mean_held(now).map_or(HINT_UNMEASURED, |held| {
+            (held / in_flight).saturating_mul(turns)
+        });
         let overloaded = Overloaded {
-            rule: Rule::Limit,
+            rule,
             in_flight,
             limit,
-            stuck: pace.stuck,
+            stuck: self.stuck(now),
+            queue,
         };
         Refusal::new(SOURCE, Evidence::Overloaded(overloaded), hint, now)
     }

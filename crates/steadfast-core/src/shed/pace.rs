@@ -1,45 +1,117 @@
-//! What refusals tell clients and operators about time: how long a permit is held, and who
-//! holds one for too long.
+//! Atomics. What refusals tell clients and operators about time: how long a permit is held,
+//! and who holds one for too long.
+//!
+//! Measuring visits every stripe, so one refusal in a tenth of a second does it and leaves
+//! the results in words that the others read. They wait for no lock.
 
 use std::time::{Duration, Instant};
 
 use super::ShedGate;
-use crate::{held::Held, sync::lock};
+use crate::{
+    held::{Held, Stamp},
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+        try_lock,
+    },
+};
 
 /// How old the numbers behind a retry hint may be. Reading them visits every stripe, which
 /// a refusal must not pay for each time; a tenth of the shortest hint is exact enough.
-const PACE_AGE_MAX: Duration = Duration::from_millis(100);
+const AGE_MAX: Duration = Duration::from_millis(100);
+
+/// Nothing has been measured.
+const NOTHING: u64 = u64::MAX;
 
 /// What was measured at the last look.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pace {
-    at: Option<Instant>,
+    origin: Instant,
+    /// When, in nanoseconds from the origin.
+    looked_at: AtomicU64,
+    /// How long a permit is held, in nanoseconds.
+    mean_held: AtomicU64,
+    /// Who had been running for longer than is healthy.
+    stuck: [AtomicU64; 2],
+    totals: Mutex<Totals>,
+}
+
+/// The counters as they were at the last look.
+#[derive(Debug, Default)]
+struct Totals {
     held_nanos: u64,
     settled: u64,
-    pub(super) mean_held: Option<Duration>,
-    pub(super) stuck: Option<Held>,
+}
+
+impl Pace {
+    pub(super) fn new(origin: Instant) -> Self {
+        Self {
+            origin,
+            looked_at: AtomicU64::new(NOTHING),
+            mean_held: AtomicU64::new(NOTHING),
+            stuck: Stamp::NONE.to_words().map(AtomicU64::new),
+            totals: Mutex::new(Totals::default()),
+        }
+    }
+
+    fn mean_held(&self) -> Option<Duration> {
+        // Relaxed: a measurement that is a moment old is as good.
+        let nanos = self.mean_held.load(Ordering::Relaxed);
+        (nanos != NOTHING).then(|| Duration::from_nanos(nanos))
+    }
 }
 
 impl ShedGate {
-    /// Returns what was measured, looking again if the last look is too old.
-    pub(super) fn pace(&self, now: Instant) -> Pace {
-        let mut pace = lock(&self.pace);
-        let fresh = pace
-            .at
-            .is_some_and(|at| now.saturating_duration_since(at) < PACE_AGE_MAX);
-        if !fresh {
-            let (held_nanos, settled) = (self.held_nanos.sum(), self.settled.sum());
-            let ended = settled.wrapping_sub(pace.settled);
-            if let Some(mean) = held_nanos.wrapping_sub(pace.held_nanos).checked_div(ended) {
-                pace.mean_held = Some(Duration::from_nanos(mean));
-                (pace.held_nanos, pace.settled) = (held_nanos, settled);
-            }
-            pace.stuck = self
-                .held
-                .oldest(now)
-                .filter(|held| held.age >= self.held_max);
-            pace.at = Some(now);
+    /// Returns how long a permit is held, as it was measured a moment ago.
+    #[inline]
+    pub(super) fn mean_held(&self, now: Instant) -> Option<Duration> {
+        self.look_again(now);
+        self.pace.mean_held()
+    }
+
+    /// Returns who hangs, as it was seen a moment ago. [`ShedGate::mean_held`] looks.
+    pub(super) fn stuck(&self, now: Instant) -> Option<Held> {
+        // Two loads that are no pair: if they are of two looks, no request is found that
+        // fits both, and this one refusal does not name any.
+        let words = self
+            .pace
+            .stuck
+            .each_ref()
+            .map(|word| word.load(Ordering::Relaxed));
+        self.held.find(Stamp::from_words(words), now)
+    }
+
+    #[inline]
+    fn look_again(&self, now: Instant) {
+        let since = now.saturating_duration_since(self.pace.origin).as_nanos();
+        let since = u64::try_from(since).unwrap_or(NOTHING - 1);
+        let looked = self.pace.looked_at.load(Ordering::Relaxed);
+        if looked == NOTHING || since.saturating_sub(looked) >= AGE_MAX.as_nanos() as u64 {
+            self.look(since, looked, now);
         }
-        pace.clone()
+    }
+
+    /// Measures, unless somebody else does.
+    #[cold]
+    fn look(&self, since: u64, looked: u64, now: Instant) {
+        let pace = &self.pace;
+        // Relaxed: it only chooses who looks.
+        let chosen =
+            pace.looked_at
+                .compare_exchange(looked, since, Ordering::Relaxed, Ordering::Relaxed);
+        // The lock is for one who has been looking for longer than a look lasts.
+        let (Ok(_), Some(mut totals)) = (chosen, try_lock(&pace.totals)) else {
+            return;
+        };
+        let (held_nanos, settled) = (self.held_nanos.sum(), self.settled.sum());
+        let held = held_nanos.wrapping_sub(totals.held_nanos);
+        if let Some(mean) = held.checked_div(settled.wrapping_sub(totals.settled)) {
+            pace.mean_held.store(mean, Ordering::Relaxed);
+            (totals.held_nanos, totals.settled) = (held_nanos, settled);
+        }
+        let stuck = self.held.first(self.held_max, now);
+        for (word, value) in pace.stuck.iter().zip(stuck.to_words()) {
+            word.store(value, Ordering::Relaxed);
+        }
     }
 }

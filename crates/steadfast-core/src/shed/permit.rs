@@ -47,8 +47,12 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedPermit<T> {
     fn tell(&mut self, ending: Ending, now: Instant) {
         let gate: &ShedGate = (*self.owner).as_ref();
         let heard = std::mem::replace(&mut self.heard, Heard::NOTHING);
-        gate.pilot
-            .answered(heard, self.since, ending, &gate.credits, now);
+        if heard.is_sampled() {
+            gate.pilot
+                .answered(heard, self.since, ending, &gate.credits, now);
+            // What it learnt may have raised the limit.
+            gate.offer(stripe::current(), Some(now));
+        }
     }
 
     /// Ends the permit with what became of the request.
@@ -62,7 +66,7 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedPermit<T> {
             },
             now,
         );
-        let stripe = self.release();
+        let stripe = self.release(Some(now));
         // An abandoned request was cut short: its time says nothing about how long one takes.
         if outcome != Outcome::Abandoned {
             let gate: &ShedGate = (*self.owner).as_ref();
@@ -85,12 +89,12 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedPermit<T> {
         &self.owner
     }
 
-    fn release(&mut self) -> usize {
+    fn release(&mut self, now: Option<Instant>) -> usize {
         self.ended = true;
         let stripe = stripe::current();
         let gate: &ShedGate = (*self.owner).as_ref();
         gate.held.leave(self.place);
-        gate.credits.give_back(stripe, self.credit);
+        gate.give_back(stripe, self.credit, now);
         stripe
     }
 }
@@ -100,7 +104,7 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> Drop for ShedPermit<T> {
         if !self.ended {
             // No moment is known here; the algorithm hears that there is nothing to learn.
             self.tell(Ending::Irrelevant, self.since);
-            self.release();
+            self.release(None);
         }
     }
 }

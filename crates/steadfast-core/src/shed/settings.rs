@@ -5,6 +5,7 @@ use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 use crate::{
     credits::LIMIT_MAX,
     limit::{Adaptive, Fixed, Limit},
+    queue::QueueSettings,
 };
 
 /// A permit held for longer than this is evidence of a handler that hangs, unless
@@ -31,6 +32,7 @@ pub struct ShedSettings {
     plan: Plan,
     pub(super) mode: ShedMode,
     pub(super) held_max: Duration,
+    pub(super) queue: Option<QueueSettings>,
 }
 
 #[derive(Clone)]
@@ -49,12 +51,13 @@ impl fmt::Debug for Plan {
 }
 
 impl ShedSettings {
-    /// At most `limit` requests run at once.
+    /// At most `limit` requests run at once, without a queue.
     pub const fn fixed(limit: u32) -> Self {
         Self {
             plan: Plan::Fixed(limit),
             mode: ShedMode::Enforce,
             held_max: HELD_MAX_DEFAULT,
+            queue: None,
         }
     }
 
@@ -76,15 +79,23 @@ impl ShedSettings {
         Self::algorithm("Adaptive", |seed| Box::new(Adaptive::new(seed)))
     }
 
-    /// Sets how many requests run at once at most, whatever was chosen before.
+    /// Sets how many requests run at once at most, without a queue, whatever was chosen
+    /// before.
     pub fn limit(mut self, limit: u32) -> Self {
         self.plan = Plan::Fixed(limit);
+        self.queue = None;
         self
     }
 
     /// Refuses, or only counts.
     pub const fn mode(mut self, mode: ShedMode) -> Self {
         self.mode = mode;
+        self
+    }
+
+    /// Lets requests wait, a few and for a moment, or none.
+    pub const fn queue(mut self, queue: Option<QueueSettings>) -> Self {
+        self.queue = queue;
         self
     }
 
@@ -107,6 +118,7 @@ impl ShedSettings {
         if self.held_max.is_zero() {
             faults.push("shed: held_max 0s; allowed is any length above zero".to_owned());
         }
+        faults.extend(self.queue.iter().flat_map(QueueSettings::faults));
         faults
     }
 

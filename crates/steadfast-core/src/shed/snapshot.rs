@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::{ShedGate, ShedMode};
-use crate::{credits::LIMIT_MAX, held::Held, limit::Snapshot, sync::atomic::Ordering};
+use crate::{
+    credits::LIMIT_MAX, held::Held, limit::Snapshot, queue::QueueSnapshot, sync::atomic::Ordering,
+};
 
 /// What the gate says about itself.
 #[derive(Clone, Debug)]
@@ -27,13 +29,14 @@ pub struct ShedSnapshot {
     pub oldest: Option<Held>,
     /// Where the algorithm behind the limit stands.
     pub algorithm: Snapshot,
+    /// Those who wait, if the gate has a queue.
+    pub queue: Option<QueueSnapshot>,
 }
 
 impl ShedGate {
     /// Returns what the gate says about itself. Visits every stripe: not for the request path.
     #[must_use]
     pub fn snapshot(&self, now: Instant) -> ShedSnapshot {
-        let pace = self.pace(now);
         ShedSnapshot {
             limit: Some(self.credits.limit()).filter(|limit| *limit < LIMIT_MAX),
             in_flight: self.credits.in_flight(),
@@ -46,8 +49,9 @@ impl ShedGate {
             admitted: self.admitted.sum(),
             refused: self.refused.sum(),
             would_refuse: self.would_refuse.sum(),
-            mean_held: pace.mean_held,
+            mean_held: self.mean_held(now),
             oldest: self.held.oldest(now),
+            queue: self.queue_snapshot(now),
         }
     }
 }

@@ -1,5 +1,10 @@
+use std::task::{Poll, Waker};
+
 use super::*;
-use crate::{cause::Rule, evidence::Evidence, shared::Local, testing::origin};
+use crate::{
+    cause::Rule, deadline::Deadline, evidence::Evidence, queue::QueueSettings, refusal::Refusal,
+    shared::Local, testing::origin,
+};
 
 fn gate(limit: u32, mode: ShedMode) -> (Local<ShedGate>, Instant) {
     let now = origin();
@@ -13,7 +18,7 @@ fn gate(limit: u32, mode: ShedMode) -> (Local<ShedGate>, Instant) {
 fn admitted(gate: &Local<ShedGate>, now: Instant) -> ShedPermit {
     match ShedGate::admit(gate, Ask::new("/work"), now) {
         Decision::Admit(permit) => permit,
-        Decision::Refuse(refusal) => panic!("{refusal:?}"),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -79,4 +84,134 @@ fn wrong_settings_are_told_all_at_once() {
     let settings = ShedSettings::fixed(0).held_max(Duration::ZERO);
     let error = ShedGate::new(&settings, 7, origin()).expect_err("two faults");
     assert_eq!(error.faults().len(), 2, "{error}");
+}
+
+/// A gate with a queue, as full as it may be.
+fn queued(limit: u32) -> (Local<ShedGate>, Vec<ShedPermit>, Instant) {
+    let now = origin();
+    let settings = ShedSettings::fixed(limit).queue(Some(QueueSettings::default()));
+    let gate = Local::new(ShedGate::new(&settings, 7, now).expect("valid"));
+    let running = (0..limit).map(|_| admitted(&gate, now)).collect();
+    (gate, running, now)
+}
+
+fn waiting(gate: &Local<ShedGate>, ask: Ask<'_>, now: Instant) -> ShedTicket {
+    match ShedGate::admit(gate, ask, now) {
+        Decision::Wait(ticket) => ticket,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn poll(ticket: &mut ShedTicket, now: Instant) -> Poll<Result<ShedPermit, Refusal>> {
+    ticket.poll("/work", Waker::noop(), now)
+}
+
+#[test]
+fn who_waits_runs_when_somebody_ends_and_its_time_begins_then() {
+    let (gate, mut running, start) = queued(2);
+    let mut ticket = waiting(&gate, Ask::new("/work"), start);
+    assert_eq!(ticket.until(), start + Duration::from_millis(100));
+    let now = start + Duration::from_millis(30);
+    assert!(poll(&mut ticket, now).is_pending());
+    let ended = running.pop().expect("two run");
+    ended.settle(Outcome::Done, now);
+    // The place is its own: a newcomer does not get it, although it comes first.
+    let newcomer = ShedGate::admit(&gate, Ask::new("/x"), now);
+    assert!(matches!(newcomer, Decision::Wait(_)), "{newcomer:?}");
+    let Poll::Ready(Ok(permit)) = poll(&mut ticket, now) else {
+        panic!("waits on")
+    };
+    assert_eq!(permit.since(), now, "the sample starts when it runs");
+    let seen = gate.snapshot(now).queue.expect("a queue");
+    assert_eq!((seen.len, seen.max, seen.waits.served), (1, 1, 1));
+    assert_eq!(seen.waits.last, Duration::from_millis(30));
+}
+
+#[test]
+fn what_is_offered_is_what_was_admitted_and_refused() {
+    let (gate, running, start) = queued(2);
+    let mut late = waiting(&gate, Ask::new("/work"), start);
+    let Decision::Refuse(full) = ShedGate::admit(&gate, Ask::new("/x"), start) else {
+        panic!("a place too many")
+    };
+    assert_eq!(full.rule(), Some(Rule::QueueFull));
+    let counts = |now| {
+        let seen = gate.snapshot(now);
+        (seen.admitted, seen.refused)
+    };
+    assert_eq!(counts(start), (2, 1), "who waits is in neither");
+    let now = late.until();
+    let Poll::Ready(Err(refusal)) = poll(&mut late, now) else {
+        panic!("waits on")
+    };
+    assert_eq!(refusal.rule(), Some(Rule::QueueTimeout));
+    assert!(refusal.safe_to_retry());
+    assert_eq!(counts(now), (2, 2));
+    drop(running);
+    assert_eq!(gate.in_flight(), 0);
+}
+
+#[test]
+fn a_permit_that_is_dropped_and_a_raised_limit_serve_who_waits() {
+    let (gate, mut running, now) = queued(4);
+    let mut tickets = [
+        waiting(&gate, Ask::new("/work"), now),
+        waiting(&gate, Ask::new("/work"), now),
+    ];
+    drop(running.pop());
+    gate.set_limit(5);
+    let permits = tickets.each_mut().map(|ticket| poll(ticket, now));
+    assert!(
+        permits
+            .iter()
+            .all(|permit| matches!(permit, Poll::Ready(Ok(_))))
+    );
+    assert_eq!(gate.in_flight(), 5);
+}
+
+#[test]
+fn a_ticket_that_is_dropped_gives_back_its_place_and_what_it_was_given() {
+    let (gate, mut running, now) = queued(2);
+    drop(waiting(&gate, Ask::new("/work"), now));
+    let given = waiting(&gate, Ask::new("/work"), now);
+    drop(running.pop());
+    drop(given);
+    assert_eq!(gate.in_flight(), 1);
+    drop(admitted(&gate, now));
+}
+
+#[test]
+fn whose_caller_left_before_its_turn_is_refused_and_the_turn_goes_on() {
+    let (gate, mut running, start) = queued(4);
+    let deadline = Deadline::after(start, Duration::from_millis(20));
+    let mut hasty = waiting(&gate, Ask::new("/work").deadline(Some(deadline)), start);
+    let mut patient = waiting(&gate, Ask::new("/work"), start);
+    drop(running.pop());
+    // Its turn came in time, but it was asked too late.
+    let now = start + Duration::from_millis(25);
+    let Poll::Ready(Err(refusal)) = poll(&mut hasty, now) else {
+        panic!("runs in vain")
+    };
+    assert_eq!(refusal.rule(), Some(Rule::Deadline));
+    let Evidence::Overloaded(seen) = refusal.evidence() else {
+        panic!("{refusal:?}")
+    };
+    let queue = seen.queue.expect("a queue");
+    assert_eq!(queue.waited, Duration::from_millis(25));
+    assert_eq!(queue.deadline_left, Some(Duration::ZERO));
+    assert!(matches!(poll(&mut patient, now), Poll::Ready(Ok(_))));
+}
+
+#[test]
+fn observe_mode_lets_nobody_wait() {
+    let (gate, _running, now) = queued(2);
+    gate.set_mode(ShedMode::Observe);
+    drop(admitted(&gate, now));
+}
+
+#[test]
+fn a_limit_that_is_chosen_later_has_no_queue() {
+    let settings = ShedSettings::adaptive().queue(Some(QueueSettings::default()));
+    let gate = ShedGate::new(&settings.limit(4), 7, origin()).expect("valid");
+    assert_eq!(gate.snapshot(origin()).queue, None);
 }

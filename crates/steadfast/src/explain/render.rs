@@ -349,6 +349,7 @@ mod tests {
             in_flight: 16,
             limit: 16,
             stuck: Some(held),
+            queue: None,
         });
         Refusal::new(
             Name::from_static("shed"),
