@@ -42,6 +42,7 @@ mod check_settings;
 mod config_error;
 mod credits;
 pub mod deadline;
+mod departure;
 mod dependency;
 mod evidence;
 mod failure;
@@ -79,6 +80,9 @@ pub use check_settings::{CheckSettings, Requirement};
 pub use config_error::ConfigError;
 pub use credits::LIMIT_MAX;
 pub use deadline::Deadline;
+pub use departure::{
+    Advice, Closed, Cut, DrainReport, HookEnd, HookReport, HookStage, LameDuckEnd, Stuck,
+};
 pub use dependency::{
     CallCounts, CallKind, CallPermit, CheckRecord, DependencyListener, DependencyReason,
     DependencyState, DependencyView, LISTENERS_MAX, LastError, POOLS_MAX, PoolGauge, PoolPressure,
@@ -94,7 +98,7 @@ pub use ledger::{
     Recorded, RefusalId, RequestNote, SOURCES_MAX, StateChange, Total,
 };
 pub use lifecycle::{
-    Declarer, Lifecycle, LifecycleView, Maintenance, Moved, Phase, REASON_LEN_MAX,
+    Declarer, LeavingNotes, Lifecycle, LifecycleView, Maintenance, Moved, Phase, REASON_LEN_MAX,
 };
 pub use name::{NAME_LEN_MAX, Name, NameError};
 pub use pool::{

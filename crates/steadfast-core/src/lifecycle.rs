@@ -9,10 +9,12 @@
 //! guard that nobody started must not turn a working service off, and readiness says
 //! `not started`, because nobody checks anything.
 
+mod leaving;
 mod phase;
 
 use std::time::{Duration, Instant};
 
+pub use leaving::LeavingNotes;
 pub use phase::{Declarer, LifecycleView, Maintenance, Phase, REASON_LEN_MAX};
 
 use crate::{
@@ -58,6 +60,8 @@ struct Inner {
     next_round: Option<Instant>,
     by_operator: Option<Maintenance>,
     by_file: Option<Maintenance>,
+    ramp: Option<leaving::Ramp>,
+    notes: LeavingNotes,
 }
 
 /// A move that was made.
@@ -88,6 +92,8 @@ impl Lifecycle {
                 next_round: None,
                 by_operator: None,
                 by_file: None,
+                ramp: None,
+                notes: LeavingNotes::default(),
             }),
         }
     }
@@ -191,6 +197,51 @@ impl Lifecycle {
     pub fn is_closing(&self) -> bool {
         // Relaxed: one answer more without the hint does no harm.
         self.closing.load(Ordering::Relaxed)
+    }
+
+    /// Says how long the lame duck lasts at most, so that the share of answers which ask
+    /// their connection to end grows over it.
+    pub fn ramp(&self, lame_duck: Duration, now: Instant) {
+        lock(&self.inner).ramp = Some(leaving::Ramp::new(now, lame_duck));
+    }
+
+    /// Returns the share of answers that should ask their connection to end: 0 before the
+    /// process leaves, 1 from [`Phase::Draining`] on, and growing in between.
+    #[must_use]
+    pub fn close_ratio(&self, now: Instant) -> f64 {
+        if self.is_closing() {
+            return 1.0;
+        }
+        if !self.is_leaving() {
+            return 0.0;
+        }
+        lock(&self.inner).ramp.map_or(0.0, |ramp| ramp.ratio(now))
+    }
+
+    /// Notes a request that came although the process leaves. Does nothing before.
+    #[inline]
+    pub fn note_request(&self, now: Instant) {
+        if self.is_leaving() {
+            let notes = &mut lock(&self.inner).notes;
+            notes.requests += 1;
+            notes.last_request = Some(now);
+        }
+    }
+
+    /// Notes a readiness probe that was told no because the process leaves. Does nothing
+    /// before.
+    pub fn note_failing_probe(&self, now: Instant) {
+        if self.is_leaving() {
+            let notes = &mut lock(&self.inner).notes;
+            notes.failing_probes = notes.failing_probes.saturating_add(1);
+            notes.last_probe = Some(now);
+        }
+    }
+
+    /// Returns what was noted since the process began to leave.
+    #[must_use]
+    pub fn leaving_notes(&self) -> LeavingNotes {
+        lock(&self.inner).notes
     }
 
     /// Lets a request pass or refuses it.
@@ -308,139 +359,7 @@ impl Inner {
 }
 
 #[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-    use crate::{cause::Cause, testing::origin};
-    use proptest::prelude::*;
-
-    const SEC: Duration = Duration::from_secs(1);
-
-    fn cause(life: &Lifecycle, now: Instant) -> Option<Cause> {
-        life.admit(now).err().map(|refusal| refusal.cause())
-    }
-
-    #[test]
-    fn a_guard_that_nobody_started_lets_requests_pass() {
-        let now = origin();
-        let life = Lifecycle::new(now);
-        assert_eq!(cause(&life, now), None);
-        assert_eq!(life.view(now).phase, None);
-    }
-
-    #[test]
-    fn starting_refuses_until_ready_or_the_hold_is_over() {
-        let now = origin();
-        let life = Lifecycle::new(now);
-        assert!(life.start(30 * SEC, now).is_some());
-        assert!(life.start(30 * SEC, now).is_none(), "only once");
-        assert_eq!(cause(&life, now), Some(Cause::Starting));
-        assert_eq!(cause(&life, now + 30 * SEC), None);
-        assert_eq!(
-            life.view(now + 30 * SEC).phase,
-            Some(Phase::Starting),
-            "readiness still says so"
-        );
-
-        let life = Lifecycle::new(now);
-        life.start(30 * SEC, now);
-        life.advance(Phase::Ready, now + SEC).expect("forward");
-        assert_eq!(cause(&life, now + SEC), None);
-    }
-
-    #[test]
-    fn while_starting_the_hint_is_the_next_round_of_checks() {
-        let now = origin();
-        let life = Lifecycle::new(now);
-        life.start(30 * SEC, now);
-        life.next_round(now + 4 * SEC);
-        let refusal = life.admit(now + SEC).expect_err("starting");
-        assert_eq!(refusal.retry_after(), 3 * SEC);
-    }
-
-    #[test]
-    fn maintenance_ends_by_itself_and_each_declarer_ends_only_its_own() {
-        let now = origin();
-        let life = Lifecycle::new(now);
-        life.start(SEC, now);
-        life.advance(Phase::Ready, now);
-        life.begin_maintenance(
-            Declarer::Operator,
-            "schema\nmove",
-            Some(now + 10 * SEC),
-            now,
-        );
-        life.begin_maintenance(Declarer::File, "by file", None, now);
-        let refusal = life.admit(now + SEC).expect_err("on");
-        assert!(
-            matches!(refusal.evidence(), Evidence::Maintenance { reason, .. } if &**reason == "schema move")
-        );
-        assert_eq!(refusal.retry_after(), 9 * SEC);
-        assert_eq!(
-            cause(&life, now + 11 * SEC),
-            Some(Cause::Maintenance),
-            "the file is still there"
-        );
-        assert!(life.end_maintenance(Declarer::File, now + 12 * SEC));
-        assert_eq!(cause(&life, now + 12 * SEC), None);
-        assert!(
-            life.expire_maintenance(now + 12 * SEC) && !life.expire_maintenance(now + 12 * SEC),
-            "told once"
-        );
-        assert!(
-            !life.end_maintenance(Declarer::Operator, now + 13 * SEC),
-            "it had ended by itself"
-        );
-    }
-
-    #[test]
-    fn a_reason_loses_its_secrets() {
-        let now = origin();
-        let life = Lifecycle::new(now);
-        life.start(SEC, now);
-        life.begin_maintenance(Declarer::File, "moving pg://app:pw@db/shop", None, now);
-        let refusal = life.admit(now).expect_err("on");
-        assert!(
-            matches!(refusal.evidence(), Evidence::Maintenance { reason, .. } if &**reason == "moving pg://***@db/shop"),
-            "{refusal:?}"
-        );
-    }
-
-    #[test]
-    fn draining_serves_open_connections_until_the_grace_is_over() {
-        let now = origin();
-        let life = Lifecycle::new(now);
-        life.start(SEC, now);
-        life.begin_maintenance(Declarer::Operator, "x", None, now);
-        life.advance(Phase::LameDuck, now);
-        assert_eq!(
-            cause(&life, now),
-            None,
-            "leaving goes before maintenance: serve what comes"
-        );
-        life.advance(Phase::Draining, now);
-        life.refuse_from(now + 15 * SEC, now);
-        assert_eq!(cause(&life, now + 14 * SEC), None);
-        assert_eq!(cause(&life, now + 15 * SEC), Some(Cause::Draining));
-        life.advance(Phase::Stopped, now + 16 * SEC);
-        assert_eq!(cause(&life, now + 16 * SEC), Some(Cause::Draining));
-    }
-
-    proptest! {
-        #[test]
-        fn a_phase_never_moves_back(steps in proptest::collection::vec(0_usize..5, 0..20)) {
-            let now = origin();
-            let life = Lifecycle::new(now);
-            let mut last = None;
-            for step in steps {
-                let moved = life.advance(Phase::ALL[step], now);
-                let phase = life.view(now).phase;
-                prop_assert!(phase >= last);
-                prop_assert_eq!(moved.is_some(), phase != last);
-                last = phase;
-            }
-        }
-    }
-}
+mod tests;
 
 #[cfg(all(test, loom))]
 mod loom_tests {

@@ -13,6 +13,7 @@ use steadfast_core::Local;
 
 use crate::{
     access::Access,
+    clock,
     explain::{Disclosure, operator},
     guard::Control,
     ready::answer::{self, Profile},
@@ -123,7 +124,14 @@ impl Room {
                 self.warn_of_balancer(parts);
                 answer::health(ready, &self.profile, parts, names)
             }
-            Wanted::Ready => answer::ready(ready, &self.profile, parts, names),
+            Wanted::Ready => {
+                let answer = answer::ready(ready, &self.profile, parts, names);
+                // Evidence for the end of the lame duck: somebody has been told.
+                if answer.status() != StatusCode::OK {
+                    ready.life.note_failing_probe(clock::now());
+                }
+                answer
+            }
             Wanted::Live => answer::live(ready, &parts.method),
             Wanted::Started => answer::started(ready, &parts.method),
             Wanted::OneCheck(name) => names

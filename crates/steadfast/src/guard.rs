@@ -30,7 +30,7 @@ use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 use axum::Router;
 use tower_layer::Layer;
 
-use crate::{drain::Drain, front::Front};
+use crate::{drain::Drain, front::Front, serve::Connections};
 
 pub use builder::GuardBuilder;
 #[cfg(feature = "config")]
@@ -55,6 +55,7 @@ pub struct Guard {
 #[derive(Clone, Debug)]
 struct Settings {
     start_hold: Duration,
+    connections: Connections,
     probe_listener: Option<SocketAddr>,
     maintenance_file: Option<PathBuf>,
     request_timeout: Option<Duration>,
@@ -121,6 +122,10 @@ impl Guard {
 
     fn front(&self) -> &Front {
         self.layer.front()
+    }
+
+    pub(crate) fn connections(&self) -> Connections {
+        self.settings.connections
     }
 
     fn drain(&self) -> Drain {

@@ -32,7 +32,9 @@ pub use classify::HeadView;
 pub use config::GuardConfig;
 pub use deadlines::Deadlines;
 pub use dependency::{Dependency, DependencyBuilder};
-pub use drain::{Drain, DrainFuture, DrainLayer, DrainService};
+pub use drain::{
+    Drain, DrainFuture, DrainLayer, DrainPermit, DrainService, DrainToken, UntilLeaving,
+};
 pub use error::Error;
 pub use explain::{
     Disclosure, Explain, ExplainFuture, ExplainLayer, ExplainService, ExplainSettings,
@@ -42,10 +44,14 @@ pub use guard::{
     GuardService, Guarded, GuardedFuture, Probes, Running,
 };
 pub use head::RequestHead;
+pub use serve::Connections;
 pub use shed::{
     OBSERVED_LIMIT_DEFAULT, Shed, ShedBody, ShedFuture, ShedLayer, ShedService, Shedder,
 };
 pub use steadfast_core::limit;
+pub use steadfast_core::{
+    Advice, Closed, Cut, DrainReport, HookEnd, HookReport, HookStage, LameDuckEnd, Stuck,
+};
 pub use steadfast_core::{
     Cause, Check, CheckOutcome, CheckRun, CheckStatus, ConfigError, Deadline, DependencyDown,
     Evidence, FailureClass, Health, Incident, Ledger, Lifecycle, Name, Overloaded, Phase,

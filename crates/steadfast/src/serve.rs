@@ -1,36 +1,73 @@
-//! Serving: `axum::serve` with the guard started and the drain tied to it.
+//! Serving: an accept loop that loses no request when the process leaves.
+//!
+//! ```text
+//! listener ─▶ accept ─▶ task of a connection ─▶ hyper ─▶ the guarded application
+//!               │          │  bounds, the drain's stage
+//!               │          └ conn: what it is doing          registry: all that are open
+//!               └ at the end: the kernel's queue, then the listener is closed
+//! ```
+//!
+//! `axum::serve` closes its listener and every idle connection at the moment of the signal,
+//! when no balancer knows of it yet; it has no bound on anything. Here the listener stays
+//! open for the lame duck and its queue is emptied before it is closed; an idle connection
+//! is closed last, and only after the kernel was asked whether a request is in its buffer
+//! ([`io`]); every wait has a bound ([`limits`]), and what is cut at the end of the grace is
+//! counted by what it was doing ([`conn`]).
 
-use std::{
-    convert::Infallible,
-    future::{Ready, ready},
-    io,
-    task::{Context, Poll},
-};
+mod accept;
+mod conn;
+mod connection;
+mod io;
+mod limits;
+mod registry;
+mod service;
+mod slots;
+mod sniff;
 
-use axum::{
-    extract::{ConnectInfo, Request},
-    response::IntoResponse,
-    serve::{IncomingStream, Listener},
-};
-use steadfast_core::Phase;
+use std::{convert::Infallible, fmt::Debug, sync::Arc, time::Duration};
+
+use axum::{extract::Request, response::IntoResponse, serve::Listener};
+use steadfast_core::{DrainReport, Local};
+use tokio::sync::OwnedSemaphorePermit;
 use tower_service::Service;
 
-use crate::guard::{Guard, Guarded};
+use crate::{
+    clock,
+    drain::{Room, Server, Stage},
+    guard::{Guard, Guarded},
+};
+use conn::Conn;
+use io::Io;
+use registry::Registry;
+use service::OnConnection;
+
+pub use limits::Connections;
+
+/// How long connections that were cut may take to end.
+const CUT_MAX: Duration = Duration::from_millis(400);
 
 impl Guard {
     /// Starts the guard and serves `app` until a signal, or [`crate::Control::begin_drain`],
-    /// has led to the end of the drain.
+    /// has led to the end of the drain. Returns its report: what was served on the way out,
+    /// how connections ended, what had to be cut.
     ///
-    /// Handlers find the peer's address in `ConnectInfo<L::Addr>`. When the drain's grace is
-    /// over this returns, and says in the log how many requests still run: they end with the
-    /// runtime, so what comes after it (closing a pool, say) needs a deadline of its own.
+    /// HTTP/1 and HTTP/2 (with prior knowledge) are told apart by their first bytes. Handlers
+    /// find the peer's address in `ConnectInfo<L::Addr>` and can ask for a
+    /// [`crate::DrainToken`]. Everything is bounded: see [`Connections`] and [`crate::Drain`].
+    ///
+    /// Two kinds of peers can still lose a request to the close of an idle connection: one
+    /// that sends after more than [`crate::Drain::idle_linger`] of silence at just that
+    /// moment, and one behind a TLS listener of its own, whose buffers cannot be asked.
     ///
     /// # Errors
     /// The guard cannot be started (see [`Guard::start`]).
-    pub async fn serve<L, S>(&self, listener: L, app: Guarded<S>) -> io::Result<()>
+    ///
+    /// # Cancel safety
+    /// Dropping it ends every connection at once.
+    pub async fn serve<L, S>(&self, listener: L, app: Guarded<S>) -> std::io::Result<DrainReport>
     where
         L: Listener,
-        L::Addr: std::fmt::Debug + Clone + Send + Sync + 'static,
+        L::Addr: Debug + Clone + Send + Sync + 'static,
         S: Service<Request> + Clone + Send + 'static,
         S::Response: IntoResponse,
         S::Error: Into<Infallible>,
@@ -38,71 +75,104 @@ impl Guard {
     {
         let _running = self.start()?;
         let control = self.control();
-        let served = axum::serve(listener, WithPeer(app))
-            .with_graceful_shutdown(control.clone().reached(Phase::Draining));
-        tokio::select! {
-            served = served.into_future() => served?,
-            () = control.clone().reached(Phase::Stopped) => {
-                let cut = control.shedder().in_flight();
-                metrics::counter!("steadfast_drain_cut_total", "reason" => "grace").increment(u64::from(cut));
-                tracing::warn!(target: "steadfast", cut, "the grace is over; what still runs ends with the runtime");
+        let room = control.room();
+        room.tally().connections_seen = true;
+        room.server_is(Server::Accepting);
+        let mut serving = Serving {
+            app,
+            room: room.clone(),
+            registry: Registry::new(self.connections().max),
+            limits: self.connections(),
+        };
+        serving.accept(listener).await;
+        room.server_is(Server::Closed);
+        serving.finish().await;
+        room.server_is(Server::Gone);
+        Ok(Arc::unwrap_or_clone(control.drained().await))
+    }
+}
+
+/// What every connection needs.
+struct Serving<S> {
+    app: Guarded<S>,
+    room: Local<Room>,
+    registry: Registry,
+    limits: Connections,
+}
+
+impl<S> Serving<S>
+where
+    S: Service<Request> + Clone + Send + 'static,
+    S::Response: IntoResponse,
+    S::Error: Into<Infallible>,
+    S::Future: Send,
+{
+    /// Accepts until the lame duck is over, then what is queued, and closes the listener.
+    async fn accept<L>(&mut self, mut listener: L)
+    where
+        L: Listener,
+        L::Addr: Debug + Clone + Send + Sync + 'static,
+    {
+        let mut stages = self.room.stage.subscribe();
+        let closing = async {
+            let _ = stages.wait_for(Stage::is_closing).await;
+        };
+        tokio::pin!(closing);
+        loop {
+            if !self.registry.has_room() {
+                let open = self.registry.count();
+                tracing::warn!(target: "steadfast", open, "no room for more connections; further ones wait");
             }
+            let registry = &self.registry;
+            let accepted = tokio::select! {
+                biased;
+                () = &mut closing => break,
+                accepted = async {
+                    // The place first: what is accepted without one would have to be dropped.
+                    let place = registry.place().await;
+                    (accept::next(&mut listener).await, place)
+                } => accepted,
+            };
+            let ((socket, peer), place) = accepted;
+            self.serve(socket, peer, place);
         }
-        control.advance(Phase::Stopped);
-        Ok(())
-    }
-}
-
-/// Makes a service for each connection that tells handlers who the peer is.
-#[derive(Clone, Debug)]
-struct WithPeer<S>(S);
-
-impl<S, L> Service<IncomingStream<'_, L>> for WithPeer<Guarded<S>>
-where
-    L: Listener,
-    L::Addr: Clone + Send + Sync + 'static,
-    S: Clone,
-{
-    type Response = Connected<Guarded<S>, L::Addr>;
-    type Error = Infallible;
-    type Future = Ready<Result<Self::Response, Infallible>>;
-
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
+        accept::rest(&mut listener, |(socket, peer)| {
+            self.serve(socket, peer, None)
+        })
+        .await;
     }
 
-    fn call(&mut self, stream: IncomingStream<'_, L>) -> Self::Future {
-        ready(Ok(Connected {
-            inner: self.0.clone(),
-            peer: stream.remote_addr().clone(),
-        }))
-    }
-}
-
-/// The application on one connection.
-#[derive(Clone, Debug)]
-struct Connected<S, A> {
-    inner: S,
-    peer: A,
-}
-
-impl<S, A> Service<Request> for Connected<S, A>
-where
-    S: Service<Request>,
-    A: Clone + Send + Sync + 'static,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
+    fn serve<I, A>(&mut self, socket: I, peer: A, place: Option<OwnedSemaphorePermit>)
+    where
+        I: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+        A: Clone + Send + Sync + 'static,
+    {
+        let conn = Conn::new(self.room.clone(), self.limits, clock::now());
+        let place = self.registry.enter(&conn, place);
+        let io = Io::new(socket, Arc::clone(&conn), place);
+        let service = OnConnection {
+            app: self.app.clone(),
+            peer,
+            conn: Arc::clone(&conn),
+        };
+        let task = tokio::spawn(connection::run(io, service, self.limits));
+        conn.runs_as(task.abort_handle());
     }
 
-    fn call(&mut self, mut request: Request) -> Self::Future {
-        request
-            .extensions_mut()
-            .insert(ConnectInfo(self.peer.clone()));
-        self.inner.call(request)
+    /// Waits for the last connection, and cuts what is there when the grace is over.
+    async fn finish(&mut self) {
+        let mut stages = self.room.stage.subscribe();
+        tokio::select! {
+            () = self.registry.none() => return,
+            _ = stages.wait_for(|stage| *stage >= Stage::Cutting) => {}
+        }
+        self.registry.cut_all(&self.room);
+        if tokio::time::timeout(CUT_MAX, self.registry.none())
+            .await
+            .is_err()
+        {
+            let open = self.registry.count();
+            tracing::warn!(target: "steadfast", open, "connections whose task blocks its thread are left behind");
+        }
     }
 }

@@ -12,15 +12,18 @@ use axum::{
 };
 use common::{Connection, ask, fetch, get as to, request, soon, until};
 use steadfast::{
-    Cause, Control, Dependency, Drain, Guard, GuardBuilder, Guarded, Phase, Running, Shed, check,
+    Cause, Control, Dependency, Drain, DrainReport, Guard, GuardBuilder, Guarded, HookEnd,
+    LameDuckEnd, Phase, Running, Shed, check,
 };
 use tokio::sync::Semaphore;
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// Without evidence that ends the lame duck early.
 fn drain() -> Drain {
     Drain::default()
         .lame_duck_max(10 * SECOND)
+        .failing_probes(1000)
         .grace(15 * SECOND)
 }
 
@@ -58,12 +61,13 @@ async fn a_drain_goes_through_lame_duck_and_draining_to_stopped() {
     control.begin_drain("a test");
     control.begin_drain("again");
     assert_eq!(control.phase(), Some(Phase::LameDuck), "at once");
+    assert_eq!(connection("/").await, "", "nobody is asked to end at once");
     for _ in 0..9 {
         assert_eq!(ask(&app, to("/ready/")).await.body, "not ready: draining\n");
         assert_eq!(ask(&app, to("/")).await.status, 200, "a lame duck serves");
-        assert_eq!(connection("/").await, "", "and keeps its connections");
         tokio::time::sleep(SECOND).await;
     }
+    assert_eq!(connection("/").await, "close", "everybody is, near its end");
     tokio::time::sleep(2 * SECOND).await;
     assert_eq!(control.phase(), Some(Phase::Draining));
     for _ in 0..12 {
@@ -89,6 +93,90 @@ async fn a_drain_goes_through_lame_duck_and_draining_to_stopped() {
     );
     assert!(refused.header("why-503").ends_with(", safe-to-retry"));
     assert!(control.explain().ledger().count(Cause::Draining) > 0);
+}
+
+/// Goal: the lame duck ends once balancers have been told and stay away, not before its
+/// minimum, and not while requests come.
+#[tokio::test(start_paused = true)]
+async fn the_lame_duck_ends_when_balancers_have_gone() {
+    for (probes, requests_until, expected) in [
+        (3, 0, LameDuckEnd::BalancersGone),
+        (2, 0, LameDuckEnd::Maximum),
+        (3, 10_000, LameDuckEnd::Maximum),
+    ] {
+        let builder = Guard::builder().drain(drain().failing_probes(3));
+        let (app, control, _running) = start(builder);
+        control.begin_drain("a test");
+        for _ in 0..probes {
+            ask(&app, to("/ready/")).await;
+        }
+        let mut gone = 0;
+        while control.phase() == Some(Phase::LameDuck) {
+            if gone < requests_until {
+                ask(&app, to("/")).await;
+            }
+            tokio::time::sleep(SECOND / 10).await;
+            gone += 100;
+        }
+        let report = control.drained().await;
+        assert_eq!(report.lame_duck_end, expected, "{report}");
+        assert!(report.lame_duck >= SECOND, "{report}");
+        assert_eq!(report.failing_probes, probes);
+    }
+}
+
+/// Goal: hooks run in their order, one that panics or hangs is an entry in the report and
+/// keeps nobody, tracked tasks are waited for, and the exit status tells.
+#[tokio::test(start_paused = true)]
+async fn hooks_run_in_order_and_a_broken_one_keeps_nobody() {
+    let (_app, control, _running) = start(Guard::builder().drain(drain()));
+    let order = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let note = |what: &'static str| {
+        let order = Arc::clone(&order);
+        move || async move { order.lock().expect("whole").push(what) }
+    };
+    control.after_drain("first", note("after drain"));
+    control.after_drain("panics", || async { panic!("a test") });
+    control.after_drain("hangs", std::future::pending);
+    control.after_drain("late", note("never"));
+    control.before_drain("tell", note("before drain"));
+    control.after_listener_closed("closed", note("listener closed"));
+    let task = note("task");
+    control.spawn(async move {
+        tokio::time::sleep(15 * SECOND).await;
+        task().await;
+    });
+    control.begin_drain("a test");
+    let report = soon("the report", control.drained()).await;
+    let order = order.lock().expect("whole").clone();
+    assert_eq!(
+        order,
+        ["before drain", "listener closed", "task", "after drain"]
+    );
+    let ends: Vec<_> = report.hooks.iter().map(|it| (&*it.name, it.end)).collect();
+    let expected = [
+        ("tell", HookEnd::Done),
+        ("closed", HookEnd::Done),
+        ("first", HookEnd::Done),
+        ("panics", HookEnd::Panicked),
+        ("hangs", HookEnd::TimedOut),
+        ("late", HookEnd::NotRun),
+    ];
+    assert_eq!(ends, expected, "{report}");
+    assert!(report.total < 19 * SECOND, "{report}");
+    assert_eq!(report.exit_status(), DrainReport::EXIT_CUT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_never_ends_is_cut_and_counted() {
+    let (_app, control, _running) = start(Guard::builder().drain(drain()));
+    let task = control.spawn(std::future::pending::<()>());
+    let permit = control.token().permit();
+    control.begin_drain("a test");
+    let report = soon("the report", control.drained()).await;
+    assert_eq!(report.cut.task, 2, "{report}");
+    assert!(task.await.expect_err("cut").is_cancelled());
+    drop(permit);
 }
 
 #[tokio::test(start_paused = true)]

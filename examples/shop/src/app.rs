@@ -76,7 +76,7 @@ pub(crate) async fn serve(guard: &Guard, listener: TcpListener, app: Router) -> 
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))
         .layer(log::access())
         .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid));
-    guard.serve(listener, app).await
+    guard.serve(listener, app).await.map(drop)
 }
 
 fn cors() -> CorsLayer {

@@ -104,7 +104,7 @@ impl Service {
         runtime.spawn(async move {
             let result = guard.serve(listener, app).await;
             has_ended.store(true, Ordering::Release);
-            let _ = done.send(result);
+            let _ = done.send(result.map(drop));
         });
         let service = Self {
             address,

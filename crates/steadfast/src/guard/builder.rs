@@ -24,6 +24,7 @@ use crate::{
     explain::{Explain, ExplainSettings},
     front::{Front, Paths, Room},
     ready::{Readiness, overload::Overload},
+    serve::Connections,
     shed::{Shed, Shedder},
 };
 
@@ -45,6 +46,7 @@ pub struct GuardBuilder {
     pub(crate) routes: Vec<(String, RouteClass)>,
     pub(crate) dependencies: Vec<Dependency>,
     pub(crate) drain: Drain,
+    pub(crate) connections: Connections,
     pub(crate) start_hold: Duration,
     pub(crate) explain: ExplainSettings,
     pub(crate) probes: Probes,
@@ -69,6 +71,7 @@ impl Default for GuardBuilder {
             routes: Vec::new(),
             dependencies: Vec::new(),
             drain: Drain::default(),
+            connections: Connections::default(),
             start_hold: START_HOLD_DEFAULT,
             explain: ExplainSettings::default(),
             probes: Probes::default(),
@@ -122,6 +125,12 @@ impl GuardBuilder {
     /// Sets how the process leaves.
     pub const fn drain(mut self, drain: Drain) -> Self {
         self.drain = drain;
+        self
+    }
+
+    /// Sets what a connection of [`Guard::serve`] may cost.
+    pub const fn connections(mut self, connections: Connections) -> Self {
+        self.connections = connections;
         self
     }
 
@@ -257,6 +266,7 @@ impl GuardBuilder {
             layer: GuardLayer::new(front, life, shedder, explain, self.deadlines, envoy),
             settings: Settings {
                 start_hold: self.start_hold,
+                connections: self.connections,
                 probe_listener: self.probe_listener,
                 maintenance_file: self.maintenance_file,
                 request_timeout: self.request_timeout,
@@ -271,6 +281,7 @@ impl GuardBuilder {
         let mut faults = self.faults.clone();
         faults.extend(self.shed.faults());
         faults.extend(self.drain.faults());
+        faults.extend(self.connections.faults());
         faults.extend(self.explain.faults());
         faults.extend(self.probes.faults());
         faults.extend(self.access.faults());

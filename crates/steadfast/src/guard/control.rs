@@ -1,16 +1,17 @@
 //! The operator's end of a guard: read its state, declare maintenance, begin a drain.
 
 use std::{
+    future::Future,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use steadfast_core::{Declarer, Name, Phase, Standing, Verdict};
-use tokio::sync::Notify;
+use steadfast_core::{Declarer, DrainReport, HookStage, Local, Name, Phase, Standing, Verdict};
+use tokio::task::JoinHandle;
 
 use crate::{
     clock,
-    drain::Drain,
+    drain::{self, Drain, DrainToken, LameDuck, Room, Server, Stage},
     explain::{Explain, operator::MAINTENANCE_MAX},
     ready::Readiness,
     shed::Shedder,
@@ -27,8 +28,7 @@ struct Inner {
     readiness: Arc<Readiness>,
     shedder: Shedder,
     explain: Explain,
-    drain: Drain,
-    hurry: Notify,
+    room: Local<Room>,
 }
 
 impl Control {
@@ -38,12 +38,12 @@ impl Control {
         explain: Explain,
         drain: Drain,
     ) -> Self {
+        let life = Arc::clone(&readiness.life);
         Self(Arc::new(Inner {
             readiness: Arc::new(readiness),
             shedder,
             explain,
-            drain,
-            hurry: Notify::new(),
+            room: Local::new(Room::new(drain, life)),
         }))
     }
 
@@ -130,13 +130,13 @@ impl Control {
     /// Begins to leave: readiness says no while everything is still served, then running
     /// requests finish. Returns at once; needs a tokio runtime. Later calls do nothing.
     pub fn begin_drain(&self, why: &str) {
-        self.leave(why, self.0.drain.lame_duck_max);
+        self.leave(why, LameDuck::UntilGone);
     }
 
     /// Begins to leave without a lame duck: for a Ctrl-C at a terminal, where no balancer
     /// needs to notice.
     pub(crate) fn begin_drain_at_once(&self, why: &str) {
-        self.leave(why, Duration::ZERO);
+        self.leave(why, LameDuck::None);
     }
 
     /// Ends the step of the drain that is going on: what a second signal means. For
@@ -144,11 +144,11 @@ impl Control {
     pub fn hurry(&self) {
         // Kept until the step waits for it; kept from before, it would cut a later drain short.
         if self.phase().is_some_and(Phase::is_leaving) {
-            self.0.hurry.notify_one();
+            self.0.room.hurry.notify_one();
         }
     }
 
-    fn leave(&self, why: &str, lame_duck: Duration) {
+    fn leave(&self, why: &str, lame_duck: LameDuck) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             tracing::error!(target: "steadfast", why, "a drain needs a tokio runtime; nothing was done");
             return;
@@ -156,24 +156,96 @@ impl Control {
         if !self.advance(Phase::LameDuck) {
             return;
         }
-        tracing::info!(target: "steadfast", why, "leaving");
-        let control = self.clone();
-        runtime.spawn(async move {
-            control.wait(lame_duck).await;
-            control.advance(Phase::Draining);
-            let now = clock::now();
-            let grace = control.0.drain.grace;
-            control.0.readiness.life.refuse_from(now + grace, now);
-            control.wait(grace).await;
-            control.advance(Phase::Stopped);
-        });
+        let why = steadfast_core::redact(why);
+        tracing::info!(target: "steadfast", %why, "leaving");
+        let since = clock::now();
+        let length = lame_duck.max(&self.0.room.settings);
+        self.0.readiness.life.ramp(length, since);
+        let until = since + length;
+        self.0
+            .room
+            .stage
+            .send_replace(Stage::LameDuck { since, until });
+        let why = why.to_string().into_boxed_str();
+        runtime.spawn(drain::drive(self.clone(), why, lame_duck, since));
     }
 
-    async fn wait(&self, length: Duration) {
-        tokio::select! {
-            () = tokio::time::sleep(length) => {}
-            () = self.0.hurry.notified() => {}
+    /// Adds something to do when the process begins to leave, while everything is still
+    /// served. Hooks of one stage run one after another, in the order in which they were
+    /// added, for at most [`Drain::hooks`] together; one that panics or hangs is an entry in
+    /// the report. At most 64 hooks.
+    pub fn before_drain<F, R>(&self, name: &str, hook: F)
+    where
+        F: FnOnce() -> R + Send + 'static,
+        R: Future<Output = ()> + Send + 'static,
+    {
+        self.hook(HookStage::BeforeDrain, name, hook);
+    }
+
+    /// Adds something to do once nothing new can come, while requests finish. Only an accept
+    /// loop of this library ([`crate::Guard::serve`]) knows that moment; without one it is
+    /// the moment of [`Control::drained`]. It has the grace.
+    pub fn after_listener_closed<F, R>(&self, name: &str, hook: F)
+    where
+        F: FnOnce() -> R + Send + 'static,
+        R: Future<Output = ()> + Send + 'static,
+    {
+        self.hook(HookStage::AfterListenerClosed, name, hook);
+    }
+
+    /// Adds something to do after the last request: close a pool, flush a log.
+    pub fn after_drain<F, R>(&self, name: &str, hook: F)
+    where
+        F: FnOnce() -> R + Send + 'static,
+        R: Future<Output = ()> + Send + 'static,
+    {
+        self.hook(HookStage::AfterDrain, name, hook);
+    }
+
+    fn hook<F, R>(&self, stage: HookStage, name: &str, hook: F)
+    where
+        F: FnOnce() -> R + Send + 'static,
+        R: Future<Output = ()> + Send + 'static,
+    {
+        if !self.0.room.hooks.add(stage, name, hook) {
+            tracing::error!(target: "steadfast", name, "more than 64 hooks; this one will not run");
         }
+    }
+
+    /// Spawns a background task that the drain waits for, and that is cut when the grace is
+    /// over. Needs a tokio runtime, as `tokio::spawn` does.
+    pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.0.room.tasks.spawn(future)
+    }
+
+    /// Returns a token that says when to leave, for the application's state or a task.
+    #[must_use]
+    pub fn token(&self) -> DrainToken {
+        DrainToken::new(self.0.room.clone())
+    }
+
+    /// Waits for the end of the drain and returns its report. Call it after
+    /// `axum::serve(…).with_graceful_shutdown(control.reached(Phase::Draining))` has
+    /// returned: it says that the last connection has gone, so that the hooks run. After
+    /// [`crate::Guard::serve`] it returns that drain's report at once. It waits for ever if
+    /// nobody begins a drain.
+    ///
+    /// # Cancel safety
+    /// Dropping it loses nothing.
+    pub async fn drained(&self) -> Arc<DrainReport> {
+        let mut stages = self.0.room.stage.subscribe();
+        let _ = stages.wait_for(Stage::is_closing).await;
+        if *self.0.room.server.borrow() == Server::Elsewhere {
+            self.0.room.server_is(Server::Gone);
+        }
+        let mut reports = self.0.room.report.subscribe();
+        let found = reports.wait_for(Option::is_some).await;
+        let report = found.ok().and_then(|report| report.clone());
+        report.expect("the sender lives in self, and the report is there")
     }
 
     /// Waits until the process has come to this phase or further: give
@@ -210,7 +282,11 @@ impl Control {
         &self.0.readiness
     }
 
+    pub(crate) fn room(&self) -> &Local<Room> {
+        &self.0.room
+    }
+
     pub(crate) fn drain_settings(&self) -> Drain {
-        self.0.drain
+        self.0.room.settings
     }
 }

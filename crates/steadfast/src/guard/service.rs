@@ -129,6 +129,7 @@ where
             return GuardFuture::said(gates.front.answer(request), gates, http1);
         }
         let now = clock::now();
+        gates.life.note_request(now);
         if !gates.life.is_open() {
             if let Err(refusal) = gates.life.admit(now) {
                 let answer = gates.explain.answer(refusal, &RequestHead::of(&request));

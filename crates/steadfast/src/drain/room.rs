@@ -1,0 +1,156 @@
+//! What everybody who leaves shares: the stage of the drain, its tally, hooks and tasks.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use steadfast_core::{Closed, Cut, DrainReport, Lifecycle, Stuck};
+use tokio::sync::{Notify, watch};
+
+use super::{Drain, hooks::Hooks, live::Live, tasks::Tasks};
+
+/// How far the drain has come, for whoever holds a connection or a stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    /// Nobody leaves.
+    #[default]
+    Serving,
+    /// Everything is served; connections are asked to end, a growing share of them.
+    LameDuck { since: Instant, until: Instant },
+    /// Nothing new comes; what runs has until then.
+    Closing { since: Instant, until: Instant },
+    /// The last moment: whoever listens for it can still say goodbye.
+    Cancelling,
+    /// What still runs is ended.
+    Cutting,
+    /// All is over.
+    Over,
+}
+
+impl Stage {
+    pub(crate) const fn is_closing(&self) -> bool {
+        !matches!(self, Self::Serving | Self::LameDuck { .. })
+    }
+}
+
+/// What the accept loop has come to, if there is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Server {
+    /// Somebody else serves.
+    Elsewhere,
+    /// It accepts.
+    Accepting,
+    /// Its listener is closed.
+    Closed,
+    /// Its last connection has ended.
+    Gone,
+}
+
+/// The room. One for each guard, behind a handle that costs no shared line to clone.
+#[derive(Debug)]
+pub(crate) struct Room {
+    life: Arc<Lifecycle>,
+    pub(crate) settings: Drain,
+    pub(crate) hooks: Hooks,
+    pub(crate) tasks: Tasks,
+    /// Work that handlers asked to be waited for.
+    pub(crate) permits: Live,
+    pub(crate) hurry: Notify,
+    pub(crate) stage: watch::Sender<Stage>,
+    pub(crate) server: watch::Sender<Server>,
+    pub(crate) report: watch::Sender<Option<Arc<DrainReport>>>,
+    tally: Mutex<Tally>,
+}
+
+/// What is counted on the way out.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) served: u64,
+    pub(crate) abandoned: u64,
+    pub(crate) closed: Closed,
+    pub(crate) cut: Cut,
+    pub(crate) stuck: Vec<Stuck>,
+    /// Whether an accept loop counts connections here.
+    pub(crate) connections_seen: bool,
+}
+
+impl Tally {
+    /// Writes down something that was cut.
+    pub(crate) fn cut(&mut self, reason: Reason, route: &str, age: Duration) {
+        let cut = &mut self.cut;
+        let (word, count) = match reason {
+            Reason::Handshake => ("handshake", &mut cut.handshake),
+            Reason::RequestBody => ("request-body", &mut cut.request_body),
+            Reason::Handler => ("handler", &mut cut.handler),
+            Reason::Body => ("body", &mut cut.body),
+            Reason::Stream => ("stream", &mut cut.stream),
+            Reason::Upgrade => ("upgrade", &mut cut.upgrade),
+            Reason::Task => ("task", &mut cut.task),
+        };
+        *count += 1;
+        let at = self.stuck.partition_point(|other| other.age >= age);
+        if at < DrainReport::STUCK_MAX {
+            self.stuck.truncate(DrainReport::STUCK_MAX - 1);
+            self.stuck.insert(at, Stuck::new(word, route, age));
+        }
+    }
+}
+
+/// Where something was when it was cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    Handshake,
+    RequestBody,
+    Handler,
+    Body,
+    Stream,
+    Upgrade,
+    Task,
+}
+
+impl Room {
+    pub(crate) fn new(settings: Drain, life: Arc<Lifecycle>) -> Self {
+        Self {
+            life,
+            settings,
+            hooks: Hooks::default(),
+            tasks: Tasks::default(),
+            permits: Live::default(),
+            hurry: Notify::new(),
+            stage: watch::Sender::new(Stage::Serving),
+            server: watch::Sender::new(Server::Elsewhere),
+            report: watch::Sender::new(None),
+            tally: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the process is on its way out. Costs requests no shared line.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.life.is_leaving()
+    }
+
+    /// Returns how far the drain has come.
+    pub(crate) fn stage(&self) -> Stage {
+        *self.stage.borrow()
+    }
+
+    /// Says that the server has come this far. It never goes back.
+    pub(crate) fn server_is(&self, server: Server) {
+        self.server.send_if_modified(|known| {
+            let ahead = *known < server;
+            *known = server.max(*known);
+            ahead
+        });
+    }
+
+    /// Waits until the server has come this far.
+    pub(crate) async fn server_reached(&self, server: Server) {
+        let mut servers = self.server.subscribe();
+        let _ = servers.wait_for(|known| *known >= server).await;
+    }
+}

@@ -1,0 +1,178 @@
+//! What a handler holds to learn that it should leave.
+//!
+//! A stream without an end (server-sent events, a long poll, a WebSocket) is not told by a
+//! header: its answer has begun long ago. Its handler asks a [`DrainToken`]. Tokens do not
+//! all fire at one moment but spread over the first half of the grace, because clients that
+//! are told together come back together.
+
+use std::{
+    fmt,
+    future::{Future, ready},
+    pin::Pin,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use axum::extract::FromRequestParts;
+use futures_util::Stream;
+use http::{StatusCode, request::Parts};
+use pin_project::pin_project;
+use steadfast_core::Local;
+
+use super::{LiveGuard, Room, Stage};
+
+/// Tells a handler when to leave, and lets it be waited for.
+///
+/// An extractor under [`crate::Guard::serve`] and [`crate::DrainLayer`]; elsewhere, a clone
+/// of [`crate::Control::token`] in the application's state.
+///
+/// ```
+/// use axum::{Router, response::IntoResponse, routing::get};
+/// use steadfast::DrainToken;
+///
+/// async fn poll(token: DrainToken) -> impl IntoResponse {
+///     tokio::select! {
+///         news = next_news() => news,
+///         // Ask again, of an instance that stays.
+///         () = token.leaving() => "nothing yet",
+///     }
+/// }
+/// # async fn next_news() -> &'static str { "news" }
+/// # let _: Router = Router::new().route("/poll", get(poll));
+/// ```
+#[derive(Clone)]
+pub struct DrainToken {
+    room: Local<Room>,
+    /// Where in the first half of the grace this one fires, of 256.
+    place: u8,
+}
+
+impl DrainToken {
+    pub(crate) fn new(room: Local<Room>) -> Self {
+        let place = fastrand::u8(..);
+        Self { room, place }
+    }
+
+    /// Waits until this stream should end: some moment in the first half of the grace.
+    ///
+    /// # Cancel safety
+    /// Dropping it loses nothing.
+    pub async fn leaving(&self) {
+        let mut stages = self.room.stage.subscribe();
+        let Ok(stage) = stages.wait_for(Stage::is_closing).await.map(|it| *it) else {
+            return;
+        };
+        if let Some(moment) = self.moment(stage) {
+            tokio::select! {
+                () = tokio::time::sleep_until(moment.into()) => {}
+                () = self.cancelled() => {}
+            }
+        }
+    }
+
+    /// Waits until the grace is nearly over: whatever still runs is cut a moment later.
+    ///
+    /// # Cancel safety
+    /// Dropping it loses nothing.
+    pub async fn cancelled(&self) {
+        let mut stages = self.room.stage.subscribe();
+        let _ = stages.wait_for(|stage| *stage >= Stage::Cancelling).await;
+    }
+
+    /// Whether the process is on its way out. A handler that can choose begins nothing long.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.room.is_leaving()
+    }
+
+    /// Asks the drain to wait for work that outlives its request: a spawned task, an
+    /// upgraded connection under a server that does not track it. Drop it when done.
+    #[must_use = "dropped, it is not waited for"]
+    pub fn permit(&self) -> DrainPermit {
+        DrainPermit(self.room.permits.enter())
+    }
+
+    /// Returns a stream that ends, in order, when this token says so.
+    pub fn until_leaving<S: Stream>(&self, stream: S) -> UntilLeaving<S> {
+        UntilLeaving {
+            stream,
+            told: Box::pin(self.clone().told()),
+        }
+    }
+
+    pub(crate) async fn told(self) {
+        self.leaving().await;
+    }
+
+    fn moment(&self, stage: Stage) -> Option<Instant> {
+        let Stage::Closing { since, until } = stage else {
+            return None;
+        };
+        let half = until.saturating_duration_since(since) / 2;
+        Some(since + half * u32::from(self.place) / 256)
+    }
+}
+
+impl fmt::Debug for DrainToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DrainToken")
+            .field("stage", &self.room.stage())
+            .finish()
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for DrainToken {
+    type Rejection = (StatusCode, &'static str);
+
+    fn from_request_parts(
+        parts: &mut Parts,
+        _state: &S,
+    ) -> impl Future<Output = Result<Self, Self::Rejection>> + Send {
+        let found = parts
+            .extensions
+            .get::<Local<Room>>()
+            .cloned()
+            .map(Self::new);
+        ready(found.ok_or((StatusCode::INTERNAL_SERVER_ERROR, NO_TOKEN)))
+    }
+}
+
+/// A stranger reads it too, so it says nothing about the service.
+const NO_TOKEN: &str = "no drain token: serve with Guard::serve or add DrainLayer\n";
+
+/// Work that the drain waits for, until this is dropped.
+#[derive(Debug)]
+pub struct DrainPermit(#[allow(dead_code, reason = "held for its drop")] LiveGuard);
+
+/// A stream that ends when its token says so. See [`DrainToken::until_leaving`].
+#[pin_project]
+pub struct UntilLeaving<S> {
+    #[pin]
+    stream: S,
+    told: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl<S> fmt::Debug for UntilLeaving<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UntilLeaving").finish_non_exhaustive()
+    }
+}
+
+impl<S: Stream> Stream for UntilLeaving<S> {
+    type Item = S::Item;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
+        let this = self.project();
+        // What is ready is delivered first: nothing that was produced is lost.
+        if let Poll::Ready(item) = this.stream.poll_next(cx) {
+            return Poll::Ready(item);
+        }
+        this.told.as_mut().poll(cx).map(|()| None)
+    }
+}
+
+const _: fn() = || {
+    fn shareable<T: Send + Sync>() {}
+    shareable::<DrainToken>();
+    shareable::<DrainPermit>();
+};

@@ -1,0 +1,155 @@
+//! Where connections come from.
+//!
+//! axum's `Listener` hides the errors of its socket and sleeps a second on each. A TCP or
+//! Unix listener is asked itself, so that running out of file descriptors is seen, counted
+//! and backed off from; any other listener is asked as axum does it.
+
+use std::{
+    any::Any,
+    future::{Future, poll_fn},
+    io,
+    pin::pin,
+    task::Poll,
+    time::Duration,
+};
+
+use axum::serve::Listener;
+use tokio::net::TcpListener;
+
+/// First pause after an error that will not go away by itself, and the longest: 5 ms,
+/// doubling to 1 s, as Go's `net/http` has it.
+const PAUSE_MIN: Duration = Duration::from_millis(5);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// Most connections that the last look at the kernel's queue takes. Its length is bounded by
+/// `net.core.somaxconn`, 4096 where nobody has changed it.
+const QUEUE_MAX: usize = 65_536;
+
+/// Accepts the next connection, however long that takes.
+pub(super) async fn next<L>(listener: &mut L) -> (L::Io, L::Addr)
+where
+    L: Listener,
+    L::Addr: 'static,
+{
+    let mut pause = PAUSE_MIN;
+    loop {
+        let error = match own(listener).await {
+            None => return listener.accept().await,
+            Some(Ok(accepted)) => return accepted,
+            Some(Err(error)) => error,
+        };
+        if concerns_one_connection(&error) {
+            continue;
+        }
+        metrics::counter!("steadfast_accept_errors_total").increment(1);
+        if pause == PAUSE_MIN || pause == PAUSE_MAX {
+            tracing::error!(target: "steadfast", %error, ?pause, "connections cannot be accepted");
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+/// Takes everything that waits in the kernel's queue, so that closing the listener resets
+/// nothing. A listener of another kind is asked after a turn of the runtime's driver.
+pub(super) async fn rest<L>(listener: &mut L, mut take: impl FnMut((L::Io, L::Addr)))
+where
+    L: Listener,
+    L::Addr: 'static,
+{
+    for _ in 0..QUEUE_MAX {
+        if let Some(accepted) = queued(listener) {
+            match accepted {
+                Ok(accepted) => take(accepted),
+                Err(error) if concerns_one_connection(&error) => {}
+                Err(_) => return,
+            }
+            continue;
+        }
+        // A turn of the driver, so that what it knows of the listener is of now.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        match poll_once(listener.accept()).await {
+            Some(accepted) => take(accepted),
+            None => return,
+        }
+    }
+}
+
+/// Polls once.
+async fn poll_once<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
+/// Accepts on a listener whose errors can be seen; `None` for another.
+async fn own<L>(listener: &mut L) -> Option<io::Result<(L::Io, L::Addr)>>
+where
+    L: Listener,
+    L::Addr: 'static,
+{
+    let listener: &mut dyn Any = listener;
+    if let Some(tcp) = listener.downcast_mut::<TcpListener>() {
+        return Some(TcpListener::accept(tcp).await.map(same));
+    }
+    #[cfg(unix)]
+    if let Some(unix) = listener.downcast_mut::<tokio::net::UnixListener>() {
+        return Some(tokio::net::UnixListener::accept(unix).await.map(same));
+    }
+    None
+}
+
+/// Takes one connection out of the kernel's queue without asking the runtime, whose
+/// knowledge is as old as its last turn; `None` for a listener of another kind. An empty
+/// queue is an error like any other.
+fn queued<L>(listener: &mut L) -> Option<io::Result<(L::Io, L::Addr)>>
+where
+    L: Listener,
+    L::Addr: 'static,
+{
+    let listener: &dyn Any = listener;
+    if let Some(tcp) = listener.downcast_ref::<TcpListener>() {
+        let accepted = socket2::SockRef::from(tcp).accept();
+        return Some(accepted.and_then(|(socket, _)| {
+            socket.set_nonblocking(true)?;
+            let stream = tokio::net::TcpStream::from_std(socket.into())?;
+            let peer = stream.peer_addr()?;
+            Ok(same((stream, peer)))
+        }));
+    }
+    #[cfg(unix)]
+    if let Some(unix) = listener.downcast_ref::<tokio::net::UnixListener>() {
+        let accepted = socket2::SockRef::from(unix).accept();
+        return Some(accepted.and_then(|(socket, _)| {
+            socket.set_nonblocking(true)?;
+            let stream = tokio::net::UnixStream::from_std(socket.into())?;
+            let peer = stream.peer_addr()?;
+            Ok(same((stream, peer)))
+        }));
+    }
+    None
+}
+
+/// Hands a value over as what it is: the caller has found out that the types are the same.
+fn same<T: 'static, U: 'static>(value: T) -> U {
+    let mut value = Some(value);
+    let found: &mut dyn Any = &mut value;
+    found
+        .downcast_mut::<Option<U>>()
+        .and_then(Option::take)
+        .expect("a listener of this type has this stream and this address")
+}
+
+/// Whether the error is about a connection that went away before it was accepted.
+fn concerns_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    )
+}

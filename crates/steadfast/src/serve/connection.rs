@@ -1,0 +1,187 @@
+//! The task of one connection: it polls hyper, keeps the bounds, and follows the drain.
+//!
+//! Order matters. Whenever the task runs, the connection is polled first and only then are
+//! bounds and the drain looked at, so a request that is there is served and not closed on.
+
+use std::{
+    convert::Infallible,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+
+use axum::{extract::Request, response::Response};
+use hyper::{
+    rt::Executor,
+    server::conn::{http1, http2},
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::watch,
+    time::{Instant, Sleep},
+};
+use tower_service::Service;
+
+use super::{
+    conn::{Conn, Due, Protocol},
+    io::Io,
+    limits::Connections,
+    service::OnConnection,
+    sniff::sniff,
+};
+use crate::{clock, drain::Stage};
+
+/// When a timer is armed that is not needed. Nothing falls due that late.
+const NEVER: Duration = Duration::from_secs(48 * 3600);
+
+/// Serves one connection to its end.
+pub(super) async fn run<I, S, A>(mut io: Io<I>, service: OnConnection<S, A>, limits: Connections)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    A: Clone + Send + Sync + 'static,
+{
+    let conn = Arc::clone(&service.conn);
+    let mut bounds = Bounds::new(Arc::clone(&conn));
+    let sniffed = bounds.hold(pin!(sniff(&mut io)), |_| ()).await;
+    let failed = match sniffed {
+        Some(Ok(Some(Protocol::Http2))) => {
+            conn.speaks(Protocol::Http2);
+            let mut http = http2::Builder::new(OnTasks(conn.clone()));
+            http.timer(TokioTimer::new())
+                // WebSockets over HTTP/2 (RFC 8441), as `axum::serve` has them.
+                .enable_connect_protocol()
+                .max_concurrent_streams(limits.streams_max)
+                .max_pending_accept_reset_streams(limits.resets_max)
+                .keep_alive_interval(limits.ping_every)
+                .keep_alive_timeout(limits.ping_timeout);
+            let http = pin!(http.serve_connection(TokioIo::new(io), service));
+            failed(
+                bounds
+                    .hold(http, http2::Connection::graceful_shutdown)
+                    .await,
+            )
+        }
+        Some(Ok(Some(_))) => {
+            conn.speaks(Protocol::Http1);
+            // The bounds are kept by this task, so hyper needs no timer; it would make one
+            // for each request.
+            let http = http1::Builder::new()
+                .header_read_timeout(None)
+                .serve_connection(TokioIo::new(io), service)
+                .with_upgrades();
+            failed(bounds.hold(pin!(http), |_| ()).await)
+        }
+        Some(Ok(None)) | None => false,
+        Some(Err(_)) => true,
+    };
+    // An upgraded connection ends with its socket, which somebody else holds now.
+    if conn.state().upgraded.is_none() {
+        conn.ended(failed);
+    }
+}
+
+/// Whether it ended in the middle of something. `None` is a connection that we dropped.
+fn failed(ended: Option<Result<(), hyper::Error>>) -> bool {
+    let Some(Err(error)) = ended else {
+        return false;
+    };
+    tracing::debug!(target: "steadfast", %error, "a connection ended early");
+    true
+}
+
+/// What a connection's task waits for beside the connection.
+struct Bounds {
+    conn: Arc<Conn>,
+    stages: watch::Receiver<Stage>,
+    timer: Pin<Box<Sleep>>,
+}
+
+enum Event<T> {
+    Ended(T),
+    Due,
+    Stage,
+}
+
+impl Bounds {
+    fn new(conn: Arc<Conn>) -> Self {
+        let mut stages = conn.room.stage.subscribe();
+        let stage = *stages.borrow_and_update();
+        conn.follow(stage, clock::now());
+        let timer = Box::pin(tokio::time::sleep(NEVER));
+        Self {
+            conn,
+            stages,
+            timer,
+        }
+    }
+
+    /// Polls a connection to its end, or until a bound says that it is dropped.
+    async fn hold<F: Future>(
+        &mut self,
+        mut future: Pin<&mut F>,
+        goaway: impl Fn(Pin<&mut F>),
+    ) -> Option<F::Output> {
+        loop {
+            match self.next(future.as_mut()).await {
+                Event::Ended(output) => return Some(output),
+                Event::Stage => {
+                    let stage = *self.stages.borrow_and_update();
+                    self.conn.follow(stage, clock::now());
+                }
+                Event::Due => {
+                    self.timer.as_mut().reset(Instant::now() + NEVER);
+                    match self.conn.due(clock::now()) {
+                        Due::Nothing | Due::Poll => {}
+                        Due::Goaway => goaway(future.as_mut()),
+                        Due::Drop => return None,
+                    }
+                }
+            }
+        }
+    }
+
+    async fn next<F: Future>(&mut self, mut future: Pin<&mut F>) -> Event<F::Output> {
+        let (conn, timer) = (&self.conn, &mut self.timer);
+        let mut changed = pin!(self.stages.changed());
+        poll_fn(|cx| {
+            if let Poll::Ready(output) = future.as_mut().poll(cx) {
+                return Poll::Ready(Event::Ended(output));
+            }
+            // The poll may have made something due earlier; what has become due later is
+            // found out when the timer fires.
+            if let Some(due) = conn.next_due().map(Instant::from_std) {
+                if due < timer.deadline() {
+                    timer.as_mut().reset(due);
+                }
+            }
+            if timer.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Event::Due);
+            }
+            // The sender lives in the room, which the connection holds.
+            changed.as_mut().poll(cx).map(|_| Event::Stage)
+        })
+        .await
+    }
+}
+
+/// Runs HTTP/2 streams as tasks, which end with their connection.
+#[derive(Clone, Debug)]
+struct OnTasks(Arc<Conn>);
+
+impl<F> Executor<F> for OnTasks
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
+    fn execute(&self, future: F) {
+        let task = tokio::spawn(async move {
+            future.await;
+        });
+        self.0.state().slots.newest_runs_as(task.abort_handle());
+    }
+}

@@ -1,0 +1,298 @@
+//! The socket as hyper sees it: it says what it does, ends reads only when nothing is there,
+//! and closes without destroying what the peer has not read yet.
+//!
+//! Three races end here. *A request in the kernel's buffer*: an idle connection is not
+//! closed from outside but ends its reads, and it does so only after the socket was asked
+//! directly whether bytes are there, since what the runtime knows of a socket is as old as
+//! its driver's last turn. *An answer lost to a reset*: closing a socket with unread bytes
+//! makes the kernel send a reset, which throws away what the peer has not read, so after the
+//! last write only the writing half is closed and what still comes is read and thrown away,
+//! within bounds. *A sniff that is cut*: the first bytes were read before hyper, and are
+//! replayed here.
+
+use std::{
+    any::Any,
+    future::Future,
+    io,
+    mem::MaybeUninit,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Sleep,
+};
+
+use super::{
+    conn::{Conn, Mode},
+    registry::Registered,
+};
+use crate::clock;
+
+/// Longest that a closed connection is read from: an upload into an answer that came early.
+const LINGER_MAX: Duration = Duration::from_secs(5);
+
+/// How long such a peer may be silent. A client that has read its answer closes at once.
+const LINGER_SILENCE: Duration = Duration::from_secs(1);
+
+/// Most bytes that are thrown away; one who sends more does not listen.
+const LINGER_BYTES_MAX: usize = 256 << 20;
+
+/// Bytes thrown away in one read, and reads in one turn, so that others get theirs.
+const LINGER_READ: usize = 8 * 1024;
+const LINGER_READS: usize = 16;
+
+/// A socket, with what is known of it.
+#[derive(Debug)]
+pub(super) struct Io<I> {
+    socket: I,
+    conn: Arc<Conn>,
+    /// Read before hyper, and not yet given to it.
+    replay: Replay,
+    linger: Linger,
+    /// Its place among the open connections, given back when the socket is closed: also
+    /// when an upgrade took it out of the connection's task.
+    _place: Registered,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Replay {
+    pub(super) bytes: [u8; Self::LEN],
+    pub(super) from: usize,
+    pub(super) to: usize,
+}
+
+impl Replay {
+    /// The HTTP/2 preface.
+    pub(super) const LEN: usize = 24;
+}
+
+#[derive(Debug)]
+enum Linger {
+    /// The connection is in use.
+    Not,
+    /// The writing half is closed; what comes is thrown away.
+    Reading(Box<Lingering>),
+    Over,
+}
+
+#[derive(Debug)]
+struct Lingering {
+    silence: Pin<Box<Sleep>>,
+    until: tokio::time::Instant,
+    left: usize,
+}
+
+impl<I> Io<I> {
+    pub(super) fn new(socket: I, conn: Arc<Conn>, place: Registered) -> Self {
+        Self {
+            socket,
+            conn,
+            replay: Replay::default(),
+            linger: Linger::Not,
+            _place: place,
+        }
+    }
+
+    pub(super) fn replay(&mut self) -> &mut Replay {
+        &mut self.replay
+    }
+}
+
+impl<I: AsyncRead + Unpin + 'static> Io<I> {
+    /// Reads from the socket, past the replay.
+    pub(super) fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.socket).poll_read(cx, buf);
+        let mut state = self.conn.state();
+        if state.mode == Mode::Cut {
+            return Poll::Ready(Err(cut()));
+        }
+        match polled {
+            Poll::Ready(Ok(())) if buf.filled().len() == before => {
+                // An empty buffer reads nothing, and that is not the end.
+                if buf.remaining() > 0 {
+                    state.peer_closed = true;
+                }
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Ok(())) => {
+                state.read(clock::now());
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => {
+                state.peer_reset |= is_reset(&error);
+                Poll::Ready(Err(error))
+            }
+            // Bytes that the driver has not told of yet: it will, and wakes for them.
+            Poll::Pending if state.ends_reads() && !has_bytes(&self.socket) => Poll::Ready(Ok(())),
+            Poll::Pending => {
+                // Whoever holds an upgraded connection cannot be aborted, so it is woken.
+                if state.upgraded.is_some() {
+                    state.reader = Some(cx.waker().clone());
+                }
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl<I: AsyncRead + Unpin + 'static> AsyncRead for Io<I> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let Replay { bytes, from, to } = &mut this.replay;
+        if from < to {
+            let part = buf.remaining().min(*to - *from);
+            buf.put_slice(&bytes[*from..*from + part]);
+            *from += part;
+            return Poll::Ready(Ok(()));
+        }
+        this.poll_fill(cx, buf)
+    }
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin + 'static> Io<I> {
+    /// Notes whether a write went on, and fails it if the connection was cut.
+    fn wrote<T>(&self, cx: &Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        let mut state = self.conn.state();
+        if state.mode == Mode::Cut {
+            return Poll::Ready(Err(cut()));
+        }
+        match &polled {
+            Poll::Pending => {
+                state.write_blocked(clock::now());
+                if state.upgraded.is_some() {
+                    state.writer = Some(cx.waker().clone());
+                }
+            }
+            Poll::Ready(Ok(_)) => state.write_went_on(),
+            Poll::Ready(Err(error)) => state.peer_reset |= is_reset(error),
+        }
+        polled
+    }
+
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Linger::Reading(lingering) = &mut self.linger else {
+            return Poll::Ready(());
+        };
+        let mut bytes = [0; LINGER_READ];
+        for _ in 0..LINGER_READS {
+            let mut buf = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut self.socket).poll_read(cx, &mut buf) {
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
+                    lingering.left = lingering.left.saturating_sub(buf.filled().len());
+                    let now = tokio::time::Instant::from_std(clock::now());
+                    let silent_until = (now + LINGER_SILENCE).min(lingering.until);
+                    lingering.silence.as_mut().reset(silent_until);
+                    if lingering.left == 0 || now >= lingering.until {
+                        return Poll::Ready(());
+                    }
+                }
+                // The peer has closed too, or there is nobody any more.
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => return lingering.silence.as_mut().poll(cx),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin + 'static> AsyncWrite for Io<I> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.socket).poll_write(cx, buf);
+        self.wrote(cx, polled)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
+        self.wrote(cx, polled)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.socket).poll_flush(cx);
+        self.wrote(cx, polled)
+    }
+
+    /// Closes the writing half, and lingers.
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Linger::Not = self.linger {
+            ready!(Pin::new(&mut self.socket).poll_shutdown(cx))?;
+            let done = {
+                let state = self.conn.state();
+                state.peer_closed || state.peer_reset || state.mode == Mode::Cut
+            };
+            let now = tokio::time::Instant::from_std(clock::now());
+            self.linger = if done {
+                Linger::Over
+            } else {
+                Linger::Reading(Box::new(Lingering {
+                    silence: Box::pin(tokio::time::sleep_until(now + LINGER_SILENCE)),
+                    until: now + LINGER_MAX,
+                    left: LINGER_BYTES_MAX,
+                }))
+            };
+        }
+        ready!(self.poll_linger(cx));
+        self.linger = Linger::Over;
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Whether the kernel holds bytes that nobody has read. Of a socket that is not the kernel's
+/// own (TLS), it is not known, and the turn of the driver that was waited for must do.
+fn has_bytes<I: 'static>(socket: &I) -> bool {
+    let socket: &dyn Any = socket;
+    let mut byte = [MaybeUninit::uninit()];
+    if let Some(tcp) = socket.downcast_ref::<tokio::net::TcpStream>() {
+        return socket2::SockRef::from(tcp)
+            .peek(&mut byte)
+            .is_ok_and(|bytes| bytes > 0);
+    }
+    #[cfg(unix)]
+    if let Some(unix) = socket.downcast_ref::<tokio::net::UnixStream>() {
+        return socket2::SockRef::from(unix)
+            .peek(&mut byte)
+            .is_ok_and(|bytes| bytes > 0);
+    }
+    false
+}
+
+fn is_reset(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionReset
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::ConnectionAborted
+    )
+}
+
+fn cut() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::ConnectionAborted,
+        "the process ends and its grace is over",
+    )
+}

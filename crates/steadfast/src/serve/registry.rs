@@ -1,0 +1,125 @@
+//! The open connections: how many there may be, and which are there to be cut.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::conn::Conn;
+use crate::{
+    clock,
+    drain::{Live, LiveGuard, Room},
+};
+
+/// The connections, by number. Bounded by the semaphore, except for those that the last
+/// look at the kernel's queue finds.
+#[derive(Debug)]
+pub(super) struct Registry {
+    places: Arc<Semaphore>,
+    live: Live,
+    open: Arc<Mutex<Open>>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    next: u64,
+    all: HashMap<u64, Arc<Conn>>,
+}
+
+/// A connection's entry; dropped, it is gone.
+#[derive(Debug)]
+pub(super) struct Registered {
+    number: u64,
+    open: Arc<Mutex<Open>>,
+    _live: LiveGuard,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl Registry {
+    pub(super) fn new(max: usize) -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(max)),
+            live: Live::default(),
+            open: Arc::default(),
+        }
+    }
+
+    /// Waits for room for one more connection.
+    pub(super) async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.places).acquire_owned().await.ok()
+    }
+
+    /// Whether there is room.
+    pub(super) fn has_room(&self) -> bool {
+        self.places.available_permits() > 0
+    }
+
+    pub(super) fn enter(
+        &self,
+        conn: &Arc<Conn>,
+        place: Option<OwnedSemaphorePermit>,
+    ) -> Registered {
+        let live = self.live.enter();
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = open.next;
+        open.next += 1;
+        open.all.insert(number, Arc::clone(conn));
+        Registered {
+            number,
+            open: Arc::clone(&self.open),
+            _live: live,
+            _place: place,
+        }
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.live.count()
+    }
+
+    /// Waits until none is open.
+    pub(super) async fn none(&self) {
+        self.live.none().await;
+    }
+
+    /// Cuts every connection, and writes down what each loses.
+    pub(super) fn cut_all(&self, room: &Room) {
+        let conns: Vec<_> = {
+            let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            open.all.values().cloned().collect()
+        };
+        let now = clock::now();
+        for conn in conns {
+            conn.cut(&mut room.tally(), now);
+        }
+    }
+}
+
+/// Whoever drops `serve` ends what it served.
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let conns: Vec<_> = open.all.values().cloned().collect();
+        drop(open);
+        for conn in conns {
+            conn.cut(&mut crate::drain::Tally::default(), clock::now());
+        }
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let gone = {
+            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            open.all.remove(&self.number)
+        };
+        // An upgraded connection has outlived its task, which could not count its end.
+        if let Some(conn) = gone {
+            let upgraded = conn.state().upgraded.is_some();
+            if upgraded {
+                conn.ended(false);
+            }
+        }
+    }
+}

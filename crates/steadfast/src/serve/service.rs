@@ -1,0 +1,298 @@
+//! The application on one connection: it knows its peer, and each request is written down
+//! from its head to the end of its answer.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use axum::{
+    body::Body,
+    extract::{ConnectInfo, Request},
+    response::Response,
+};
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, Version, header};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use pin_project::pin_project;
+use tower::util::Oneshot;
+use tower_service::Service;
+
+use super::conn::{Conn, Protocol};
+use crate::{
+    clock,
+    drain::{DrainToken, Reason, Stage},
+};
+
+/// The application, for hyper.
+#[derive(Debug)]
+pub(super) struct OnConnection<S, A> {
+    pub(super) app: S,
+    pub(super) peer: A,
+    pub(super) conn: Arc<Conn>,
+}
+
+impl<S, A> hyper::service::Service<http::Request<Incoming>> for OnConnection<S, A>
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone,
+    A: Clone + Send + Sync + 'static,
+{
+    type Response = http::Response<Answer>;
+    type Error = Infallible;
+    type Future = Running<Oneshot<S, Request>>;
+
+    fn call(&self, request: http::Request<Incoming>) -> Self::Future {
+        let body_open = !request.body().is_end_stream();
+        let http2 = request.version() == Version::HTTP_2;
+        let slot = {
+            let mut state = self.conn.state();
+            state.request_begins(request.uri().path(), body_open, clock::now())
+        };
+        let place = Place {
+            conn: Arc::clone(&self.conn),
+            slot,
+            done: false,
+        };
+        let mut request = request.map(|body| {
+            if !body_open {
+                return Body::empty();
+            }
+            Body::new(Upload {
+                body,
+                conn: Arc::clone(&self.conn),
+                slot,
+            })
+        });
+        let extensions = request.extensions_mut();
+        extensions.insert(ConnectInfo(self.peer.clone()));
+        extensions.insert(self.conn.room.clone());
+        Running {
+            place: Some(place),
+            http2,
+            answering: Oneshot::new(self.app.clone(), request),
+        }
+    }
+}
+
+/// A request's place on its connection. Dropped, the request has ended: in order if its
+/// answer did, and otherwise because its client left.
+#[derive(Debug)]
+struct Place {
+    conn: Arc<Conn>,
+    slot: usize,
+    done: bool,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.conn.state().request_ends(self.slot, clock::now());
+        let room = &self.conn.room;
+        if !room.is_leaving() {
+            return;
+        }
+        let mut tally = room.tally();
+        if self.done {
+            tally.served += 1;
+        } else if room.stage() < Stage::Cutting {
+            tally.abandoned += 1;
+        }
+    }
+}
+
+/// A request that runs.
+#[pin_project]
+#[derive(Debug)]
+pub(super) struct Running<F> {
+    #[pin]
+    answering: F,
+    place: Option<Place>,
+    http2: bool,
+}
+
+impl<F: Future<Output = Result<Response, Infallible>>> Future for Running<F> {
+    type Output = Result<http::Response<Answer>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let Ok(response) = ready!(this.answering.poll(cx));
+        let mut place = this
+            .place
+            .take()
+            .expect("a future is not polled after it is ready");
+        let (parts, body) = response.into_parts();
+        if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+            let now = clock::now();
+            place.conn.state().upgrades(place.slot, now);
+        }
+        if parts.headers.contains_key(header::CONNECTION) && says_close(&parts.headers) {
+            place.conn.state().told_by_header = true;
+        }
+        // hyper drops a body that has ended already unread.
+        if body.is_end_stream() {
+            place.done = true;
+            drop(place);
+            return Poll::Ready(Ok(http::Response::from_parts(parts, Answer::empty(body))));
+        }
+        let endless = is_endless(&parts.headers);
+        let reason = if endless {
+            Reason::Stream
+        } else {
+            Reason::Body
+        };
+        place.conn.state().slots.answers(place.slot, reason);
+        let told = endless.then(|| {
+            let token = DrainToken::new(place.conn.room.clone());
+            Box::pin(token.told()) as Told
+        });
+        let answer = Answer {
+            body,
+            place: Some(place),
+            told,
+            http2: *this.http2,
+        };
+        Poll::Ready(Ok(http::Response::from_parts(parts, answer)))
+    }
+}
+
+fn says_close(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .any(|value| value.as_bytes().eq_ignore_ascii_case(b"close"))
+}
+
+/// Whether the answer is of a kind that has no end of its own.
+fn is_endless(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE);
+    kind.and_then(|kind| kind.to_str().ok())
+        .is_some_and(|kind| {
+            let kind = kind.split(';').next().unwrap_or_default().trim();
+            kind.eq_ignore_ascii_case("text/event-stream")
+                || kind.eq_ignore_ascii_case("multipart/x-mixed-replace")
+        })
+}
+
+type Told = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// An answer's body, until its end. Server-sent events end between two events when the
+/// drain says so, as if the handler had ended them.
+pub(super) struct Answer {
+    body: Body,
+    place: Option<Place>,
+    told: Option<Told>,
+    http2: bool,
+}
+
+impl Answer {
+    const fn empty(body: Body) -> Self {
+        Self {
+            body,
+            place: None,
+            told: None,
+            http2: false,
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some(mut place) = self.place.take() {
+            place.done = true;
+        }
+        self.told = None;
+    }
+
+    /// Over HTTP/2, a part of the answer that is not asked for again waits for the peer.
+    fn waits(&self, waits: bool) {
+        if let (true, Some(place)) = (self.http2, &self.place) {
+            let since = waits.then(clock::now);
+            let mut state = place.conn.state();
+            if let Some(slot) = state.slots.get_mut(place.slot) {
+                slot.waiting_since = since;
+            }
+        }
+    }
+}
+
+impl HttpBody for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let this = &mut *self;
+        let polled = Pin::new(&mut this.body).poll_frame(cx);
+        match &polled {
+            Poll::Ready(Some(Ok(_))) => {
+                if this.body.is_end_stream() {
+                    this.end();
+                } else {
+                    this.waits(true);
+                }
+            }
+            Poll::Ready(Some(Err(_))) => this.place = None,
+            Poll::Ready(None) => this.end(),
+            Poll::Pending => {
+                this.waits(false);
+                if let Some(told) = &mut this.told {
+                    ready!(told.as_mut().poll(cx));
+                    this.end();
+                    return Poll::Ready(None);
+                }
+            }
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A request's body, until its end.
+struct Upload {
+    body: Incoming,
+    conn: Arc<Conn>,
+    slot: usize,
+}
+
+impl HttpBody for Upload {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let polled = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if polled.is_none() || self.body.is_end_stream() {
+            self.conn.state().slots.body_ended(self.slot);
+        }
+        Poll::Ready(polled)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Conn {
+    /// Notes what is spoken, from the moment it is known.
+    pub(super) fn speaks(&self, protocol: Protocol) {
+        let stage = self.room.stage();
+        self.state().speaks(protocol);
+        self.follow(stage, clock::now());
+    }
+}
