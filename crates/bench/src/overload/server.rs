@@ -41,7 +41,7 @@ async fn serve(
     let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
     println!("{}", listener.local_addr()?);
     if let Some(guard) = peers::guard(peer) {
-        return guard.serve(listener, guard.protect(app)).await;
+        return guard.serve(listener, guard.protect(app)).await.map(drop);
     }
     let unknown = || io::Error::other(format!("no peer is called `{peer}`"));
     let app = peers::app(peer, backend, app).ok_or_else(unknown)?;
