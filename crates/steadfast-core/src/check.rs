@@ -134,7 +134,7 @@ pub enum FailureClass {
     Other,
     /// The dependency itself says that it has too much to do.
     Overloaded,
-    /// The check panicked.
+    /// The check, or the caller itself, panicked.
     Panicked,
     /// The dependency answers, but takes no writes (replica, full disk, out of memory).
     ReadOnly,

@@ -59,7 +59,7 @@ mod view;
 use std::{
     fmt,
     sync::{Arc, OnceLock},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 pub use active::{CheckRecord, SKIPS_MAX};
@@ -171,6 +171,15 @@ impl DependencyState {
         true
     }
 
+    /// Returns who decides on calls.
+    #[must_use]
+    pub fn mode(&self) -> BreakerMode {
+        match self.breaker.get() {
+            Some(breaker) => breaker.mode(),
+            None => lock(&self.active).rules.mode(),
+        }
+    }
+
     /// Sets who decides on calls: the rules, or a person.
     pub fn set_mode(&self, mode: BreakerMode, now: Instant) {
         if let Some(moved) = self.breaker_at(now).set_mode(mode, now) {
@@ -183,6 +192,15 @@ impl DependencyState {
     pub fn tick(&self, now: Instant, random: u64) {
         if let Some(moved) = self.breaker.get().and_then(|it| it.tick(now, random)) {
             self.tell(&moved);
+        }
+    }
+
+    /// Returns how often to call [`DependencyState::tick`].
+    #[must_use]
+    pub fn tick_interval(&self) -> Duration {
+        match self.breaker.get() {
+            Some(breaker) => breaker.rules().tick_interval(),
+            None => lock(&self.active).rules.tick_interval(),
         }
     }
 

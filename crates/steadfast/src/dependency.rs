@@ -8,6 +8,11 @@
 //! Nothing runs in the background until a guard that knows the dependency is started.
 
 mod builder;
+pub(crate) mod call;
+pub(crate) mod call_error;
+mod log;
+pub(crate) mod permit;
+pub(crate) mod within;
 
 use std::{
     fmt,
@@ -23,8 +28,10 @@ use steadfast_core::{
 };
 
 pub use builder::DependencyBuilder;
+pub use call_error::{CallError, CallTimedOut};
+pub use permit::Permit;
 
-use crate::{clock, explain};
+use crate::clock;
 
 /// A check behind a pointer, so that dependencies with different checks fit in one list.
 pub(crate) trait Ask: Send + Sync {
@@ -52,6 +59,7 @@ pub struct Dependency(Local<Inner>);
 struct Inner {
     state: Arc<DependencyState>,
     check: Option<Asked>,
+    call_timeout: Option<Duration>,
 }
 
 struct Asked {
@@ -93,16 +101,16 @@ impl Dependency {
     pub fn require(&self) -> Result<(), Refusal> {
         match self.0.state.refusal(clock::now()) {
             None => Ok(()),
-            Some(refusal) => {
-                let refusal = refusal.entered();
-                explain::note_refusal_in_handler(&refusal);
-                Err(refusal)
-            }
+            Some(refusal) => Err(permit::in_handler(refusal)),
         }
     }
 
     pub(crate) fn state(&self) -> &Arc<DependencyState> {
         &self.0.state
+    }
+
+    pub(crate) fn call_timeout(&self) -> Option<Duration> {
+        self.0.call_timeout
     }
 
     pub(crate) fn check(&self) -> Option<Arc<dyn Ask>> {

@@ -6,12 +6,13 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use steadfast_core::Refusal;
 
-use crate::explain;
+use crate::{CallTimedOut, explain};
 
 /// The error of a handler that may be refused by what it calls.
 ///
-/// `?` turns any error into it. A refusal in it, however deep in the sources, becomes an
-/// explained 503; everything else is logged and becomes a 500 that says nothing.
+/// `?` turns any error into it, a [`crate::CallError`] of a dependency included. A refusal in
+/// it, however deep in the sources, becomes an explained 503; a call that was cut becomes a
+/// 504; everything else is logged and becomes a 500. The last two say nothing.
 ///
 /// An `anyhow::Error` or `eyre::Report` passes a refusal on as well, with and without
 /// `.context(…)`. An error type that keeps another error without showing it as its `source()`
@@ -50,6 +51,20 @@ impl Error {
     pub fn refusal(&self) -> Option<&Refusal> {
         Refusal::find(&*self.inner)
     }
+
+    /// Whether a call to a dependency was cut because it took too long.
+    fn is_late(&self) -> bool {
+        let mut next: Option<&(dyn std::error::Error + 'static)> = Some(&*self.inner);
+        // Bounded: an error chain that loops must not hang a handler.
+        for _ in 0..64 {
+            let Some(error) = next else { break };
+            if error.is::<CallTimedOut>() {
+                return true;
+            }
+            next = error.source();
+        }
+        false
+    }
 }
 
 impl IntoResponse for Error {
@@ -58,6 +73,9 @@ impl IntoResponse for Error {
             return explain::carry(refusal.clone());
         }
         tracing::error!(target: "steadfast", error = %Chain(&*self.inner), "a handler failed");
+        if self.is_late() {
+            return StatusCode::GATEWAY_TIMEOUT.into_response();
+        }
         StatusCode::INTERNAL_SERVER_ERROR.into_response()
     }
 }

@@ -218,14 +218,25 @@ impl Explain {
         let at = clock::now();
         let why = &*steadfast_core::redact(why);
         tracing::info!(target: "steadfast", %subject, from, to, why, "state changed");
-        let change = StateChange {
+        self.write_change(subject, from, to, why, at);
+    }
+
+    /// Writes a state change down that somebody else logs. `why` must be free of secrets.
+    pub(crate) fn write_change(
+        &self,
+        subject: &Name,
+        from: &str,
+        to: &str,
+        why: &str,
+        at: Instant,
+    ) {
+        self.ledger().note(StateChange {
             at,
             subject: subject.clone(),
             from: from.into(),
             to: to.into(),
             why: why.into(),
-        };
-        self.ledger().note(change);
+        });
     }
 }
 
@@ -236,8 +247,12 @@ impl Explain {
 /// with cause and retry hint.
 #[must_use]
 pub fn carry(refusal: Refusal) -> axum::response::Response {
-    let refusal = refusal.entered();
-    let mut response = render::bare(&refusal).map(Body::new);
+    hand_over(refusal.entered()).map(Body::new)
+}
+
+/// Makes the answer of a gate inside the explain layer, which replaces it as it comes by.
+pub(crate) fn hand_over(refusal: Refusal) -> Response<Full<Bytes>> {
+    let mut response = render::bare(&refusal);
     response.extensions_mut().insert(refusal);
     response
 }

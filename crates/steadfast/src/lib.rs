@@ -2,6 +2,7 @@
 
 mod access;
 mod body;
+mod breaker;
 pub mod causes;
 pub mod check;
 mod classify;
@@ -27,11 +28,16 @@ pub mod test_util;
 
 pub use access::TOKEN_LEN_MIN;
 pub use body::GateBody;
+pub use breaker::{
+    BodyBreakerFuture, BodyBreakerLayer, BodyBreakerService, BreakerFuture, BreakerLayer,
+    BreakerService, CallBody, DependencyGate, DependencyGateFuture, DependencyGateService,
+    classifier,
+};
 pub use classify::HeadView;
 #[cfg(feature = "config")]
 pub use config::GuardConfig;
 pub use deadlines::Deadlines;
-pub use dependency::{Dependency, DependencyBuilder};
+pub use dependency::{CallError, CallTimedOut, Dependency, DependencyBuilder, Permit};
 pub use drain::{
     Drain, DrainFuture, DrainLayer, DrainPermit, DrainService, DrainToken, UntilLeaving,
 };
@@ -53,8 +59,10 @@ pub use steadfast_core::{
     Advice, Closed, Cut, DrainReport, HookEnd, HookReport, HookStage, LameDuckEnd, Stuck,
 };
 pub use steadfast_core::{
+    BreakerMode, BreakerReason, BreakerSnapshot, BreakerState, CallFailure, CallKind, CallOutcome,
     Cause, Check, CheckOutcome, CheckRun, CheckStatus, ConfigError, Deadline, DependencyDown,
-    Evidence, FailureClass, Health, Incident, Ledger, Lifecycle, Name, Overloaded, Phase,
-    PoolExhausted, Priority, Reason, Refusal, Requirement, RetryHint, RouteClass, Rule, ShedMode,
-    ShedSnapshot, Standing, Streams, Verdict, WhenDraining,
+    DependencyReason, DependencyState, DependencyView, Evidence, FailureClass, Health, Incident,
+    Ledger, Lifecycle, Name, Overloaded, Phase, PoolExhausted, Priority, Reason, Refusal,
+    Requirement, RetryHint, RouteClass, Rule, ShedMode, ShedSnapshot, Standing, Streams, Trip,
+    Verdict, WhenDraining,
 };

@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use metrics::{counter, gauge};
-use steadfast_core::{Health, Phase, ShedSnapshot};
+use steadfast_core::{CallKind, Health, Phase, ShedSnapshot};
 
 use crate::{clock, guard::Control};
 
@@ -49,6 +49,19 @@ impl Meter {
                 Health::Unknown => 3.0,
             };
             gauge!("steadfast_dependency_state", "dependency" => seen.name.to_string()).set(state);
+        }
+        for dependency in &control.readiness().dependencies {
+            let calls = dependency.state().calls();
+            for kind in CallKind::ALL {
+                if calls.of(kind) != 0 {
+                    counter!(
+                        "steadfast_dependency_calls_total",
+                        "dependency" => dependency.name().to_string(),
+                        "outcome" => kind.code(),
+                    )
+                    .absolute(calls.of(kind));
+                }
+            }
         }
         let phase = control.phase();
         for known in Phase::ALL {

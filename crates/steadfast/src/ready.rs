@@ -17,6 +17,7 @@
 //! started a second time while the first has not come back.
 
 pub(crate) mod answer;
+mod breakers;
 mod health_json;
 pub(crate) use health_json::one_dependency;
 pub(crate) mod listener;
@@ -37,6 +38,7 @@ use tokio::sync::watch;
 
 use crate::{clock, dependency::Dependency, explain::Explain};
 
+pub(crate) use breakers::{Herald, run_breakers};
 pub(crate) use schedule::run_checks;
 
 pub(crate) const LIFECYCLE: Name = Name::from_static("lifecycle");

@@ -131,6 +131,12 @@ impl Breaker {
         }
     }
 
+    /// Returns who decides.
+    #[must_use]
+    pub fn mode(&self) -> BreakerMode {
+        self.word().mode()
+    }
+
     /// Sets who decides. Back in auto from forced open, the breaker probes before it lets
     /// traffic in; back from forced closed, it is closed and judges what the window holds.
     #[must_use = "nobody else gets this transition"]

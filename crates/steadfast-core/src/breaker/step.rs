@@ -33,6 +33,12 @@ pub struct BreakerTransition {
 }
 
 impl BreakerTransition {
+    /// Whether calls are refused from here on.
+    #[must_use]
+    pub const fn is_outage(&self) -> bool {
+        matches!(self.to, BreakerState::Open)
+    }
+
     /// Packs a step that an admission took: `reason 52 | from 2 | to 2 | mode 2 | how many
     /// generations the permit is ahead 6`. It is never zero.
     pub(super) fn pack(self, generation: u32) -> u64 {

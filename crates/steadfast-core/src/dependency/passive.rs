@@ -81,13 +81,23 @@ impl DependencyState {
     #[must_use]
     #[inline]
     pub fn refusal(&self, now: Instant) -> Option<Refusal> {
+        let refusal = self.outage(now)?;
+        self.calls
+            .count(crate::stripe::current(), CallKind::Refused);
+        Some(refusal)
+    }
+
+    /// Describes the outage as a refusal would, `None` if calls pass. Counts nothing.
+    #[must_use]
+    #[inline]
+    pub fn outage(&self, now: Instant) -> Option<Refusal> {
         match self.breaker.get() {
             Some(breaker) => {
                 let refused = breaker.look(now).err()?;
-                Some(self.refuse(&refused, now))
+                Some(self.describe(&refused, now))
             }
             // Relaxed: only a hint to look under the lock.
-            None if self.check_fails.load(Relaxed) => self.refusal_by_check(now),
+            None if self.check_fails.load(Relaxed) => self.outage_by_check(now),
             None => None,
         }
     }
@@ -124,6 +134,11 @@ impl DependencyState {
         }
         self.calls
             .count(crate::stripe::current(), CallKind::Refused);
+        self.describe(refused, now)
+    }
+
+    #[cold]
+    fn describe(&self, refused: &BreakerRefusal, now: Instant) -> Refusal {
         let last = lock(&self.errors).latest();
         let reason = refused.reason.map(|reason| DependencyReason::Breaker {
             state: refused.state,
@@ -151,11 +166,9 @@ impl DependencyState {
     }
 
     #[cold]
-    fn refusal_by_check(&self, now: Instant) -> Option<Refusal> {
+    fn outage_by_check(&self, now: Instant) -> Option<Refusal> {
         let (_, check, next_run) = self.check_view();
         let check = check.filter(|check| check.health(now) == Health::Failing)?;
-        self.calls
-            .count(crate::stripe::current(), CallKind::Refused);
         let (class, message) = match &check.last_failure {
             Some((_, class, message)) => (*class, (&**message).into()),
             None => (FailureClass::Other, "".into()),

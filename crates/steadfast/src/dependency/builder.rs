@@ -6,7 +6,7 @@ use steadfast_core::{
     Check, CheckDepth, CheckSettings, ConfigError, DependencyState, Local, Name, Requirement, Trip,
 };
 
-use super::{Ask, Asked, Dependency, Inner};
+use super::{Ask, Asked, Dependency, Inner, log::Log};
 use crate::clock;
 
 /// Builds a [`Dependency`].
@@ -18,6 +18,7 @@ pub struct DependencyBuilder {
     requirement: Option<Requirement>,
     settings: CheckSettings,
     trip: Trip,
+    call_timeout: Option<Duration>,
 }
 
 impl DependencyBuilder {
@@ -29,6 +30,7 @@ impl DependencyBuilder {
             requirement: None,
             settings: CheckSettings::default(),
             trip: Trip::default(),
+            call_timeout: Some(CALL_TIMEOUT_DEFAULT),
         }
     }
 
@@ -112,6 +114,24 @@ impl DependencyBuilder {
         self
     }
 
+    /// Sets the longest call: one that takes longer is cut, and counts as failed. Default
+    /// 30 s, which is more than anybody waits for a page; above 0 s to 1 h.
+    ///
+    /// It is inside the breaker, where it is seen; a timeout around the call only looks
+    /// like an impatient client. It ends with the answer's head: a body that streams is not
+    /// cut.
+    pub const fn call_timeout(mut self, limit: Duration) -> Self {
+        self.call_timeout = Some(limit);
+        self
+    }
+
+    /// Lets calls take as long as they like: for long polls. A hang is still seen by the
+    /// breaker's stall rule, and nobody is saved from it.
+    pub const fn no_call_timeout(mut self) -> Self {
+        self.call_timeout = None;
+        self
+    }
+
     /// Makes the dependency.
     ///
     /// # Errors
@@ -137,6 +157,11 @@ impl DependencyBuilder {
                     .map(|it| format!("{of}: {it}")),
             );
         });
+        faults.extend(self.call_timeout.and_then(|limit| {
+            let is_allowed = !limit.is_zero() && limit <= CheckSettings::LENGTH_MAX;
+            let fault = format!("{of}: call_timeout {limit:?}; allowed is above 0s to 1h");
+            (!is_allowed).then_some(fault)
+        }));
         ConfigError::check(faults)?;
         let (Ok(name), Ok(rules)) = (name, rules) else {
             unreachable!("both were checked above")
@@ -158,9 +183,17 @@ impl DependencyBuilder {
             ),
             None => state.set_requirement(self.requirement.unwrap_or(Requirement::Degrades)),
         }
-        Ok(Dependency(Local::new(Inner { state, check })))
+        state.listen(Arc::new(Log));
+        Ok(Dependency(Local::new(Inner {
+            state,
+            check,
+            call_timeout: self.call_timeout,
+        })))
     }
 }
+
+/// Longest call unless configured. The stall rule's default is as long.
+const CALL_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 
 impl fmt::Debug for DependencyBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

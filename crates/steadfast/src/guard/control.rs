@@ -13,7 +13,7 @@ use crate::{
     clock,
     drain::{self, Drain, DrainToken, LameDuck, Room, Server, Stage},
     explain::{Explain, operator::MAINTENANCE_MAX},
-    ready::Readiness,
+    ready::{Herald, Readiness},
     shed::Shedder,
 };
 
@@ -39,8 +39,10 @@ impl Control {
         drain: Drain,
     ) -> Self {
         let life = Arc::clone(&readiness.life);
+        let readiness = Arc::new(readiness);
+        Herald::listen(&readiness);
         Self(Arc::new(Inner {
-            readiness: Arc::new(readiness),
+            readiness,
             shedder,
             explain,
             room: Local::new(Room::new(drain, life)),

@@ -65,6 +65,7 @@ impl Running {
         tasks.push(tokio::spawn(beat(control.clone())));
         tasks.push(tokio::spawn(tick(control.clone(), guard.settings.clone())));
         tasks.extend(ready::run_checks(control.readiness()));
+        tasks.push(ready::run_breakers(control.readiness()));
         let probe_listener = probe.as_ref().map(|probe| probe.address().to_string());
         tracing::info!(
             target: "steadfast",

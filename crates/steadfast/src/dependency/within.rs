@@ -1,0 +1,64 @@
+//! A future that is cut when it takes too long.
+//!
+//! The inner future is polled first and the timer is made only if it waits, so an answer
+//! that is there costs no timer. tokio's `Timeout` makes one in any case.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use pin_project::pin_project;
+use tokio::{runtime::Handle, time::Sleep};
+
+#[pin_project]
+#[derive(Debug)]
+pub(crate) struct Within<F> {
+    #[pin]
+    inner: F,
+    #[pin]
+    sleep: Option<Sleep>,
+    limit: Option<Duration>,
+}
+
+/// The time was over.
+#[derive(Debug)]
+pub(crate) struct Late(pub(crate) Duration);
+
+impl<F> Within<F> {
+    pub(crate) const fn new(inner: F, limit: Option<Duration>) -> Self {
+        Self {
+            inner,
+            sleep: None,
+            limit,
+        }
+    }
+}
+
+impl<F: Future> Future for Within<F> {
+    type Output = Result<F::Output, Late>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        if let Poll::Ready(output) = this.inner.poll(cx) {
+            return Poll::Ready(Ok(output));
+        }
+        let Some(limit) = *this.limit else {
+            return Poll::Pending;
+        };
+        if this.sleep.is_none() {
+            // Without a runtime there is no timer; the stall rule still sees a hang.
+            if Handle::try_current().is_err() {
+                return Poll::Pending;
+            }
+            this.sleep.set(Some(tokio::time::sleep(limit)));
+        }
+        match this.sleep.as_pin_mut() {
+            Some(sleep) => sleep.poll(cx).map(|()| Err(Late(limit))),
+            None => Poll::Pending,
+        }
+    }
+}
