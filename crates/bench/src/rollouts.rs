@@ -41,9 +41,6 @@ const REQUESTS_EACH: (u32, u32) = (1_000, 300);
 /// Requests a second of one rollout, in all and with `--quick`.
 const RATE_PER_SEC: (u32, u32) = (400, 200);
 
-/// Readiness fails for so long; HAProxy's checks need a quarter of it.
-const LAME_DUCK: Duration = Duration::from_secs(1);
-
 /// The whole benchmark never takes longer.
 const RUN_MAX: Duration = Duration::from_secs(25 * 60);
 
@@ -99,7 +96,6 @@ impl Options {
                     restarts: pick(if proof { OURS } else { OTHERS }),
                     requests_each: pick(REQUESTS_EACH),
                     rate_per_sec: pick(RATE_PER_SEC),
-                    lame_duck: LAME_DUCK,
                 }
             })
         });
@@ -165,6 +161,9 @@ impl Options {
                 } else {
                     println!("{}", table::line(row));
                 }
+            }
+            for account in outcome.accounts.iter().filter(|it| !it.agrees()) {
+                eprintln!("report and clients differ: {account:?}");
             }
             if self.why {
                 for line in &outcome.described {

@@ -64,6 +64,8 @@ pub struct Ended {
     pub label: String,
     /// Its exit status; `None` if it had to be killed.
     pub status: Option<i32>,
+    /// When the signal was sent.
+    pub told_at: Instant,
     /// From the signal to the exit.
     pub took: Duration,
     /// The last line it printed, if that was JSON.
@@ -173,6 +175,7 @@ impl Backend {
         Ended {
             label: self.label(),
             status,
+            told_at,
             took,
             report: serde_json::from_str(&last).unwrap_or(Value::Null),
             journal: journal.lines().map(str::to_owned).collect(),

@@ -35,6 +35,8 @@ pub struct Answer {
     pub status: u16,
     /// The process that gave it.
     pub instance: Option<String>,
+    /// Whether the process was on its way out when it gave it.
+    pub leaving: bool,
     /// Whether it says that the connection ends with it.
     pub close: bool,
     /// The body, without frames.

@@ -89,6 +89,10 @@ pub struct Record {
     pub end: End,
     /// From the moment it was due to the end of its answer.
     pub latency: Duration,
+    /// When it ended.
+    pub ended_at: Instant,
+    /// Whether the process that answered was on its way out.
+    pub leaving: bool,
 }
 
 /// Where clients may connect: shared with whoever plays the registry.
@@ -255,6 +259,8 @@ impl Shared {
             Pool::H1(pool) => self.over_h1(pool, id, method, target).await,
             Pool::H2(pool) => self.over_h2(pool, id, method, target).await,
         };
+        let leaving = answer.as_ref().is_ok_and(|answer| answer.leaving);
+        let ended_at = Instant::now();
         let end = match answer {
             Ok(answer) if answer.status != 200 => End::Status(answer.status),
             Ok(answer) if answer.body != target.body(&name) => {
@@ -276,7 +282,9 @@ impl Shared {
             method,
             target,
             end,
-            latency: Instant::now().saturating_duration_since(due),
+            latency: ended_at.saturating_duration_since(due),
+            ended_at,
+            leaving,
         });
     }
 

@@ -4,7 +4,7 @@
 //! is ready, back in the front and has answered somebody, it is the other's turn. That is
 //! what every deployment tool does with a service of two instances.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
@@ -13,7 +13,7 @@ use crate::{
     front::{Front, Standing},
     load::{End, Endpoints, Load, Record},
     subject::{Kind, Settings},
-    tally::{self, Row},
+    tally::{self, Account, Row},
 };
 
 /// How long after the signal the registry of direct clients takes the instance out, as
@@ -21,7 +21,7 @@ use crate::{
 const REGISTRY_LAG: Duration = Duration::from_millis(300);
 
 /// Longest stop of a backend before it is killed.
-const STOP_MAX: Duration = Duration::from_secs(30);
+const STOP_MAX: Duration = Duration::from_secs(60);
 
 /// How many losses are described.
 const DESCRIBED_MAX: usize = 40;
@@ -39,8 +39,6 @@ pub struct Plan {
     pub requests_each: u32,
     /// How many requests a second.
     pub rate_per_sec: u32,
-    /// The lame duck of ours.
-    pub lame_duck: Duration,
 }
 
 /// What came of it.
@@ -50,8 +48,8 @@ pub struct Outcome {
     pub rows: Vec<Row>,
     /// How each process ended.
     pub ended: Vec<Ended>,
-    /// Good answers that clients have of each process.
-    pub answers: HashMap<String, u64>,
+    /// What ours reported, process by process, beside what the clients have.
+    pub accounts: Vec<Account>,
     /// Requests with a good answer that no journal has.
     pub unwritten: usize,
     /// The first losses, in words.
@@ -120,7 +118,7 @@ pub async fn rollout(plan: Plan, program: &Program) -> Outcome {
     let described = describe(&records, &ended, &front);
     Outcome {
         rows: tally::rows(plan.subject, plan.front, plan.restarts, &records, &ended),
-        answers: tally::answers(&records),
+        accounts: tally::accounts(&records, &ended),
         unwritten: tally::unwritten(&records, &ended),
         described,
         ended,
@@ -134,10 +132,20 @@ fn settings(plan: Plan, name: &str) -> Settings {
         label: name.to_owned(),
         // Each process gets its own.
         journal: "journal".into(),
-        lame_duck: plan.lame_duck,
+        lame_duck: lame_duck(plan.front),
         grace: Duration::from_secs(5),
         not_found: plan.front == Front::HaProxy404,
     }
+}
+
+/// The longest lame duck of ours. With a front that probes it ends as soon as the front has
+/// seen it; the others know nothing of readiness, and it is a plain pause, longer than the
+/// registry's lag.
+const fn lame_duck(front: Front) -> Duration {
+    Duration::from_secs(match front {
+        Front::HaProxy503 | Front::HaProxy404 => 20,
+        Front::Nginx | Front::NginxOff | Front::Direct | Front::DirectH2 => 1,
+    })
 }
 
 /// How long the requests of one restart take.

@@ -6,7 +6,7 @@ mod peers;
 
 use std::{io::Read, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::net::TcpListener;
 
 /// The header that carries a request's id to the server, which writes it down.
@@ -14,6 +14,9 @@ pub const ID: &str = "x-request-id";
 
 /// The header on each answer that says which process gave it.
 pub const INSTANCE: &str = "x-instance";
+
+/// The header on each answer that ours gives on its way out.
+pub const LEAVING: &str = "x-leaving";
 
 /// What a subject prints before its address, when it is about to accept.
 pub const LISTENING: &str = "listening on ";
@@ -128,11 +131,11 @@ pub fn main(arguments: &[String]) -> ExitCode {
         .build()
         .expect("a process may have threads");
     match runtime.block_on(serve(&settings)) {
-        Ok(report) => {
+        Ok((report, status)) => {
             println!("{report}");
             // A handler that never ends must not keep the process.
             runtime.shutdown_background();
-            ExitCode::SUCCESS
+            ExitCode::from(status)
         }
         Err(error) => {
             eprintln!("{}: {error}", settings.address);
@@ -141,8 +144,13 @@ pub fn main(arguments: &[String]) -> ExitCode {
     }
 }
 
-async fn serve(settings: &Settings) -> std::io::Result<Value> {
-    let router = app::router(settings)?;
+/// Serves, and returns the report and the exit status.
+async fn serve(settings: &Settings) -> std::io::Result<(Value, u8)> {
+    let streams = match settings.kind {
+        Kind::Ours => ours::streams(),
+        Kind::Axum | Kind::AxumServer | Kind::HyperUtil => peers::streams(),
+    };
+    let router = app::router(settings, streams)?;
     // Bound at once: what came before has ended, and Linux lets tokio take its port.
     let listener = TcpListener::bind(settings.address).await?;
     match settings.kind {
@@ -159,9 +167,9 @@ fn say_listening(listener: &TcpListener) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The report of those that make none.
-fn no_report() -> Value {
-    json!({ "report": null })
+/// The report and the status of those that have none.
+const fn no_report() -> (Value, u8) {
+    (Value::Null, 0)
 }
 
 /// Standard input ends when the starter is gone, however it went.

@@ -119,16 +119,63 @@ pub fn rows(
         .to_vec()
 }
 
-/// What the clients have of each process: how many good answers.
+/// What one process reported of its way out, beside what the clients have of it.
+///
+/// The moment at which leaving began is between the signal and the first answer that was
+/// given while leaving, so the clients' count has two ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// The process.
+    pub label: String,
+    /// Requests that it says it served on its way out, without its own failing probes.
+    pub served: u64,
+    /// What it says it cut, or saw abandoned.
+    pub cut: u64,
+    /// Good answers that it gave while leaving.
+    pub at_least: u64,
+    /// Good answers of it that ended after the signal.
+    pub at_most: u64,
+    /// Requests that it has written down and that no client has a good answer to.
+    pub unanswered: u64,
+}
+
+impl Account {
+    /// Whether both tell the same.
+    #[must_use]
+    pub fn agrees(&self) -> bool {
+        (self.at_least..=self.at_most).contains(&self.served) && self.cut == self.unanswered
+    }
+}
+
+/// Puts both beside each other, for processes that report.
 #[must_use]
-pub fn answers(records: &[Record]) -> HashMap<String, u64> {
-    let mut answers = HashMap::new();
+pub fn accounts(records: &[Record], ended: &[Ended]) -> Vec<Account> {
+    let mut good: HashMap<&str, Vec<&Record>> = HashMap::new();
+    let mut has_answer = HashSet::new();
     for record in records {
         if let End::Good(label) = &record.end {
-            *answers.entry(label.clone()).or_default() += 1;
+            good.entry(label).or_default().push(record);
+            has_answer.insert(record.id.to_string());
         }
     }
-    answers
+    let account = |ended: &Ended| {
+        let served = ended.report["served"].as_u64()?;
+        let number = |name: &str| ended.report[name].as_u64().unwrap_or(0);
+        let good = good.get(&*ended.label).map_or(&[][..], Vec::as_slice);
+        let count = |wanted: &dyn Fn(&Record) -> bool| {
+            u64::try_from(good.iter().filter(|it| wanted(it)).count()).unwrap_or(u64::MAX)
+        };
+        let unanswered = ended.journal.iter().filter(|id| !has_answer.contains(*id));
+        Some(Account {
+            label: ended.label.clone(),
+            served: served.saturating_sub(number("failing_probes")),
+            cut: number("cut_total") + number("abandoned"),
+            at_least: count(&|it| it.leaving),
+            at_most: count(&|it| it.ended_at.into_std() >= ended.told_at),
+            unanswered: u64::try_from(unanswered.filter(|id| *id != "probe").count()).unwrap_or(0),
+        })
+    };
+    ended.iter().filter_map(account).collect()
 }
 
 /// Ids that clients have a good answer to and no journal has: there must be none.
@@ -205,6 +252,8 @@ mod tests {
             target: crate::load::Target::Fast,
             end,
             latency: Duration::ZERO,
+            ended_at: tokio::time::Instant::now(),
+            leaving: false,
         };
         let records = [
             record(0, End::Good("a-1".into())),
@@ -215,6 +264,7 @@ mod tests {
         let ended = [Ended {
             label: "a-1".into(),
             status: Some(0),
+            told_at: std::time::Instant::now(),
             took: Duration::ZERO,
             report: Value::Null,
             journal: ["0", "0", "1"].map(str::to_owned).to_vec(),

@@ -3,7 +3,7 @@
 //!
 //! How late answers come is not looked at; that depends on the machine.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use rollouts::{
     backend::Program,
@@ -23,7 +23,6 @@ fn roll(front: Front) -> Outcome {
         restarts: RESTARTS,
         requests_each: REQUESTS_EACH,
         rate_per_sec: 200,
-        lame_duck: Duration::from_secs(1),
     };
     let program = Program {
         path: PathBuf::from(env!("CARGO_BIN_EXE_rollouts")),
@@ -55,6 +54,10 @@ fn loses_nothing(front: Front) {
     for ended in &outcome.ended {
         assert_eq!(ended.status, Some(0), "{}", ended.label);
     }
+    assert_eq!(outcome.accounts.len(), outcome.ended.len(), "each reports");
+    for account in &outcome.accounts {
+        assert!(account.agrees(), "{account:?}");
+    }
 }
 
 #[test]
@@ -65,4 +68,9 @@ fn a_restart_behind_haproxy_loses_nothing() {
 #[test]
 fn a_restart_behind_haproxy_that_drains_on_404_loses_nothing() {
     loses_nothing(Front::HaProxy404);
+}
+
+#[test]
+fn a_restart_behind_nginx_loses_nothing() {
+    loses_nothing(Front::Nginx);
 }

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{ANSWER_MAX, Answer, Fault, Method};
-use crate::subject::{ID, INSTANCE};
+use crate::subject::{ID, INSTANCE, LEAVING};
 
 /// What a POST carries.
 pub const BODY: &str = "one small order of nothing in particular";
@@ -124,6 +124,7 @@ impl Connection {
         let mut answer = Answer {
             status: status.ok_or_else(|| strange(head))?,
             instance: field(INSTANCE).map(str::to_owned),
+            leaving: field(LEAVING).is_some(),
             close,
             body: Vec::new(),
         };

@@ -10,7 +10,7 @@ use h2::{Reason, client::SendRequest};
 use tokio::{net::TcpStream, time::timeout};
 
 use super::{ANSWER_MAX, Answer, Fault, Method, h1::BODY};
-use crate::subject::{ID, INSTANCE};
+use crate::subject::{ID, INSTANCE, LEAVING};
 
 /// One connection; clones share it.
 #[derive(Clone, Debug)]
@@ -96,6 +96,7 @@ impl Connection {
             Ok::<_, h2::Error>(Answer {
                 status: head.status.as_u16(),
                 instance: instance.map(str::to_owned),
+                leaving: head.headers.contains_key(LEAVING),
                 close: false,
                 body: whole,
             })

@@ -14,12 +14,15 @@ use std::{
 use axum::{
     Router,
     body::{Body, Bytes},
-    extract::{Request, State, WebSocketUpgrade, ws::Message},
+    extract::{
+        Request, State,
+        ws::{Message, WebSocket},
+    },
     middleware::{Next, from_fn_with_state},
-    response::{IntoResponse, Response, Sse, sse::Event},
+    response::{Response, sse::Event},
     routing::{any, get, post},
 };
-use futures_util::stream;
+use futures_util::{Stream, stream};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::time::sleep;
 
@@ -53,8 +56,9 @@ struct App {
     label: HeaderValue,
 }
 
-/// Makes the application, with its journal open.
-pub(super) fn router(settings: &Settings) -> io::Result<Router> {
+/// Makes the application, with its journal open. `streams` has `/events` and `/ws`, which
+/// differ between those that can tell a handler to leave and those that cannot.
+pub(super) fn router(settings: &Settings, streams: Router) -> io::Result<Router> {
     let journal = File::options()
         .create(true)
         .append(true)
@@ -64,7 +68,9 @@ pub(super) fn router(settings: &Settings) -> io::Result<Router> {
         journal: Arc::new(Mutex::new(journal)),
         label,
     };
-    Ok(common(app.clone()).layer(from_fn_with_state(app, label_answers)))
+    Ok(common(app.clone())
+        .merge(streams)
+        .layer(from_fn_with_state(app, label_answers)))
 }
 
 fn common(app: App) -> Router {
@@ -84,8 +90,6 @@ fn common(app: App) -> Router {
             "/early",
             post(|| async { (StatusCode::PAYLOAD_TOO_LARGE, "too large\n") }),
         )
-        .route("/events", get(events))
-        .route("/ws", get(ws))
         .route("/flood", get(flood))
         .with_state(app)
 }
@@ -154,24 +158,27 @@ async fn block(State(app): State<App>, headers: HeaderMap) -> String {
     line
 }
 
-async fn events() -> impl IntoResponse {
-    Sse::new(stream::unfold(0_u64, |sent| async move {
+/// One event after another, without an end.
+pub(super) fn endless_events() -> impl Stream<Item = Result<Event, Infallible>> {
+    stream::unfold(0_u64, |sent| async move {
         sleep(EVENT_EVERY).await;
         let event = Event::default().data(sent.to_string());
-        Some((Ok::<_, Infallible>(event), sent + 1))
-    }))
+        Some((Ok(event), sent + 1))
+    })
 }
 
-/// Sends every message back, as long as there are any.
-async fn ws(upgrade: WebSocketUpgrade) -> Response {
-    upgrade.on_upgrade(|mut socket| async move {
-        while let Some(Ok(message)) = socket.recv().await {
-            let back = matches!(message, Message::Text(_) | Message::Binary(_));
-            if back && socket.send(message).await.is_err() {
-                return;
-            }
+/// Sends a message back; false once that is over.
+pub(super) async fn echo(
+    socket: &mut WebSocket,
+    message: Option<Result<Message, axum::Error>>,
+) -> bool {
+    match message {
+        Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
+            socket.send(message).await.is_ok()
         }
-    })
+        Some(Ok(_)) => true,
+        Some(Err(_)) | None => false,
+    }
 }
 
 async fn flood() -> Body {

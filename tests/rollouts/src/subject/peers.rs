@@ -2,7 +2,12 @@
 
 use std::{io, net::SocketAddr, pin::pin, time::Duration};
 
-use axum::Router;
+use axum::{
+    Router,
+    extract::WebSocketUpgrade,
+    response::{IntoResponse, Response, Sse},
+    routing::get,
+};
 use axum_server::Handle;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
@@ -15,14 +20,36 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
 };
 
-use super::{no_report, say_listening};
+use super::{app, no_report, say_listening};
+
+/// Streams that end when their client does; nobody tells them more.
+pub(super) fn streams() -> Router {
+    Router::new()
+        .route("/events", get(events))
+        .route("/ws", get(web_socket))
+}
+
+async fn events() -> impl IntoResponse {
+    Sse::new(app::endless_events())
+}
+
+async fn web_socket(upgrade: WebSocketUpgrade) -> Response {
+    upgrade.on_upgrade(|mut socket| async move {
+        loop {
+            let message = socket.recv().await;
+            if !app::echo(&mut socket, message).await {
+                return;
+            }
+        }
+    })
+}
 
 fn terminate() -> io::Result<Signal> {
     signal(SignalKind::terminate())
 }
 
 /// `axum::serve(…).with_graceful_shutdown(…)`; it knows no limit.
-pub(super) async fn axum(listener: TcpListener, router: Router) -> io::Result<Value> {
+pub(super) async fn axum(listener: TcpListener, router: Router) -> io::Result<(Value, u8)> {
     let mut terminate = terminate()?;
     say_listening(&listener)?;
     let told = async move {
@@ -39,7 +66,7 @@ pub(super) async fn axum_server(
     grace: Duration,
     listener: TcpListener,
     router: Router,
-) -> io::Result<Value> {
+) -> io::Result<(Value, u8)> {
     let mut terminate = terminate()?;
     say_listening(&listener)?;
     let handle = Handle::<SocketAddr>::new();
@@ -60,7 +87,7 @@ pub(super) async fn hyper_util(
     grace: Duration,
     listener: TcpListener,
     router: Router,
-) -> io::Result<Value> {
+) -> io::Result<(Value, u8)> {
     let mut terminate = terminate()?;
     say_listening(&listener)?;
     let server = auto::Builder::new(TokioExecutor::new());
