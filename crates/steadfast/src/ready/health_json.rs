@@ -238,5 +238,8 @@ fn output(seen: &DependencyView) -> &str {
         .map(CheckOutcome::message)
         .filter(|text| !text.is_empty())
         .or(last.map(|last| &*last.message))
-        .unwrap_or("no answer yet")
+        .unwrap_or(match seen.check {
+            Some(_) => "no answer yet",
+            None => "no call yet",
+        })
 }

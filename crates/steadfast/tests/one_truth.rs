@@ -1,0 +1,545 @@
+//! One truth about a dependency: gate, calls, check, probes, operator's view, timeline and
+//! metrics tell the same story with the same reason.
+//!
+//! Method: a whole guarded application on paused time; only the guard's own tasks move it.
+
+mod common;
+
+use std::{error::Error as StdError, fmt, io, sync::Arc, sync::Mutex, time::Duration};
+
+use axum::{
+    Router,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use common::{Answer, TOKEN};
+use http::{Request, StatusCode};
+use steadfast::{
+    BreakerMode, BreakerState, CallError, Cause, CheckOutcome, Dependency, Error, FailureClass,
+    Guard, Health, Refusal, Requirement, Running, Standing, Trip, check, explain,
+    test_util::assert_refused,
+};
+use tower::ServiceExt;
+
+const MS: Duration = Duration::from_millis(1);
+const SEC: Duration = Duration::from_secs(1);
+
+fn trip() -> Trip {
+    Trip::default()
+        .consecutive_failures(3)
+        .consecutive_spread(Duration::ZERO)
+        .jitter_ratio(0.0)
+}
+
+/// A check that answers what the test says, and counts how often it was asked.
+#[derive(Clone)]
+struct Switch(Arc<Mutex<(CheckOutcome, u32)>>);
+
+impl Switch {
+    fn new() -> Self {
+        Self(Arc::new(Mutex::new((CheckOutcome::pass(), 0))))
+    }
+
+    fn set(&self, outcome: CheckOutcome) {
+        self.0.lock().expect("no panic").0 = outcome;
+    }
+
+    fn asked(&self) -> u32 {
+        self.0.lock().expect("no panic").1
+    }
+
+    fn check(&self) -> impl steadfast::Check {
+        let switch = self.clone();
+        check::closure(move || {
+            let mut both = switch.0.lock().expect("no panic");
+            both.1 += 1;
+            std::future::ready(both.0.clone())
+        })
+    }
+}
+
+fn down() -> CheckOutcome {
+    CheckOutcome::fail(FailureClass::Unreachable, "connection refused")
+}
+
+struct Rig {
+    guard: Guard,
+    payments: Dependency,
+    _running: Running,
+}
+
+impl Rig {
+    fn start(payments: Dependency) -> Self {
+        let builder = Guard::builder().token(TOKEN).without_signals();
+        let guard = builder.dependency(&payments).build().expect("valid");
+        let running = guard.start().expect("a runtime");
+        Self {
+            guard,
+            payments,
+            _running: running,
+        }
+    }
+
+    /// `/pay` needs payments and calls it, `/products` does not need it.
+    fn app(&self) -> impl AsyncFn(&str) -> Answer {
+        let payments = self.payments.clone();
+        let pay = move || {
+            let payments = payments.clone();
+            async move {
+                let paid =
+                    payments.call(async { Err::<(), _>(io::Error::other("card reader on fire")) });
+                paid.await.map_err(Error::from)
+            }
+        };
+        let app = Router::new()
+            .route("/pay", post(pay).layer(self.payments.gate()))
+            .route("/products", get(|| async { "soap" }));
+        let app = self.guard.protect(app);
+        async move |line: &str| {
+            let (method, path) = line.split_once(' ').expect("a method and a path");
+            let request = Request::builder()
+                .method(method)
+                .uri(path)
+                .header("authorization", format!("Bearer {TOKEN}"))
+                .header(
+                    "accept",
+                    if path.starts_with("/why503") {
+                        "application/json"
+                    } else {
+                        "*/*"
+                    },
+                )
+                .body(axum::body::Body::empty())
+                .expect("a request");
+            Answer::read(app.clone().oneshot(request).await.expect("infallible")).await
+        }
+    }
+
+    fn state(&self) -> BreakerState {
+        let seen = self.payments.view().breaker;
+        seen.map_or(BreakerState::Closed, |seen| seen.state)
+    }
+
+    async fn open(&self) {
+        while self.state() != BreakerState::Open {
+            let call = self
+                .payments
+                .call(async { Err::<(), _>(io::Error::other("boom")) });
+            assert!(call.await.is_err());
+        }
+    }
+
+    fn timeline(&self) -> Vec<(String, String)> {
+        let view = self.guard.control().explain().ledger().view();
+        let mut seen: Vec<_> = view
+            .changes
+            .iter()
+            .filter(|it| it.subject.as_str() == "payments")
+            .map(|it| (it.to.to_string(), it.why.to_string()))
+            .collect();
+        seen.reverse();
+        seen
+    }
+}
+
+fn payments() -> Dependency {
+    Dependency::builder("payments")
+        .trip(trip())
+        .build()
+        .expect("valid")
+}
+
+#[tokio::test(start_paused = true)]
+async fn everybody_tells_the_same_story() {
+    let rig = Rig::start(payments());
+    let ask = rig.app();
+    assert_eq!(ask("GET /ready/").await.body, "ready\n");
+    for _ in 0..3 {
+        assert_eq!(
+            ask("POST /pay").await.status,
+            500,
+            "the application's own failure"
+        );
+    }
+    let reason = "3 calls in a row failed within 0ns";
+
+    let refused = ask("POST /pay").await;
+    assert_eq!(refused.status, 503);
+    assert!(
+        refused.header("why-503").contains("cause=dependency-down"),
+        "{refused:?}"
+    );
+    assert!(
+        refused.header("why-503").contains("safe-to-retry"),
+        "the gate stood before the handler"
+    );
+    let hint = refused.header("retry-after");
+    assert!(matches!(hint, "1" | "2"), "about a second, spread: {hint}");
+    assert!(!refused.body.contains("payments"), "strangers see no names");
+    assert_eq!(
+        ask("GET /products").await.status,
+        200,
+        "who does not need it goes on"
+    );
+
+    let ready = ask("GET /ready/").await;
+    assert_eq!(
+        (ready.status, ready.body),
+        (
+            StatusCode::OK,
+            format!("degraded: payments failing: {reason}\n")
+        )
+    );
+    let one = ask("GET /ready/payments").await;
+    assert_eq!(one.status, 503);
+    assert!(
+        one.body.contains(reason) && one.body.contains("card reader on fire"),
+        "{}",
+        one.body
+    );
+
+    let health = ask("GET /health/").await.json();
+    assert_eq!(health["status"], "warn");
+    let entry = &health["checks"]["payments:responseTime"][0];
+    assert_eq!(
+        (&entry["reason"], &entry["breaker"]["state"]),
+        (&reason.into(), &"open".into())
+    );
+
+    let operator = ask("GET /why503/").await.json();
+    let seen = &operator["dependencies"][0];
+    assert_eq!(
+        (&seen["reason"], &seen["output"]),
+        (&reason.into(), &"card reader on fire".into())
+    );
+    assert!(seen["breaker"]["next_probe"].is_string());
+    let evidence = &operator["recent"][0]["evidence"];
+    assert_eq!(evidence["reason"], reason);
+    assert_eq!(evidence["rule"], "consecutive-failures");
+    assert_eq!(evidence["last_error"], "card reader on fire");
+    assert_eq!(evidence["dependency"], "payments");
+    assert!(
+        evidence["next_probe_ms"]
+            .as_u64()
+            .is_some_and(|ms| ms <= 1_000)
+    );
+    let timeline = rig.timeline();
+    assert_eq!(
+        timeline,
+        [(
+            "open".to_owned(),
+            format!("{reason}; the last error: card reader on fire")
+        )]
+    );
+}
+
+/// The breaker moves, and is shown, without a single call.
+#[tokio::test(start_paused = true)]
+async fn a_deep_check_brings_it_back_without_traffic() {
+    let switch = Switch::new();
+    let payments = Dependency::builder("payments")
+        .check(switch.check())
+        .deep()
+        .trip(trip());
+    let rig = Rig::start(payments.build().expect("valid"));
+    let ask = rig.app();
+    rig.guard.control().when_ready().await;
+    switch.set(down());
+    rig.open().await;
+    assert_eq!(rig.guard.control().verdict().standing, Standing::Degraded);
+    tokio::time::sleep(60 * SEC).await;
+    assert_ne!(rig.state(), BreakerState::Closed, "the check still fails");
+    switch.set(CheckOutcome::pass());
+    tokio::time::sleep(30 * SEC).await;
+    assert_eq!(rig.state(), BreakerState::Closed);
+    assert_eq!(ask("GET /ready/").await.body, "ready\n");
+    let steps: Vec<_> = rig.timeline().into_iter().map(|(to, _)| to).collect();
+    let back = steps.iter().rev().take(4).map(String::as_str);
+    let back: Vec<_> = back.filter(|step| *step != "passing").collect();
+    assert_eq!(back, ["closed", "ramping", "probing"], "{steps:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shallow_check_starts_probing_and_never_closes() {
+    let switch = Switch::new();
+    let payments = Dependency::builder("payments")
+        .check(switch.check())
+        .trip(trip());
+    let rig = Rig::start(payments.build().expect("valid"));
+    rig.guard.control().when_ready().await;
+    rig.open().await;
+    tokio::time::sleep(600 * SEC).await;
+    assert_eq!(rig.state(), BreakerState::Probing, "it waits for a call");
+    let verdict = rig.guard.control().verdict();
+    assert_eq!(
+        verdict.standing,
+        Standing::Degraded,
+        "and says so: {verdict:?}"
+    );
+}
+
+/// A hang is seen by the guard's ticks before any call has ended.
+#[tokio::test(start_paused = true)]
+async fn a_hang_is_seen_without_another_call() {
+    let payments = Dependency::builder("payments").trip(trip().stall_limit(SEC));
+    let rig = Rig::start(payments.build().expect("valid"));
+    let hanging: Vec<_> = (0..3)
+        .map(|_| rig.payments.try_acquire().expect("closed"))
+        .collect();
+    tokio::time::sleep(2 * SEC).await;
+    assert_eq!(rig.state(), BreakerState::Open);
+    assert!(
+        rig.timeline()[0].1.contains("3 calls hang"),
+        "{:?}",
+        rig.timeline()
+    );
+    drop(hanging);
+}
+
+#[tokio::test(start_paused = true)]
+async fn traffic_saves_the_check_but_not_for_ever() {
+    let switch = Switch::new();
+    let payments = Dependency::builder("payments").check(switch.check());
+    let rig = Rig::start(payments.build().expect("valid"));
+    rig.guard.control().when_ready().await;
+    tokio::time::sleep(60 * SEC).await;
+    let idle = switch.asked();
+    for _ in 0..600 {
+        rig.payments
+            .call(async { Ok::<_, io::Error>(()) })
+            .await
+            .expect("it works");
+        tokio::time::sleep(100 * MS).await;
+    }
+    let busy = switch.asked() - idle;
+    assert!(
+        (1..=idle / 3).contains(&busy),
+        "{idle} runs while idle, {busy} under traffic"
+    );
+    assert_eq!(rig.payments.health(), Health::Passing);
+}
+
+/// Not even a required dependency's breaker takes the instance out of rotation: its check
+/// decides that.
+#[tokio::test(start_paused = true)]
+async fn an_open_breaker_degrades_and_never_makes_unready() {
+    let switch = Switch::new();
+    let payments = Dependency::builder("payments")
+        .check(switch.check())
+        .required()
+        .trip(trip());
+    let rig = Rig::start(payments.build().expect("valid"));
+    rig.guard.control().when_ready().await;
+    rig.open().await;
+    assert_eq!(rig.guard.control().verdict().standing, Standing::Degraded);
+    assert_eq!(rig.payments.view().requirement, Requirement::Required);
+    rig.payments.set_mode(BreakerMode::ForcedClosed);
+    assert_eq!(rig.guard.control().verdict().standing, Standing::Ready);
+}
+
+#[tokio::test(start_paused = true)]
+async fn metrics_count_how_calls_ended() {
+    let recorder = metrics_util::debugging::DebuggingRecorder::new();
+    let seen = recorder.snapshotter();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    let rig = Rig::start(payments());
+    rig.payments
+        .call(async { Ok::<_, io::Error>(()) })
+        .await
+        .expect("it works");
+    rig.open().await;
+    assert!(rig.payments.require().is_err());
+    tokio::time::sleep(2 * SEC).await;
+    let found: Vec<_> = seen
+        .snapshot()
+        .into_vec()
+        .into_iter()
+        .filter(|(key, ..)| key.key().name().starts_with("steadfast_dependency"))
+        .map(|(key, _, _, value)| {
+            let labels: Vec<_> = key.key().labels().map(|it| it.value().to_owned()).collect();
+            (
+                key.key().name().to_owned(),
+                labels.join(" "),
+                format!("{value:?}"),
+            )
+        })
+        .collect();
+    for (name, labels, value) in [
+        (
+            "steadfast_dependency_calls_total",
+            "payments success",
+            "Counter(1)",
+        ),
+        (
+            "steadfast_dependency_calls_total",
+            "payments failure",
+            "Counter(3)",
+        ),
+        (
+            "steadfast_dependency_calls_total",
+            "payments refused",
+            "Counter(1)",
+        ),
+    ] {
+        let wanted = (name.to_owned(), labels.to_owned(), value.to_owned());
+        assert!(found.contains(&wanted), "{wanted:?} in {found:?}");
+    }
+    assert!(
+        found
+            .iter()
+            .any(|(name, ..)| name == "steadfast_dependency_state")
+    );
+}
+
+/// An application's error, as it was before there was a breaker: it has no variant for
+/// refusals, and its inner error is no response.
+#[derive(Debug)]
+struct Existing(io::Error);
+
+impl fmt::Display for Existing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("cannot pay")
+    }
+}
+
+impl StdError for Existing {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&self.0)
+    }
+}
+
+/// One generic `From`, and `?` does the rest.
+enum AppError {
+    Refused(Refusal),
+    Late,
+    Io(io::Error),
+}
+
+impl From<io::Error> for AppError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl<E: Into<Self>> From<CallError<E>> for AppError {
+    fn from(error: CallError<E>) -> Self {
+        match error {
+            CallError::Refused(refusal) => Self::Refused(refusal),
+            CallError::TimedOut(_) => Self::Late,
+            CallError::Inner(error) => error.into(),
+        }
+    }
+}
+
+impl IntoResponse for AppError {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Refused(refusal) => explain::carry(refusal),
+            Self::Late => StatusCode::GATEWAY_TIMEOUT.into_response(),
+            Self::Io(error) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response()
+            }
+        }
+    }
+}
+
+/// Goal: in whatever error a refusal leaves a handler, it is answered as what it is.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_never_a_500() {
+    let rig = Rig::start(payments());
+    rig.open().await;
+    let pay = || async { Err::<(), _>(io::Error::other("boom")) };
+    let payments = rig.payments.clone();
+    let call = move || {
+        let payments = payments.clone();
+        async move { payments.call(pay()).await }
+    };
+    let (own, anyhowed, boxed, wrapped, existing) = (
+        call.clone(),
+        call.clone(),
+        call.clone(),
+        call.clone(),
+        call.clone(),
+    );
+    let asks = rig.payments.clone();
+    let app = Router::new()
+        .route(
+            "/own",
+            get(|| async move { Ok::<_, AppError>(own().await?) }),
+        )
+        .route(
+            "/anyhow",
+            get(|| async move {
+                use anyhow::Context;
+                let paid: anyhow::Result<()> = anyhowed().await.context("paying");
+                Ok::<_, Error>(paid?)
+            }),
+        )
+        .route(
+            "/boxed",
+            get(|| async move {
+                let paid: Result<(), Box<dyn StdError + Send + Sync>> =
+                    boxed().await.map_err(Into::into);
+                Ok::<_, Error>(paid?)
+            }),
+        )
+        .route(
+            "/io",
+            get(|| async move {
+                let paid = wrapped().await.map_err(io::Error::other);
+                Ok::<_, Error>(paid?)
+            }),
+        )
+        .route(
+            "/existing",
+            get(move || async move {
+                let error = existing()
+                    .await
+                    .map_err(|error| Existing(io::Error::other(error.to_string())));
+                let error = error.expect_err("open");
+                match asks.explain(&error) {
+                    Some(refusal) => explain::carry(refusal),
+                    None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+                }
+            }),
+        );
+    let app = rig.guard.protect(app);
+    for path in ["/own", "/anyhow", "/boxed", "/io", "/existing"] {
+        let request = Request::get(path)
+            .body(axum::body::Body::empty())
+            .expect("a request");
+        let answer = app.clone().oneshot(request).await.expect("infallible");
+        assert_refused(&answer, Cause::DependencyDown);
+        assert!(
+            !answer.headers()["why-503"]
+                .to_str()
+                .expect("text")
+                .contains("safe-to-retry"),
+            "{path}"
+        );
+    }
+    let recent = rig.guard.control().explain().ledger().view().recent;
+    assert!(
+        recent
+            .iter()
+            .all(|it| it.refusal.refused_by().as_str() == "payments")
+    );
+    assert_eq!(recent.len(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_was_cut_is_a_504_and_an_error_of_another_cause_is_explained_by_nobody() {
+    let builder = Dependency::builder("payments")
+        .call_timeout(50 * MS)
+        .trip(trip());
+    let payments = builder.build().expect("valid");
+    let late = payments
+        .call(std::future::pending::<Result<(), io::Error>>())
+        .await;
+    let answer = Error::from(late.expect_err("cut")).into_response();
+    assert_eq!(answer.status(), 504);
+    assert!(
+        payments.explain(&io::Error::other("boom")).is_none(),
+        "payments is up"
+    );
+}
