@@ -2,7 +2,7 @@
 //!
 //! Peers are as their documentation shows; `closed` counts each call, `open` refuses it.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use failsafe::{
     Config, StateMachine, backoff,
@@ -12,6 +12,7 @@ use failsafe::{
 use futures_util::FutureExt;
 use http::{Request, Response};
 use recloser::{AsyncRecloser, Recloser};
+use steadfast_core::{Breaker, CallOutcome, Trip, stripe};
 use tower::{Layer, ServiceExt};
 use tower_resilience_circuitbreaker::{CircuitBreaker, CircuitBreakerLayer, DefaultClassifier};
 
@@ -21,6 +22,12 @@ use super::{
 };
 
 pub(crate) const ROWS: &[Row] = &[
+    Row::new("breaker-step-steadfast-core", "steadfast", core_step),
+    Row::new(
+        "breaker-step-steadfast-core-no-stall",
+        "steadfast",
+        core_step_plain,
+    ),
     Row::new("breaker-closed-recloser", "recloser", recloser_closed).over(BARE),
     Row::new("breaker-open-recloser", "recloser", recloser_open).over(BARE),
     Row::new("breaker-closed-failsafe", "failsafe", failsafe_closed).over(BARE),
@@ -60,6 +67,26 @@ fn recloser_open() -> Box<dyn Bench> {
 
 fn recloser_call(breaker: &AsyncRecloser) {
     drop(std::hint::black_box(breaker.call(call()).now_or_never()));
+}
+
+/// The core's step alone: a permit and its end, with a time that somebody else has read.
+fn core_step() -> Box<dyn Bench> {
+    step(Trip::default())
+}
+
+fn core_step_plain() -> Box<dyn Bench> {
+    step(Trip::default().no_stall())
+}
+
+fn step(trip: Trip) -> Box<dyn Bench> {
+    let now = crate::clock::now();
+    let breaker = Breaker::new(trip.build().expect("valid"), 4, now);
+    Each::call(Arc::new((breaker, now)), |shared| {
+        let (breaker, now) = &**shared;
+        let permit = breaker.try_acquire(*now, stripe::current(), 0);
+        let permit = permit.expect("closed");
+        std::hint::black_box(permit.settle(CallOutcome::Success, *now));
+    })
 }
 
 type Failsafe = StateMachine<

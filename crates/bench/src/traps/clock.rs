@@ -46,12 +46,8 @@ pub(crate) fn sleep(time: Duration) {
 }
 
 /// Reads the real clock.
-#[allow(
-    clippy::disallowed_methods,
-    reason = "the peers read the real clock, so what happens to them is dated by it"
-)]
 pub(crate) fn real() -> Instant {
-    Instant::now()
+    crate::clock::now()
 }
 
 const STEP: Duration = Duration::from_millis(100);
