@@ -49,6 +49,8 @@ mod knock;
 mod lease;
 #[cfg(all(test, loom))]
 mod loom_tests;
+mod pursuit;
+mod reading;
 mod recent;
 mod refuse;
 mod settings;
@@ -61,13 +63,16 @@ use std::{fmt, panic::Location, sync::Arc, time::Instant};
 
 use self::book::Book;
 use crate::{
-    ConfigError, Deadline, Failure, Name, Refusal,
+    ConfigError, Deadline, Failure, Name, PoolReading, Refusal,
     sync::{Mutex, lock},
 };
 
 pub use advice::{PoolAdvice, PoolFit, PoolFleet};
 pub use knock::KnockTurn;
-pub use lease::PoolLease;
+pub use lease::{PoolLease, PoolSilence};
+pub use pursuit::{
+    KNOCK_AFTER, PoolCatch, PoolDriver, PoolEnd, PoolError, PoolFuture, PoolMeaning, PoolPursuit,
+};
 pub use settings::{
     CONNECT_MAX_DEFAULT, HELD_LONG_DEFAULT, POOL_SIZE_MAX, PoolSettings, STUCK_AFTER_DEFAULT,
     WAIT_MAX_DEFAULT, WAITERS_MAX, WAITERS_PER_CONNECTION,
@@ -80,6 +85,7 @@ pub struct PoolGate {
     name: Name,
     settings: PoolSettings,
     book: Mutex<Book>,
+    last_reading: Mutex<PoolReading>,
 }
 
 /// What becomes of a request that wants a connection.
@@ -110,6 +116,7 @@ impl PoolGate {
             name,
             settings: settings.clone(),
             book: Mutex::new(Book::new(settings.size, now)),
+            last_reading: Mutex::new(PoolReading::new(settings.size, 0, 0, 0)),
         }))
     }
 

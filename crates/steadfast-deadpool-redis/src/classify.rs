@@ -6,23 +6,7 @@
 use std::{error::Error as StdError, io, sync::Arc};
 
 use deadpool_redis::redis::{ErrorKind, RedisError};
-use steadfast_core::FailureClass;
-
-/// A class and a sentence about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Failure {
-    pub(crate) class: FailureClass,
-    pub(crate) message: String,
-}
-
-impl Failure {
-    pub(crate) fn new(class: FailureClass, message: impl Into<String>) -> Self {
-        Self {
-            class,
-            message: message.into(),
-        }
-    }
-}
+use steadfast_core::{Failure, FailureClass};
 
 /// Says what an error of the driver means.
 pub(crate) fn classify(error: &RedisError) -> Failure {
@@ -185,7 +169,7 @@ mod tests {
         ] {
             let value = parse_redis_value(format!("-{line}\r\n").as_bytes()).unwrap();
             let failure = classify(&value.extract_error().unwrap_err());
-            assert_eq!((failure.class, &*failure.message), (class, line));
+            assert_eq!((failure.class(), failure.message()), (class, line));
         }
     }
 
@@ -202,13 +186,16 @@ mod tests {
             (Kind::OutOfMemory, Class::Other),
         ] {
             assert_eq!(
-                classify(&io::Error::from(kind).into()).class,
+                classify(&io::Error::from(kind).into()).class(),
                 class,
                 "{kind}"
             );
         }
         let lookup = "failed to lookup address information: Name or service not known";
-        assert_eq!(classify(&io::Error::other(lookup).into()).class, Class::Dns);
+        assert_eq!(
+            classify(&io::Error::other(lookup).into()).class(),
+            Class::Dns
+        );
     }
 
     #[test]
@@ -220,7 +207,7 @@ mod tests {
             (ErrorKind::Io, Class::Unreachable),
             (ErrorKind::Extension, Class::Other),
         ] {
-            assert_eq!(classify(&(kind, "text").into()).class, class, "{kind:?}");
+            assert_eq!(classify(&(kind, "text").into()).class(), class, "{kind:?}");
         }
     }
 }

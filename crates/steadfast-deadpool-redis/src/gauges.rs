@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use deadpool_redis::{Pool, Status};
 use steadfast_core::{CheckOutcome, FailureClass};
 
-use crate::classify::Failure;
+use steadfast_core::Failure;
 
 /// How long a trial connection that worked stays good news.
 ///
@@ -56,10 +56,10 @@ impl Gauges {
             && (size < max_size || waiting > 0)
         {
             return CheckOutcome::fail(
-                failure.class,
+                failure.class(),
                 format!(
                     "the pool can open no more connections (it counts {size} of {max_size}): {}",
-                    failure.message
+                    failure.message()
                 ),
             );
         }

@@ -7,13 +7,13 @@
 use std::{fmt, io, path::PathBuf, sync::Mutex};
 
 use deadpool_redis::redis::{Client, ConnectionAddr};
-use steadfast_core::FailureClass;
+use steadfast_core::{Failure, FailureClass};
 use tokio::{
     io::AsyncReadExt,
     net::{TcpStream, lookup_host},
 };
 
-use crate::classify::{self, Failure};
+use crate::classify;
 
 /// Most bytes of an unasked reply that are read; the longest that Redis sends is protected
 /// mode's, of about 1 KiB, and its first line says enough.
@@ -132,7 +132,7 @@ mod tests {
             Ok(Endpoint::Unix("/run/redis.sock".into())),
         );
         let wrong = Endpoint::of_url("http://app:hunter2@cache/").unwrap_err();
-        assert_eq!(wrong.class, FailureClass::Misconfigured);
-        assert!(!wrong.message.contains("hunter2"));
+        assert_eq!(wrong.class(), FailureClass::Misconfigured);
+        assert!(!wrong.message().contains("hunter2"));
     }
 }

@@ -3,10 +3,9 @@
 use std::sync::Mutex;
 
 use deadpool_redis::Pool;
-use steadfast_core::{Check, CheckOutcome, CheckRun, Deadline, FailureClass};
+use steadfast_core::{Check, CheckOutcome, CheckRun, Deadline, Failure, FailureClass};
 
 use crate::{
-    classify::Failure,
     clock,
     gauges::{Gauges, History},
     knock::Endpoint,
@@ -100,9 +99,9 @@ impl Ping {
             Ok(took) => took,
             // With connections to spare, requests are served; it is the next start that fails.
             Err(failure)
-                if failure.class == FailureClass::RefusedByServer && gauges.has_spare() =>
+                if failure.class() == FailureClass::RefusedByServer && gauges.has_spare() =>
             {
-                return Ok(CheckOutcome::warn(failure.class, failure.message));
+                return Ok(CheckOutcome::warn(failure.class(), failure.message()));
             }
             Err(failure) => return Err(failure),
         };
@@ -135,7 +134,7 @@ impl Check for Ping {
             CheckOutcome::fail(FailureClass::Other, "the application has closed the pool")
         } else {
             let asked = self.ask(gauges, until).await;
-            asked.unwrap_or_else(|failure| CheckOutcome::fail(failure.class, failure.message))
+            asked.unwrap_or_else(|failure| CheckOutcome::fail(failure.class(), failure.message()))
         };
         gauges.numbers(outcome)
     }

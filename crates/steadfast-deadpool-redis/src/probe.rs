@@ -19,11 +19,11 @@ use deadpool_redis::{
     Pool,
     redis::{self, RedisError, RedisResult, aio::MultiplexedConnection},
 };
-use steadfast_core::{Deadline, FailureClass};
+use steadfast_core::{Deadline, Failure, FailureClass};
 use tokio::time::timeout_at;
 
 use crate::{
-    classify::{Failure, classify, io_below, is_closed},
+    classify::{classify, io_below, is_closed},
     clock,
     knock::{Endpoint, Knock, knock},
 };

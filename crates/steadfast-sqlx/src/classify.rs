@@ -7,23 +7,7 @@
 use std::{error::Error as StdError, io};
 
 use sqlx::error::DatabaseError;
-use steadfast_core::FailureClass;
-
-/// A class and a sentence about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Failure {
-    pub(crate) class: FailureClass,
-    pub(crate) message: String,
-}
-
-impl Failure {
-    pub(crate) fn new(class: FailureClass, message: impl Into<String>) -> Self {
-        Self {
-            class,
-            message: message.into(),
-        }
-    }
-}
+use steadfast_core::{Failure, FailureClass};
 
 /// Says what an error of sqlx means.
 pub(crate) fn classify(error: &sqlx::Error) -> Failure {

@@ -6,7 +6,7 @@ use super::*;
 
 #[track_caller]
 fn check(error: &sqlx::Error, class: Class) {
-    assert_eq!(classify(error).class, class, "{error}");
+    assert_eq!(classify(error).class(), class, "{error}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ pub trait Driver: sealed::Sealed {}
 pub(crate) type Options<DB> = <<DB as Database>::Connection as Connection>::Options;
 
 pub(crate) mod sealed {
-    use super::{Database, Endpoint, Options, Sessions};
+    use super::{Database, Endpoint, Options, Sessions, Slots};
 
     #[expect(
         unnameable_types,
@@ -43,14 +43,28 @@ pub(crate) mod sealed {
             let _ = (connection, options);
             std::future::ready(None)
         }
+
+        /// Asks the server how many sessions it gives; `None` if it has no such limit.
+        fn slots(connection: &mut Self::Connection) -> impl Future<Output = Option<Slots>> + Send {
+            let _ = connection;
+            std::future::ready(None)
+        }
     }
+}
+
+/// How many sessions a server gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Slots {
+    pub(crate) max: u32,
+    /// How many of them it keeps for its administrators.
+    pub(crate) reserved: u32,
 }
 
 #[cfg(feature = "postgres")]
 mod postgres {
     use sqlx::{Postgres, Row, postgres::PgConnectOptions};
 
-    use super::{Driver, Endpoint, Options, Sessions, sealed};
+    use super::{Driver, Endpoint, Options, Sessions, Slots, sealed};
 
     /// How the probe's connection calls itself in `pg_stat_activity`.
     const PROBE_NAME: &str = "steadfast-probe";
@@ -109,6 +123,18 @@ mod postgres {
                 longest_state: row.try_get::<Option<String>, _>(3).ok()??,
             })
         }
+
+        async fn slots(connection: &mut Self::Connection) -> Option<Slots> {
+            // Servers before 16 have only the one kind of reserved slots.
+            let sql = "SELECT current_setting('max_connections')::int8, \
+                              coalesce(current_setting('superuser_reserved_connections', true), '0')::int8 \
+                              + coalesce(current_setting('reserved_connections', true), '0')::int8";
+            let row = sqlx::raw_sql(sql).fetch_one(connection).await.ok()?;
+            Some(Slots {
+                max: u32::try_from(row.try_get::<i64, _>(0).ok()?).ok()?,
+                reserved: u32::try_from(row.try_get::<i64, _>(1).ok()?).ok()?,
+            })
+        }
     }
 }
 
@@ -116,7 +142,7 @@ mod postgres {
 mod mysql {
     use sqlx::{MySql, Row, mysql::MySqlConnectOptions};
 
-    use super::{Driver, Endpoint, Options, Sessions, sealed};
+    use super::{Driver, Endpoint, Options, Sessions, Slots, sealed};
 
     /// What the sessions of this user, database and host do; `TIME` is for how many
     /// seconds each has done it.
@@ -156,6 +182,16 @@ mod mysql {
                 quiet_secs: secs(row.try_get(1).ok()?)?.into(),
                 longest_secs: secs(row.try_get(2).ok()?)?.into(),
                 longest_state: row.try_get::<Option<String>, _>(3).ok()??,
+            })
+        }
+
+        /// One more than the limit is kept for administrators, beside it.
+        async fn slots(connection: &mut Self::Connection) -> Option<Slots> {
+            let sql = "SELECT CAST(@@max_connections AS SIGNED)";
+            let row = sqlx::raw_sql(sql).fetch_one(connection).await.ok()?;
+            Some(Slots {
+                max: u32::try_from(row.try_get::<i64, _>(0).ok()?).ok()?,
+                reserved: 0,
             })
         }
     }

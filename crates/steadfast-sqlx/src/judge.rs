@@ -2,12 +2,9 @@
 
 use std::time::Duration;
 
-use steadfast_core::{CheckOutcome, FailureClass};
+use steadfast_core::{CheckOutcome, Failure, FailureClass};
 
-use crate::{
-    classify::Failure,
-    gauges::{Gauges, Sessions},
-};
+use crate::gauges::{Gauges, Sessions};
 
 /// What was seen beside the server's answer.
 #[derive(Clone, Debug)]
@@ -30,10 +27,10 @@ pub(crate) fn answered(seen: &Seen) -> CheckOutcome {
         let is_complete = |sessions: &Sessions| sessions.count >= u64::from(size);
         if !(seen.gauges.is_full() && seen.sessions.as_ref().is_some_and(is_complete)) {
             return CheckOutcome::fail(
-                failure.class,
+                failure.class(),
                 format!(
                     "the pool can open no more connections (it counts {size} of {max}): {}",
-                    failure.message
+                    failure.message()
                 ),
             );
         }
@@ -64,13 +61,13 @@ pub(crate) fn refused(failure: &Failure, gauges: Gauges) -> CheckOutcome {
     let Gauges { size, idle, max } = gauges;
     let message = format!(
         "the server gives no new session (the pool holds {size} of {max}, {idle} idle): {}",
-        failure.message
+        failure.message()
     );
     // With connections to spare, requests are served; it is the next start that fails.
     if idle > 0 {
-        CheckOutcome::warn(failure.class, message)
+        CheckOutcome::warn(failure.class(), message)
     } else {
-        CheckOutcome::fail(failure.class, message)
+        CheckOutcome::fail(failure.class(), message)
     }
 }
 

@@ -6,10 +6,10 @@
 
 use std::{fmt, path::PathBuf, sync::Mutex};
 
-use steadfast_core::FailureClass;
+use steadfast_core::{Failure, FailureClass};
 use tokio::net::{TcpStream, lookup_host};
 
-use crate::classify::{self, Failure};
+use crate::classify;
 
 /// Where the server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -40,6 +40,7 @@ mod classify;
 mod clock;
 mod driver;
 mod gauges;
+pub mod guard;
 mod judge;
 mod knock;
 mod migrations;
@@ -47,5 +48,6 @@ mod ping;
 mod probe;
 
 pub use driver::Driver;
+pub use guard::{Error, GuardedConnection, GuardedTransaction, PoolGuard, PoolGuardBuilder, guard};
 pub use migrations::{Migrations, migrations};
 pub use ping::{Ping, STUCK_AFTER, ping};

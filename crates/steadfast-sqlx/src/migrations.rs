@@ -6,14 +6,10 @@ use sqlx::{
     ConnectOptions, Connection, Pool,
     migrate::{Migrate, MigrateError, Migrator},
 };
-use steadfast_core::{Check, CheckOutcome, CheckRun, CheckStatus, FailureClass};
+use steadfast_core::{Check, CheckOutcome, CheckRun, CheckStatus, Failure, FailureClass};
 use tokio::time::timeout_at;
 
-use crate::{
-    classify::{Failure, classify},
-    clock,
-    driver::Driver,
-};
+use crate::{classify::classify, clock, driver::Driver};
 
 /// Where sqlx notes what it has applied, unless told otherwise.
 const TABLE: &str = "_sqlx_migrations";
@@ -93,7 +89,7 @@ where
         };
         match seen {
             Ok(applied) => judge(&self.wanted, &applied),
-            Err(failure) => CheckOutcome::fail(failure.class, failure.message),
+            Err(failure) => CheckOutcome::fail(failure.class(), failure.message()),
         }
     }
 

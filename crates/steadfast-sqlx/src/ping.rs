@@ -82,10 +82,10 @@ impl<DB: Driver> Ping<DB> {
     ) -> CheckOutcome {
         let answered = match self.probe.ask(&self.pool, endpoint, until).await {
             Ok(answered) => answered,
-            Err(failure) if failure.class == FailureClass::RefusedByServer => {
+            Err(failure) if failure.class() == FailureClass::RefusedByServer => {
                 return judge::refused(&failure, gauges);
             }
-            Err(failure) => return CheckOutcome::fail(failure.class, failure.message),
+            Err(failure) => return CheckOutcome::fail(failure.class(), failure.message()),
         };
         let Answered {
             mut connection,
@@ -141,7 +141,7 @@ impl<DB: Driver> Ping<DB> {
             }
             Ok(Err(error)) => {
                 let failure = classify(&error);
-                CheckOutcome::fail(failure.class, failure.message)
+                CheckOutcome::fail(failure.class(), failure.message())
             }
             Err(_) => CheckOutcome::fail(
                 FailureClass::Stuck,

@@ -16,11 +16,11 @@ use std::{
 };
 
 use sqlx::{ConnectOptions, Connection, Database, Pool};
-use steadfast_core::Deadline;
+use steadfast_core::{Deadline, Failure, FailureClass};
 use tokio::time::timeout_at;
 
 use crate::{
-    classify::{Failure, classify},
+    classify::classify,
     clock,
     driver::{Driver, Options},
     knock::{Endpoint, Knock, knock},
@@ -131,7 +131,7 @@ impl<C> Probe<C> {
             }
         }
         Err(Failure::new(
-            steadfast_core::FailureClass::Unreachable,
+            FailureClass::Unreachable,
             format!("{endpoint} closes each connection before it answers"),
         ))
     }
@@ -203,6 +203,35 @@ impl<C: Connection> Question<C> {
 impl<C> Question<C> {
     fn age(&self) -> Duration {
         clock::now().saturating_duration_since(self.asked_at)
+    }
+}
+
+/// Asks the server for a session beside the pool, and says why there is none.
+///
+/// A server that is only silent is knocked at, so that one that hangs and one that is gone
+/// come apart.
+pub(crate) async fn ask_beside<DB: Driver>(pool: Pool<DB>, until: Deadline) -> Result<(), Failure> {
+    let options = pool.connect_options();
+    let mut question = Question::<DB::Connection>::connect::<DB>(DB::probe_options(&options));
+    let Some(endpoint) = DB::endpoint(&options) else {
+        return match timeout_at(until.instant().into(), question.answer).await {
+            Ok(answer) => answer.map(drop).map_err(|error| classify(&error)),
+            Err(_) => Err(Failure::new(
+                FailureClass::Timeout,
+                "the file was not opened in time",
+            )),
+        };
+    };
+    match question.wait(&endpoint, until).await {
+        Some(Ok(connection)) => {
+            // The server frees the slot at the goodbye; without it, when it next looks.
+            let _ = timeout_at(until.instant().into(), connection.close()).await;
+            Ok(())
+        }
+        Some(Err(error)) => Err(classify(&error)),
+        None => Err(question
+            .knock
+            .explain(&endpoint, question.age().as_millis())),
     }
 }
 

@@ -5,6 +5,8 @@
     reason = "tests wait for real servers, on the real clock"
 )]
 
+pub mod guarded;
+
 use std::{
     future::Future,
     time::{Duration, Instant},

@@ -25,6 +25,20 @@ pub struct PoolLease {
     seen: u64,
 }
 
+/// What it means that one who has a turn heard nothing. Complete: whatever else it means
+/// is a [`Failure`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolSilence {
+    /// The server answers others, so the connections are held by somebody who did not ask
+    /// this gate, or work on although their request has gone.
+    Busy {
+        /// How many the driver's pool has lent.
+        in_use: u32,
+    },
+    /// The request's own deadline came before the server was late.
+    Cut,
+}
+
 impl PoolLease {
     pub(super) const fn new(gate: Arc<PoolGate>, slot: Slot, seen: u64) -> Self {
         let slot = Some(slot);
@@ -53,27 +67,24 @@ impl PoolLease {
         self.gate.refuse_failed(failure, waited, now)
     }
 
-    /// Gives the place back because nothing was heard for too long, and says what that
-    /// means: what others have found out meanwhile, or else that it is not known.
-    ///
-    /// `server_answers` is whether something else has shown that the server is well; then
-    /// the connections are held by somebody who did not ask this gate.
-    pub fn refuse(mut self, server_answers: bool, waited: Duration, now: Instant) -> Refusal {
-        if server_answers {
-            let mut book = lock(&self.gate.book);
-            let refusal = self.gate.refuse_full(&mut book, waited, now);
-            drop(book);
-            self.end(Some(now));
-            return refusal;
+    /// Gives the place back because nothing was heard in time, for a reason that says
+    /// nothing against the server.
+    pub fn refuse(mut self, why: PoolSilence, waited: Duration, now: Instant) -> Refusal {
+        match why {
+            PoolSilence::Busy { in_use } => {
+                let mut book = lock(&self.gate.book);
+                let refusal = self.gate.refuse_full(&mut book, in_use, waited, now);
+                drop(book);
+                self.end(Some(now));
+                refusal
+            }
+            PoolSilence::Cut => {
+                let text = format!("no connection answered within {} ms", waited.as_millis());
+                let failure = Failure::new(FailureClass::Timeout, text);
+                self.end(Some(now));
+                self.gate.refuse_failed(&failure, waited, now)
+            }
         }
-        let known = lock(&self.gate.book).trouble_since(self.seen).cloned();
-        let failure = known.unwrap_or_else(|| {
-            Failure::new(
-                FailureClass::Timeout,
-                format!("no connection answered within {} ms", waited.as_millis()),
-            )
-        });
-        self.failed(&failure, waited, now)
     }
 
     /// Waits for news from others that the server cannot be reached, since this lease was

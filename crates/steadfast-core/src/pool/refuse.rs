@@ -24,7 +24,7 @@ impl PoolGate {
             stuck_after: self.settings.stuck_after,
         });
         match diagnosis {
-            Diagnosis::Saturated | Diagnosis::Stuck => self.refuse_full(book, waited, now),
+            Diagnosis::Saturated | Diagnosis::Stuck => self.refuse_full(book, 0, waited, now),
             Diagnosis::Failed(failure) => {
                 book.counts.refused += 1;
                 self.cannot_connect(book, &failure, waited, now)
@@ -32,8 +32,15 @@ impl PoolGate {
         }
     }
 
-    /// Refuses because all connections are in use.
-    pub(super) fn refuse_full(&self, book: &mut Book, waited: Duration, now: Instant) -> Refusal {
+    /// Refuses because all connections are in use; `in_use` is how many the driver's pool
+    /// has lent, if it is known to be more than the gate has.
+    pub(super) fn refuse_full(
+        &self,
+        book: &mut Book,
+        in_use: u32,
+        waited: Duration,
+        now: Instant,
+    ) -> Refusal {
         book.counts.refused += 1;
         let quiet = now.saturating_duration_since(book.progress_at);
         let class = if quiet >= self.settings.stuck_after {
@@ -41,7 +48,8 @@ impl PoolGate {
         } else {
             FailureClass::Saturated
         };
-        self.exhausted(book, class, None, waited, now)
+        let in_use = book.lent().max(in_use.min(book.size()));
+        self.exhausted(book, in_use, class, None, waited, now)
     }
 
     /// Refuses because no connection could be opened.
@@ -67,7 +75,7 @@ impl PoolGate {
     ) -> Refusal {
         if failure.class() == FailureClass::RefusedByServer {
             let said = Some(failure.message().into());
-            return self.exhausted(book, failure.class(), said, waited, now);
+            return self.exhausted(book, book.lent(), failure.class(), said, waited, now);
         }
         let trouble = book.trouble(now);
         let since = trouble.map_or(waited, |trouble| {
@@ -86,6 +94,7 @@ impl PoolGate {
     fn exhausted(
         &self,
         book: &Book,
+        in_use: u32,
         class: FailureClass,
         last_error: Option<Box<str>>,
         waited: Duration,
@@ -94,7 +103,7 @@ impl PoolGate {
         let longest = book.holders().min_by_key(|held| held.since);
         let evidence = Evidence::PoolExhausted(PoolExhausted {
             dependency: self.name.clone(),
-            in_use: book.lent(),
+            in_use,
             max: book.size(),
             waiting: book.waiting(),
             waited,

@@ -264,20 +264,26 @@ fn what_one_finds_out_is_told_to_those_who_wait_for_an_answer() {
 }
 
 #[test]
-fn silence_is_a_timeout_unless_the_server_is_known_to_answer() {
+fn silence_that_is_not_the_servers_is_no_trouble() {
     let now = origin();
     let gate = gate(&PoolSettings::new(2).waiters_max(0), now);
     let place = || match enter(&gate, now) {
         PoolEntry::Lend(lease) => lease,
         other => panic!("no place: {other:?}"),
     };
-    let silent = place().refuse(false, SECOND, now);
-    let Evidence::DependencyDown(down) = silent.evidence() else {
-        panic!("another cause: {silent:?}")
+    let cut = place().refuse(PoolSilence::Cut, SECOND, now);
+    let Evidence::DependencyDown(down) = cut.evidence() else {
+        panic!("another cause: {cut:?}")
     };
     assert_eq!(down.class, FailureClass::Timeout);
-    let busy = place().refuse(true, SECOND, now);
-    assert_eq!(exhausted(&busy).class, FailureClass::Saturated);
+    assert_eq!(
+        gate.snapshot(now).trouble,
+        None,
+        "a short deadline is no evidence"
+    );
+    let busy = place().refuse(PoolSilence::Busy { in_use: 2 }, SECOND, now);
+    let pool = exhausted(&busy);
+    assert_eq!((pool.class, pool.in_use), (FailureClass::Saturated, 2));
     assert_eq!(gate.snapshot(now).connecting, 0);
 }
 

@@ -1,0 +1,399 @@
+//! The guard of a pool: who gets a connection, who waits, and who is refused with a reason.
+//!
+//! [`guard`] puts a [`PoolGate`] in front of a pool and a dependency's breaker behind it.
+//! Against `pool.acquire()` it
+//! - waits no longer than the request's own deadline, and lets only so many wait;
+//! - says which of the many things `PoolTimedOut` stands for it was, as a refusal with
+//!   numbers: cause `pool-exhausted` if all connections are in use (and whether any comes
+//!   back, and which line of code has had one for longest) or the server has no slot free,
+//!   `dependency-down` with the last connect error if it cannot be reached;
+//! - learns that a server is gone within [`KNOCK_AFTER`](steadfast_core::KNOCK_AFTER), and
+//!   tells the breaker, which then refuses at once;
+//! - closes no connection when a request is cancelled, and never leaves one in a
+//!   transaction that nobody knows of ([`PoolGuard::begin`]).
+//!
+//! ```
+//! # #[cfg(feature = "sqlite")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use sqlx::{Sqlite, SqlitePool};
+//! use steadfast::Dependency;
+//! use steadfast_sqlx::{Error, PoolGuard, guard};
+//!
+//! async fn answer(db: &PoolGuard<Sqlite>) -> Result<i64, Error> {
+//!     let mut connection = db.acquire().await?;
+//!     Ok(sqlx::query_scalar("select 42").fetch_one(&mut *connection).await?)
+//! }
+//!
+//! let pool = SqlitePool::connect("sqlite::memory:").await?;
+//! let orders_db = Dependency::builder("orders-db").build()?;
+//! let db = guard(&pool, &orders_db).build()?;
+//! assert_eq!(answer(&db).await?, 42);
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "sqlite"))]
+//! # fn main() {}
+//! ```
+//!
+//! # Recipes
+//! A guard can say who holds a connection; only the server can take it back. For
+//! PostgreSQL set limits where connections are opened, so that neither a lost transaction
+//! nor a query that nobody waits for any more keeps its connection:
+//!
+//! ```
+//! # #[cfg(feature = "postgres")]
+//! # fn pool() -> sqlx::postgres::PgPoolOptions {
+//! use sqlx::{Executor, postgres::PgPoolOptions};
+//!
+//! PgPoolOptions::new().max_connections(10).after_connect(|connection, _| {
+//!     Box::pin(async move {
+//!         // A transaction whose owner has gone, or waits for something else.
+//!         connection.execute("SET idle_in_transaction_session_timeout = '10s'").await?;
+//!         // Longer than the longest query that is meant to run.
+//!         connection.execute("SET statement_timeout = '5s'").await?;
+//!         // A query that waits for a table lock holds its connection too.
+//!         connection.execute("SET lock_timeout = '2s'").await?;
+//!         Ok(())
+//!     })
+//! })
+//! # }
+//! ```
+//!
+//! # Hazards
+//! - Who takes connections from the pool itself is not counted: the guard then sees a pool
+//!   that is busy although it has lent little, and says so only after a wait.
+//! - sqlx 0.8.4 to 0.9.0 leave a transaction open on PostgreSQL if `begin` is cancelled
+//!   before it is answered. [`PoolGuard::begin`] is safe; `pool.begin()`, and
+//!   `Connection::begin` on a borrowed connection, are not.
+
+mod acquire;
+mod connection;
+mod error;
+
+use std::{
+    fmt,
+    panic::Location,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use sqlx::{Database, Pool, SqlSafeStr, Transaction, pool::PoolConnection};
+use steadfast_core::{
+    ConfigError, Deadline, DependencyState, PoolAdvice, PoolDriver, PoolFleet, PoolGate, PoolGauge,
+    PoolPursuit, PoolReading, PoolSettings, PoolSnapshot,
+};
+
+use self::acquire::{Connections, Drive, Take};
+pub use self::{
+    connection::{GuardedConnection, GuardedTransaction},
+    error::Error,
+};
+use crate::{clock, driver::Driver};
+
+/// Begins the guard of a pool that belongs to a dependency (a `steadfast::Dependency`, or
+/// its state): see the [module](self). A pool needs one guard, which is cloned; two would
+/// not know of each other.
+///
+/// The longest waits are those of [`PoolSettings`], and no longer than the pool's own
+/// `acquire_timeout`.
+pub fn guard<DB: Driver>(
+    pool: &Pool<DB>,
+    dependency: &impl AsRef<Arc<DependencyState>>,
+) -> PoolGuardBuilder<DB> {
+    let options = pool.options();
+    let timeout = options.get_acquire_timeout();
+    let settings = PoolSettings::new(options.get_max_connections());
+    let (wait, connect) = (settings.longest_wait(), settings.longest_connect());
+    PoolGuardBuilder {
+        pool: pool.clone(),
+        state: Arc::clone(dependency.as_ref()),
+        settings: settings
+            .wait_max(wait.min(timeout))
+            .connect_max(connect.min(timeout)),
+    }
+}
+
+/// Builds a [`PoolGuard`]; made by [`guard`].
+#[must_use]
+pub struct PoolGuardBuilder<DB: Driver> {
+    pool: Pool<DB>,
+    state: Arc<DependencyState>,
+    settings: PoolSettings,
+}
+
+impl<DB: Driver> PoolGuardBuilder<DB> {
+    /// Sets how many requests may wait: see [`PoolSettings::waiters_max`].
+    pub fn waiters_max(mut self, waiters: u32) -> Self {
+        self.settings = self.settings.waiters_max(waiters);
+        self
+    }
+
+    /// Sets the longest wait for a turn: see [`PoolSettings::wait_max`].
+    pub fn wait_max(mut self, wait: Duration) -> Self {
+        self.settings = self.settings.wait_max(wait);
+        self
+    }
+
+    /// Sets how long the server may take to answer: see [`PoolSettings::connect_max`].
+    pub fn connect_max(mut self, wait: Duration) -> Self {
+        self.settings = self.settings.connect_max(wait);
+        self
+    }
+
+    /// Sets when a full pool is called stuck: see [`PoolSettings::stuck_after`].
+    pub fn stuck_after(mut self, after: Duration) -> Self {
+        self.settings = self.settings.stuck_after(after);
+        self
+    }
+
+    /// Sets when a held connection is reported: see [`PoolSettings::held_long`].
+    pub fn held_long(mut self, after: Duration) -> Self {
+        self.settings = self.settings.held_long(after);
+        self
+    }
+
+    /// Makes the guard, and shows its numbers with the dependency.
+    ///
+    /// # Errors
+    /// Every setting that is out of its range, and a dependency that has as many pools as
+    /// it may.
+    pub fn build(self) -> Result<PoolGuard<DB>, ConfigError> {
+        let Self {
+            pool,
+            state,
+            settings,
+        } = self;
+        let name = state.name().clone();
+        let gate = PoolGate::new(name.clone(), &settings, clock::now())?;
+        let gauge = Gauge {
+            gate: Arc::clone(&gate),
+            pool: pool.clone(),
+        };
+        if !state.attach_pool(Arc::new(gauge)) {
+            let max = steadfast_core::POOLS_MAX;
+            return Err(ConfigError::from(format!(
+                "pool of {name}: the dependency has {max} pools already, which are as many as it may"
+            )));
+        }
+        Ok(PoolGuard(Arc::new(Inner { gate, state, pool })))
+    }
+}
+
+impl<DB: Driver> fmt::Debug for PoolGuardBuilder<DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PoolGuardBuilder")
+            .field("dependency", self.state.name())
+            .field("settings", &self.settings)
+            .finish()
+    }
+}
+
+/// The guard of a pool. Clones share it.
+pub struct PoolGuard<DB: Driver>(Arc<Inner<DB>>);
+
+struct Inner<DB: Driver> {
+    gate: Arc<PoolGate>,
+    state: Arc<DependencyState>,
+    pool: Pool<DB>,
+}
+
+impl<DB: Driver> PoolGuard<DB> {
+    /// Takes a connection from the pool: at once, after a wait, or not at all.
+    ///
+    /// It waits until the deadline of the present request
+    /// ([`Deadline::current`]), and no longer than the guard's own limits.
+    ///
+    /// # Errors
+    /// A refusal, which `?` passes on into `steadfast::Error`; or the driver's error if the
+    /// application has closed the pool.
+    ///
+    /// # Cancel safety
+    /// Dropped while it waits for its turn, it leaves the queue. Dropped while the
+    /// connection is tested or opened, that goes on by itself and the connection goes to
+    /// the pool, so a cancelled request closes none.
+    #[track_caller]
+    pub fn acquire(&self) -> Acquire<DB> {
+        self.acquire_before(Deadline::current())
+    }
+
+    /// Takes a connection as [`Self::acquire`] does, with a deadline given by hand: for work
+    /// on a task of its own, which sees no request.
+    ///
+    /// # Errors
+    /// As [`Self::acquire`].
+    ///
+    /// # Cancel safety
+    /// As [`Self::acquire`].
+    #[track_caller]
+    pub fn acquire_before(&self, deadline: Option<Deadline>) -> Acquire<DB> {
+        let pool = self.0.pool.clone();
+        let take: Take<PoolConnection<DB>> = Box::new(move || Box::pin(pool.acquire()));
+        Acquire(self.pursue(take, deadline))
+    }
+
+    /// Takes a connection and begins a transaction on it.
+    ///
+    /// It is rolled back unless [`GuardedTransaction::commit`] is called.
+    ///
+    /// # Errors
+    /// As [`Self::acquire`].
+    ///
+    /// # Cancel safety
+    /// As [`Self::acquire`]: once sent, `BEGIN` is waited for whatever becomes of the
+    /// request, and the transaction is then rolled back. Without that, sqlx up to 0.9.0
+    /// gives the connection back to the pool with an open transaction.
+    #[track_caller]
+    pub fn begin(&self) -> Begin<DB> {
+        let pool = self.0.pool.clone();
+        self.transaction(Box::new(move || {
+            let pool = pool.clone();
+            Box::pin(async move { pool.begin().await })
+        }))
+    }
+
+    /// Takes a connection and begins a transaction on it with `statement`:
+    /// `BEGIN IMMEDIATE`, `BEGIN ISOLATION LEVEL SERIALIZABLE`.
+    ///
+    /// # Errors
+    /// As [`Self::acquire`]; and the driver's error if the statement begins no transaction.
+    ///
+    /// # Cancel safety
+    /// As [`Self::begin`].
+    #[track_caller]
+    pub fn begin_with(&self, statement: impl SqlSafeStr) -> Begin<DB> {
+        let pool = self.0.pool.clone();
+        let statement = statement.into_sql_str();
+        self.transaction(Box::new(move || {
+            let (pool, statement) = (pool.clone(), statement.clone());
+            Box::pin(async move { pool.begin_with(statement).await })
+        }))
+    }
+
+    /// Returns the pool, for what needs it whole: migrations, closing.
+    #[must_use]
+    pub fn pool(&self) -> &Pool<DB> {
+        &self.0.pool
+    }
+
+    /// Returns the numbers, and who holds connections.
+    #[must_use]
+    pub fn snapshot(&self) -> PoolSnapshot {
+        self.0.gate.snapshot(clock::now())
+    }
+
+    /// Says how the pool's size fits what was asked of it in the last two minutes, and what
+    /// the server gives to all instances.
+    #[must_use]
+    pub fn advice(&self, fleet: Option<PoolFleet>) -> PoolAdvice {
+        self.0.gate.advice(fleet, clock::now())
+    }
+
+    /// Asks the server how many connections it gives, for [`Self::advice`] to so many
+    /// instances, each of which has a check of its own beside the pool. `None` if the
+    /// server has no such limit (SQLite) or does not say.
+    ///
+    /// # Errors
+    /// As [`Self::acquire`], because it takes a connection of the pool.
+    pub async fn fleet(&self, instances: u32) -> Result<Option<PoolFleet>, Error> {
+        let mut connection = self.acquire_before(None).await?;
+        let slots = DB::slots(&mut connection).await;
+        let fleet = |slots: crate::driver::Slots| {
+            PoolFleet::new(instances, slots.max)
+                .reserved(slots.reserved)
+                .beside(1)
+        };
+        Ok(slots.map(fleet))
+    }
+
+    #[track_caller]
+    fn transaction(&self, take: Take<Transaction<'static, DB>>) -> Begin<DB> {
+        Begin(self.pursue(take, Deadline::current()))
+    }
+
+    #[track_caller]
+    fn pursue<C: Send + 'static>(
+        &self,
+        take: Take<C>,
+        deadline: Option<Deadline>,
+    ) -> Drive<Connections<DB, C>>
+    where
+        Connections<DB, C>: PoolDriver,
+    {
+        let now = clock::now();
+        let connections = Arc::new(Connections::new(&self.0.pool, take));
+        let state = Arc::clone(&self.0.state);
+        let place = Location::caller();
+        let random = fastrand::u64(..);
+        Drive::new(PoolPursuit::new(
+            connections,
+            state,
+            &self.0.gate,
+            deadline,
+            place,
+            now,
+            random,
+        ))
+    }
+}
+
+impl<DB: Driver> Clone for PoolGuard<DB> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<DB: Driver> fmt::Debug for PoolGuard<DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("PoolGuard").field(&self.0.gate).finish()
+    }
+}
+
+/// Takes a connection; made by [`PoolGuard::acquire`].
+#[derive(Debug)]
+#[must_use = "nothing is acquired unless this is awaited"]
+pub struct Acquire<DB: Driver>(Drive<Connections<DB, PoolConnection<DB>>>);
+
+impl<DB: Driver> Future for Acquire<DB> {
+    type Output = Result<GuardedConnection<DB>, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let caught = ready!(Pin::new(&mut self.0).poll(cx));
+        Poll::Ready(caught.map(GuardedConnection::new).map_err(Error::from))
+    }
+}
+
+/// Begins a transaction; made by [`PoolGuard::begin`].
+#[derive(Debug)]
+#[must_use = "nothing is begun unless this is awaited"]
+pub struct Begin<DB: Driver>(Drive<Connections<DB, Transaction<'static, DB>>>);
+
+impl<DB: Driver> Future for Begin<DB> {
+    type Output = Result<GuardedTransaction<DB>, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let caught = ready!(Pin::new(&mut self.0).poll(cx));
+        Poll::Ready(caught.map(GuardedTransaction::new).map_err(Error::from))
+    }
+}
+
+/// The gate's numbers, with what only the pool counts.
+struct Gauge<DB: Database> {
+    gate: Arc<PoolGate>,
+    pool: Pool<DB>,
+}
+
+impl<DB: Database> PoolGauge for Gauge<DB> {
+    fn reading(&self, now: Instant) -> PoolReading {
+        let mut reading = self.gate.reading(now);
+        reading.idle = u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX);
+        reading
+    }
+}
+
+impl<DB: Database> fmt::Debug for Gauge<DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Gauge").field(&self.gate).finish()
+    }
+}

@@ -1,0 +1,196 @@
+//! A guarded application with one route that needs the dependency and one that does not,
+//! and what is seen of the dependency meanwhile.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::Request,
+    http::{Response, StatusCode},
+    response::IntoResponse,
+    routing::get,
+};
+use steadfast::{Dependency, Guard};
+use steadfast_core::{
+    BreakerState, BreakerTransition, CallKind, Cause, DependencyDown, DependencyListener,
+    DependencyState, Evidence, FailureClass, PoolExhausted, Refusal, Trip,
+};
+use tower::ServiceExt;
+
+use super::Duration;
+
+/// Rules that open after three failures, and wait and ramp for moments, so that a test sees
+/// a whole outage. The order of what happens does not depend on the lengths.
+pub fn quick_trip() -> Trip {
+    Trip::default()
+        .consecutive_failures(3)
+        .consecutive_spread(Duration::ZERO)
+        .open_base(Duration::from_millis(200))
+        .open_max(Duration::from_millis(400))
+        .ramp(Duration::from_millis(300))
+}
+
+/// Makes a dependency without a check, of which only traffic tells.
+///
+/// # Panics
+/// Never: the settings are right.
+#[must_use]
+pub fn dependency(trip: Trip) -> Dependency {
+    let dependency = Dependency::builder("orders-db").degrades().trip(trip);
+    dependency.build().expect("the settings are right")
+}
+
+/// Returns the state of a dependency.
+#[must_use]
+pub fn state(dependency: &Dependency) -> &Arc<DependencyState> {
+    dependency.as_ref()
+}
+
+/// Returns where the breaker is; closed while nobody has called.
+#[must_use]
+pub fn breaker(dependency: &Dependency) -> BreakerState {
+    let seen = dependency.view().breaker;
+    seen.map_or(BreakerState::Closed, |seen| seen.state)
+}
+
+/// Returns how many calls have failed, in any way.
+#[must_use]
+pub fn failures(dependency: &Dependency) -> u64 {
+    let calls = state(dependency).calls();
+    calls.of(CallKind::Failure) + calls.of(CallKind::Timeout)
+}
+
+/// Every step of a breaker, in order.
+#[derive(Debug, Default)]
+pub struct Steps(Mutex<Vec<BreakerState>>);
+
+impl Steps {
+    /// Begins to watch.
+    #[must_use]
+    pub fn watch(dependency: &Dependency) -> Arc<Self> {
+        let steps = Arc::new(Self::default());
+        let heard: Arc<dyn DependencyListener> = steps.clone();
+        assert!(state(dependency).listen(heard), "there is room for one");
+        steps
+    }
+
+    /// Returns how often it got there.
+    #[must_use]
+    pub fn count(&self, wanted: BreakerState) -> u64 {
+        let steps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        steps.iter().filter(|state| **state == wanted).count() as u64
+    }
+}
+
+impl DependencyListener for Steps {
+    fn moved(&self, _: &DependencyState, transition: &BreakerTransition) {
+        let mut steps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        steps.push(transition.to);
+    }
+}
+
+/// Returns the evidence of a pool that has nothing to give.
+///
+/// # Panics
+/// If it is another cause.
+#[track_caller]
+#[must_use]
+pub fn exhausted(refusal: &Refusal, class: FailureClass) -> &PoolExhausted {
+    match refusal.evidence() {
+        Evidence::PoolExhausted(pool) if pool.class == class => pool,
+        other => panic!("not exhausted by {class}: {other:?}"),
+    }
+}
+
+/// Returns the evidence of a dependency that is down.
+///
+/// # Panics
+/// If it is another cause.
+#[track_caller]
+#[must_use]
+pub fn down(refusal: &Refusal) -> &DependencyDown {
+    match refusal.evidence() {
+        Evidence::DependencyDown(down) => down,
+        other => panic!("not down: {other:?}"),
+    }
+}
+
+/// A guarded application.
+#[derive(Clone, Debug)]
+pub struct App(steadfast::Guarded);
+
+impl App {
+    /// Makes one whose `/orders` does `work`, and whose `/hello` needs nothing.
+    ///
+    /// # Panics
+    /// If it is not built within a runtime.
+    pub fn new<F>(
+        dependency: &Dependency,
+        work: impl Fn() -> F + Clone + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Result<(), steadfast::Error>> + Send + 'static,
+    {
+        let guard = Guard::builder().without_signals().dependency(dependency);
+        let guard = guard.build().expect("the settings are right");
+        let orders = get(move || {
+            let work = work.clone();
+            async move { work().await.map(|()| "served").into_response() }
+        });
+        let routes = Router::new()
+            .route("/orders", orders)
+            .route("/hello", get(|| async { "hello" }));
+        Self(guard.protect(routes))
+    }
+
+    /// Asks for a path.
+    ///
+    /// # Panics
+    /// Never: a guarded application answers.
+    pub async fn get(&self, path: &str) -> Answer {
+        let request = Request::builder().uri(path).body(Body::empty());
+        let request = request.expect("the path is one");
+        let response: Response<_> = self.0.clone().oneshot(request).await.expect("infallible");
+        let why = response.headers().get("why-503");
+        Answer {
+            status: response.status(),
+            why: why.map(|why| why.to_str().expect("it is ASCII").to_owned()),
+            has_retry_after: response.headers().contains_key("retry-after"),
+        }
+    }
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The header `why-503`.
+    pub why: Option<String>,
+    /// Whether it says when to come again.
+    pub has_retry_after: bool,
+}
+
+impl Answer {
+    /// Claims that it was served.
+    ///
+    /// # Panics
+    /// If it was not.
+    #[track_caller]
+    pub fn is_served(&self) {
+        assert_eq!(self.status, StatusCode::OK, "{self:?}");
+    }
+
+    /// Claims that it was refused for this cause, with a hint when to come again.
+    ///
+    /// # Panics
+    /// If it was not.
+    #[track_caller]
+    pub fn is_refused(&self, cause: Cause) {
+        assert_eq!(self.status, StatusCode::SERVICE_UNAVAILABLE, "{self:?}");
+        let why = self.why.as_deref().unwrap_or_default();
+        assert!(why.contains(&format!("cause={cause}")), "{self:?}");
+        assert!(self.has_retry_after, "{self:?}");
+    }
+}
