@@ -19,8 +19,11 @@ use crate::{
     subject::Kind,
 };
 
-/// What running work may take, for those that have a limit.
-pub const GRACE: Duration = Duration::from_secs(2);
+/// What running work may take, for those that have a limit, where that limit is the point.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// The same where everything can be served, however slow the machine is.
+const GRACE_PATIENCE: Duration = Duration::from_secs(45);
 
 /// A process that has not gone after this is killed, and counts as one that never ends:
 /// three times the grace.
@@ -118,6 +121,23 @@ impl Race {
         }
     }
 
+    /// Whether the end of the grace is the point: what never finishes, and so many
+    /// connections that they may well be closing when it comes.
+    const fn has_short_grace(self) -> bool {
+        matches!(
+            self,
+            Self::HalfHeader
+                | Self::HalfBody
+                | Self::Events
+                | Self::WebSocket
+                | Self::SilentPreface
+                | Self::NoPingAck
+                | Self::NeverReads
+                | Self::IdleMany
+                | Self::EndlessHandler
+        )
+    }
+
     /// Drives it. `patient` waits long for the exit, for machines that are busy.
     ///
     /// # Panics
@@ -127,6 +147,11 @@ impl Race {
         let stage = arena::Stage {
             subject,
             program,
+            grace: if self.has_short_grace() {
+                GRACE
+            } else {
+                GRACE_PATIENCE
+            },
             exit_max,
         };
         let (ended, client) = match self {

@@ -203,12 +203,14 @@ impl Conn {
         if !self.room.is_leaving() {
             return;
         }
+        // The tally first: whoever cuts has it when it asks for the state, and in the other
+        // order the two would wait for each other for good.
+        let mut tally = self.room.tally();
         let state = self.state();
         if state.mode == Mode::Cut {
             // Counted by whoever cut it.
             return;
         }
-        let mut tally = self.room.tally();
         let closed = &mut tally.closed;
         let count = match state.why {
             _ if state.upgraded.is_some() => &mut closed.upgraded,

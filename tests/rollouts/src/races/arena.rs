@@ -16,7 +16,6 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::GRACE;
 use crate::{
     backend::{Backend, Ended, PATIENCE, Program},
     client::{Answer, Fault, Method, h1},
@@ -37,6 +36,7 @@ pub(super) const LAME_DUCK: Duration = Duration::from_secs(60);
 pub(super) struct Stage<'a> {
     pub(super) subject: Kind,
     pub(super) program: &'a Program,
+    pub(super) grace: Duration,
     pub(super) exit_max: Duration,
 }
 
@@ -58,7 +58,7 @@ impl Arena {
             label: "race".to_owned(),
             journal: "journal".into(),
             lame_duck,
-            grace: GRACE,
+            grace: stage.grace,
             not_found: false,
         };
         let backend = Backend::start(stage.program, &settings, dir.path()).await;

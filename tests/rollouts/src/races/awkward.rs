@@ -66,7 +66,7 @@ pub(super) async fn events(stage: Stage<'_>) -> (Ended, Client) {
     arena.tell();
     let (ended, (read, close)) = tokio::join!(arena.ends(), read_to_end(&mut stream, READ_MAX));
     // The chunk that says the body has ended.
-    let whole = read.ends_with(b"\r\n0\r\n\r\n");
+    let whole = read.ends_with(b"\r\n0\r\n\r\n") || read == b"0\r\n\r\n";
     let saw = if whole {
         "ended properly"
     } else {
