@@ -7,8 +7,8 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    cause::Cause, cause::Rule, check::FailureClass, dependency::DependencyReason, held::Held,
-    name::Name,
+    cause::Cause, cause::Rule, check::FailureClass, credits::LIMIT_MAX,
+    dependency::DependencyReason, held::Held, lag::Lagging, name::Name,
 };
 
 /// Why, with the numbers that decided. Its variant is the [`Cause`].
@@ -53,13 +53,15 @@ pub struct Overloaded {
     pub rule: Rule,
     /// How many requests were running.
     pub in_flight: u32,
-    /// How many may run.
+    /// How many may run; [`LIMIT_MAX`] while nothing limits them.
     pub limit: u32,
     /// Who had been running longest, if that is longer than the bound for a held permit:
     /// "at capacity" is then most likely "some handlers hang".
     pub stuck: Option<Held>,
     /// The wait queue, if the gate has one.
     pub queue: Option<Queued>,
+    /// What pressed, for a rule that is not about the number of requests in flight.
+    pub pressure: Option<Pressure>,
 }
 
 /// The numbers of the wait queue behind an overload refusal.
@@ -75,6 +77,30 @@ pub struct Queued {
     pub expected: Duration,
     /// How long its caller still listened, if it said so.
     pub deadline_left: Option<Duration>,
+}
+
+/// What pressed when a request was refused for another reason than the number in flight.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Pressure {
+    /// The runtime was late.
+    Lag(Lagging),
+}
+
+impl Pressure {
+    fn each<'a>(&'a self, show: &mut impl FnMut(&'static str, Value<'a>)) {
+        match self {
+            Self::Lag(lagging) => {
+                show("runtime_lag", Value::Time(lagging.lag));
+                show("waiting", Value::Count(lagging.waiting.into()));
+                show("room", Value::Count(lagging.room.into()));
+                if !lagging.waited.is_zero() {
+                    show("waited", Value::Time(lagging.waited));
+                }
+                show("priority", Value::Text(lagging.priority.code()));
+            }
+        }
+    }
 }
 
 /// What is known about a dependency that is down.
@@ -219,7 +245,12 @@ impl Evidence {
             }
             Self::Overloaded(overloaded) => {
                 show("in_flight", Value::Count(overloaded.in_flight.into()));
-                show("limit", Value::Count(overloaded.limit.into()));
+                if overloaded.limit < LIMIT_MAX {
+                    show("limit", Value::Count(overloaded.limit.into()));
+                }
+                if let Some(pressure) = &overloaded.pressure {
+                    pressure.each(&mut show);
+                }
                 if let Some(queue) = &overloaded.queue {
                     show("queue_len", Value::Count(queue.len.into()));
                     show("queue_max", Value::Count(queue.max.into()));

@@ -47,6 +47,7 @@ mod dependency;
 mod evidence;
 mod failure;
 mod held;
+mod lag;
 mod ledger;
 mod lifecycle;
 pub mod limit;
@@ -89,10 +90,11 @@ pub use dependency::{
     PoolReading, SKIPS_MAX,
 };
 pub use evidence::{
-    DependencyDown, Evidence, Overloaded, PoolBorrower, PoolExhausted, Queued, Value,
+    DependencyDown, Evidence, Overloaded, PoolBorrower, PoolExhausted, Pressure, Queued, Value,
 };
 pub use failure::Failure;
 pub use held::{Held, PLACES, ROUTE_LEN_MAX};
+pub use lag::{LAG_MAX, LagChange, LagMode, LagPhase, LagSnapshot, Lagging, PROOF, WAIT_TARGET};
 pub use ledger::{
     CHANGES_KEPT, INCIDENT_GAP, Incident, Ledger, LedgerView, RECENT_PER_STRIPE, RUNS_PER_STRIPE,
     Recorded, RefusalId, RequestNote, SOURCES_MAX, StateChange, Total,

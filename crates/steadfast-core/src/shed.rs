@@ -15,6 +15,7 @@ mod ask;
 mod decide;
 mod pace;
 mod permit;
+mod pressure;
 mod settings;
 mod snapshot;
 #[cfg(all(test, not(loom)))]
@@ -36,6 +37,7 @@ use crate::{
     config_error::ConfigError,
     credits::{Credits, LIMIT_MAX},
     held::HeldTable,
+    lag::LagLoop,
     limit::{Change, Limit},
     pilot::{Counts, Pilot},
     queue::WaitQueue,
@@ -50,6 +52,7 @@ pub struct ShedGate {
     pilot: Pilot,
     observe: AtomicBool,
     held: HeldTable,
+    lag: LagLoop,
     held_max: Duration,
     admitted: Counter,
     refused: Counter,
@@ -75,6 +78,7 @@ impl ShedGate {
             pilot,
             observe: AtomicBool::new(settings.mode == ShedMode::Observe),
             held: HeldTable::new(now),
+            lag: LagLoop::new(settings.lag_mode(), now),
             held_max: settings.held_max,
             admitted: Counter::new(),
             refused: Counter::new(),

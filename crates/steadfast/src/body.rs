@@ -9,6 +9,7 @@
 //! "Ended" means handed to the HTTP implementation, not received by the client.
 
 use std::{
+    future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -18,7 +19,7 @@ use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use pin_project::pin_project;
-use steadfast_core::{Local, Outcome, ShedGate, ShedPermit, limit::Ending};
+use steadfast_core::{Local, Outcome, Refusal, ShedGate, ShedPermit, limit::Ending};
 
 use crate::clock;
 
@@ -127,6 +128,31 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> Held<T> {
             Holding::Permit(permit) if permit.is_sampled() => Some(permit),
             _ => None,
         }
+    }
+
+    /// Whether the request stands in line before it begins.
+    #[inline]
+    pub(crate) fn is_in_line(&self) -> bool {
+        matches!(&self.0, Holding::Permit(permit) if permit.is_in_line())
+    }
+
+    /// Waits for the request's turn: the runtime looks at everything else that has come,
+    /// and then comes back. Refused, nothing has been done for the request.
+    #[cold]
+    pub(crate) fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
+        let Holding::Permit(permit) = &mut self.0 else {
+            return Poll::Ready(Ok(()));
+        };
+        let now = clock::now();
+        if permit.gives_way(now) {
+            // Its first poll hands the waker to the runtime, to be woken after everything
+            // that is ready has run and the sockets have been looked at.
+            let mut yielded = std::pin::pin!(tokio::task::yield_now());
+            if yielded.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(permit.turn(now))
     }
 
     /// Says that the head of the answer is there.

@@ -41,6 +41,7 @@ use tree::Tree;
 /// [shed]
 /// limit = 64
 /// mode = "enforce"
+/// lag = "enforce"
 /// held_max = "10s"
 ///
 /// [drain]
@@ -109,6 +110,7 @@ use tree::Tree;
 /// | `unready_budget` | 0s or more | `5m` |
 /// | `shed.limit` | 1 to 1000000: a fixed limit without a queue, enforced unless `shed.mode` says otherwise | 512, observed |
 /// | `shed.mode` | `enforce` or `observe` | `observe` |
+/// | `shed.lag` | `enforce`, `observe` or `off`: whether requests are refused because the runtime is late | as `shed.mode` |
 /// | `shed.held_max` | above 0s | `10s` |
 /// | `drain.lame_duck_max` | 0s to 1h | `10s` |
 /// | `drain.grace` | above 0s to 1h | `15s` |

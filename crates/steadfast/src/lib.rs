@@ -62,7 +62,7 @@ pub use steadfast_core::{
     BreakerMode, BreakerReason, BreakerSnapshot, BreakerState, CallFailure, CallKind, CallOutcome,
     Cause, Check, CheckOutcome, CheckRun, CheckStatus, ConfigError, Deadline, DependencyDown,
     DependencyReason, DependencyState, DependencyView, Evidence, FailureClass, Health, Incident,
-    Ledger, Lifecycle, Name, Overloaded, Phase, PoolExhausted, Priority, Reason, Refusal,
-    Requirement, RetryHint, RouteClass, Rule, ShedMode, ShedSnapshot, Standing, Streams, Trip,
-    Verdict, WhenDraining,
+    LagChange, LagMode, LagPhase, LagSnapshot, Ledger, Lifecycle, Name, Overloaded, Phase,
+    PoolExhausted, Pressure, Priority, Reason, Refusal, Requirement, RetryHint, RouteClass, Rule,
+    ShedMode, ShedSnapshot, Standing, Streams, Trip, Verdict, WhenDraining,
 };

@@ -179,6 +179,7 @@ fn evidence(cause: Cause) -> Evidence {
             limit: 1,
             stuck: None,
             queue: None,
+            pressure: None,
         }),
         Cause::PoolExhausted => Evidence::PoolExhausted(PoolExhausted {
             dependency: FORCED,

@@ -17,7 +17,7 @@ use crate::{
 /// The retry hint before anything has been measured.
 const HINT_UNMEASURED: Duration = Duration::from_secs(1);
 
-const SOURCE: Name = Name::from_static("shed");
+pub(super) const SOURCE: Name = Name::from_static("shed");
 
 /// What a gate decided.
 #[derive(Debug)]
@@ -47,10 +47,13 @@ impl ShedGate {
     {
         let this: &Self = (**owner).as_ref();
         let stripe = stripe::current();
+        if let Err(refusal) = this.press(ask, stripe, now) {
+            return Decision::Refuse(refusal);
+        }
         // Who comes while somebody waits takes nothing that lies about.
         if !this.credits.seems_wanted() {
             if let Some(credit) = this.credits.take(stripe) {
-                return Decision::Admit(Self::run(owner, credit, stripe, ask.route, now));
+                return Decision::Admit(Self::run(owner, credit, stripe, ask, now));
             }
         }
         // Relaxed: a mode change need not be ordered with anything.
@@ -59,7 +62,7 @@ impl ShedGate {
                 this.would_refuse.add_at(stripe, 1);
                 this.credits.take_beyond(stripe)
             });
-            return Decision::Admit(Self::run(owner, credit, stripe, ask.route, now));
+            return Decision::Admit(Self::run(owner, credit, stripe, ask, now));
         }
         Self::wait_or_refuse(owner, ask, stripe, now)
     }
@@ -70,7 +73,7 @@ impl ShedGate {
         owner: &Local<T>,
         credit: Credit,
         stripe: usize,
-        route: &str,
+        ask: Ask<'_>,
         now: Instant,
     ) -> ShedPermit<T>
     where
@@ -79,7 +82,7 @@ impl ShedGate {
         let this: &Self = (**owner).as_ref();
         this.admitted.add_at(stripe, 1);
         let heard = this.pilot.arrived(stripe, true, this.counts(), now);
-        let place = this.held.enter(stripe, route, now);
+        let place = this.held.enter(stripe, ask.route, now);
         // Fetching credits moves more than one, and the algorithm may just have raised the
         // limit: both can serve somebody who has begun to wait meanwhile.
         this.offer(stripe, Some(now));
@@ -88,6 +91,8 @@ impl ShedGate {
             credit,
             place,
             heard,
+            line: this.lag.stand(stripe, ask.priority),
+            priority: ask.priority,
             since: now,
             ended: false,
         }
@@ -118,6 +123,7 @@ impl ShedGate {
             limit,
             stuck: self.stuck(now),
             queue,
+            pressure: None,
         };
         Refusal::new(SOURCE, Evidence::Overloaded(overloaded), hint, now)
     }

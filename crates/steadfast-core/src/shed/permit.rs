@@ -3,7 +3,10 @@
 use std::time::Instant;
 
 use super::ShedGate;
-use crate::{credits::Credit, held::PlaceId, limit::Ending, pilot::Heard, shared::Local, stripe};
+use crate::{
+    credits::Credit, held::PlaceId, lag::Line, limit::Ending, pilot::Heard, priority::Priority,
+    refusal::Refusal, shared::Local, stripe,
+};
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,6 +28,8 @@ pub struct ShedPermit<T: AsRef<ShedGate> + Send + Sync + 'static = ShedGate> {
     pub(super) credit: Credit,
     pub(super) place: PlaceId,
     pub(super) heard: Heard,
+    pub(super) line: Line,
+    pub(super) priority: Priority,
     pub(super) since: Instant,
     pub(super) ended: bool,
 }
@@ -42,6 +47,36 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedPermit<T> {
     #[must_use]
     pub const fn is_sampled(&self) -> bool {
         self.heard.is_sampled()
+    }
+
+    /// Whether the request has to give way before it begins: see [`ShedPermit::gives_way`].
+    #[must_use]
+    #[inline]
+    pub fn is_in_line(&self) -> bool {
+        self.line != Line::Out
+    }
+
+    /// Whether the request has to give way now: if so, whoever polls it hands its waker to
+    /// the runtime, to be woken when that has looked at everything else, and asks again.
+    #[must_use]
+    pub fn gives_way(&mut self, now: Instant) -> bool {
+        let gate: &ShedGate = (*self.owner).as_ref();
+        let joined = (self.priority, self.since);
+        gate.lag
+            .gives_way(&mut self.line, stripe::current(), joined, now)
+    }
+
+    /// The turn of a request that stood in line has come.
+    ///
+    /// # Errors
+    /// A refusal, if it stood there for so long that its client has most likely gone and
+    /// others are being refused. Nothing has been done for it; drop the permit.
+    pub fn turn(&mut self, now: Instant) -> Result<(), Refusal> {
+        let line = std::mem::replace(&mut self.line, Line::Out);
+        let gate: &ShedGate = (*self.owner).as_ref();
+        gate.lag
+            .turn(line, self.priority, self.since, || gate.arrived(), now)
+            .map_err(|lagging| gate.refuse_for_lag(lagging, now))
     }
 
     fn tell(&mut self, ending: Ending, now: Instant) {
@@ -94,6 +129,7 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedPermit<T> {
         let stripe = stripe::current();
         let gate: &ShedGate = (*self.owner).as_ref();
         gate.held.leave(self.place);
+        gate.lag.leave(self.line, self.priority);
         gate.give_back(stripe, self.credit, now);
         stripe
     }

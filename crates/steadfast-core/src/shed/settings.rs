@@ -4,6 +4,7 @@ use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
 use crate::{
     credits::LIMIT_MAX,
+    lag::LagMode,
     limit::{Adaptive, Fixed, Limit},
     queue::QueueSettings,
 };
@@ -33,6 +34,7 @@ pub struct ShedSettings {
     pub(super) mode: ShedMode,
     pub(super) held_max: Duration,
     pub(super) queue: Option<QueueSettings>,
+    lag: Option<LagMode>,
 }
 
 #[derive(Clone)]
@@ -58,6 +60,7 @@ impl ShedSettings {
             mode: ShedMode::Enforce,
             held_max: HELD_MAX_DEFAULT,
             queue: None,
+            lag: None,
         }
     }
 
@@ -103,6 +106,19 @@ impl ShedSettings {
     pub const fn held_max(mut self, held_max: Duration) -> Self {
         self.held_max = held_max;
         self
+    }
+
+    /// Says whether the lag loop is obeyed. Without it, it is when the limit is.
+    pub const fn lag(mut self, mode: LagMode) -> Self {
+        self.lag = Some(mode);
+        self
+    }
+
+    pub(super) fn lag_mode(&self) -> LagMode {
+        self.lag.unwrap_or(match self.mode {
+            ShedMode::Enforce => LagMode::Enforce,
+            ShedMode::Observe => LagMode::Observe,
+        })
     }
 
     /// Returns what is wrong with the settings.

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::{ShedGate, ShedMode};
 use crate::{
-    credits::LIMIT_MAX, held::Held, limit::Snapshot, queue::QueueSnapshot, sync::atomic::Ordering,
+    credits::LIMIT_MAX, held::Held, lag::LagSnapshot, limit::Snapshot, queue::QueueSnapshot,
+    sync::atomic::Ordering,
 };
 
 /// What the gate says about itself.
@@ -27,6 +28,8 @@ pub struct ShedSnapshot {
     pub mean_held: Option<Duration>,
     /// The request that has been running longest.
     pub oldest: Option<Held>,
+    /// The lag loop.
+    pub lag: LagSnapshot,
     /// Where the algorithm behind the limit stands.
     pub algorithm: Snapshot,
     /// Those who wait, if the gate has a queue.
@@ -41,6 +44,7 @@ impl ShedGate {
             limit: Some(self.credits.limit()).filter(|limit| *limit < LIMIT_MAX),
             in_flight: self.credits.in_flight(),
             algorithm: self.pilot.snapshot(),
+            lag: self.lag.snapshot(now),
             mode: if self.observe.load(Ordering::Relaxed) {
                 ShedMode::Observe
             } else {

@@ -14,6 +14,7 @@ use super::{Ask, Decision, ShedGate, ShedPermit};
 use crate::{
     cause::Rule,
     credits::Credit,
+    priority::Priority,
     queue::{Asking, Entered, PlaceNo, QueueSnapshot, Tempo, Told, WaitQueue},
     refusal::Refusal,
     shared::Local,
@@ -28,6 +29,7 @@ pub struct ShedTicket<T: AsRef<ShedGate> + Send + Sync + 'static = ShedGate> {
     /// `None` once it has been told.
     place: Option<PlaceNo>,
     until: Instant,
+    priority: Priority,
 }
 
 impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedTicket<T> {
@@ -65,7 +67,10 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedTicket<T> {
         let stripe = stripe::current();
         Poll::Ready(match told {
             Told::Wait => unreachable!("it was looked at above"),
-            Told::Run(credit) => Ok(ShedGate::run(&self.owner, credit, stripe, route, now)),
+            Told::Run(credit) => {
+                let ask = Ask::new(route).priority(self.priority);
+                Ok(ShedGate::run(&self.owner, credit, stripe, ask, now))
+            }
             Told::Refuse(rule, queued) => Err(gate.refuse(rule, Some(queued), stripe, now)),
             Told::TooLate(credit, queued) => {
                 gate.give_back(stripe, credit, Some(now));
@@ -112,13 +117,12 @@ impl ShedGate {
             service: this.mean_held(now).unwrap_or_default(),
         };
         match queue.enter(asking, tempo, &this.credits, stripe, now) {
-            Entered::Run(credit) => {
-                Decision::Admit(Self::run(owner, credit, stripe, ask.route, now))
-            }
+            Entered::Run(credit) => Decision::Admit(Self::run(owner, credit, stripe, ask, now)),
             Entered::Wait(place, until) => Decision::Wait(ShedTicket {
                 owner: owner.clone(),
                 place: Some(place),
                 until,
+                priority: ask.priority,
             }),
             Entered::Refuse(rule, queued) => {
                 Decision::Refuse(this.refuse(rule, Some(queued), stripe, now))

@@ -4,8 +4,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use http::HeaderName;
 use steadfast_core::{
-    CheckSettings, LIMIT_MAX, Priority, RETRY_AFTER_MIN, Requirement, RetryHint, RouteClass,
-    ShedMode, Streams, WhenDraining,
+    CheckSettings, LIMIT_MAX, LagMode, Priority, RETRY_AFTER_MIN, Requirement, RetryHint,
+    RouteClass, ShedMode, Streams, WhenDraining,
 };
 
 use super::reader::Section;
@@ -48,6 +48,7 @@ section! {
     ShedConfig {
         limit: u32,
         mode: ShedMode,
+        lag: LagMode,
         held_max: Duration,
     }
 }
@@ -148,6 +149,7 @@ impl ShedConfig {
         Self {
             limit: shed.count("limit", 1..=LIMIT_MAX),
             mode: shed.word("mode", &modes),
+            lag: shed.word("lag", &LagMode::WORDS),
             held_max: shed.length("held_max", "above 0s", |length| !length.is_zero()),
         }
     }

@@ -350,6 +350,7 @@ mod tests {
             limit: 16,
             stuck: Some(held),
             queue: None,
+            pressure: None,
         });
         Refusal::new(
             Name::from_static("shed"),

@@ -67,7 +67,7 @@ impl GuardBuilder {
         self.shed = self
             .shed
             .clone()
-            .configured(shed.limit, shed.mode, shed.held_max);
+            .configured(shed.limit, shed.mode, shed.lag, shed.held_max);
         replace(&mut self.drain.lame_duck_max, drain.lame_duck_max);
         replace(&mut self.drain.grace, drain.grace);
         replace(&mut self.start_hold, start.hold);

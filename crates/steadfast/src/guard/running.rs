@@ -17,6 +17,8 @@ use crate::{
 
 const SHED: Name = Name::from_static("shed");
 
+const RUNTIME_LAG: Name = Name::from_static("runtime-lag");
+
 /// Most bytes read of the maintenance file; its first line is the reason.
 const MAINTENANCE_FILE_MAX: u64 = 1024;
 
@@ -94,14 +96,14 @@ impl Drop for Running {
 
 /// The heartbeat of the runtime this was started on.
 async fn beat(control: Control) {
+    control.shedder().set_workers();
     loop {
         let due = clock::now() + BEAT;
         tokio::time::sleep_until(due.into()).await;
         let now = clock::now();
-        control
-            .readiness()
-            .pulse
-            .beat(now.saturating_duration_since(due), now);
+        let lag = now.saturating_duration_since(due);
+        control.readiness().pulse.beat(lag, now);
+        control.shedder().beat(lag, now);
     }
 }
 
@@ -121,6 +123,12 @@ async fn tick(control: Control, settings: Settings) {
             control
                 .explain()
                 .note(&SHED, &from, &to, &change.why.to_string());
+        }
+        for change in control.shedder().take_lag_changes() {
+            let (from, to) = (change.from.code(), change.to.code());
+            control
+                .explain()
+                .note(&RUNTIME_LAG, from, to, &change.to_string());
         }
         if let Some(overload) = &mut overload {
             let seen = control.shedder().snapshot();

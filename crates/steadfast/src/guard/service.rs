@@ -19,7 +19,7 @@ use http::{Request, Response, Version};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use pin_project::pin_project;
-use steadfast_core::{Ask, Decision, Lifecycle, Local, Outcome, ShedGate};
+use steadfast_core::{Ask, Decision, Lifecycle, Local, Outcome, Refusal, ShedGate};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -225,6 +225,12 @@ where
                 refused_inside,
                 inner,
             } => {
+                if permit.is_in_line() {
+                    if let Err(refusal) = ready!(permit.poll_turn(cx)) {
+                        let answer = refuse(refusal, permit, head, *http1);
+                        return Poll::Ready(Ok(answer));
+                    }
+                }
                 let poll = || lost::collecting(refused_inside, || inner.poll(cx));
                 let answered = ready!(match head.deadline {
                     Some(deadline) => deadline.during(poll),
@@ -266,6 +272,23 @@ fn finish<B: Body<Data = Bytes>>(
     gates.farewell(http1).say(&gates.life, &mut response);
     permit.answered(response.status());
     response.map(|body| GuardBody(GateBody::inside(HeldBody::new(body, permit.take()))))
+}
+
+/// Answers a request that was refused after it had a permit, and before it was begun.
+#[cold]
+fn refuse<B>(
+    refusal: Refusal,
+    permit: &mut Held<Gates>,
+    head: &RequestHead,
+    http1: bool,
+) -> Response<GuardBody<B>> {
+    let gates = permit
+        .owner()
+        .expect("a permit is held until the response is made");
+    let mut answer = gates.explain.answer(refusal, head);
+    gates.farewell(http1).say(&gates.life, &mut answer);
+    permit.dismiss();
+    answer.map(GuardBody::said)
 }
 
 /// The body of a guarded response: a gate's own words, or the application's body, which

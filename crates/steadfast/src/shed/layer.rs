@@ -95,16 +95,26 @@ where
             let permit = Held::exempt(self.room.clone());
             let inner = self.inner.call(request);
             return ShedFuture {
-                state: State::Running { permit, inner },
+                state: State::Running {
+                    permit,
+                    lined: None,
+                    inner,
+                },
             };
         }
         let ask = Ask::new(request.uri().path()).priority(class.priority().unwrap_or_default());
         let state = match ShedGate::admit(&self.room, ask, clock::now()) {
-            Decision::Admit(permit) => State::Running {
+            Decision::Admit(permit) => {
                 // The permit is made first: if `call` panics, its drop gives it back.
-                permit: Held::new(permit),
-                inner: self.inner.call(request),
-            },
+                let permit = Held::new(permit);
+                let in_line = || Box::new((self.explain.clone(), RequestHead::of(&request)));
+                let lined = permit.is_in_line().then(in_line);
+                State::Running {
+                    permit,
+                    lined,
+                    inner: self.inner.call(request),
+                }
+            }
             Decision::Refuse(refusal) => State::Refused(Some(
                 self.explain.answer(refusal, &RequestHead::of(&request)),
             )),
@@ -128,6 +138,8 @@ enum State<F> {
     Refused(Option<Response<Full<Bytes>>>),
     Running {
         permit: Held<Room>,
+        /// What a refusal needs when the turn of a request that stood in line has come.
+        lined: Option<Box<(Explain, RequestHead)>>,
         #[pin]
         inner: F,
     },
@@ -148,7 +160,21 @@ where
                     .expect("a future is not polled after it is ready");
                 Poll::Ready(Ok(response.map(|full| ShedBody(GateBody::by_gate(full)))))
             }
-            StateProjection::Running { permit, inner } => {
+            StateProjection::Running {
+                permit,
+                lined,
+                inner,
+            } => {
+                if let Some((explain, head)) = lined.as_deref() {
+                    if let Err(refusal) = ready!(permit.poll_turn(cx)) {
+                        let answer = explain.answer(refusal, head);
+                        permit.dismiss();
+                        return Poll::Ready(Ok(
+                            answer.map(|full| ShedBody(GateBody::by_gate(full)))
+                        ));
+                    }
+                    *lined = None;
+                }
                 let answered = ready!(inner.poll(cx));
                 let mut permit = permit.take();
                 Poll::Ready(match answered {

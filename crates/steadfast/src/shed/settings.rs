@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use steadfast_core::{
-    ConfigError, Priority, RouteClass, RouteTable, ShedMode, ShedSettings, limit::Limit,
+    ConfigError, LagMode, Priority, RouteClass, RouteTable, ShedMode, ShedSettings, limit::Limit,
 };
 
 use crate::classify::{Classes, HeadView, Rules};
@@ -114,6 +114,14 @@ impl Shed {
         self
     }
 
+    /// Obeys the lag loop, only observes it, or does without. Without this line it is obeyed
+    /// if the limit is. It protects handlers that keep the processor busy: see
+    /// [`LagMode`].
+    pub fn lag(mut self, mode: LagMode) -> Self {
+        self.settings = self.settings.lag(mode);
+        self
+    }
+
     /// Sets after how long a held permit is shown as evidence of a handler that hangs.
     /// Default 10 s.
     pub fn held_max(mut self, held_max: Duration) -> Self {
@@ -128,6 +136,7 @@ impl Shed {
         mut self,
         limit: Option<u32>,
         mode: Option<ShedMode>,
+        lag: Option<LagMode>,
         held_max: Option<Duration>,
     ) -> Self {
         let mut settings = self.settings;
@@ -136,6 +145,9 @@ impl Shed {
         }
         if let Some(mode) = mode {
             settings = settings.mode(mode);
+        }
+        if let Some(lag) = lag {
+            settings = settings.lag(lag);
         }
         if let Some(held_max) = held_max {
             settings = settings.held_max(held_max);

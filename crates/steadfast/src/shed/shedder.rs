@@ -1,7 +1,9 @@
 //! The operator's end of load shedding.
 
+use std::time::{Duration, Instant};
+
 use steadfast_core::{
-    ConfigError, Local, ShedGate, ShedMode, ShedSnapshot,
+    BEAT, ConfigError, LagChange, LagMode, Local, ShedGate, ShedMode, ShedSnapshot,
     limit::{Change, Limit},
 };
 
@@ -71,6 +73,40 @@ impl Shedder {
     /// requests are never cut.
     pub fn set_limit(&self, limit: u32) {
         self.0.gate.set_limit(limit);
+    }
+
+    /// Obeys the lag loop, only observes it, or does without.
+    pub fn set_lag_mode(&self, mode: LagMode) {
+        self.0.gate.set_lag_mode(mode);
+    }
+
+    /// Keeps the lag loop going on the runtime that it is polled on, for ever. The guard
+    /// does this by itself; whoever uses [`ShedLayer`](crate::ShedLayer) alone spawns it on
+    /// the runtime that serves. Without it nothing is seen of the runtime's lag.
+    pub async fn watch_runtime(&self) {
+        self.set_workers();
+        loop {
+            let due = clock::now() + BEAT;
+            tokio::time::sleep_until(due.into()).await;
+            let now = clock::now();
+            self.0.gate.beat(now.saturating_duration_since(due), now);
+        }
+    }
+
+    /// Tells the lag loop how many threads this runtime has.
+    pub(crate) fn set_workers(&self) {
+        let workers = tokio::runtime::Handle::current().metrics().num_workers();
+        self.0
+            .gate
+            .set_workers(u32::try_from(workers).unwrap_or(u32::MAX));
+    }
+
+    pub(crate) fn beat(&self, lag: Duration, now: Instant) {
+        self.0.gate.beat(lag, now);
+    }
+
+    pub(crate) fn take_lag_changes(&self) -> Vec<LagChange> {
+        self.0.gate.take_lag_changes()
     }
 
     /// Starts or stops to refuse.

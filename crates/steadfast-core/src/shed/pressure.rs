@@ -1,0 +1,81 @@
+//! What the gate asks before it looks for a place: whether the process can take more work
+//! at all.
+//!
+//! A refusal made here says nothing about the number of requests in flight, so the
+//! algorithm of the limit never hears of it.
+
+use std::time::{Duration, Instant};
+
+use super::{Ask, ShedGate, decide::SOURCE};
+use crate::{
+    cause::Rule,
+    evidence::{Evidence, Overloaded, Pressure},
+    lag::{LagChange, LagMode, Lagging},
+    refusal::Refusal,
+};
+
+/// The retry hint of a refusal for pressure, which lasts for seconds or goes away.
+const HINT: Duration = Duration::from_secs(1);
+
+impl ShedGate {
+    /// Refuses a request that the process cannot take.
+    #[inline]
+    pub(super) fn press(&self, ask: Ask<'_>, stripe: usize, now: Instant) -> Result<(), Refusal> {
+        let arrived = || self.arrived();
+        self.lag
+            .arrive(stripe, ask.priority, arrived, now)
+            .map_err(|lagging| self.refuse_for_lag(lagging, now))
+    }
+
+    #[cold]
+    pub(super) fn refuse_for_lag(&self, lagging: Lagging, now: Instant) -> Refusal {
+        self.refuse_for(Rule::RuntimeLag, Pressure::Lag(lagging), HINT, now)
+    }
+
+    pub(super) fn refuse_for(
+        &self,
+        rule: Rule,
+        pressure: Pressure,
+        hint: Duration,
+        now: Instant,
+    ) -> Refusal {
+        let overloaded = Overloaded {
+            rule,
+            in_flight: self.credits.in_flight(),
+            limit: self.credits.limit(),
+            stuck: None,
+            queue: None,
+            pressure: Some(pressure),
+        };
+        Refusal::new(SOURCE, Evidence::Overloaded(overloaded), hint, now)
+    }
+
+    /// Everything that came, whatever became of it.
+    pub(super) fn arrived(&self) -> u64 {
+        let admitted = self.admitted.sum().wrapping_add(self.refused.sum());
+        admitted.wrapping_add(self.lag.refused())
+    }
+
+    /// Takes a heartbeat of the runtime that serves: a task on it ran `lag` later than it
+    /// should have. Ten times a second ([`crate::BEAT`]); without it the lag loop is idle.
+    pub fn beat(&self, lag: Duration, now: Instant) {
+        self.lag.beat(self.arrived(), lag, now);
+    }
+
+    /// Says how many threads run requests; one without it. Called once, before the first
+    /// beat.
+    pub fn set_workers(&self, workers: u32) {
+        self.lag.set_workers(workers);
+    }
+
+    /// Obeys the lag loop, only observes it, or does without.
+    pub fn set_lag_mode(&self, mode: LagMode) {
+        self.lag.set_mode(mode);
+    }
+
+    /// Takes the changes of the lag loop's phase since the last call, oldest first.
+    #[must_use]
+    pub fn take_lag_changes(&self) -> Vec<LagChange> {
+        self.lag.take_changes()
+    }
+}

@@ -1,0 +1,272 @@
+//! The lag loop in front of handlers that keep the processor busy: a real server on its own
+//! runtime, driven over loopback from another.
+
+mod common;
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use axum::{Router, routing::get};
+use common::{Answer, Connection, PATIENCE, get as request_for, until};
+use steadfast::{Guard, LagMode, LagPhase, Priority, RouteClass, Shed, Shedder};
+use tokio::task::JoinSet;
+
+/// What a request computes: long against what one look at a request costs, short against
+/// everything that is waited for.
+const SPIN: Duration = Duration::from_millis(10);
+
+/// Clients that ask again as soon as they are answered: far more than can run.
+const CLIENTS: usize = 48;
+
+/// A service whose handlers compute, on a thread of its own.
+struct Busy {
+    address: SocketAddr,
+    shedder: Shedder,
+    guard: Guard,
+    /// Handlers that were entered.
+    entered: Arc<AtomicUsize>,
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Busy {
+    fn start(shed: Shed) -> Self {
+        let guard = Guard::builder()
+            .without_signals()
+            .route("/pay", RouteClass::critical())
+            .route("/report", RouteClass::background())
+            .shed(shed)
+            .build()
+            .expect("valid");
+        let entered = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&entered);
+        let app = Router::new().fallback(get(move || {
+            let count = Arc::clone(&count);
+            async move {
+                count.fetch_add(1, Ordering::Relaxed);
+                spin();
+            }
+        }));
+        let app = guard.protect(app);
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let (tell, told) = std::sync::mpsc::channel();
+        let started = guard.clone();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime");
+            runtime.block_on(async move {
+                let _running = started.start().expect("it starts");
+                let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+                    .await
+                    .expect("a port");
+                tell.send(listener.local_addr().expect("an address"))
+                    .expect("heard");
+                tokio::select! {
+                    served = axum::serve(listener, app) => served.expect("served"),
+                    _ = stopped => {}
+                }
+            });
+        });
+        Self {
+            address: told.recv().expect("an address"),
+            shedder: guard.control().shedder().clone(),
+            guard,
+            entered,
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+
+    fn phase(&self) -> LagPhase {
+        self.shedder.snapshot().lag.phase
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the handler under test burns real time"
+)]
+fn spin() {
+    let until = Instant::now() + SPIN;
+    while Instant::now() < until {
+        std::hint::spin_loop();
+    }
+}
+
+/// Clients that ask for a path until they are told to stop; returns what each was told.
+fn storm(
+    address: SocketAddr,
+    path: &'static str,
+    clients: usize,
+    over: &Arc<AtomicBool>,
+) -> JoinSet<Vec<Answer>> {
+    let mut storm = JoinSet::new();
+    for _ in 0..clients {
+        let over = Arc::clone(over);
+        storm.spawn(async move {
+            let mut connection = Connection::open(address).await;
+            let mut told = Vec::new();
+            while !over.load(Ordering::Relaxed) {
+                told.push(connection.ask(request_for(path)).await);
+                // Whoever is refused comes back a little later, as a client does.
+                if told.last().is_some_and(|answer| answer.status == 503) {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            }
+            told
+        });
+    }
+    storm
+}
+
+/// Goal: a limit that handlers which compute can never reach does nothing for them; the lag
+/// loop refuses the excess, says so with its numbers, and probes are answered meanwhile.
+/// Method: causes only; nothing here depends on how fast the machine is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn handlers_that_compute_are_protected_and_probes_are_answered() {
+    let busy = Busy::start(Shed::fixed(10_000));
+    let over = Arc::new(AtomicBool::new(false));
+    let storm = storm(busy.address, "/any", CLIENTS, &over);
+    until("refusals for lag", || {
+        busy.shedder.snapshot().lag.refused > 50
+    })
+    .await;
+    assert_eq!(busy.phase(), LagPhase::Refusing);
+    let entered = busy.entered.load(Ordering::Relaxed);
+    // While it refuses, probes are answered after few handlers, not after all that wait.
+    for _ in 0..5 {
+        let before = busy.entered.load(Ordering::Relaxed);
+        let mut probe = Connection::open(busy.address).await;
+        let answer = probe.ask(request_for("/ready/")).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        let between = busy.entered.load(Ordering::Relaxed) - before;
+        assert!(
+            between < CLIENTS,
+            "{between} handlers ran before a probe was answered"
+        );
+    }
+    assert!(
+        busy.entered.load(Ordering::Relaxed) > entered,
+        "work goes on"
+    );
+    over.store(true, Ordering::Relaxed);
+    let told: Vec<_> = storm.join_all().await.into_iter().flatten().collect();
+    let refused: Vec<_> = told.iter().filter(|answer| answer.status == 503).collect();
+    assert!(refused.iter().all(|answer| {
+        let why = answer.header("why-503");
+        why.contains("rule=runtime-lag") && why.contains("safe-to-retry")
+    }));
+    // Each refusal has its numbers in the ledger.
+    let found = busy
+        .guard
+        .control()
+        .explain()
+        .ledger()
+        .find(&refused[0].id());
+    let mut numbers = Vec::new();
+    if let Some(recorded) = found.first() {
+        recorded
+            .refusal
+            .evidence()
+            .each(|name, _| numbers.push(name));
+        for name in ["runtime_lag", "waiting", "room", "priority"] {
+            assert!(numbers.contains(&name), "{name} in {numbers:?}");
+        }
+    }
+    until("calm", || busy.phase() == LagPhase::Calm).await;
+    assert_eq!(busy.shedder.in_flight(), 0, "every permit came back");
+    assert_eq!(busy.shedder.snapshot().lag.waiting, 0);
+    assert_eq!(
+        Connection::open(busy.address)
+            .await
+            .ask(request_for("/any"))
+            .await
+            .status,
+        200
+    );
+}
+
+/// Goal: while background requests are refused, critical ones are all served.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn critical_requests_are_served_while_background_ones_are_refused() {
+    let busy = Busy::start(Shed::fixed(10_000));
+    let over = Arc::new(AtomicBool::new(false));
+    let storm = storm(busy.address, "/report", CLIENTS, &over);
+    until("refusals for lag", || {
+        busy.shedder.snapshot().lag.refused > 50
+    })
+    .await;
+    let mut connection = Connection::open(busy.address).await;
+    for _ in 0..30 {
+        let answer = connection.ask(request_for("/pay")).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+    until("background below the floor", || {
+        busy.shedder.snapshot().lag.floor != Some(Priority::Background)
+    })
+    .await;
+    over.store(true, Ordering::Relaxed);
+    storm.join_all().await;
+}
+
+/// Goal: observed, it counts whom it would have refused, and refuses nobody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn observed_it_refuses_nobody() {
+    let busy = Busy::start(Shed::fixed(10_000).lag(LagMode::Observe));
+    let over = Arc::new(AtomicBool::new(false));
+    let storm = storm(busy.address, "/any", CLIENTS, &over);
+    until("somebody to refuse", || {
+        busy.shedder.snapshot().lag.would_refuse > 0
+    })
+    .await;
+    over.store(true, Ordering::Relaxed);
+    let told = storm.join_all().await;
+    assert!(told.iter().flatten().all(|answer| answer.status == 200));
+    assert_eq!(busy.shedder.snapshot().lag.refused, 0);
+}
+
+/// Goal: one handler that blocks its thread for longer than any bound refuses nobody, nor
+/// do those that piled up behind it.
+#[tokio::test]
+async fn one_long_poll_refuses_nobody() {
+    let busy = Busy::start(Shed::fixed(10_000));
+    let mut held = JoinSet::new();
+    for round in 0..3 {
+        for _ in 0..20 {
+            let address = busy.address;
+            held.spawn(async move {
+                Connection::open(address)
+                    .await
+                    .ask(request_for("/any"))
+                    .await
+            });
+        }
+        until("a round", || {
+            busy.entered.load(Ordering::Relaxed) >= (round + 1) * 20
+        })
+        .await;
+    }
+    let told = tokio::time::timeout(PATIENCE, held.join_all())
+        .await
+        .expect("answered");
+    assert!(told.iter().all(|answer| answer.status == 200));
+    assert_eq!(busy.shedder.snapshot().refused, 0);
+    assert_eq!(busy.shedder.snapshot().lag.refused, 0);
+}
