@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use metrics::{counter, gauge};
-use steadfast_core::{CallKind, Health, Phase, ShedSnapshot};
+use steadfast_core::{CallKind, Health, Phase, ShedSnapshot, limit::Why};
 
 use crate::{clock, guard::Control};
 
@@ -73,6 +73,7 @@ impl Meter {
     /// Offered concurrency over the limit, by Little's law: arrivals a second, refused ones
     /// included, times the mean time a permit is held. Above 1 when more is asked for than
     /// may run, which is what a scaler needs and CPU does not show while load is shed.
+    /// Not a number while nobody knows how many may run.
     fn demand(&mut self, shed: &ShedSnapshot, now: Instant) -> Option<f64> {
         let offered = shed.admitted + shed.refused;
         let (before, offered_before) = self.last.replace((now, offered))?;
@@ -84,7 +85,17 @@ impl Meter {
         let rate = offered.saturating_sub(offered_before) as f64 / seconds;
         // Requests that all hang offer no arrivals to count; what runs is demand too.
         let offered = (rate * held).max(f64::from(shed.in_flight));
-        // Without a limit nothing has been seen to saturate: nothing is missing.
-        Some(shed.limit.map_or(0.0, |limit| offered / f64::from(limit)))
+        // Not zero: a scaler would take that for an idle instance and take it away.
+        Some(possible(shed).map_or(f64::NAN, |limit| offered / f64::from(limit)))
     }
+}
+
+/// How many can run, as far as it is known. A limit that went away because nobody was
+/// refused any more was right, and how many can run does not depend on how many do.
+fn possible(shed: &ShedSnapshot) -> Option<u32> {
+    let gone = shed
+        .algorithm
+        .change
+        .filter(|change| change.to.is_none() && matches!(change.why, Why::Quiet(_)));
+    shed.limit.or_else(|| gone?.from)
 }
