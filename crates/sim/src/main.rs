@@ -43,7 +43,7 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options, scenario: &Scenario, peer: &str, seed: u64) -> std::io::Result<()> {
-    let make = |seed| peers::make(peer, seed).expect("the name was checked");
+    let make = |seed| scenario.limit(peer, seed).expect("the name was checked");
     let record = world::run(&scenario.setup, &make, seed);
     let name = &scenario.name;
     let figures = (scenario.figures)(&record);

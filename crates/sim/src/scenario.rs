@@ -2,6 +2,9 @@
 
 #![expect(missing_debug_implementations, reason = "worlds hold closures")]
 
+use steadfast_core::limit::Limit;
+
+use crate::peers;
 use crate::world::record::Record;
 use crate::world::setup::Setup;
 
@@ -11,6 +14,8 @@ pub struct Scenario {
     pub name: String,
     /// The world.
     pub setup: Setup,
+    /// The limit that the adaptive one starts from instead of none.
+    pub start: Option<u32>,
     /// The figures, from what happened.
     pub figures: Judge,
 }
@@ -83,7 +88,24 @@ impl Scenario {
         Self {
             name: name.into(),
             setup,
+            start: None,
             figures: Box::new(figures),
+        }
+    }
+
+    /// The same from a limit that somebody held before.
+    #[must_use]
+    pub const fn start(mut self, limit: u32) -> Self {
+        self.start = Some(limit);
+        self
+    }
+
+    /// Makes what `peer` is called in this scenario: the adaptive limit where it starts.
+    #[must_use]
+    pub fn limit(&self, peer: &str, seed: u64) -> Option<Box<dyn Limit>> {
+        match self.start {
+            Some(limit) if peer == "adaptive" => peers::make(&format!("start-{limit}"), seed),
+            _ => peers::make(peer, seed),
         }
     }
 }

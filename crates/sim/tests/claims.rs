@@ -2,7 +2,7 @@
 //! `cargo run -p sim --release -- SCENARIO --seed N --changes --svg DIR` shows the run.
 
 use sim::scenario::{Figure, Scenario};
-use sim::{peers, scenarios, world};
+use sim::{scenarios, world};
 
 fn scenario(name: &str) -> Scenario {
     let found = scenarios::all().into_iter().find(|s| s.name == name);
@@ -10,7 +10,7 @@ fn scenario(name: &str) -> Scenario {
 }
 
 fn figures(scenario: &Scenario, peer: &str, seed: u64) -> Vec<Figure> {
-    let make = |seed| peers::make(peer, seed).expect("a peer of this name");
+    let make = |seed| scenario.limit(peer, seed).expect("a peer of this name");
     let record = world::run(&scenario.setup, &make, seed);
     assert!(!record.bins.is_empty(), "seed {seed}: nothing happened");
     (scenario.figures)(&record)
@@ -133,6 +133,12 @@ fn every_limit_to_start_from_ends_at_the_same_place() {
 }
 
 #[test]
+fn a_start_far_too_high_or_too_low_is_mended_in_five_seconds() {
+    holds("start-high", 1..=1);
+    holds("start-low", 1..=1);
+}
+
+#[test]
 fn durations_that_differ_wildly_keep_their_goodput() {
     holds("wild-lognormal-64", 1..=1);
     holds("deterministic-16", 1..=1);
@@ -151,8 +157,14 @@ fn a_step_of_the_load_is_met_within_a_second() {
 }
 
 #[test]
-fn three_minutes_of_3x_do_not_creep() {
+fn half_an_hour_of_3x_does_not_creep() {
     holds("creep-3min", 1..=1);
+    holds("creep-30min", 1..=1);
+}
+
+#[test]
+fn capacity_that_fades_is_followed() {
+    holds("capacity-4-to-1-slowly", 1..=3);
 }
 
 #[test]
@@ -168,8 +180,9 @@ fn a_changed_route_mix_does_not_halve_the_limit() {
 }
 
 #[test]
-fn a_hundred_instances_do_not_oscillate_in_step() {
+fn a_hundred_instances_do_not_oscillate_in_step_and_half_may_restart() {
     holds("fleet-100-random", 1..=1);
+    holds("fleet-100-two-choices", 1..=1);
 }
 
 #[test]

@@ -57,6 +57,16 @@ pub(super) fn all() -> Vec<Scenario> {
             ]
         },
     ));
+    for (name, limit) in [("start-high", 1_000), ("start-low", 2)] {
+        let setup = Setup::pool(16, WORK, 4800.0, 12.0).poisson();
+        let started = Scenario::new(name, setup, move |r| {
+            vec![
+                Figure::least("goodput from 5 s on", r.goodput(5.0, 11.0) / 1600.0, 0.97),
+                Figure::most("p99 from 5 s on", r.latency(5.0, 11.0, 0.99) / p99, 1.3),
+            ]
+        });
+        all.push(started.start(limit));
+    }
     all.push(capacity(
         "capacity-4-to-1",
         |t| if t < 5.0 { 4 } else { 1 },
