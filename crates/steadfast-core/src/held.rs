@@ -134,8 +134,13 @@ impl HeldTable {
         fence(Ordering::Release);
         let bytes = route.as_bytes();
         for (at, word) in entry.route.iter().enumerate() {
+            let eight = word_of(bytes, at);
             // Relaxed: the store to `started` publishes them.
-            word.store(word_of(bytes, at), Ordering::Relaxed);
+            word.store(eight, Ordering::Relaxed);
+            // A reader stops at the first zero, so what lies behind it is nobody's.
+            if eight >> 56 == 0 {
+                break;
+            }
         }
         // Release pairs with the acquire load in `read`.
         entry.started.store(self.stamp(now), Ordering::Release);
