@@ -7,7 +7,6 @@ use std::{
     task::{Context, Poll},
 };
 
-use axum::body::Body;
 use futures_util::{FutureExt, future::Map};
 use http::{Response, StatusCode};
 use tower_service::Service;
@@ -16,15 +15,16 @@ use tower_service::Service;
 #[derive(Clone, Debug)]
 pub(crate) struct Answering<S>(pub(crate) S);
 
-type Answer<E> = fn(Result<Response<Body>, E>) -> Result<Response<Body>, Infallible>;
+type Answer<B, E> = fn(Result<Response<B>, E>) -> Result<Response<B>, Infallible>;
 
-impl<S, R> Service<R> for Answering<S>
+impl<S, R, B> Service<R> for Answering<S>
 where
-    S: Service<R, Response = Response<Body>>,
+    S: Service<R, Response = Response<B>>,
+    B: Default,
 {
-    type Response = Response<Body>;
+    type Response = Response<B>;
     type Error = Infallible;
-    type Future = Map<S::Future, Answer<S::Error>>;
+    type Future = Map<S::Future, Answer<B, S::Error>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         // A limiter that is not ready for good says so again when it is called.
@@ -32,14 +32,14 @@ where
     }
 
     fn call(&mut self, request: R) -> Self::Future {
-        let answer: Answer<S::Error> = |result| Ok(result.unwrap_or_else(|_| refusal()));
+        let answer: Answer<B, S::Error> = |result| Ok(result.unwrap_or_else(|_| refusal()));
         self.0.call(request).map(answer)
     }
 }
 
 /// A bare 503.
-pub(crate) fn refusal() -> Response<Body> {
-    let mut response = Response::new(Body::empty());
+pub(crate) fn refusal<B: Default>() -> Response<B> {
+    let mut response = Response::new(B::default());
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     response
 }

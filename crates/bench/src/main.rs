@@ -5,6 +5,7 @@
 mod answering;
 mod callgrind;
 mod clock;
+mod congestion;
 mod overhead;
 mod overload;
 mod rollouts;

@@ -2,6 +2,7 @@
 
 mod bare;
 mod breakers;
+mod limiters;
 mod routers;
 
 /// One line of the table.
@@ -59,5 +60,5 @@ impl Row {
 
 /// Returns every row; a base stands before what it is the base of.
 pub(crate) fn all() -> Vec<Row> {
-    [routers::ROWS, bare::ROWS, breakers::ROWS].concat()
+    [routers::ROWS, bare::ROWS, breakers::ROWS, limiters::ROWS].concat()
 }

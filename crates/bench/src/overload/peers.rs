@@ -20,9 +20,10 @@ use tower_resilience_adaptive::{AdaptiveLimiterLayer, Aimd, Gradient2, Vegas};
 use tower_resilience_bulkhead::BulkheadLayer;
 
 use super::backend::Backend;
-use crate::answering::{Answering, refusal};
-
-pub(crate) mod congestion;
+use crate::{
+    answering::{Answering, refusal},
+    congestion,
+};
 
 /// A whole application behind its limiter.
 pub(crate) type App = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;

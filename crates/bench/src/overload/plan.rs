@@ -92,12 +92,12 @@ pub(crate) fn acts(pace: Pace, capacity: f64, brownout: Option<f64>) -> Vec<Vec<
             times("recovery", 0.5, 0.4, 0.0),
         ]],
         Pace::Short => vec![
-            vec![times("0.8x", 0.8, 1.5, 0.0)],
+            vec![times("0.8x", 0.8, 1.2, 0.0)],
             vec![
-                times("cold-2x", 2.0, 1.5, 0.0),
-                times("2x", 2.0, 1.5, 0.0),
-                times("10x", 10.0, 1.5, 0.5),
-                times("recovery", 0.5, 1.0, 0.0),
+                times("cold-2x", 2.0, 1.2, 0.0),
+                times("2x", 2.0, 1.2, 0.0),
+                times("10x", 10.0, 1.4, 0.4),
+                times("recovery", 0.5, 0.8, 0.0),
             ],
         ],
         Pace::Full => vec![
@@ -116,7 +116,7 @@ pub(crate) fn acts(pace: Pace, capacity: f64, brownout: Option<f64>) -> Vec<Vec<
     if let Some(slowness) = brownout {
         let (before, during, after) = match pace {
             Pace::Quick => (0.3, 0.8, 0.4),
-            Pace::Short => (1.0, 3.0, 1.0),
+            Pace::Short => (0.8, 2.8, 0.8),
             Pace::Full => (1.5, 4.0, 1.5),
         };
         let settle = if pace == Pace::Quick { 0.4 } else { 1.0 };

@@ -1,20 +1,18 @@
 //! congestion-limiter as a service: it has no tower layer of its own.
 
 use std::{
-    convert::Infallible,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use axum::body::Body;
 use congestion_limiter::{
     aggregation::Percentile,
     limiter::{DefaultLimiter, Limiter, Outcome},
-    limits::{LimitAlgorithm, Vegas, Windowed},
+    limits::{Fixed, LimitAlgorithm, Vegas, Windowed},
 };
 use futures_util::{FutureExt, future::BoxFuture};
-use http::{Request, Response};
+use http::Response;
 use tower_service::Service;
 
 use crate::answering::refusal;
@@ -41,6 +39,10 @@ pub(crate) fn windowed<S>(inner: S) -> Congestion<S, Windowed<Vegas, Percentile>
     Congestion::new(inner, windowed.with_max_window(WINDOW_MAX))
 }
 
+pub(crate) fn fixed<S>(inner: S, limit: usize) -> Congestion<S, Fixed> {
+    Congestion::new(inner, Fixed::new(limit))
+}
+
 impl<S, L: LimitAlgorithm> Congestion<S, L> {
     fn new(inner: S, algorithm: L) -> Self {
         let limiter = Arc::new(DefaultLimiter::new(algorithm));
@@ -57,24 +59,23 @@ impl<S: Clone, L> Clone for Congestion<S, L> {
     }
 }
 
-impl<S, L> Service<Request<Body>> for Congestion<S, L>
+impl<S, L, R, B> Service<R> for Congestion<S, L>
 where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
-        + Clone
-        + Send
-        + 'static,
+    S: Service<R, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send,
     L: LimitAlgorithm + std::fmt::Debug + Send + Sync + 'static,
+    R: Send + 'static,
+    B: Default + Send,
 {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+    type Response = Response<B>;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<Response<B>, S::Error>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, request: R) -> Self::Future {
         let fresh = self.inner.clone();
         // The one that was polled ready is the one that is called.
         let mut inner = std::mem::replace(&mut self.inner, fresh);
