@@ -1,5 +1,5 @@
 //! Steadfast and its peers, side by side in one run: [`overhead`] is what a request costs,
-//! [`traps`] in which situations a circuit breaker misbehaves, [`rollouts`] what restarts
+//! [`traps`] in which situations a circuit breaker misbehaves, [`rollouts::command`] what restarts
 //! under load lose, [`overload`] what a limiter makes of too much of it.
 
 mod answering;
@@ -8,7 +8,6 @@ mod clock;
 mod congestion;
 mod overhead;
 mod overload;
-mod rollouts;
 mod rows;
 mod timing;
 mod traps;
@@ -29,7 +28,7 @@ fn main() -> ExitCode {
         ["overhead", "--json"] => overhead::command(true),
         ["traps"] => traps::command(false),
         ["traps", "--json"] => traps::command(true),
-        ["rollouts", rest @ ..] => rollouts::run(rest).unwrap_or_else(usage),
+        ["rollouts", rest @ ..] => rollouts::command::run(rest).unwrap_or_else(usage),
         ["overload", options @ ..] => overload::main(options),
         ["overload-server", peer, backend, place] => overload::server(peer, backend, place),
         ["overload-client", address, act] => overload::client(address, act),
@@ -42,7 +41,7 @@ fn main() -> ExitCode {
             _ => usage(),
         },
         // What `rollouts` starts: one server.
-        [rollouts::SUBJECT, ..] => ::rollouts::subject::main(&all[1..]),
+        [rollouts::command::SUBJECT, ..] => rollouts::subject::main(&all[1..]),
         _ => usage(),
     }
 }

@@ -18,6 +18,7 @@
 
 pub mod backend;
 pub mod client;
+pub mod command;
 pub mod front;
 pub mod load;
 pub mod races;

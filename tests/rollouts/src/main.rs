@@ -1,8 +1,16 @@
-//! One server of a rollout; the tests start it and end it.
+//! One server of a rollout, which the tests start and end; with `bench`, the same as
+//! `cargo xtask bench rollouts`.
 
 use std::process::ExitCode;
 
+use rollouts::{command, subject};
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    rollouts::subject::main(&arguments)
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["bench", rest @ ..] => command::run(rest).unwrap_or(ExitCode::from(64)),
+        [command::SUBJECT, ..] => subject::main(&arguments[1..]),
+        _ => subject::main(&arguments),
+    }
 }

@@ -57,6 +57,26 @@ impl Row {
         self.lost + self.empty + self.server_errors + self.duplicated + self.other
     }
 
+    /// Whether both count the same subject, front and method.
+    #[must_use]
+    pub fn is_of_the_kind_of(&self, other: &Self) -> bool {
+        (self.subject, self.front, self.method) == (other.subject, other.front, other.method)
+    }
+
+    /// Adds another rollout of the same kind.
+    pub const fn add(&mut self, other: &Self) {
+        self.restarts += other.restarts;
+        self.requests += other.requests;
+        self.lost += other.lost;
+        self.empty += other.empty;
+        self.server_errors += other.server_errors;
+        self.duplicated += other.duplicated;
+        self.late += other.late;
+        self.refused += other.refused;
+        self.unanswered += other.unanswered;
+        self.other += other.other;
+    }
+
     /// As one line of JSON.
     #[must_use]
     pub fn json(&self) -> Value {

@@ -2,7 +2,7 @@
 
 use std::{process::ExitCode, sync::Arc};
 
-use rollouts::{
+use crate::{
     backend::Program,
     races::{Race, Seen},
     subject::Kind,

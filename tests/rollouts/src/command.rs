@@ -2,18 +2,17 @@
 //!
 //! This program is also the servers: started with [`SUBJECT`] it is one of them.
 
-#![allow(clippy::disallowed_methods, reason = "it measures")]
-
 mod races;
 
 use std::{process::ExitCode, time::Duration};
 
-use rollouts::{
+use crate::{
     backend::Program,
     front::Front,
     run::{Outcome, Plan, rollout},
     subject::Kind,
     table,
+    tally::Row,
 };
 use tokio::{
     runtime::Builder,
@@ -23,20 +22,23 @@ use tokio::{
 };
 
 /// The argument that makes this program a server.
-pub(crate) const SUBJECT: &str = "rollouts-subject";
+pub const SUBJECT: &str = "rollouts-subject";
 
 /// Rollouts that run at a time: most of a restart is waiting.
-const LANES: usize = 3;
+const LANES: usize = 4;
 
-/// Restarts of ours behind each proxy, in all and with `--quick`; two for HAProxy and two
-/// for nginx, so each proxy sees 200 and 8.
+/// Restarts of ours in one rollout behind a proxy, in all and with `--quick`. There are two
+/// such rollouts for each proxy, so in all each proxy sees 200 of them.
 const OURS: (u32, u32) = (100, 4);
 
 /// Restarts of everything else; enough to see the rate of a loss.
-const OTHERS: (u32, u32) = (20, 4);
+const OTHERS: (u32, u32) = (12, 4);
 
-/// Requests between two restarts, in all and with `--quick`.
-const REQUESTS_EACH: (u32, u32) = (1_000, 300);
+/// Requests between two restarts of ours, in all and with `--quick`: 200,000 for each proxy.
+const OURS_EACH: (u32, u32) = (1_000, 300);
+
+/// Requests between two restarts of everything else.
+const OTHERS_EACH: (u32, u32) = (500, 300);
 
 /// Requests a second of one rollout, in all and with `--quick`.
 const RATE_PER_SEC: (u32, u32) = (400, 200);
@@ -44,8 +46,12 @@ const RATE_PER_SEC: (u32, u32) = (400, 200);
 /// The whole benchmark never takes longer.
 const RUN_MAX: Duration = Duration::from_secs(25 * 60);
 
-/// Runs what the arguments after `rollouts` ask for.
-pub(crate) fn run(arguments: &[&str]) -> Option<ExitCode> {
+/// Runs what the arguments after `rollouts` ask for; `None` if they make no sense.
+///
+/// # Panics
+/// A subject or a front does not come up.
+#[must_use]
+pub fn run(arguments: &[&str]) -> Option<ExitCode> {
     let mut options = Options::default();
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
@@ -88,15 +94,18 @@ impl Options {
         let all = fronts.flat_map(|front| {
             let kinds = Kind::ALL.into_iter();
             let kinds = kinds.filter(|kind| self.subject.is_none_or(|it| it == *kind));
-            kinds.map(move |subject| {
+            kinds.flat_map(move |subject| {
                 let proof = subject == Kind::Ours && front.can_be_lossless();
-                Plan {
+                let plan = Plan {
                     subject,
                     front,
                     restarts: pick(if proof { OURS } else { OTHERS }),
-                    requests_each: pick(REQUESTS_EACH),
+                    requests_each: pick(if proof { OURS_EACH } else { OTHERS_EACH }),
                     rate_per_sec: pick(RATE_PER_SEC),
-                }
+                };
+                // HAProxy has two profiles, nginx this one.
+                let twice = proof && front == Front::Nginx;
+                vec![plan; if twice { 2 } else { 1 }]
             })
         });
         let mut all: Vec<_> = all.collect();
@@ -136,13 +145,13 @@ impl Options {
             outcomes.push((plan, outcome));
         }
         outcomes.sort_by_key(|(plan, _)| (plan.front, plan.subject));
-        self.print(&outcomes);
-        let proven = outcomes
+        let agree = self.explain(&outcomes);
+        let rows = sums(&outcomes);
+        self.print(&rows);
+        let mut proven = rows
             .iter()
-            .filter(|(plan, _)| plan.subject == Kind::Ours && plan.front.can_be_lossless());
-        let lost = proven
-            .flat_map(|(_, outcome)| &outcome.rows)
-            .any(|row| row.bad() + row.refused > 0);
+            .filter(|row| row.subject == Kind::Ours && row.front.can_be_lossless());
+        let lost = !agree || proven.any(|row| row.bad() + row.refused > 0);
         if lost {
             ExitCode::FAILURE
         } else {
@@ -150,26 +159,60 @@ impl Options {
         }
     }
 
-    fn print(self, outcomes: &[(Plan, Outcome)]) {
+    fn print(self, rows: &[Row]) {
         if !self.json {
             println!("{}", table::heading());
         }
-        for (_, outcome) in outcomes {
-            for row in &outcome.rows {
-                if self.json {
-                    println!("{}", row.json());
-                } else {
-                    println!("{}", table::line(row));
-                }
-            }
-            for account in outcome.accounts.iter().filter(|it| !it.agrees()) {
-                eprintln!("report and clients differ: {account:?}");
-            }
-            if self.why {
-                for line in &outcome.described {
-                    eprintln!("{line}");
-                }
+        for row in rows {
+            if self.json {
+                println!("{}", row.json());
+            } else {
+                println!("{}", table::line(row));
             }
         }
     }
+
+    /// Says where reports and clients differ, and, if asked, what each loss was. Returns
+    /// whether the reports of ours agree wherever nothing can be lost on the way.
+    fn explain(self, outcomes: &[(Plan, Outcome)]) -> bool {
+        let mut reports = 0;
+        let mut agree = 0;
+        for (plan, outcome) in outcomes {
+            if self.why {
+                for line in &outcome.described {
+                    eprintln!("{} {}: {line}", plan.subject.name(), plan.front.name());
+                }
+            }
+            if !plan.front.can_be_lossless() {
+                continue;
+            }
+            reports += outcome.accounts.len();
+            for account in &outcome.accounts {
+                if account.agrees() {
+                    agree += 1;
+                } else {
+                    eprintln!(
+                        "{}: report and clients differ: {account:?}",
+                        plan.front.name()
+                    );
+                }
+            }
+        }
+        if reports > 0 {
+            eprintln!("{agree} of {reports} drain reports agree with what the clients have");
+        }
+        agree == reports
+    }
+}
+
+/// Adds up the rollouts of the same kind.
+fn sums(outcomes: &[(Plan, Outcome)]) -> Vec<Row> {
+    let mut sums: Vec<Row> = Vec::new();
+    for row in outcomes.iter().flat_map(|(_, outcome)| &outcome.rows) {
+        match sums.iter_mut().find(|sum| sum.is_of_the_kind_of(row)) {
+            Some(sum) => sum.add(row),
+            None => sums.push(row.clone()),
+        }
+    }
+    sums
 }
