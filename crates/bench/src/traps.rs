@@ -7,7 +7,7 @@
 //! for real, and no verdict depends on how long a step takes; ours runs on a paused clock.
 //!
 //! A trap that a peer cannot be put into, because it has no such feature, is no failure and
-//! says so. The command ends with an error if *ours* does not pass every trap.
+//! says so. The command ends with an error if *ours* fails one.
 
 mod call;
 mod clock;
@@ -160,13 +160,19 @@ fn print_table(peers: &[Box<dyn Peer>], table: &[(&Trap, Vec<Verdict>)]) {
 mod tests {
     use super::*;
 
+    /// What ours has no feature for either: a breaker for each key is a dependency for each.
+    const NOT_OURS: &[&str] = &["F11"];
+
     #[test]
     fn ours_passes_every_trap() {
         for trap in traps() {
             let verdict = run(trap, &ours::Ours);
-            assert_ne!(
+            if NOT_OURS.contains(&trap.id) && verdict.pass.is_none() {
+                continue;
+            }
+            assert_eq!(
                 verdict.pass,
-                Some(false),
+                Some(true),
                 "{} ({}): {}",
                 trap.id,
                 trap.claim,

@@ -2,6 +2,7 @@
 //! exactly what happened in which order.
 
 use std::{
+    fmt,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -35,6 +36,16 @@ impl Fault {
     /// What every peer's classifier is told: only this is the dependency's failure.
     pub(crate) fn is_failure(self) -> bool {
         self == Self::Down
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Down => "the dependency is down",
+            Self::NotFound => "not found",
+            Self::OwnPool => "no connection is free",
+        })
     }
 }
 

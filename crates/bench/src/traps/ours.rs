@@ -1,16 +1,16 @@
 //! Steadfast, with the settings a user gets who sets none.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use steadfast_core::{
-    Breaker, BreakerMode, BreakerPermit, BreakerState, CallOutcome, CheckDepth, FailureClass, Trip,
+use steadfast::{
+    BreakerMode, CallError, CallOutcome, Control, Dependency, FailureClass, Guard, Running,
+    Standing, Trip, check,
 };
+use steadfast_core::{Breaker, CheckOutcome, DependencyState};
+use tower::{Layer, ServiceExt, service_fn};
 
 use super::{
-    call::{Answer, Call, Fault},
+    call::{Answer, Call, End, Fault, Script},
     clock,
     subject::{Peer, Subject, Wiring},
 };
@@ -34,68 +34,91 @@ impl Peer for Ours {
             Wiring::Wait(wait) => Trip::default().open_base(wait),
             Wiring::Usual | Wiring::Records(_) => Trip::default(),
         };
-        let breaker = Breaker::new(trip.build().expect("valid settings"), 2, now());
+        let pace = match wiring {
+            Wiring::Window => DENSE,
+            _ => PACE,
+        };
         Box::new(Ourself {
-            breaker: Arc::new(breaker),
-            pace: if wiring == Wiring::Window {
-                DENSE
-            } else {
-                PACE
-            },
+            payments: dependency(trip),
+            pace,
         })
+    }
+
+    fn layered_anew(&self, calls: u32) -> Result<Vec<(&'static str, u32)>, &'static str> {
+        let trip = Trip::default()
+            .consecutive_failures(3)
+            .consecutive_spread(Duration::ZERO);
+        let layer = dependency(trip).layer().classify(judge);
+        let refused = (0..calls).filter(|_| {
+            let client = layer.layer(service_fn(|script: Script| script.work()));
+            let call = Call::start(|script| {
+                Box::pin(async move { answer(&client.oneshot(script).await) })
+            });
+            call.end(End::Bad) == Answer::Refused
+        });
+        Ok(vec![("layer()", refused.count() as u32)])
     }
 
     fn refuses_when_the_clock_steps_back(&self) -> Result<bool, &'static str> {
         let start = now();
-        let breaker = Breaker::new(Trip::default().build().expect("valid"), 2, start);
+        let rules = Trip::default().build().expect("the defaults are valid");
+        let breaker = Breaker::new(rules, 1, start);
         let later = start + Duration::from_secs(60);
         for _ in 0..100 {
             if let Ok(permit) = breaker.try_acquire(later, 0, 0) {
                 let _ = permit.settle(CallOutcome::Failure(FailureClass::Other.into()), later);
             }
         }
+        let _ = breaker.tick(start, 0);
         Ok(breaker.try_acquire(start, 0, 0).is_err())
     }
 }
 
+/// The check is of the port; the guard asks it, where a trap starts one.
+fn dependency(trip: Trip) -> Dependency {
+    Dependency::builder("payments")
+        .check(check::closure(|| async { CheckOutcome::pass() }))
+        .trip(trip)
+        .build()
+        .expect("valid settings")
+}
+
 struct Ourself {
-    breaker: Arc<Breaker>,
+    payments: Dependency,
     pace: Duration,
+}
+
+impl Ourself {
+    fn state(&self) -> &DependencyState {
+        self.payments.as_ref()
+    }
+
+    /// Starts a guard that knows the dependency, and lets its check pass once.
+    fn guarded(&self) -> (Control, Running) {
+        let guard = Guard::builder()
+            .dependency(&self.payments)
+            .without_signals()
+            .build()
+            .expect("valid settings");
+        let running = clock::block_on(async { guard.start() });
+        let running = running.expect("it was not started before");
+        clock::advance(Duration::from_millis(200));
+        (guard.control(), running)
+    }
 }
 
 impl Subject for Ourself {
     fn start(&self) -> Call {
-        let breaker = Arc::clone(&self.breaker);
+        let payments = self.payments.clone();
         Call::start(|script| {
-            Box::pin(async move {
-                let admitted = Breaker::try_acquire_owned(breaker, now(), 0, fastrand::u64(..));
-                let Ok(permit) = admitted else {
-                    return Answer::Refused;
-                };
-                let mut running = Running(Some(permit), now());
-                let result = script.work().await;
-                let permit = running.0.take().expect("settled once");
-                let (outcome, answer) = match result {
-                    Ok(()) => (CallOutcome::Success, Answer::Served),
-                    Err(Fault::Down) => (
-                        CallOutcome::Failure(FailureClass::Unreachable.into()),
-                        Answer::Failed,
-                    ),
-                    Err(Fault::OwnPool) => (
-                        CallOutcome::Failure(FailureClass::Saturated.into()),
-                        Answer::Failed,
-                    ),
-                    Err(Fault::NotFound) => (CallOutcome::Neutral, Answer::Failed),
-                };
-                let _ = permit.settle(outcome, now());
-                answer
-            })
+            Box::pin(async move { answer(&payments.call_by(judge, script.work()).await) })
         })
     }
 
+    /// What a started guard does as well: it ticks.
     fn pass(&self, time: Duration) {
         clock::advance(time);
-        let _ = self.breaker.tick(now(), fastrand::u64(..));
+        self.state().tick(now(), fastrand::u64(..));
     }
 
     fn now(&self) -> Instant {
@@ -103,7 +126,7 @@ impl Subject for Ourself {
     }
 
     fn wait(&self) -> Duration {
-        Duration::from_millis(1_500)
+        WAIT_MAX
     }
 
     fn pace(&self) {
@@ -115,7 +138,7 @@ impl Subject for Ourself {
     }
 
     fn window_calls(&self) -> u32 {
-        1_000
+        (WINDOW.as_millis() / DENSE.as_millis()) as u32
     }
 
     fn round(&self) -> u32 {
@@ -127,52 +150,57 @@ impl Subject for Ourself {
     }
 
     fn reports(&self) -> Result<(String, bool), &'static str> {
-        let state = self.breaker.snapshot(now()).state;
-        Ok((
-            format!("its snapshot says {state}"),
-            state == BreakerState::Open,
-        ))
+        let breaker = self.state().breaker().expect("calls were made");
+        let state = breaker.snapshot(now()).state;
+        let refuses = self.state().refusal(now()).is_some();
+        let gate = if refuses { "refuses" } else { "lets pass" };
+        Ok((format!("its state is {state}, its gate {gate}"), refuses))
     }
 
     fn force_open(&self) -> Result<(), &'static str> {
-        let _ = self.breaker.set_mode(BreakerMode::ForcedOpen, now());
+        self.payments.set_mode(BreakerMode::ForcedOpen);
         Ok(())
     }
 
     fn check_passed(&self) -> Result<(), &'static str> {
-        let _ = self.breaker.check_passed(CheckDepth::Shallow, now());
+        let (_control, running) = self.guarded();
+        drop(running);
         Ok(())
     }
 
+    fn is_ready(&self) -> Result<bool, &'static str> {
+        let (control, running) = self.guarded();
+        let standing = control.verdict().standing;
+        drop(running);
+        Ok(standing != Standing::NotReady)
+    }
+
     fn refusal(&self) -> String {
-        match self.breaker.look(now()) {
-            Ok(()) => "nothing, it is not open".into(),
+        match self.payments.try_acquire() {
+            Ok(_) => "nothing, it is not open".into(),
             Err(refusal) => format!(
-                "BreakerRefusal: {}, retry after {:?}",
-                refusal
-                    .reason
-                    .map_or_else(String::new, |reason| reason.to_string()),
-                refusal.retry_after
+                "CallError::Refused: {refusal}, retry after {:?}",
+                refusal.retry_after()
             ),
         }
     }
 }
 
-struct Running(Option<BreakerPermit<Arc<Breaker>>>, Instant);
+/// Tells it what every breaker here is told; it knows two more kinds.
+fn judge(result: Result<&(), &Fault>) -> CallOutcome {
+    match result {
+        Ok(()) => CallOutcome::Success,
+        Err(Fault::Down) => CallOutcome::Failure(FailureClass::Unreachable.into()),
+        Err(Fault::OwnPool) => CallOutcome::Failure(FailureClass::Saturated.into()),
+        Err(Fault::NotFound) => CallOutcome::Neutral,
+    }
+}
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Some(permit) = self.0.take() {
-            let now = now();
-            let outcome = if std::thread::panicking() {
-                CallOutcome::Failure(FailureClass::Panicked.into())
-            } else {
-                CallOutcome::Abandoned {
-                    elapsed: now.saturating_duration_since(self.1),
-                }
-            };
-            let _ = permit.settle(outcome, now);
-        }
+fn answer(result: &Result<(), CallError<Fault>>) -> Answer {
+    match result {
+        Ok(()) => Answer::Served,
+        Err(CallError::Refused(_)) => Answer::Refused,
+        Err(CallError::TimedOut(_) | CallError::Inner(_)) => Answer::Failed,
     }
 }
 
@@ -181,6 +209,10 @@ fn now() -> Instant {
 }
 
 pub(crate) const NAME: &str = "steadfast";
+/// The default first wait is a second, spread by half.
+const WAIT_MAX: Duration = Duration::from_millis(1_500);
+/// The default window.
+const WINDOW: Duration = Duration::from_secs(10);
 /// Five failures in a row must lie a second apart to be more than one event.
 const PACE: Duration = Duration::from_millis(300);
 /// What fills a window.
