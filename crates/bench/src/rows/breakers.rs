@@ -12,7 +12,8 @@ use failsafe::{
 use futures_util::FutureExt;
 use http::{Request, Response};
 use recloser::{AsyncRecloser, Recloser};
-use steadfast_core::{Breaker, CallOutcome, Trip, stripe};
+use steadfast::{BreakerMode, BreakerService, CallOutcome, Dependency, Trip, classifier};
+use steadfast_core::{Breaker, stripe};
 use tower::{Layer, ServiceExt};
 use tower_resilience_circuitbreaker::{CircuitBreaker, CircuitBreakerLayer, DefaultClassifier};
 
@@ -22,29 +23,77 @@ use super::{
 };
 
 pub(crate) const ROWS: &[Row] = &[
+    Row::new("clock-read-twice", "-", clock_twice),
     Row::new("breaker-step-steadfast-core", "steadfast", core_step),
+    Row::new("breaker-closed-steadfast-layer", "steadfast", ours_closed).over(BARE),
     Row::new(
-        "breaker-step-steadfast-core-no-stall",
+        "breaker-closed-steadfast-layer-no-stall",
         "steadfast",
-        core_step_plain,
-    ),
+        ours_no_stall,
+    )
+    .over(BARE),
+    Row::new("breaker-closed-steadfast-call", "steadfast", ours_call).over(BARE),
+    Row::new("breaker-open-steadfast-layer", "steadfast", ours_open).over(BARE),
+    Row::new("breaker-open-steadfast-call", "steadfast", ours_call_open).over(BARE),
     Row::new("breaker-closed-recloser", "recloser", recloser_closed).over(BARE),
     Row::new("breaker-open-recloser", "recloser", recloser_open).over(BARE),
     Row::new("breaker-closed-failsafe", "failsafe", failsafe_closed).over(BARE),
     Row::new("breaker-open-failsafe", "failsafe", failsafe_open).over(BARE),
     Row::new(
         "breaker-closed-tower-resilience",
-        "tower-resilience-circuitbreaker",
+        TRES,
         tower_resilience_closed,
     )
     .over(BARE),
-    Row::new(
-        "breaker-open-tower-resilience",
-        "tower-resilience-circuitbreaker",
-        tower_resilience_open,
-    )
-    .over(BARE),
+    Row::new("breaker-open-tower-resilience", TRES, tower_resilience_open).over(BARE),
 ];
+
+const TRES: &str = "tower-resilience-circuitbreaker";
+
+/// What a breaker pays that measures how long a call takes.
+fn clock_twice() -> Box<dyn Bench> {
+    Each::call((), |()| {
+        std::hint::black_box((crate::clock::now(), crate::clock::now()));
+    })
+}
+
+fn payments(trip: Trip) -> Dependency {
+    let payments = Dependency::builder("payments").trip(trip).build();
+    payments.expect("valid settings")
+}
+
+/// The defaults, which time each call: the stall rule is on.
+fn ours_closed() -> Box<dyn Bench> {
+    Each::call(payments(Trip::default()).layer().layer(Answers), layer_call)
+}
+
+fn ours_no_stall() -> Box<dyn Bench> {
+    let payments = payments(Trip::default().no_stall());
+    Each::call(payments.layer().layer(Answers), layer_call)
+}
+
+fn ours_open() -> Box<dyn Bench> {
+    let payments = payments(Trip::default().mode(BreakerMode::ForcedOpen));
+    Each::call(payments.layer().layer(Answers), layer_call)
+}
+
+fn layer_call(service: &BreakerService<Answers>) {
+    drop(std::hint::black_box(ask(service.clone())));
+}
+
+fn ours_call() -> Box<dyn Bench> {
+    Each::call(payments(Trip::default()), dependency_call)
+}
+
+fn ours_call_open() -> Box<dyn Bench> {
+    let trip = Trip::default().mode(BreakerMode::ForcedOpen);
+    Each::call(payments(trip), dependency_call)
+}
+
+fn dependency_call(payments: &Dependency) {
+    let called = payments.call_by(classifier::Http, call());
+    drop(std::hint::black_box(called.now_or_never()));
+}
 
 /// What a breaker of futures is given.
 fn call() -> impl Future<Output = Result<Response<()>, Infallible>> {
@@ -71,17 +120,9 @@ fn recloser_call(breaker: &AsyncRecloser) {
 
 /// The core's step alone: a permit and its end, with a time that somebody else has read.
 fn core_step() -> Box<dyn Bench> {
-    step(Trip::default())
-}
-
-fn core_step_plain() -> Box<dyn Bench> {
-    step(Trip::default().no_stall())
-}
-
-fn step(trip: Trip) -> Box<dyn Bench> {
     let now = crate::clock::now();
-    let breaker = Breaker::new(trip.build().expect("valid"), 4, now);
-    Each::call(Arc::new((breaker, now)), |shared| {
+    let rules = Trip::default().build().expect("the defaults are valid");
+    Each::call(Arc::new((Breaker::new(rules, 4, now), now)), |shared| {
         let (breaker, now) = &**shared;
         let permit = breaker.try_acquire(*now, stripe::current(), 0);
         let permit = permit.expect("closed");
