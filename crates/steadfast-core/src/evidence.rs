@@ -85,11 +85,22 @@ pub struct Queued {
 pub enum Pressure {
     /// The runtime was late.
     Lag(Lagging),
+    /// As many streams were open as may be.
+    Streams {
+        /// Streams that were open.
+        open: u32,
+        /// How many may be.
+        max: u32,
+    },
 }
 
 impl Pressure {
     fn each<'a>(&'a self, show: &mut impl FnMut(&'static str, Value<'a>)) {
         match self {
+            Self::Streams { open, max } => {
+                show("streams_open", Value::Count((*open).into()));
+                show("streams_max", Value::Count((*max).into()));
+            }
             Self::Lag(lagging) => {
                 show("runtime_lag", Value::Time(lagging.lag));
                 show("waiting", Value::Count(lagging.waiting.into()));

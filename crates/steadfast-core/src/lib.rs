@@ -121,8 +121,8 @@ pub use refusal::{RETRY_AFTER_MAX, RETRY_AFTER_MIN, Refusal, RetryHint};
 pub use routes::{PATTERN_LEN_MAX, ROUTES_MAX, RouteClass, RouteTable, Streams, WhenDraining};
 pub use shared::{Local, SHARDS_PER_THREAD};
 pub use shed::{
-    Ask, Decision, HELD_MAX_DEFAULT, Outcome, ShedGate, ShedMode, ShedPermit, ShedSettings,
-    ShedSnapshot, ShedTicket,
+    Ask, Decision, HELD_MAX_DEFAULT, Outcome, STREAMS_MAX_DEFAULT, ShedGate, ShedMode, ShedPermit,
+    ShedSettings, ShedSnapshot, ShedTicket, StreamPermit, StreamsSnapshot,
 };
 pub use stripe::Counter;
 pub use verdict::{

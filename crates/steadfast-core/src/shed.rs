@@ -18,6 +18,7 @@ mod permit;
 mod pressure;
 mod settings;
 mod snapshot;
+mod streams;
 #[cfg(all(test, not(loom)))]
 mod tests;
 mod wait;
@@ -31,6 +32,8 @@ pub use permit::{Outcome, ShedPermit};
 use settings::fixed;
 pub use settings::{HELD_MAX_DEFAULT, ShedMode, ShedSettings};
 pub use snapshot::ShedSnapshot;
+use streams::StreamPool;
+pub use streams::{STREAMS_MAX_DEFAULT, StreamPermit, StreamsSnapshot};
 pub use wait::ShedTicket;
 
 use crate::{
@@ -42,7 +45,7 @@ use crate::{
     pilot::{Counts, Pilot},
     queue::WaitQueue,
     stripe::{self, Counter},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
 };
 
 /// The gate. Its state belongs in a [`Local`], so that counting costs no shared line.
@@ -51,8 +54,10 @@ pub struct ShedGate {
     credits: Credits,
     pilot: Pilot,
     observe: AtomicBool,
+    peak: AtomicU32,
     held: HeldTable,
     lag: LagLoop,
+    streams: StreamPool,
     held_max: Duration,
     admitted: Counter,
     refused: Counter,
@@ -77,8 +82,10 @@ impl ShedGate {
             credits: Credits::new(pilot.cap().unwrap_or(LIMIT_MAX)),
             pilot,
             observe: AtomicBool::new(settings.mode == ShedMode::Observe),
+            peak: AtomicU32::new(0),
             held: HeldTable::new(now),
             lag: LagLoop::new(settings.lag_mode(), now),
+            streams: StreamPool::new(settings.streams_max),
             held_max: settings.held_max,
             admitted: Counter::new(),
             refused: Counter::new(),

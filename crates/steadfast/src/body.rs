@@ -11,15 +11,15 @@
 use std::{
     future::Future,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use pin_project::pin_project;
-use steadfast_core::{Local, Outcome, Refusal, ShedGate, ShedPermit, limit::Ending};
+use steadfast_core::{Local, Outcome, Refusal, ShedGate, ShedPermit, Streams, limit::Ending};
 
 use crate::clock;
 
@@ -80,7 +80,14 @@ impl<B: Body<Data = Bytes>> Body for GateBody<B> {
 
 /// What a request holds while it runs. A permit settles *abandoned* when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Held<T: AsRef<ShedGate> + Send + Sync + 'static>(Holding<T>);
+pub(crate) struct Held<T: AsRef<ShedGate> + Send + Sync + 'static> {
+    holding: Holding<T>,
+    streams: Streams,
+    /// Whether the answer is a stream if its body ever makes its reader wait. A gRPC call
+    /// with one answer has it ready with the head; one that streams has not, and nothing
+    /// else tells them apart.
+    waits_as_stream: bool,
+}
 
 #[derive(Debug)]
 enum Holding<T: AsRef<ShedGate> + Send + Sync + 'static> {
@@ -91,31 +98,44 @@ enum Holding<T: AsRef<ShedGate> + Send + Sync + 'static> {
 }
 
 impl<T: AsRef<ShedGate> + Send + Sync + 'static> Held<T> {
-    pub(crate) const fn new(permit: ShedPermit<T>) -> Self {
-        Self(Holding::Permit(permit))
+    /// `streams` says which answers of the request's route are streams.
+    pub(crate) const fn new(permit: ShedPermit<T>, streams: Streams) -> Self {
+        Self {
+            holding: Holding::Permit(permit),
+            streams,
+            waits_as_stream: false,
+        }
     }
 
     /// For a request that needs no permit.
     pub(crate) const fn exempt(owner: Local<T>) -> Self {
-        Self(Holding::Exempt(owner))
+        Self {
+            holding: Holding::Exempt(owner),
+            streams: Streams::Never,
+            waits_as_stream: false,
+        }
     }
 
     /// Takes out what is held, and leaves nothing to settle.
     pub(crate) fn take(&mut self) -> Self {
-        Self(self.take_holding())
+        Self {
+            holding: self.take_holding(),
+            streams: self.streams,
+            waits_as_stream: self.waits_as_stream,
+        }
     }
 
     const fn take_holding(&mut self) -> Holding<T> {
-        std::mem::replace(&mut self.0, Holding::Nothing)
+        std::mem::replace(&mut self.holding, Holding::Nothing)
     }
 
     const fn is_permit(&self) -> bool {
-        matches!(self.0, Holding::Permit(_))
+        matches!(self.holding, Holding::Permit(_))
     }
 
     /// Returns what the permit was made from, while it is held.
     pub(crate) fn owner(&self) -> Option<&T> {
-        match &self.0 {
+        match &self.holding {
             Holding::Permit(permit) => Some(permit.owner()),
             Holding::Exempt(owner) => Some(owner),
             Holding::Nothing => None,
@@ -124,7 +144,7 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> Held<T> {
 
     /// The permit, if the algorithm of the limit waits to hear of its answer.
     fn sampled(&mut self) -> Option<&mut ShedPermit<T>> {
-        match &mut self.0 {
+        match &mut self.holding {
             Holding::Permit(permit) if permit.is_sampled() => Some(permit),
             _ => None,
         }
@@ -133,14 +153,14 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> Held<T> {
     /// Whether the request stands in line before it begins.
     #[inline]
     pub(crate) fn is_in_line(&self) -> bool {
-        matches!(&self.0, Holding::Permit(permit) if permit.is_in_line())
+        matches!(&self.holding, Holding::Permit(permit) if permit.is_in_line())
     }
 
     /// Waits for the request's turn: the runtime looks at everything else that has come,
     /// and then comes back. Refused, nothing has been done for the request.
     #[cold]
     pub(crate) fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
-        let Holding::Permit(permit) = &mut self.0 else {
+        let Holding::Permit(permit) = &mut self.holding else {
             return Poll::Ready(Ok(()));
         };
         let now = clock::now();
@@ -169,6 +189,39 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> Held<T> {
         }
     }
 
+    /// Counts the request with the streams if its answer is one. To be called when it is
+    /// known that the answer goes out.
+    #[inline]
+    pub(crate) fn sort(&mut self, headers: &HeaderMap) -> Result<(), Refusal> {
+        match (self.streams, headers.get(CONTENT_TYPE)) {
+            (Streams::Never, _) => Ok(()),
+            (Streams::Always, _) => self.become_stream(),
+            (_, Some(kind)) if is_kind(kind, "text/event-stream") => self.become_stream(),
+            (_, Some(kind)) => {
+                self.waits_as_stream = is_kind(kind, "application/grpc");
+                Ok(())
+            }
+            (_, None) => Ok(()),
+        }
+    }
+
+    /// Says that the reader of the body has to wait.
+    fn waited_for(&mut self) {
+        if std::mem::take(&mut self.waits_as_stream) {
+            // Its head is out, so it cannot be refused any more: without room among the
+            // streams it keeps its place among the requests.
+            let _ = self.become_stream();
+        }
+    }
+
+    #[cold]
+    fn become_stream(&mut self) -> Result<(), Refusal> {
+        match &mut self.holding {
+            Holding::Permit(permit) => permit.become_stream(clock::now()),
+            Holding::Exempt(_) | Holding::Nothing => Ok(()),
+        }
+    }
+
     /// Ends the permit of a request that was refused further inside: how long that took
     /// says nothing about the work, so nothing learns from it.
     pub(crate) fn dismiss(&mut self) {
@@ -189,6 +242,12 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> Drop for Held<T> {
     fn drop(&mut self) {
         self.settle(Outcome::Abandoned);
     }
+}
+
+/// Whether a content type is this one, whatever follows.
+fn is_kind(kind: &HeaderValue, wanted: &str) -> bool {
+    let head = kind.as_bytes().get(..wanted.len());
+    head.is_some_and(|head| head.eq_ignore_ascii_case(wanted.as_bytes()))
 }
 
 /// A body that holds its request's permit until it ends, fails or is dropped.
@@ -225,7 +284,12 @@ impl<B: Body, T: AsRef<ShedGate> + Send + Sync + 'static> Body for HeldBody<B, T
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let mut this = self.project();
-        let frame = ready!(this.inner.as_mut().poll_frame(cx));
+        let Poll::Ready(frame) = this.inner.as_mut().poll_frame(cx) else {
+            if let Some(permit) = this.permit {
+                permit.waited_for();
+            }
+            return Poll::Pending;
+        };
         let outcome = match &frame {
             // Hyper stops asking once the body says that it has ended, so the last frame
             // is the last chance to see the end as such.

@@ -42,6 +42,7 @@ use tree::Tree;
 /// limit = 64
 /// mode = "enforce"
 /// lag = "enforce"
+/// streams_max = 10000
 /// held_max = "10s"
 ///
 /// [drain]
@@ -111,6 +112,7 @@ use tree::Tree;
 /// | `shed.limit` | 1 to 1000000: a fixed limit without a queue, enforced unless `shed.mode` says otherwise | 512, observed |
 /// | `shed.mode` | `enforce` or `observe` | `observe` |
 /// | `shed.lag` | `enforce`, `observe` or `off`: whether requests are refused because the runtime is late | as `shed.mode` |
+/// | `shed.streams_max` | 1 to 1000000: streams that may be open at once | `10000` |
 /// | `shed.held_max` | above 0s | `10s` |
 /// | `drain.lame_duck_max` | 0s to 1h | `10s` |
 /// | `drain.grace` | above 0s to 1h | `15s` |

@@ -53,6 +53,7 @@ pub use head::RequestHead;
 pub use serve::Connections;
 pub use shed::{
     OBSERVED_LIMIT_DEFAULT, Shed, ShedBody, ShedFuture, ShedLayer, ShedService, Shedder,
+    StreamPermit,
 };
 pub use steadfast_core::limit;
 pub use steadfast_core::{
@@ -64,5 +65,5 @@ pub use steadfast_core::{
     DependencyReason, DependencyState, DependencyView, Evidence, FailureClass, Health, Incident,
     LagChange, LagMode, LagPhase, LagSnapshot, Ledger, Lifecycle, Name, Overloaded, Phase,
     PoolExhausted, Pressure, Priority, Reason, Refusal, Requirement, RetryHint, RouteClass, Rule,
-    ShedMode, ShedSnapshot, Standing, Streams, Trip, Verdict, WhenDraining,
+    ShedMode, ShedSnapshot, Standing, Streams, StreamsSnapshot, Trip, Verdict, WhenDraining,
 };

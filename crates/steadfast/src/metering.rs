@@ -7,9 +7,13 @@
 use std::time::{Duration, Instant};
 
 use metrics::{counter, gauge};
-use steadfast_core::{CallKind, Health, Phase, ShedSnapshot, limit::Why};
+use steadfast_core::{CallKind, Health, LagPhase, Phase, ShedSnapshot, limit::Why};
 
 use crate::{clock, guard::Control};
+
+/// Largest share refused that demand is computed from: beyond it a hundredth more or less
+/// would swing the metric.
+const SHARE_MAX: f64 = 0.99;
 
 /// Publishes sums once a round.
 #[derive(Debug)]
@@ -28,6 +32,12 @@ impl Meter {
         counter!("steadfast_admitted_total").absolute(shed.admitted);
         gauge!("steadfast_in_flight").set(f64::from(shed.in_flight));
         gauge!("steadfast_limit").set(shed.limit.map_or(f64::INFINITY, f64::from));
+        counter!("steadfast_would_refuse_total")
+            .absolute(shed.would_refuse.saturating_add(shed.lag.would_refuse));
+        gauge!("steadfast_runtime_lag_seconds").set(shed.lag.lag.as_secs_f64());
+        gauge!("steadfast_lag_refused_ratio").set(shed.lag.refused_ratio);
+        gauge!("steadfast_streams").set(f64::from(shed.streams.open));
+        gauge!("steadfast_streams_limit").set(f64::from(shed.streams.max));
         if let Some(demand) = self.demand(&shed, now) {
             gauge!("steadfast_demand").set(demand);
         }
@@ -75,7 +85,7 @@ impl Meter {
     /// may run, which is what a scaler needs and CPU does not show while load is shed.
     /// Not a number while nobody knows how many may run.
     fn demand(&mut self, shed: &ShedSnapshot, now: Instant) -> Option<f64> {
-        let offered = shed.admitted + shed.refused;
+        let offered = shed.admitted + shed.refused + shed.lag.refused;
         let (before, offered_before) = self.last.replace((now, offered))?;
         let seconds = now.saturating_duration_since(before).as_secs_f64();
         let held = shed.mean_held.unwrap_or(Duration::ZERO).as_secs_f64();
@@ -86,7 +96,15 @@ impl Meter {
         // Requests that all hang offer no arrivals to count; what runs is demand too.
         let offered = (rate * held).max(f64::from(shed.in_flight));
         // Not zero: a scaler would take that for an idle instance and take it away.
-        Some(possible(shed).map_or(f64::NAN, |limit| offered / f64::from(limit)))
+        let demand = possible(shed).map_or(f64::NAN, |limit| offered / f64::from(limit));
+        // Handlers that compute never reach a limit; the share that the lag loop refuses is
+        // what is missing.
+        let served = 1.0 - shed.lag.refused_ratio.clamp(0.0, SHARE_MAX);
+        Some(match shed.lag.phase {
+            // The other one if this is not a number.
+            LagPhase::Refusing => demand.max(1.0 / served),
+            _ => demand,
+        })
     }
 }
 

@@ -25,4 +25,4 @@ mod shedder;
 
 pub use layer::{ShedBody, ShedFuture, ShedLayer, ShedService};
 pub use settings::{OBSERVED_LIMIT_DEFAULT, Shed};
-pub use shedder::Shedder;
+pub use shedder::{Shedder, StreamPermit};

@@ -18,6 +18,8 @@ pub struct Ask<'a> {
     pub route: &'a str,
     /// How much it hurts to refuse it.
     pub priority: Priority,
+    /// Whether its answer is known to be a stream.
+    pub stream: bool,
     /// Until when its caller listens, if it said so.
     pub deadline: Option<Deadline>,
 }
@@ -28,8 +30,16 @@ impl<'a> Ask<'a> {
         Self {
             route,
             priority: Priority::Default,
+            stream: false,
             deadline: None,
         }
+    }
+
+    /// Says that its answer is a stream, which is refused at once if there is no room for
+    /// one.
+    pub const fn stream(mut self, stream: bool) -> Self {
+        self.stream = stream;
+        self
     }
 
     /// Sets the class.

@@ -94,6 +94,7 @@ impl ShedGate {
             line: this.lag.stand(stripe, ask.priority),
             priority: ask.priority,
             since: now,
+            stream: false,
             ended: false,
         }
     }

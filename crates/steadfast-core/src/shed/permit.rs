@@ -31,6 +31,8 @@ pub struct ShedPermit<T: AsRef<ShedGate> + Send + Sync + 'static = ShedGate> {
     pub(super) line: Line,
     pub(super) priority: Priority,
     pub(super) since: Instant,
+    /// Whether the credit is one of the streams'.
+    pub(super) stream: bool,
     pub(super) ended: bool,
 }
 
@@ -103,12 +105,9 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedPermit<T> {
         );
         let stripe = self.release(Some(now));
         // An abandoned request was cut short: its time says nothing about how long one takes.
-        if outcome != Outcome::Abandoned {
+        if outcome != Outcome::Abandoned && !self.stream {
             let gate: &ShedGate = (*self.owner).as_ref();
-            let held = now.saturating_duration_since(self.since).as_nanos();
-            gate.held_nanos
-                .add_at(stripe, u64::try_from(held).unwrap_or(u64::MAX));
-            gate.settled.add_at(stripe, 1);
+            gate.note_held(stripe, self.since, now);
         }
     }
 
@@ -130,8 +129,22 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedPermit<T> {
         let gate: &ShedGate = (*self.owner).as_ref();
         gate.held.leave(self.place);
         gate.lag.leave(self.line, self.priority);
-        gate.give_back(stripe, self.credit, now);
+        if self.stream {
+            gate.streams.give_back(stripe, self.credit);
+        } else {
+            gate.give_back(stripe, self.credit, now);
+        }
         stripe
+    }
+}
+
+impl ShedGate {
+    /// Remembers how long a place was taken, for the retry hint.
+    pub(super) fn note_held(&self, stripe: usize, since: Instant, now: Instant) {
+        let held = now.saturating_duration_since(since).as_nanos();
+        let held = u64::try_from(held).unwrap_or(u64::MAX);
+        self.held_nanos.add_at(stripe, held);
+        self.settled.add_at(stripe, 1);
     }
 }
 

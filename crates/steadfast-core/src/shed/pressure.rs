@@ -11,6 +11,7 @@ use crate::{
     cause::Rule,
     evidence::{Evidence, Overloaded, Pressure},
     lag::{LagChange, LagMode, Lagging},
+    name::Name,
     refusal::Refusal,
 };
 
@@ -21,6 +22,9 @@ impl ShedGate {
     /// Refuses a request that the process cannot take.
     #[inline]
     pub(super) fn press(&self, ask: Ask<'_>, stripe: usize, now: Instant) -> Result<(), Refusal> {
+        if ask.stream {
+            self.foresee_stream(stripe, now)?;
+        }
         let arrived = || self.arrived();
         self.lag
             .arrive(stripe, ask.priority, arrived, now)
@@ -29,11 +33,12 @@ impl ShedGate {
 
     #[cold]
     pub(super) fn refuse_for_lag(&self, lagging: Lagging, now: Instant) -> Refusal {
-        self.refuse_for(Rule::RuntimeLag, Pressure::Lag(lagging), HINT, now)
+        self.refuse_for(SOURCE, Rule::RuntimeLag, Pressure::Lag(lagging), HINT, now)
     }
 
     pub(super) fn refuse_for(
         &self,
+        source: Name,
         rule: Rule,
         pressure: Pressure,
         hint: Duration,
@@ -47,7 +52,7 @@ impl ShedGate {
             queue: None,
             pressure: Some(pressure),
         };
-        Refusal::new(SOURCE, Evidence::Overloaded(overloaded), hint, now)
+        Refusal::new(source, Evidence::Overloaded(overloaded), hint, now)
     }
 
     /// Everything that came, whatever became of it.
@@ -59,6 +64,7 @@ impl ShedGate {
     /// Takes a heartbeat of the runtime that serves: a task on it ran `lag` later than it
     /// should have. Ten times a second ([`crate::BEAT`]); without it the lag loop is idle.
     pub fn beat(&self, lag: Duration, now: Instant) {
+        self.note_peak();
         self.lag.beat(self.arrived(), lag, now);
     }
 

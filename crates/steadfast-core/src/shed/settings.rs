@@ -2,6 +2,7 @@
 
 use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
+use super::STREAMS_MAX_DEFAULT;
 use crate::{
     credits::LIMIT_MAX,
     lag::LagMode,
@@ -35,6 +36,7 @@ pub struct ShedSettings {
     pub(super) held_max: Duration,
     pub(super) queue: Option<QueueSettings>,
     lag: Option<LagMode>,
+    pub(super) streams_max: u32,
 }
 
 #[derive(Clone)]
@@ -61,6 +63,7 @@ impl ShedSettings {
             held_max: HELD_MAX_DEFAULT,
             queue: None,
             lag: None,
+            streams_max: STREAMS_MAX_DEFAULT,
         }
     }
 
@@ -114,6 +117,12 @@ impl ShedSettings {
         self
     }
 
+    /// Sets how many streams may be open at once. Default [`STREAMS_MAX_DEFAULT`].
+    pub const fn streams_max(mut self, max: u32) -> Self {
+        self.streams_max = max;
+        self
+    }
+
     pub(super) fn lag_mode(&self) -> LagMode {
         self.lag.unwrap_or(match self.mode {
             ShedMode::Enforce => LagMode::Enforce,
@@ -130,6 +139,12 @@ impl ShedSettings {
                 faults.push(format!("shed: limit {limit}; allowed is 1 to {LIMIT_MAX}"));
             }
             _ => {}
+        }
+        if self.streams_max == 0 || self.streams_max > LIMIT_MAX {
+            let found = self.streams_max;
+            faults.push(format!(
+                "shed: streams {found}; allowed is 1 to {LIMIT_MAX}"
+            ));
         }
         if self.held_max.is_zero() {
             faults.push("shed: held_max 0s; allowed is any length above zero".to_owned());

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{ShedGate, ShedMode};
+use super::{ShedGate, ShedMode, StreamsSnapshot};
 use crate::{
     credits::LIMIT_MAX, held::Held, lag::LagSnapshot, limit::Snapshot, queue::QueueSnapshot,
     sync::atomic::Ordering,
@@ -16,6 +16,8 @@ pub struct ShedSnapshot {
     pub limit: Option<u32>,
     /// How many run.
     pub in_flight: u32,
+    /// The most that ran at a look since the start; somebody looks ten times a second.
+    pub peak: u32,
     /// Whether it refuses.
     pub mode: ShedMode,
     /// Requests admitted since the start.
@@ -28,6 +30,8 @@ pub struct ShedSnapshot {
     pub mean_held: Option<Duration>,
     /// The request that has been running longest.
     pub oldest: Option<Held>,
+    /// Answers that are counted apart.
+    pub streams: StreamsSnapshot,
     /// The lag loop.
     pub lag: LagSnapshot,
     /// Where the algorithm behind the limit stands.
@@ -37,19 +41,33 @@ pub struct ShedSnapshot {
 }
 
 impl ShedGate {
+    /// Looks how many run, and returns the most that were ever seen.
+    pub(super) fn note_peak(&self) -> u32 {
+        let running = self.credits.in_flight();
+        // Relaxed: a number for people.
+        self.peak.fetch_max(running, Ordering::Relaxed).max(running)
+    }
+
+    /// Whether it refuses.
+    pub(super) fn mode(&self) -> ShedMode {
+        if self.observe.load(Ordering::Relaxed) {
+            ShedMode::Observe
+        } else {
+            ShedMode::Enforce
+        }
+    }
+
     /// Returns what the gate says about itself. Visits every stripe: not for the request path.
     #[must_use]
     pub fn snapshot(&self, now: Instant) -> ShedSnapshot {
         ShedSnapshot {
             limit: Some(self.credits.limit()).filter(|limit| *limit < LIMIT_MAX),
             in_flight: self.credits.in_flight(),
+            peak: self.note_peak(),
             algorithm: self.pilot.snapshot(),
+            streams: self.streams(),
             lag: self.lag.snapshot(now),
-            mode: if self.observe.load(Ordering::Relaxed) {
-                ShedMode::Observe
-            } else {
-                ShedMode::Enforce
-            },
+            mode: self.mode(),
             admitted: self.admitted.sum(),
             refused: self.refused.sum(),
             would_refuse: self.would_refuse.sum(),

@@ -49,6 +49,7 @@ section! {
         limit: u32,
         mode: ShedMode,
         lag: LagMode,
+        streams_max: u32,
         held_max: Duration,
     }
 }
@@ -150,6 +151,7 @@ impl ShedConfig {
             limit: shed.count("limit", 1..=LIMIT_MAX),
             mode: shed.word("mode", &modes),
             lag: shed.word("lag", &LagMode::WORDS),
+            streams_max: shed.count("streams_max", 1..=LIMIT_MAX),
             held_max: shed.length("held_max", "above 0s", |length| !length.is_zero()),
         }
     }

@@ -5,16 +5,15 @@
 //! and `DELETE /why503/maintenance` ends it. Reading is for whoever shows the token or comes
 //! in by the probe listener; giving orders always needs the token.
 
+mod shed;
+
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use http_body_util::Full;
 use serde_json::{Value, json};
-use steadfast_core::{
-    Cause, Declarer, Held, Incident, LedgerView, Recorded, ShedMode, ShedSnapshot, StateChange,
-    limit::Snapshot,
-};
+use steadfast_core::{Cause, Declarer, Incident, LedgerView, Recorded, StateChange};
 
 use super::{Explain, render};
 use crate::{clock, duration, guard::Control, ready::answer as probe, ready::one_dependency};
@@ -149,7 +148,7 @@ fn state(control: &Control) -> Value {
         "reasons": reasons,
         "phase": snapshot.life.phase.map_or("not started", steadfast_core::Phase::as_str),
         "runtime_lag_ms": render::millis(control.readiness().pulse.lag(now)),
-        "shed": shed_json(&shed),
+        "shed": shed::describe(&shed, &view.changes),
         "refusals": { "by_cause": by_cause, "not_written_down": ledger.dropped() },
         "incidents": view.incidents.iter().map(|it| incident(it, now)).collect::<Vec<_>>(),
         "dependencies": snapshot.dependencies.iter().map(|it| one_dependency(it, now)).collect::<Vec<_>>(),
@@ -179,47 +178,6 @@ fn sentence(standing: &str, reasons: &[String], view: &LedgerView, now: Instant)
         ));
     }
     text
-}
-
-fn shed_json(shed: &ShedSnapshot) -> Value {
-    json!({
-        "mode": match shed.mode { ShedMode::Enforce => "enforce", ShedMode::Observe => "observe" },
-        "limit": shed.limit,
-        "algorithm": algorithm(&shed.algorithm),
-        "in_flight": shed.in_flight,
-        "admitted": shed.admitted,
-        "refused": shed.refused,
-        "would_refuse": shed.would_refuse,
-        "mean_held_ms": shed.mean_held.map(|held| held.as_secs_f64() * 1000.0),
-        "oldest": shed.oldest.as_ref().map(held),
-    })
-}
-
-fn algorithm(seen: &Snapshot) -> Value {
-    json!({
-        "phase": seen.phase.code(),
-        "knee": seen.knee,
-        "refused_ratio": seen.refused_ratio,
-        "experiment": seen.experiment.map(|it| json!({
-            "at": clock::rfc3339(it.at),
-            "in_flight_low": it.in_flight_low,
-            "in_flight_high": it.in_flight_high,
-            "latency_ratio": it.latency_ratio,
-            "error": it.error,
-            "knee": it.knee,
-        })),
-        "change": seen.change.map(|it| json!({
-            "at": clock::rfc3339(it.at),
-            "from": it.from,
-            "to": it.to,
-            "code": it.why.code(),
-            "why": it.why.to_string(),
-        })),
-    })
-}
-
-fn held(held: &Held) -> Value {
-    json!({ "age_ms": render::millis(held.age), "route": held.route })
 }
 
 fn incident(incident: &Incident, now: Instant) -> Value {

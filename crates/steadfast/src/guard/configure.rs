@@ -64,10 +64,13 @@ impl GuardBuilder {
         if let Some(header) = top.deadline_header {
             self.deadlines = self.deadlines.clone().header(&header);
         }
-        self.shed = self
-            .shed
-            .clone()
-            .configured(shed.limit, shed.mode, shed.lag, shed.held_max);
+        self.shed = self.shed.clone().configured(
+            shed.limit,
+            shed.mode,
+            shed.lag,
+            shed.streams_max,
+            shed.held_max,
+        );
         replace(&mut self.drain.lame_duck_max, drain.lame_duck_max);
         replace(&mut self.drain.grace, drain.grace);
         replace(&mut self.start_hold, start.hold);

@@ -19,7 +19,7 @@ use http::{Request, Response, Version};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use pin_project::pin_project;
-use steadfast_core::{Ask, Decision, Lifecycle, Local, Outcome, Refusal, ShedGate};
+use steadfast_core::{Ask, Decision, Lifecycle, Local, Outcome, Refusal, ShedGate, Streams};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -141,10 +141,15 @@ where
             let held = Held::exempt(self.gates.clone());
             return self.run(request, held, http1, now);
         }
-        let ask = Ask::new(path).priority(class.priority().unwrap_or_default());
+        let ask = Ask::new(path)
+            .priority(class.priority().unwrap_or_default())
+            .stream(class.streams() == Streams::Always);
         match ShedGate::admit(&self.gates, ask, now) {
             // The permit is made first: if `call` panics, its drop gives it back.
-            Decision::Admit(permit) => self.run(request, Held::new(permit), http1, now),
+            Decision::Admit(permit) => {
+                let held = Held::new(permit, class.streams());
+                self.run(request, held, http1, now)
+            }
             Decision::Refuse(refusal) => {
                 let answer = gates.explain.answer(refusal, &RequestHead::of(&request));
                 GuardFuture::said(answer, gates, http1)
@@ -269,12 +274,20 @@ fn finish<B: Body<Data = Bytes>>(
         permit.dismiss();
         return refusal.map(GuardBody::said);
     }
-    gates.farewell(http1).say(&gates.life, &mut response);
     permit.answered(response.status());
-    response.map(|body| GuardBody(GateBody::inside(HeldBody::new(body, permit.take()))))
+    if let Err(refusal) = permit.sort(response.headers()) {
+        return refuse(refusal, permit, head, http1);
+    }
+    let gates = permit
+        .owner()
+        .expect("a permit is held until the response is made");
+    gates.farewell(http1).say(&gates.life, &mut response);
+    let held = permit.take();
+    response.map(|body| GuardBody(GateBody::inside(HeldBody::new(body, held))))
 }
 
-/// Answers a request that was refused after it had a permit, and before it was begun.
+/// Answers a request that was refused after it had a permit: before it was begun, or
+/// because its answer is a stream that has no place.
 #[cold]
 fn refuse<B>(
     refusal: Refusal,

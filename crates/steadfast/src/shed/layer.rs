@@ -11,7 +11,7 @@ use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use pin_project::pin_project;
-use steadfast_core::{Ask, ConfigError, Decision, Local, Outcome, ShedGate};
+use steadfast_core::{Ask, ConfigError, Decision, Local, Outcome, ShedGate, Streams};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -102,11 +102,13 @@ where
                 },
             };
         }
-        let ask = Ask::new(request.uri().path()).priority(class.priority().unwrap_or_default());
+        let ask = Ask::new(request.uri().path())
+            .priority(class.priority().unwrap_or_default())
+            .stream(class.streams() == Streams::Always);
         let state = match ShedGate::admit(&self.room, ask, clock::now()) {
             Decision::Admit(permit) => {
                 // The permit is made first: if `call` panics, its drop gives it back.
-                let permit = Held::new(permit);
+                let permit = Held::new(permit, class.streams());
                 let in_line = || Box::new((self.explain.clone(), RequestHead::of(&request)));
                 let lined = permit.is_in_line().then(in_line);
                 State::Running {
@@ -180,6 +182,9 @@ where
                 Poll::Ready(match answered {
                     Ok(response) => {
                         permit.answered(response.status());
+                        // What is needed to refuse a stream is gone; without room among the
+                        // streams it keeps its place among the requests.
+                        let _ = permit.sort(response.headers());
                         Ok(response
                             .map(|body| ShedBody(GateBody::inside(HeldBody::new(body, permit)))))
                     }

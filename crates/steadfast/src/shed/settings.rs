@@ -122,6 +122,15 @@ impl Shed {
         self
     }
 
+    /// Sets how many streams may be open at once: server-sent events, gRPC calls that stream,
+    /// upgraded connections whose handler holds a [`StreamPermit`](crate::StreamPermit), and
+    /// the routes whose class says so. They are counted apart from requests as soon as the
+    /// head of the answer is there. Default 10,000; allowed is 1 to 1,000,000.
+    pub fn streams_max(mut self, max: u32) -> Self {
+        self.settings = self.settings.streams_max(max);
+        self
+    }
+
     /// Sets after how long a held permit is shown as evidence of a handler that hangs.
     /// Default 10 s.
     pub fn held_max(mut self, held_max: Duration) -> Self {
@@ -137,6 +146,7 @@ impl Shed {
         limit: Option<u32>,
         mode: Option<ShedMode>,
         lag: Option<LagMode>,
+        streams_max: Option<u32>,
         held_max: Option<Duration>,
     ) -> Self {
         let mut settings = self.settings;
@@ -145,6 +155,9 @@ impl Shed {
         }
         if let Some(mode) = mode {
             settings = settings.mode(mode);
+        }
+        if let Some(max) = streams_max {
+            settings = settings.streams_max(max);
         }
         if let Some(lag) = lag {
             settings = settings.lag(lag);

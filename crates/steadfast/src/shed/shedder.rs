@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use steadfast_core::{
-    BEAT, ConfigError, LagChange, LagMode, Local, ShedGate, ShedMode, ShedSnapshot,
+    self as core, BEAT, ConfigError, LagChange, LagMode, Local, Refusal, ShedGate, ShedMode,
+    ShedSnapshot,
     limit::{Change, Limit},
 };
 
@@ -109,8 +110,31 @@ impl Shedder {
         self.0.gate.take_lag_changes()
     }
 
+    /// Counts a stream that no response body stands for: an upgraded connection, whose
+    /// handler keeps the permit for as long as it uses the connection. Ask before the
+    /// upgrade is answered.
+    ///
+    /// # Errors
+    /// As many streams are open as may be.
+    pub fn stream(&self) -> Result<StreamPermit, Refusal> {
+        ShedGate::stream(&self.0, clock::now()).map(StreamPermit)
+    }
+
+    /// Sets how many streams may be open; running ones are never cut.
+    pub fn set_streams_max(&self, max: u32) {
+        self.0.gate.set_streams_max(max);
+    }
+
     /// Starts or stops to refuse.
     pub fn set_mode(&self, mode: ShedMode) {
         self.0.gate.set_mode(mode);
     }
 }
+
+/// The right to keep an upgraded connection: see [`Shedder::stream`]. Dropped, it gives its
+/// place back.
+#[derive(Debug)]
+#[must_use = "a permit that is dropped at once lets everything stay open"]
+pub struct StreamPermit(
+    #[expect(dead_code, reason = "it is held for its drop")] core::StreamPermit<Room>,
+);

@@ -1,0 +1,85 @@
+//! What the operator sees of load shedding: limit, lag, streams, and why each changed.
+
+use serde_json::{Value, json};
+use steadfast_core::{
+    Held, LagSnapshot, ShedMode, ShedSnapshot, StateChange, StreamsSnapshot, limit::Snapshot,
+};
+
+use super::render;
+use crate::clock;
+
+/// Whose changes are the history of load shedding.
+const SUBJECTS: [&str; 3] = ["shed", "runtime-lag", "resources"];
+
+/// Describes everything, with those of the changes that are about it.
+pub(super) fn describe(shed: &ShedSnapshot, changes: &[StateChange]) -> Value {
+    let ours = |change: &&StateChange| SUBJECTS.contains(&change.subject.as_str());
+    let history: Vec<_> = changes.iter().filter(ours).map(super::change).collect();
+    json!({
+        "mode": match shed.mode { ShedMode::Enforce => "enforce", ShedMode::Observe => "observe" },
+        "limit": shed.limit,
+        "algorithm": algorithm(&shed.algorithm),
+        "in_flight": shed.in_flight,
+        "peak": shed.peak,
+        "admitted": shed.admitted,
+        "refused": shed.refused,
+        "would_refuse": shed.would_refuse,
+        "mean_held_ms": shed.mean_held.map(|held| held.as_secs_f64() * 1000.0),
+        "oldest": shed.oldest.as_ref().map(held),
+        "lag": lag(&shed.lag),
+        "streams": streams(shed.streams),
+        "history": history,
+    })
+}
+
+fn lag(lag: &LagSnapshot) -> Value {
+    json!({
+        "mode": lag.mode.code(),
+        "phase": lag.phase.code(),
+        "lag_ms": render::millis(lag.lag),
+        "wait_ms": render::millis(lag.wait),
+        "waiting": lag.waiting,
+        "room": lag.room,
+        "capacity_per_sec": lag.capacity_per_sec,
+        "refused_ratio": lag.refused_ratio,
+        "floor": lag.floor.map(|priority| priority.code()),
+        "refused": lag.refused,
+        "would_refuse": lag.would_refuse,
+    })
+}
+
+fn streams(streams: StreamsSnapshot) -> Value {
+    json!({
+        "open": streams.open,
+        "max": streams.max,
+        "opened": streams.opened,
+        "refused": streams.refused,
+    })
+}
+
+fn algorithm(seen: &Snapshot) -> Value {
+    json!({
+        "phase": seen.phase.code(),
+        "knee": seen.knee,
+        "refused_ratio": seen.refused_ratio,
+        "experiment": seen.experiment.map(|it| json!({
+            "at": clock::rfc3339(it.at),
+            "in_flight_low": it.in_flight_low,
+            "in_flight_high": it.in_flight_high,
+            "latency_ratio": it.latency_ratio,
+            "error": it.error,
+            "knee": it.knee,
+        })),
+        "change": seen.change.map(|it| json!({
+            "at": clock::rfc3339(it.at),
+            "from": it.from,
+            "to": it.to,
+            "code": it.why.code(),
+            "why": it.why.to_string(),
+        })),
+    })
+}
+
+fn held(held: &Held) -> Value {
+    json!({ "age_ms": render::millis(held.age), "route": held.route })
+}
