@@ -175,6 +175,12 @@ impl PoolGate {
         lock(&self.book).worked();
     }
 
+    /// Whether no connection could be opened lately, and none was since.
+    #[must_use]
+    pub fn has_trouble(&self, now: Instant) -> bool {
+        lock(&self.book).trouble(now).is_some()
+    }
+
     /// Returns the earlier of the request's deadline and the longest wait.
     #[must_use]
     pub fn wait_until(&self, deadline: Option<Deadline>, now: Instant) -> Deadline {

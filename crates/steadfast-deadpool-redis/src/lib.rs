@@ -1,4 +1,4 @@
-//! Checks for [`deadpool_redis`] pools that say *what* is wrong, and never wait in the pool.
+//! Guards and checks for [`deadpool_redis`] pools that say *what* is wrong, and never wait in the pool.
 //!
 //! The obvious check, `pool.get()` and a PING, waits for ever by default: deadpool's own
 //! wait, create and recycle timeouts are all `None`. It also waits in the queue that it
@@ -28,15 +28,17 @@
 //! # }
 //! ```
 //!
-//! # Hazards
-//! Set deadpool's wait timeout in any case: without one, a request that finds the pool
-//! empty waits until somebody gives a connection back, however long that is.
+//! Without a wait timeout of deadpool's a request that finds the pool empty waits until
+//! somebody gives a connection back, however long that is. A [`guard()`] waits no longer
+//! than its request, lets only so many wait, and says why there is no connection.
 
 mod classify;
 mod clock;
 mod gauges;
+pub mod guard;
 mod knock;
 mod ping;
 mod probe;
 
+pub use guard::{Acquire, Error, GuardedConnection, PoolGuard, PoolGuardBuilder, guard};
 pub use ping::{Ping, ping, ping_url};

@@ -301,7 +301,7 @@ impl Question {
 }
 
 /// Whether the other side ended the connection, rather than refuse one or answer.
-fn is_broken(error: &RedisError) -> bool {
+pub(crate) fn is_broken(error: &RedisError) -> bool {
     match io_below(error) {
         Some(error) => is_closed(error),
         None => error.kind() == redis::ErrorKind::Io,

@@ -1,4 +1,4 @@
-//! Checks for [`sqlx`] pools that say *what* is wrong, and take nothing from the pool.
+//! Guards and checks for [`sqlx`] pools that say *what* is wrong.
 //!
 //! A pool that hands out no connection says `PoolTimedOut` for at least four different
 //! things: the server is down, the server hangs, the server has no slot free, or every
@@ -31,6 +31,9 @@
 //! # #[cfg(not(feature = "sqlite"))]
 //! # fn main() {}
 //! ```
+//!
+//! What a request meets is the business of the [`guard()`]: it bounds the wait for a
+//! connection, and says why there is none.
 //!
 //! # Hazards
 //! A proxy that multiplexes sessions (PgBouncer) answers for itself: a pass then says

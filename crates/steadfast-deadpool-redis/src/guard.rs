@@ -1,0 +1,300 @@
+//! The guard of a pool: who gets a connection, who waits, and who is refused with a reason.
+//!
+//! [`guard`] puts a [`PoolGate`] in front of a pool and a dependency's breaker behind it.
+//! Against `pool.get()` it
+//! - never waits for ever, whatever the pool's own timeouts are: no longer than the
+//!   request's own deadline, and with only so many others;
+//! - says which of many things a timeout was, as a refusal with numbers: cause
+//!   `pool-exhausted` if all connections are in use (and whether any comes back, and which
+//!   line of code has had one for longest), `dependency-down` with the last error if Redis
+//!   cannot be reached, loads its data or has no client slot free;
+//! - learns that a server is gone within [`KNOCK_AFTER`](steadfast_core::KNOCK_AFTER), and
+//!   then closes the pool's idle connections, which deadpool would test one after the
+//!   other for half a second each;
+//! - sees the answers of commands, so a server that takes no writes opens the breaker.
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! use deadpool_redis::{Config, Runtime, redis::AsyncCommands};
+//! use steadfast::Dependency;
+//! use steadfast_deadpool_redis::{guard, ping};
+//!
+//! let pool = Config::from_url("redis://cache/").create_pool(Some(Runtime::Tokio1))?;
+//! let cache = Dependency::builder("cache").check(ping(&pool)).degrades().build()?;
+//! let redis = guard(&pool, &cache).build()?;
+//!
+//! let mut connection = redis.acquire().await?;
+//! let products: Option<String> = connection.get("products").await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Hazards
+//! - Who takes connections from the pool itself is not counted: the guard then sees a pool
+//!   that is busy although it has lent little, and says so only after a wait.
+//! - It takes the pool's size once. A pool that is resized needs a new guard.
+//! - The driver ends a command after its own response timeout (500 ms unless set on the
+//!   client); a deadline of the request does not end it sooner.
+
+mod acquire;
+mod connection;
+mod error;
+
+use std::{
+    fmt,
+    panic::Location,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use deadpool_redis::Pool;
+use steadfast_core::{
+    ConfigError, Deadline, DependencyState, PoolAdvice, PoolFleet, PoolGate, PoolGauge,
+    PoolPursuit, PoolReading, PoolSettings, PoolSnapshot,
+};
+
+use self::acquire::{Connections, Drive};
+pub use self::{connection::GuardedConnection, error::Error};
+use crate::{clock, knock::Endpoint};
+
+/// Begins the guard of a pool that belongs to a dependency (a `steadfast::Dependency`, or
+/// its state): see the [module](self). A pool needs one guard, which is cloned; two would
+/// not know of each other.
+///
+/// The longest waits are those of [`PoolSettings`], and no longer than the pool's own wait
+/// and create timeouts where it has any.
+pub fn guard(pool: &Pool, dependency: &impl AsRef<Arc<DependencyState>>) -> PoolGuardBuilder {
+    let size = u32::try_from(pool.status().max_size).unwrap_or(u32::MAX);
+    let settings = PoolSettings::new(size);
+    let (wait, connect) = (settings.longest_wait(), settings.longest_connect());
+    let timeouts = pool.timeouts();
+    let shorter = |own: Duration, pools: Option<Duration>| pools.map_or(own, |it| it.min(own));
+    PoolGuardBuilder {
+        pool: pool.clone(),
+        state: Arc::clone(dependency.as_ref()),
+        settings: settings
+            .wait_max(shorter(wait, timeouts.wait))
+            .connect_max(shorter(connect, timeouts.create)),
+        endpoint: None,
+        faults: Vec::new(),
+    }
+}
+
+/// Builds a [`PoolGuard`]; made by [`guard`].
+#[must_use]
+pub struct PoolGuardBuilder {
+    pool: Pool,
+    state: Arc<DependencyState>,
+    settings: PoolSettings,
+    endpoint: Option<Endpoint>,
+    faults: Vec<String>,
+}
+
+impl PoolGuardBuilder {
+    /// Says where the server is, which a pool does not; only the address is taken. With it a
+    /// server that hangs and one that is gone come apart, and a full one is quoted.
+    pub fn url(mut self, url: &str) -> Self {
+        match Endpoint::of_url(url) {
+            Ok(endpoint) => self.endpoint = Some(endpoint),
+            Err(failure) => self.faults.push(format!("url: {failure}")),
+        }
+        self
+    }
+
+    /// Sets how many requests may wait: see [`PoolSettings::waiters_max`].
+    pub fn waiters_max(mut self, waiters: u32) -> Self {
+        self.settings = self.settings.waiters_max(waiters);
+        self
+    }
+
+    /// Sets the longest wait for a turn: see [`PoolSettings::wait_max`].
+    pub fn wait_max(mut self, wait: Duration) -> Self {
+        self.settings = self.settings.wait_max(wait);
+        self
+    }
+
+    /// Sets how long the server may take to answer: see [`PoolSettings::connect_max`].
+    pub fn connect_max(mut self, wait: Duration) -> Self {
+        self.settings = self.settings.connect_max(wait);
+        self
+    }
+
+    /// Sets when a full pool is called stuck: see [`PoolSettings::stuck_after`].
+    pub fn stuck_after(mut self, after: Duration) -> Self {
+        self.settings = self.settings.stuck_after(after);
+        self
+    }
+
+    /// Sets when a held connection is reported: see [`PoolSettings::held_long`].
+    pub fn held_long(mut self, after: Duration) -> Self {
+        self.settings = self.settings.held_long(after);
+        self
+    }
+
+    /// Makes the guard, and shows its numbers with the dependency.
+    ///
+    /// # Errors
+    /// Every setting that is out of its range, a URL that cannot be read, and a dependency
+    /// that has as many pools as it may.
+    pub fn build(self) -> Result<PoolGuard, ConfigError> {
+        let name = self.state.name().clone();
+        let about = |fault| format!("pool of {name}: {fault}");
+        ConfigError::check(self.faults.into_iter().map(about).collect())?;
+        let gate = PoolGate::new(name.clone(), &self.settings, clock::now())?;
+        let gauge = Gauge {
+            gate: Arc::clone(&gate),
+            pool: self.pool.clone(),
+        };
+        if !self.state.attach_pool(Arc::new(gauge)) {
+            let max = steadfast_core::POOLS_MAX;
+            return Err(ConfigError::from(about(format!(
+                "the dependency has {max} pools already, which are as many as it may"
+            ))));
+        }
+        let connections = Connections {
+            pool: self.pool,
+            gate: Arc::clone(&gate),
+            endpoint: self.endpoint,
+        };
+        Ok(PoolGuard(Arc::new(Inner {
+            gate,
+            state: self.state,
+            connections: Arc::new(connections),
+        })))
+    }
+}
+
+impl fmt::Debug for PoolGuardBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The pool's own text shows the client, and with it the password.
+        f.debug_struct("PoolGuardBuilder")
+            .field("dependency", self.state.name())
+            .field("settings", &self.settings)
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The guard of a pool. Clones share it.
+#[derive(Clone)]
+pub struct PoolGuard(Arc<Inner>);
+
+struct Inner {
+    gate: Arc<PoolGate>,
+    state: Arc<DependencyState>,
+    connections: Arc<Connections>,
+}
+
+impl PoolGuard {
+    /// Takes a connection from the pool: at once, after a wait, or not at all.
+    ///
+    /// It waits until the deadline of the present request ([`Deadline::current`]), and no
+    /// longer than the guard's own limits.
+    ///
+    /// # Errors
+    /// A refusal, which `?` passes on into `steadfast::Error`; or the driver's error if the
+    /// application has closed the pool.
+    ///
+    /// # Cancel safety
+    /// Dropped while it waits for its turn, it leaves the queue. Dropped while the
+    /// connection is tested or opened, that goes on by itself and the connection goes to
+    /// the pool, so a cancelled request closes none.
+    #[track_caller]
+    pub fn acquire(&self) -> Acquire {
+        self.acquire_before(Deadline::current())
+    }
+
+    /// Takes a connection as [`Self::acquire`] does, with a deadline given by hand: for work
+    /// on a task of its own, which sees no request.
+    ///
+    /// # Errors
+    /// As [`Self::acquire`].
+    ///
+    /// # Cancel safety
+    /// As [`Self::acquire`].
+    #[track_caller]
+    pub fn acquire_before(&self, deadline: Option<Deadline>) -> Acquire {
+        let state = &self.0.state;
+        let drive = Drive::new(PoolPursuit::new(
+            Arc::clone(&self.0.connections),
+            Arc::clone(state),
+            &self.0.gate,
+            deadline,
+            Location::caller(),
+            clock::now(),
+            fastrand::u64(..),
+        ));
+        Acquire {
+            drive,
+            state: Arc::clone(state),
+        }
+    }
+
+    /// Returns the pool, for what needs it whole.
+    #[must_use]
+    pub fn pool(&self) -> &Pool {
+        &self.0.connections.pool
+    }
+
+    /// Returns the numbers, and who holds connections.
+    #[must_use]
+    pub fn snapshot(&self) -> PoolSnapshot {
+        self.0.gate.snapshot(clock::now())
+    }
+
+    /// Says how the pool's size fits what was asked of it in the last two minutes, and what
+    /// the server gives to all instances (`CONFIG GET maxclients`).
+    #[must_use]
+    pub fn advice(&self, fleet: Option<PoolFleet>) -> PoolAdvice {
+        self.0.gate.advice(fleet, clock::now())
+    }
+}
+
+impl fmt::Debug for PoolGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("PoolGuard").field(&self.0.gate).finish()
+    }
+}
+
+/// Takes a connection; made by [`PoolGuard::acquire`].
+#[derive(Debug)]
+#[must_use = "nothing is acquired unless this is awaited"]
+pub struct Acquire {
+    drive: Drive<Connections>,
+    state: Arc<DependencyState>,
+}
+
+impl Future for Acquire {
+    type Output = Result<GuardedConnection, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let caught = ready!(Pin::new(&mut self.drive).poll(cx));
+        let state = Arc::clone(&self.state);
+        Poll::Ready(match caught {
+            Ok(caught) => Ok(GuardedConnection::new(caught, state)),
+            Err(error) => Err(error.into()),
+        })
+    }
+}
+
+/// The gate's numbers, with what only the pool counts.
+struct Gauge {
+    gate: Arc<PoolGate>,
+    pool: Pool,
+}
+
+impl PoolGauge for Gauge {
+    fn reading(&self, now: Instant) -> PoolReading {
+        let mut reading = self.gate.reading(now);
+        reading.idle = u32::try_from(self.pool.status().available).unwrap_or(u32::MAX);
+        reading
+    }
+}
+
+impl fmt::Debug for Gauge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Gauge").field(&self.gate).finish()
+    }
+}

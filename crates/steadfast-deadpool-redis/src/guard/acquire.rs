@@ -1,0 +1,190 @@
+//! Drives a pursuit: one timer, and a task for what outlives its request.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use deadpool_redis::{
+    Connection, Pool, PoolError as DriverError, Timeouts,
+    redis::{self, RedisError},
+};
+use steadfast_core::{
+    Deadline, Failure, FailureClass, PoolDriver, PoolEnd, PoolFuture, PoolGate, PoolMeaning,
+    PoolPursuit,
+};
+use tokio::{
+    runtime::Handle,
+    time::{Sleep, sleep_until},
+};
+
+use crate::{
+    classify::classify,
+    clock,
+    knock::Endpoint,
+    probe::{Probe, is_broken},
+};
+
+/// The connections of a pool.
+pub(super) struct Connections {
+    pub(super) pool: Pool,
+    pub(super) gate: Arc<PoolGate>,
+    pub(super) endpoint: Option<Endpoint>,
+}
+
+impl PoolDriver for Connections {
+    type Connection = Connection;
+    type Error = DriverError;
+
+    fn connect(&self) -> PoolFuture<Result<Connection, DriverError>> {
+        // deadpool tests idle connections, and not new ones; and the driver opens one that a
+        // full or loading server will not serve without a word.
+        let is_doubtful = self.pool.status().available == 0 || self.gate.has_trouble(clock::now());
+        let pool = self.pool.clone();
+        Box::pin(async move {
+            // With a turn there is nothing to wait for but a guest who did not ask the gate;
+            // the gate's own limits end that.
+            let timeouts = Timeouts {
+                wait: None,
+                ..pool.timeouts()
+            };
+            let mut connection = pool.timeout_get(&timeouts).await?;
+            if is_doubtful {
+                let ping = redis::cmd("PING");
+                if let Err(error) = ping.query_async::<()>(&mut connection).await {
+                    // It is closed, and not given back.
+                    drop(Connection::take(connection));
+                    return Err(DriverError::Backend(error));
+                }
+            }
+            Ok(connection)
+        })
+    }
+
+    fn ask(&self, until: Deadline) -> PoolFuture<Result<(), Failure>> {
+        let (pool, endpoint) = (self.pool.clone(), self.endpoint.clone());
+        Box::pin(async move {
+            let answer = Probe::new(endpoint).ask(&pool, until).await.map(drop);
+            if answer.is_err() {
+                // deadpool would test each idle connection in turn, half a second each, in
+                // every request to come. A server that gives no answer here gives none there.
+                drop(pool.retain(|_, _| false));
+            }
+            answer
+        })
+    }
+
+    fn in_use(&self) -> u32 {
+        let status = self.pool.status();
+        u32::try_from(status.size.saturating_sub(status.available)).unwrap_or(u32::MAX)
+    }
+
+    fn meaning(&self, error: &DriverError) -> PoolMeaning {
+        match error {
+            DriverError::Timeout(_) => PoolMeaning::Silence,
+            DriverError::Backend(error) => meaning(error),
+            DriverError::Closed
+            | DriverError::NoRuntimeSpecified
+            | DriverError::PostCreateHook(_) => PoolMeaning::Other,
+        }
+    }
+}
+
+/// Says what an error of a new or tested connection means.
+fn meaning(error: &RedisError) -> PoolMeaning {
+    if error.is_timeout() {
+        return PoolMeaning::Silence;
+    }
+    PoolMeaning::Failure(if is_broken(error) {
+        let text = "the server takes connections and closes them, as at maxclients";
+        Failure::new(FailureClass::RefusedByServer, text)
+    } else {
+        classify(error)
+    })
+}
+
+/// A pursuit with a timer.
+///
+/// Dropped half-way it goes on as a task, if it has work that should not be cut. There are
+/// never more of those than places in the pool, because each keeps its place, and none
+/// lasts longer than the longest connect.
+pub(super) struct Drive<D: PoolDriver> {
+    pursuit: Option<PoolPursuit<D>>,
+    timer: Option<Pin<Box<Sleep>>>,
+    /// Whether the request has gone. A task that is ended with its runtime must not begin
+    /// another one.
+    is_rest: bool,
+}
+
+impl<D: PoolDriver> Drive<D> {
+    pub(super) const fn new(pursuit: PoolPursuit<D>) -> Self {
+        Self {
+            pursuit: Some(pursuit),
+            timer: None,
+            is_rest: false,
+        }
+    }
+}
+
+impl<D: PoolDriver> Future for Drive<D> {
+    type Output = PoolEnd<D>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let pursuit = this
+            .pursuit
+            .as_mut()
+            .expect("it is not polled after it was ready");
+        loop {
+            if let Poll::Ready(end) = pursuit.poll(cx, clock::now()) {
+                this.pursuit = None;
+                return Poll::Ready(end);
+            }
+            let Some(at) = pursuit.wake_at() else {
+                return Poll::Pending;
+            };
+            let timer = match &mut this.timer {
+                Some(timer) => {
+                    timer.as_mut().reset(at.into());
+                    timer
+                }
+                None => this.timer.insert(Box::pin(sleep_until(at.into()))),
+            };
+            if timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+impl<D: PoolDriver> Drop for Drive<D> {
+    fn drop(&mut self) {
+        let Some(mut pursuit) = self.pursuit.take() else {
+            return;
+        };
+        if self.is_rest || !pursuit.outlive(clock::now()) {
+            return;
+        }
+        if let Ok(runtime) = Handle::try_current() {
+            let rest = Self {
+                pursuit: Some(pursuit),
+                timer: None,
+                is_rest: true,
+            };
+            runtime.spawn(async move {
+                if let Ok(caught) = rest.await {
+                    // The connection goes back to the pool, and then its place.
+                    drop(caught.settle(clock::now()));
+                }
+            });
+        }
+    }
+}
+
+impl<D: PoolDriver> fmt::Debug for Drive<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Drive").field(&self.pursuit).finish()
+    }
+}

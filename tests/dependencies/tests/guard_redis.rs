@@ -1,0 +1,285 @@
+//! The guard of a deadpool-redis pool in front of a real Redis in trouble.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::{sync::Arc, time::Duration};
+
+use deadpool_redis::{Config, Pool, PoolConfig, Runtime, redis};
+use dependencies_tests::{
+    guarded::{Answer, App, Steps, breaker, dependency, down, exhausted, failures, quick_trip},
+    wait_until,
+};
+use steadfast::Dependency;
+use steadfast_core::{BreakerState, Cause, FailureClass, Refusal};
+use steadfast_deadpool_redis::{Error, PoolGuard, guard};
+use support::Redis;
+use tokio::task::JoinSet;
+
+/// Longer than a test lasts on any machine: what is waited for is not the time.
+const LONG: Duration = Duration::from_secs(120);
+
+const SIZE: usize = 8;
+
+/// A pool as deadpool makes it: without any timeout.
+fn pool(url: &str, size: usize) -> Pool {
+    let mut config = Config::from_url(url);
+    config.pool = Some(PoolConfig::new(size));
+    config.create_pool(Some(Runtime::Tokio1)).unwrap()
+}
+
+struct Rig {
+    cache: Dependency,
+    redis: PoolGuard,
+    app: App,
+    steps: Arc<Steps>,
+}
+
+impl Rig {
+    fn new(server: &Redis, connect_max: Duration) -> Self {
+        let cache = dependency(quick_trip());
+        let builder = guard(&pool(&server.url(), SIZE), &cache).url(&server.url());
+        let redis = builder
+            .wait_max(LONG)
+            .connect_max(connect_max)
+            .build()
+            .unwrap();
+        let steps = Steps::watch(&cache);
+        let app = App::new(&cache, {
+            let redis = redis.clone();
+            move || {
+                let redis = redis.clone();
+                async move { Ok(write(&redis).await?) }
+            }
+        });
+        Self {
+            cache,
+            redis,
+            app,
+            steps,
+        }
+    }
+
+    async fn refusal(&self) -> Refusal {
+        let error = self.redis.acquire().await.map(drop).unwrap_err();
+        let refusal = error.refusal().cloned();
+        refusal.unwrap_or_else(|| panic!("{error:?}"))
+    }
+
+    async fn calls(&self, count: usize) -> Vec<Answer> {
+        let mut calls = JoinSet::new();
+        for _ in 0..count {
+            let app = self.app.clone();
+            calls.spawn(async move { app.get("/orders").await });
+        }
+        calls.join_all().await
+    }
+
+    async fn until_open(&self) {
+        wait_until("an open breaker", || async {
+            let _ = self.calls(4).await;
+            self.app.get("/hello").await.is_served();
+            breaker(&self.cache) == BreakerState::Open
+        })
+        .await;
+        self.app
+            .get("/orders")
+            .await
+            .is_refused(Cause::DependencyDown);
+    }
+
+    /// As many calls at once as may come reach the server one for each probe.
+    async fn sees_no_herd(&self) {
+        let rounds = self.steps.count(BreakerState::Probing);
+        let failed = failures(&self.cache);
+        wait_until("some probes", || async {
+            let _ = self.calls(20).await;
+            self.app.get("/hello").await.is_served();
+            self.steps.count(BreakerState::Probing) >= rounds + 3
+        })
+        .await;
+        let rounds = self.steps.count(BreakerState::Probing) - rounds;
+        let failed = failures(&self.cache) - failed;
+        assert!(
+            failed <= rounds,
+            "{failed} calls in {rounds} rounds of one probe"
+        );
+    }
+
+    /// Calls until all is well, and claims that every place is there.
+    async fn until_closed(&self) {
+        wait_until("a closed breaker", || async {
+            let _ = self.calls(10).await;
+            breaker(&self.cache) == BreakerState::Closed
+        })
+        .await;
+        let mut all = Vec::new();
+        while all.len() < SIZE {
+            all.extend(self.redis.acquire().await.ok());
+        }
+        drop(all);
+        let seen = self.redis.snapshot();
+        assert_eq!((seen.in_use, seen.connecting, seen.waiting), (0, 0, 0));
+        assert!(self.redis.pool().status().size <= SIZE);
+    }
+
+    /// Fills the pool with connections, and leaves them idle.
+    async fn warm(&self) {
+        let mut all = Vec::new();
+        while all.len() < SIZE {
+            all.extend(self.redis.acquire().await.ok());
+        }
+    }
+}
+
+async fn write(redis: &PoolGuard) -> Result<(), Error> {
+    let mut connection = redis.acquire().await?;
+    let set = redis::cmd("SET").arg("seen").arg(1).clone();
+    Ok(set.query_async(&mut connection).await?)
+}
+
+#[tokio::test]
+async fn a_killed_redis_is_down_at_once_and_back_without_a_herd() {
+    let mut server = Redis::builder().start();
+    let rig = Rig::new(&server, LONG);
+    rig.warm().await;
+    server.stop();
+    let refusal = rig.refusal().await;
+    assert_eq!(
+        down(&refusal).class,
+        FailureClass::Unreachable,
+        "{refusal:?}"
+    );
+    rig.until_open().await;
+    rig.sees_no_herd().await;
+    server.start_again();
+    rig.until_closed().await;
+}
+
+#[tokio::test]
+async fn a_paused_redis_with_many_idle_connections_costs_one_wait_and_not_many() {
+    let mut server = Redis::builder().start();
+    let connect_max = Duration::from_secs(2);
+    let rig = Rig::new(&server, connect_max);
+    rig.warm().await;
+    server.pause();
+    // deadpool would test eight connections in a row, for half a second each.
+    let refusal = rig.refusal().await;
+    assert_eq!(down(&refusal).class, FailureClass::Stuck, "{refusal:?}");
+    assert_eq!(
+        rig.redis.pool().status().available,
+        0,
+        "none is tested again"
+    );
+    rig.until_open().await;
+    rig.sees_no_herd().await;
+    server.resume();
+    rig.until_closed().await;
+}
+
+#[tokio::test]
+async fn a_loading_redis_is_down_until_it_has_loaded() {
+    let mut server = Redis::builder().arg("--rdbcompression").arg("no").start();
+    // It answers once for each KiB that it loads: about once a key.
+    let value = "x".repeat(1024);
+    let sets: String = (0..2_000)
+        .map(|n| format!("SET k{n} {value}\r\n"))
+        .collect();
+    let made = server.commands(&format!("{sets}SAVE"));
+    assert!(made.ends_with("+OK\r\n+OK\r\n"), "{made}");
+    let rig = Rig::new(&server, LONG);
+    rig.warm().await;
+    server.stop();
+    // 50 ms for each of the keys: it loads for longer than the test looks.
+    let slow = [
+        "--key-load-delay",
+        "50000",
+        "--loading-process-events-interval-bytes",
+        "1024",
+    ];
+    server.start_again_with(&slow);
+    rig.until_open().await;
+    let refusal = rig.refusal().await;
+    assert_eq!(down(&refusal).class, FailureClass::Loading, "{refusal:?}");
+    rig.sees_no_herd().await;
+    let _ = server.commands("CONFIG SET key-load-delay 0");
+    rig.until_closed().await;
+}
+
+#[tokio::test]
+async fn a_redis_that_takes_no_writes_opens_the_breaker_of_those_who_write() {
+    let server = Redis::builder().start();
+    let rig = Rig::new(&server, LONG);
+    rig.app.get("/orders").await.is_served();
+    let _ = server.commands("CONFIG SET maxmemory 1");
+    rig.until_open().await;
+    let refusal = rig.refusal().await;
+    assert_eq!(down(&refusal).class, FailureClass::ReadOnly, "{refusal:?}");
+    assert!(down(&refusal).last_error.contains("OOM"), "{refusal:?}");
+    let _ = server.commands("CONFIG SET maxmemory 0");
+    rig.until_closed().await;
+}
+
+#[tokio::test]
+async fn a_pool_that_is_held_is_exhausted_and_names_the_holder() {
+    let server = Redis::builder().start();
+    let cache = dependency(quick_trip());
+    let redis = guard(&pool(&server.url(), 1), &cache);
+    let redis = redis.waiters_max(0).connect_max(LONG).build().unwrap();
+    let line = line!() + 1;
+    let held = redis.acquire().await.unwrap();
+    let error = redis.acquire().await.map(drop).unwrap_err();
+    let refusal = error.refusal().unwrap();
+    let seen = exhausted(refusal, FailureClass::Saturated);
+    assert_eq!((seen.in_use, seen.max), (1, 1));
+    let place = format!("guard_redis.rs:{line}");
+    assert!(
+        seen.longest.as_ref().unwrap().place.ends_with(&place),
+        "{refusal:?}"
+    );
+    assert_eq!(failures(&cache), 0);
+    drop(held);
+    write(&redis).await.unwrap();
+}
+
+#[tokio::test]
+async fn thousands_of_cancelled_requests_cost_no_connection() {
+    let server = Redis::builder().start();
+    let rig = Rig::new(&server, LONG);
+    rig.warm().await;
+    let clients = || {
+        server
+            .commands("CLIENT LIST TYPE normal")
+            .matches("addr=")
+            .count()
+    };
+    let before = clients();
+    let mut requests = JoinSet::new();
+    for number in 0..10_000_usize {
+        let redis = rig.redis.clone();
+        requests.spawn(async move {
+            tokio::select! {
+                biased;
+                _ = redis.acquire() => {}
+                () = yields(number * 7 % 30) => {}
+            }
+        });
+        if number % 50 == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    requests.join_all().await;
+    wait_until("every place back", || async {
+        let seen = rig.redis.snapshot();
+        (seen.in_use, seen.connecting, seen.waiting) == (0, 0, 0)
+    })
+    .await;
+    assert_eq!(rig.redis.pool().status().available, SIZE);
+    assert_eq!(clients(), before, "no connection was closed");
+    assert_eq!(failures(&rig.cache), 0);
+    assert_eq!(breaker(&rig.cache), BreakerState::Closed);
+}
+
+async fn yields(count: usize) {
+    for _ in 0..count {
+        tokio::task::yield_now().await;
+    }
+}
