@@ -47,10 +47,11 @@
 //! - A permit of this crate that is dropped only releases what it holds; whoever has a
 //!   clock settles it as [`CallOutcome::Abandoned`].
 //!
-//! This file uses atomics: one flag that spares gates the lock.
+//! This file uses atomics: a setting, and one flag that spares gates the lock.
 
 mod active;
 mod calls;
+mod keys;
 mod passive;
 mod pools;
 mod reason;
@@ -58,33 +59,42 @@ mod view;
 
 use std::{
     fmt,
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, Weak},
     time::{Duration, Instant},
 };
 
 pub use active::{CheckRecord, SKIPS_MAX};
 pub use calls::{CallCounts, CallKind};
+pub use keys::KEYS_MAX;
 pub use passive::CallPermit;
 pub use pools::{PoolGauge, PoolPressure, PoolReading};
 pub use reason::DependencyReason;
 pub use view::{DependencyView, LastError};
 
 use crate::{
-    breaker::{Breaker, BreakerMode, BreakerTransition, TripRules},
+    breaker::{Breaker, BreakerMode, BreakerTransition, Trip, TripRules},
     check_settings::{CheckSettings, Requirement},
     name::Name,
-    sync::{Mutex, atomic::AtomicBool, lock},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        lock,
+    },
 };
 
 /// The state of one dependency. Shared by reference; every method takes `&self`.
 pub struct DependencyState {
     name: Name,
+    key: Option<keys::Key>,
+    keys: Mutex<Vec<Weak<Self>>>,
     stripes: usize,
     /// Made by the first call, so that settings can come from a file until then and a
     /// dependency that nobody calls is judged by its check alone.
     breaker: OnceLock<Breaker>,
     calls: calls::Calls,
     active: Mutex<active::Active>,
+    /// The longest call in milliseconds; zero is no bound.
+    call_timeout_ms: AtomicU64,
     /// Whether the check was failing when it last ran: a gate looks here first.
     check_fails: AtomicBool,
     errors: Mutex<view::LastErrors>,
@@ -114,10 +124,13 @@ impl DependencyState {
         let starts_forced = rules.mode() != BreakerMode::Auto;
         let state = Self {
             name,
+            key: None,
+            keys: Mutex::new(Vec::new()),
             stripes,
             breaker: OnceLock::new(),
             calls: calls::Calls::default(),
             active: Mutex::new(active::Active::new(rules)),
+            call_timeout_ms: AtomicU64::new(0),
             check_fails: AtomicBool::new(false),
             errors: Mutex::new(view::LastErrors::default()),
             pools: std::array::from_fn(|_| OnceLock::new()),
@@ -152,6 +165,33 @@ impl DependencyState {
     #[must_use]
     pub fn breaker(&self) -> Option<&Breaker> {
         self.breaker.get()
+    }
+
+    /// Returns the settings of the breaker.
+    pub fn trip(&self) -> Trip {
+        match self.breaker.get() {
+            Some(breaker) => breaker.rules().settings().clone(),
+            None => lock(&self.active).rules.settings().clone(),
+        }
+    }
+
+    /// Returns how long a call may take, `None` for as long as it likes. Whoever makes the
+    /// call cuts it.
+    #[must_use]
+    #[inline]
+    pub fn call_timeout(&self) -> Option<Duration> {
+        // Relaxed: the number alone is the message.
+        match self.call_timeout_ms.load(Relaxed) {
+            0 => None,
+            ms => Some(Duration::from_millis(ms)),
+        }
+    }
+
+    /// Sets how long later calls may take, in whole milliseconds.
+    pub fn set_call_timeout(&self, limit: Option<Duration>) {
+        let ms = limit.map_or(0, |limit| limit.as_millis().clamp(1, u64::MAX.into()));
+        self.call_timeout_ms
+            .store(u64::try_from(ms).unwrap_or(u64::MAX), Relaxed);
     }
 
     /// Gives the breaker other rules. Returns `false` and changes nothing once a call has
@@ -192,6 +232,9 @@ impl DependencyState {
     pub fn tick(&self, now: Instant, random: u64) {
         if let Some(moved) = self.breaker.get().and_then(|it| it.tick(now, random)) {
             self.tell(&moved);
+        }
+        for key in self.living_keys() {
+            key.tick(now, random);
         }
     }
 
@@ -280,7 +323,8 @@ impl DependencyState {
     #[cold]
     fn tell(&self, moved: &BreakerTransition) {
         // Outside the lock: a listener may look at the dependency.
-        let listeners = lock(&self.listeners).clone();
+        let owner = self.key.as_ref().map_or(self, keys::Key::whole);
+        let listeners = lock(&owner.listeners).clone();
         for listener in listeners {
             listener.moved(self, moved);
         }

@@ -120,6 +120,8 @@ impl Pressure {
 pub struct DependencyDown {
     /// Which dependency.
     pub dependency: Name,
+    /// Which part of it, if it has a breaker for each host, shard or tenant.
+    pub key: Option<Arc<str>>,
     /// For how long.
     pub since: Duration,
     /// What kind of failure.
@@ -145,6 +147,7 @@ impl DependencyDown {
     ) -> Self {
         Self {
             dependency,
+            key: None,
             since,
             class,
             last_error: last_error.into(),
@@ -231,6 +234,9 @@ impl Evidence {
             Self::Application => {}
             Self::DependencyDown(down) => {
                 show("dependency", Value::Text(down.dependency.as_str()));
+                if let Some(key) = &down.key {
+                    show("key", Value::Text(key));
+                }
                 show("since", Value::Time(down.since));
                 show("class", Value::Text(down.class.code()));
                 show("last_error", Value::Text(&down.last_error));

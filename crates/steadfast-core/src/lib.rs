@@ -86,8 +86,8 @@ pub use departure::{
 };
 pub use dependency::{
     CallCounts, CallKind, CallPermit, CheckRecord, DependencyListener, DependencyReason,
-    DependencyState, DependencyView, LISTENERS_MAX, LastError, POOLS_MAX, PoolGauge, PoolPressure,
-    PoolReading, SKIPS_MAX,
+    DependencyState, DependencyView, KEYS_MAX, LISTENERS_MAX, LastError, POOLS_MAX, PoolGauge,
+    PoolPressure, PoolReading, SKIPS_MAX,
 };
 pub use evidence::{
     DependencyDown, Evidence, Overloaded, PoolBorrower, PoolExhausted, Pressure, Queued, Value,

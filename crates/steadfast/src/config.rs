@@ -87,6 +87,22 @@ use tree::Tree;
 /// timeout = "1s"
 /// fall = 3
 /// rise = 2
+/// mode = "auto"
+/// call_timeout = "2s"
+/// window = "10s"
+/// calls_min = 20
+/// failure_ratio = 0.5
+/// consecutive_failures = 5
+/// slow_limit = "800ms"
+/// slow_ratio = 0.8
+/// stalled_calls = 3
+/// stall_limit = "2s"
+/// open_base = "1s"
+/// open_max = "1m"
+/// probes = 1
+/// probe_successes = 2
+/// probe_lease = "5s"
+/// ramp = "10s"
 /// "#)?;
 /// // What an operator sets for one instance goes on top of what the file says for all.
 /// let config = file.merge(GuardConfig::from_env("STEADFAST")?);
@@ -141,6 +157,22 @@ use tree::Tree;
 /// | `dependency.NAME.timeout` | above 0s to 1h | `1s` |
 /// | `dependency.NAME.fall` | 1 to 100 | `3` |
 /// | `dependency.NAME.rise` | 1 to 100 | `2` |
+/// | `dependency.NAME.mode` | `auto`, `forced-open`, `forced-closed` or `observe` | `auto` |
+/// | `dependency.NAME.call_timeout` | above 0s to 1h | `30s` |
+/// | `dependency.NAME.window` | 1s to 1h | `10s` |
+/// | `dependency.NAME.calls_min` | 1 to 10000 | `20` |
+/// | `dependency.NAME.failure_ratio` | above 0, below 1 | `0.5` |
+/// | `dependency.NAME.consecutive_failures` | 1 to 10000 | `5` |
+/// | `dependency.NAME.slow_limit` | 1ms to 1h; turns the slow rule on | off |
+/// | `dependency.NAME.slow_ratio` | above 0, below 1 | `0.8` |
+/// | `dependency.NAME.stalled_calls` | 1 to 10000 | `3` |
+/// | `dependency.NAME.stall_limit` | 10ms to 1h, not below the slow limit | twice the slow limit, `30s` without one |
+/// | `dependency.NAME.open_base` | 10ms to 1h | `1s` |
+/// | `dependency.NAME.open_max` | 10ms to 1h, not below the base | `1m` |
+/// | `dependency.NAME.probes` | 1 to 15 | `1` |
+/// | `dependency.NAME.probe_successes` | 1 to 15 | `2` |
+/// | `dependency.NAME.probe_lease` | 10ms to 1h | `5s` |
+/// | `dependency.NAME.ramp` | 0s to 1h | `10s` |
 ///
 /// Durations are text with a unit: `250ms`, `5s`, `1.5s`, `10m`, `2h`.
 ///

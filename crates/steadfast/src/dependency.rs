@@ -10,6 +10,7 @@
 mod builder;
 pub(crate) mod call;
 pub(crate) mod call_error;
+mod keyed;
 mod log;
 pub(crate) mod permit;
 pub(crate) mod within;
@@ -29,6 +30,7 @@ use steadfast_core::{
 
 pub use builder::DependencyBuilder;
 pub use call_error::{CallError, CallTimedOut};
+pub use keyed::{Keyed, KeyedSettings};
 pub use permit::Permit;
 
 use crate::clock;
@@ -59,7 +61,6 @@ pub struct Dependency(Local<Inner>);
 struct Inner {
     state: Arc<DependencyState>,
     check: Option<Asked>,
-    call_timeout: Option<Duration>,
 }
 
 struct Asked {
@@ -107,10 +108,6 @@ impl Dependency {
 
     pub(crate) fn state(&self) -> &Arc<DependencyState> {
         &self.0.state
-    }
-
-    pub(crate) fn call_timeout(&self) -> Option<Duration> {
-        self.0.call_timeout
     }
 
     pub(crate) fn check(&self) -> Option<Arc<dyn Ask>> {

@@ -37,7 +37,9 @@ pub use classify::HeadView;
 #[cfg(feature = "config")]
 pub use config::GuardConfig;
 pub use deadlines::Deadlines;
-pub use dependency::{CallError, CallTimedOut, Dependency, DependencyBuilder, Permit};
+pub use dependency::{
+    CallError, CallTimedOut, Dependency, DependencyBuilder, Keyed, KeyedSettings, Permit,
+};
 pub use drain::{
     Drain, DrainFuture, DrainLayer, DrainPermit, DrainService, DrainToken, UntilLeaving,
 };

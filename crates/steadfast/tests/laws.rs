@@ -32,8 +32,8 @@ use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use http_body::Frame;
 use http_body_util::BodyExt;
 use steadfast::{
-    DrainLayer, Explain, ExplainLayer, Guard, GuardLayer, Lifecycle, Phase, Shed, ShedLayer,
-    Shedder, test_util::poll_once,
+    BreakerMode, Dependency, DrainLayer, Explain, ExplainLayer, Guard, GuardLayer, Lifecycle,
+    Phase, Shed, ShedLayer, Shedder, test_util::poll_once,
 };
 use tokio::sync::Semaphore;
 use tower::{BoxError, Layer, Service, ServiceExt, util::BoxCloneSyncService};
@@ -190,6 +190,7 @@ fn subjects() -> Vec<Subject> {
             .expect("valid")
     };
     let (guard, protecting) = (build(), build());
+    let payments = Dependency::builder("payments").build().expect("valid");
     let layer: GuardLayer = guard.layer();
     vec![
         Subject {
@@ -202,6 +203,12 @@ fn subjects() -> Vec<Subject> {
             name: "DrainLayer",
             shedder: None,
             wrap: wrapped(DrainLayer::new(life, Explain::default())),
+            transparent: true,
+        },
+        Subject {
+            name: "DependencyGate",
+            shedder: None,
+            wrap: wrapped(payments.gate()),
             transparent: true,
         },
         Subject {
@@ -335,6 +342,23 @@ async fn two_services_of_one_drain_layer_follow_one_life() {
         ready(service).await;
         assert_eq!(service.call(to("/")).await.expect("answered").status(), 503);
     }
+}
+
+#[tokio::test]
+async fn two_services_of_one_gate_refuse_for_one_dependency_in_call() {
+    let payments = Dependency::builder("payments").build().expect("valid");
+    let wrap = wrapped(payments.gate());
+    let (mut first, mut second) = (wrap(Strict::new()), wrap(Strict::new()));
+    payments.set_mode(BreakerMode::ForcedOpen);
+    for service in [&mut first, &mut second] {
+        ready(service).await;
+        // The path says that the inner service would panic if it were called.
+        let refused = service.call(to("/panic-in-call")).await.expect("answered");
+        assert_eq!(refused.status(), 503);
+    }
+    payments.set_mode(BreakerMode::Auto);
+    ready(&mut first).await;
+    assert_eq!(first.call(to("/")).await.expect("answered").status(), 200);
 }
 
 #[tokio::test]

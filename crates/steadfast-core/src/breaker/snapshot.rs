@@ -62,6 +62,12 @@ impl Breaker {
         )
     }
 
+    /// Returns where the breaker is as of `now`, and nothing else.
+    #[must_use]
+    pub fn state(&self, now: Instant) -> BreakerState {
+        self.word().state_at(self.ms(now))
+    }
+
     /// Describes the breaker as of `now`. It reads and moves nothing.
     #[must_use]
     pub fn snapshot(&self, now: Instant) -> BreakerSnapshot {

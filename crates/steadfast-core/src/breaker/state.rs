@@ -52,6 +52,14 @@ pub enum BreakerMode {
 }
 
 impl BreakerMode {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::Auto,
+        Self::ForcedOpen,
+        Self::ForcedClosed,
+        Self::Observe,
+    ];
+
     /// Returns the stable token, for settings, logs and metric labels.
     #[must_use]
     pub const fn code(self) -> &'static str {

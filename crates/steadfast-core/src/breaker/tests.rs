@@ -1,6 +1,7 @@
 //! Time in these tests is a number of milliseconds after `Rig::start`.
 
 mod checklist;
+mod fleet;
 mod model;
 mod modes;
 mod recovery;

@@ -57,6 +57,11 @@ impl TripRules {
         Duration::from_millis((shortest / 4).clamp(100, 1_000))
     }
 
+    /// Returns the settings that these were made of.
+    pub const fn settings(&self) -> &Trip {
+        &self.trip
+    }
+
     /// Returns who decides at first.
     #[must_use]
     pub const fn mode(&self) -> BreakerMode {

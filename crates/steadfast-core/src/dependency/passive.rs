@@ -4,7 +4,7 @@
 
 use std::{fmt, ops::Deref, time::Instant};
 
-use super::{DependencyState, calls::CallKind, reason::DependencyReason, view::LastError};
+use super::{DependencyState, calls::CallKind, keys, reason::DependencyReason, view::LastError};
 use crate::{
     FailureClass,
     breaker::{
@@ -82,8 +82,7 @@ impl DependencyState {
     #[inline]
     pub fn refusal(&self, now: Instant) -> Option<Refusal> {
         let refusal = self.outage(now)?;
-        self.calls
-            .count(crate::stripe::current(), CallKind::Refused);
+        self.count(crate::stripe::current(), CallKind::Refused);
         Some(refusal)
     }
 
@@ -132,9 +131,17 @@ impl DependencyState {
         if let Some(moved) = refused.transition.as_deref() {
             self.tell(moved);
         }
-        self.calls
-            .count(crate::stripe::current(), CallKind::Refused);
+        self.count(crate::stripe::current(), CallKind::Refused);
         self.describe(refused, now)
+    }
+
+    /// Counts a call, of a key also for the dependency as a whole.
+    #[inline]
+    fn count(&self, stripe: usize, kind: CallKind) {
+        self.calls.count(stripe, kind);
+        if let Some(key) = &self.key {
+            key.whole().calls.count(stripe, kind);
+        }
     }
 
     #[cold]
@@ -150,6 +157,7 @@ impl DependencyState {
             .or(last.as_ref().map(|last| last.class));
         let down = DependencyDown {
             dependency: self.name.clone(),
+            key: self.key.as_ref().map(keys::Key::text),
             since: now.saturating_duration_since(refused.since),
             class: class.unwrap_or(FailureClass::Other),
             last_error: last.map_or_else(|| "".into(), |last| last.message),
@@ -179,6 +187,7 @@ impl DependencyState {
         });
         let down = DependencyDown {
             dependency: self.name.clone(),
+            key: None,
             since: now.saturating_duration_since(check.since(now)),
             class,
             last_error: message,
@@ -199,7 +208,7 @@ impl<H: AsRef<DependencyState>> CallPermit<H> {
     pub fn settle(mut self, outcome: CallOutcome, now: Instant) {
         let moved = self.0.end(outcome, now);
         let state = self.state();
-        state.calls.count(self.0.stripe(), CallKind::of(&outcome));
+        state.count(self.0.stripe(), CallKind::of(&outcome));
         if let Some(moved) = moved {
             state.tell(&moved);
         }
@@ -238,7 +247,7 @@ impl<H: AsRef<DependencyState>> CallPermit<H> {
             state.tell(&moved);
         }
         if self.0.is_observed_refusal() {
-            state.calls.count(self.0.stripe(), CallKind::WouldRefuse);
+            state.count(self.0.stripe(), CallKind::WouldRefuse);
         }
     }
 }

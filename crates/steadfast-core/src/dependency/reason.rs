@@ -41,6 +41,13 @@ pub enum DependencyReason {
     CheckWarns(Option<FailureClass>),
     /// The check has not answered, or not lately.
     CheckSilent(Option<FailureClass>),
+    /// Some of its keys have a breaker that is not closed.
+    Keys {
+        /// How many.
+        out: u32,
+        /// Of how many that are known.
+        known: u32,
+    },
     /// A pool in front of it has nothing to give.
     Pool {
         /// How the pool stands.
@@ -64,6 +71,7 @@ impl DependencyReason {
             Self::CheckDisagrees { .. } => "check-disagrees",
             Self::CheckWarns(_) => "check-warns",
             Self::CheckSilent(_) => "check-silent",
+            Self::Keys { .. } => "keys-out",
             Self::Pool { pressure, .. } => match pressure {
                 PoolPressure::Stuck => "pool-stuck",
                 PoolPressure::None | PoolPressure::Saturated => "pool-saturated",
@@ -76,7 +84,10 @@ impl DependencyReason {
     pub const fn is_of_traffic(&self) -> bool {
         matches!(
             self,
-            Self::Breaker { .. } | Self::CheckDisagrees { .. } | Self::Pool { .. }
+            Self::Breaker { .. }
+                | Self::CheckDisagrees { .. }
+                | Self::Keys { .. }
+                | Self::Pool { .. }
         )
     }
 
@@ -96,7 +107,7 @@ impl DependencyReason {
                 ..
             } => Some(FailureClass::Stuck),
             Self::Pool { .. } => Some(FailureClass::Saturated),
-            Self::Breaker { .. } => None,
+            Self::Breaker { .. } | Self::Keys { .. } => None,
         }
     }
 }
@@ -129,6 +140,7 @@ impl fmt::Display for DependencyReason {
             Self::CheckWarns(None) => f.write_str("the check warns"),
             Self::CheckSilent(Some(class)) => write!(f, "the check gives no answer ({class})"),
             Self::CheckSilent(None) => f.write_str("the check has not answered yet"),
+            Self::Keys { out, known } => write!(f, "calls to {out} of {known} keys are refused"),
             Self::Pool {
                 pressure,
                 in_use,

@@ -60,6 +60,8 @@ pub struct DependencyView {
     pub check: Option<Arc<CheckView>>,
     /// The passive side; `None` while no call has been tried.
     pub breaker: Option<BreakerSnapshot>,
+    /// Keys that are known, and those of them that refuse calls.
+    pub keys: (u32, u32),
     /// The attached pool under the most pressure.
     pub pool: Option<PoolReading>,
     /// The last failure of a call.
@@ -81,6 +83,7 @@ impl DependencyState {
             requirement,
             check: check.map(Arc::new),
             breaker: self.breaker.get().map(|it| it.snapshot(now)),
+            keys: self.keys_out(now),
             pool: self.pool(now),
             last_call_error: call_error,
             last_check_error: check_error,
@@ -158,6 +161,10 @@ impl DependencyView {
             return found;
         }
         let (health, reason) = self.judge_check(now);
+        let (known, out) = self.keys;
+        if out > 0 && health != Health::Failing {
+            return (Health::Warning, Some(DependencyReason::Keys { out, known }));
+        }
         if health == Health::Passing {
             if let Some(reason) = self.pool_reason() {
                 return (Health::Warning, Some(reason));

@@ -75,7 +75,10 @@ where
     fn call(&mut self, request: R) -> Self::Future {
         let state = match Permit::ask(self.dependency.clone()) {
             Ok(permit) => State::Running {
-                inner: Within::new(self.inner.call(request), self.dependency.call_timeout()),
+                inner: Within::new(
+                    self.inner.call(request),
+                    self.dependency.state().call_timeout(),
+                ),
                 kept: Some((permit, self.classify.clone())),
             },
             Err(refusal) => State::Refused(Some(refusal)),

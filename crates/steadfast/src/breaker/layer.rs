@@ -109,7 +109,10 @@ where
         let state = match Permit::ask(self.dependency.clone()) {
             Ok(permit) => State::Running {
                 // The permit is made first: if `call` panics, its drop gives it back.
-                inner: Within::new(self.inner.call(request), self.dependency.call_timeout()),
+                inner: Within::new(
+                    self.inner.call(request),
+                    self.dependency.state().call_timeout(),
+                ),
                 permit: Some(permit),
                 classify: self.classify.clone(),
             },

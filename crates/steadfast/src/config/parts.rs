@@ -4,8 +4,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use http::HeaderName;
 use steadfast_core::{
-    CheckSettings, LIMIT_MAX, LagMode, Priority, RETRY_AFTER_MIN, Requirement, RetryHint,
-    RouteClass, ShedMode, Streams, WhenDraining,
+    BreakerMode, CheckSettings, LIMIT_MAX, LagMode, Priority, RETRY_AFTER_MIN, Requirement,
+    RetryHint, RouteClass, ShedMode, Streams, Trip, WhenDraining,
 };
 
 use super::reader::Section;
@@ -126,6 +126,22 @@ section! {
         timeout: Duration,
         fall: u32,
         rise: u32,
+        mode: BreakerMode,
+        call_timeout: Duration,
+        window: Duration,
+        calls_min: u32,
+        failure_ratio: f64,
+        consecutive_failures: u32,
+        slow_limit: Duration,
+        slow_ratio: f64,
+        stalled_calls: u32,
+        stall_limit: Duration,
+        open_base: Duration,
+        open_max: Duration,
+        probes: u32,
+        probe_successes: u32,
+        probe_lease: Duration,
+        ramp: Duration,
     }
 }
 
@@ -244,19 +260,56 @@ impl DependencyConfig {
             "\"required-to-start\", \"required\", \"degrades\" or \"informs\"",
             Requirement::from_word,
         );
-        let mut length = |key| {
-            dependency.length(key, "above 0s to 1h", |length| {
+        let length = |section: &mut Section<'_>, key| {
+            section.length(key, "above 0s to 1h", |length| {
                 !length.is_zero() && length <= CheckSettings::LENGTH_MAX
+            })
+        };
+        let any_length = |section: &mut Section<'_>, key| {
+            section.length(key, "0s to 1h", |length| {
+                length <= CheckSettings::LENGTH_MAX
             })
         };
         Self {
             requirement,
-            interval: length("interval"),
-            interval_failing: length("interval_failing"),
-            timeout: length("timeout"),
+            interval: length(dependency, "interval"),
+            interval_failing: length(dependency, "interval_failing"),
+            timeout: length(dependency, "timeout"),
             fall: dependency.count("fall", 1..=CheckSettings::STREAK_MAX),
             rise: dependency.count("rise", 1..=CheckSettings::STREAK_MAX),
+            mode: dependency.word("mode", &BreakerMode::ALL.map(|it| (it.code(), it))),
+            call_timeout: length(dependency, "call_timeout"),
+            // The bounds of a breaker hang together; it checks them itself.
+            window: any_length(dependency, "window"),
+            calls_min: dependency.count("calls_min", 1..=u32::MAX),
+            failure_ratio: dependency.ratio("failure_ratio"),
+            consecutive_failures: dependency.count("consecutive_failures", 1..=u32::MAX),
+            slow_limit: any_length(dependency, "slow_limit"),
+            slow_ratio: dependency.ratio("slow_ratio"),
+            stalled_calls: dependency.count("stalled_calls", 1..=u32::MAX),
+            stall_limit: any_length(dependency, "stall_limit"),
+            open_base: any_length(dependency, "open_base"),
+            open_max: any_length(dependency, "open_max"),
+            probes: dependency.count("probes", 1..=u32::MAX),
+            probe_successes: dependency.count("probe_successes", 1..=u32::MAX),
+            probe_lease: any_length(dependency, "probe_lease"),
+            ramp: any_length(dependency, "ramp"),
         }
+    }
+
+    /// Lays what is configured of the breaker over the code's; `None` if nothing is.
+    pub(crate) fn trip(&self, mut trip: Trip) -> Option<Trip> {
+        let before = trip.clone();
+        macro_rules! lay {
+            ($($key:ident)*) => {
+                $(if let Some(value) = self.$key { trip = trip.$key(value); })*
+            };
+        }
+        lay! {
+            window calls_min failure_ratio consecutive_failures slow_limit slow_ratio
+            stalled_calls stall_limit open_base open_max probes probe_successes probe_lease ramp
+        }
+        (trip != before).then_some(trip)
     }
 }
 

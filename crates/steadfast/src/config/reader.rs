@@ -159,6 +159,20 @@ impl Section<'_> {
         })
     }
 
+    /// Reads a share from 0 to 1.
+    pub(super) fn ratio(&mut self, key: &'static str) -> Option<f64> {
+        let all_text = self.source.is_all_text();
+        self.value(key, "a number from 0 to 1", |value| {
+            let number = match value {
+                Tree::Decimal(number) => Some(*number),
+                Tree::Whole(number) => i32::try_from(*number).ok().map(f64::from),
+                Tree::Text(text) if all_text => text.parse().ok(),
+                _ => None,
+            };
+            number.filter(|number| (0.0..=1.0).contains(number))
+        })
+    }
+
     /// Reads a duration; `allowed` says in words what `fits` lets through.
     pub(super) fn length(
         &mut self,

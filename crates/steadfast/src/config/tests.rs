@@ -1,3 +1,5 @@
+mod breakers;
+
 use std::{collections::HashSet, time::Duration};
 
 use proptest::prelude::*;
@@ -101,7 +103,7 @@ fn the_documented_table_has_every_key_and_the_true_defaults() {
         .filter(|(key, _)| !key.starts_with("route."))
         .filter_map(|(key, default)| {
             let value = default.strip_prefix('`')?.strip_suffix('`')?;
-            let plain = value.parse::<u32>().is_ok() || value.parse::<bool>().is_ok();
+            let plain = value.parse::<f64>().is_ok() || value.parse::<bool>().is_ok();
             let value = if plain {
                 value.to_owned()
             } else {

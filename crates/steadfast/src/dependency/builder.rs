@@ -184,11 +184,8 @@ impl DependencyBuilder {
             None => state.set_requirement(self.requirement.unwrap_or(Requirement::Degrades)),
         }
         state.listen(Arc::new(Log));
-        Ok(Dependency(Local::new(Inner {
-            state,
-            check,
-            call_timeout: self.call_timeout,
-        })))
+        state.set_call_timeout(self.call_timeout);
+        Ok(Dependency(Local::new(Inner { state, check })))
     }
 }
 

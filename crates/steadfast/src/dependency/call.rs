@@ -50,7 +50,7 @@ impl Dependency {
     {
         let state: &DependencyState = self.state();
         let permit = Permit::ask(state).map_err(CallError::Refused)?;
-        let ended = Within::new(future, self.call_timeout()).await;
+        let ended = Within::new(future, state.call_timeout()).await;
         conclude(permit, &classify, ended)
     }
 
@@ -93,6 +93,12 @@ impl Dependency {
     #[must_use]
     pub fn mode(&self) -> BreakerMode {
         self.state().mode()
+    }
+
+    /// Sets the longest call from now on, `None` for as long as it likes; see
+    /// [`DependencyBuilder::call_timeout`](super::DependencyBuilder::call_timeout).
+    pub fn set_call_timeout(&self, limit: Option<std::time::Duration>) {
+        self.state().set_call_timeout(limit);
     }
 
     /// Sets who decides on calls, from now on. No timer undoes it.

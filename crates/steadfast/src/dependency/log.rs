@@ -7,6 +7,7 @@ pub(super) struct Log;
 impl DependencyListener for Log {
     fn moved(&self, dependency: &DependencyState, moved: &BreakerTransition) {
         let name = dependency.name();
+        let key = dependency.key_text();
         let (from, to, mode) = (moved.from.code(), moved.to.code(), moved.mode.code());
         let why = moved.reason;
         if moved.to == BreakerState::Open {
@@ -14,12 +15,12 @@ impl DependencyListener for Log {
             let last_error = last.as_ref().map_or("", |last| &*last.message);
             tracing::warn!(
                 target: "steadfast",
-                dependency = %name, from, to, mode, %why, last_error, "a breaker moved"
+                dependency = %name, key, from, to, mode, %why, last_error, "a breaker moved"
             );
         } else {
             tracing::info!(
                 target: "steadfast",
-                dependency = %name, from, to, mode, %why, "a breaker moved"
+                dependency = %name, key, from, to, mode, %why, "a breaker moved"
             );
         }
     }

@@ -1,9 +1,12 @@
 //! Lays a configuration over what the code said.
 
-use steadfast_core::{CheckSettings, Requirement, RetryHint};
+use std::time::Duration;
+
+use steadfast_core::{BreakerMode, CheckSettings, Requirement, RetryHint, Trip};
 
 use super::GuardBuilder;
 use crate::{
+    clock,
     config::{
         DependencyConfig, ExplainConfig, GuardConfig, Named, ProbesConfig, RouteConfig, Spelling,
         nearest,
@@ -17,6 +20,9 @@ pub(crate) struct Plan {
     dependency: Dependency,
     requirement: Requirement,
     settings: CheckSettings,
+    call_timeout: Option<Duration>,
+    mode: Option<BreakerMode>,
+    trip: Option<Trip>,
 }
 
 impl Plan {
@@ -33,13 +39,48 @@ impl Plan {
         replace(&mut settings.fall, config.fall);
         replace(&mut settings.rise, config.rise);
         Self {
-            dependency,
             requirement,
             settings,
+            call_timeout: config.call_timeout,
+            mode: config.mode,
+            trip: config.trip(dependency.state().trip()),
+            dependency,
         }
     }
 
+    fn faults(&self) -> Vec<String> {
+        let of = format!("dependency {}", self.dependency.name());
+        let mut faults = self.settings.faults(&of);
+        if let Some(trip) = &self.trip {
+            faults.extend(trip.faults().iter().map(|fault| format!("{of}: {fault}")));
+            if self.dependency.state().breaker().is_some() {
+                faults.push(format!(
+                    "{of}: it was called before the guard was built; its breaker keeps its settings"
+                ));
+            }
+        }
+        if self.requirement.gates_start() && self.dependency.check().is_none() {
+            let word = self.requirement.as_str();
+            faults.push(format!(
+                "{of}: requirement {word:?}, but it has no check that could pass; allowed is \
+                 \"degrades\" or \"informs\""
+            ));
+        }
+        faults
+    }
+
     pub(super) fn carry_out(self) {
+        let (state, now) = (self.dependency.state(), clock::now());
+        if let Some(rules) = self.trip.and_then(|trip| trip.build().ok()) {
+            // Checked before: it has no breaker yet, and the settings are valid.
+            let _ = state.set_rules(rules, now);
+        }
+        if let Some(limit) = self.call_timeout {
+            state.set_call_timeout(Some(limit));
+        }
+        if let Some(mode) = self.mode {
+            state.set_mode(mode, now);
+        }
         self.dependency.configure(self.requirement, self.settings);
     }
 }
@@ -144,8 +185,7 @@ impl GuardBuilder {
         }
         let plans: Vec<_> = configs.into_iter().map(Plan::new).collect();
         for plan in &plans {
-            let of = format!("dependency {}", plan.dependency.name());
-            self.faults.extend(plan.settings.faults(&of));
+            self.faults.extend(plan.faults());
         }
         plans
     }

@@ -50,7 +50,10 @@ impl DependencyListener for Herald {
         let Some(ready) = self.0.upgrade() else {
             return;
         };
-        let mut why = moved.reason.to_string();
+        let mut why = match dependency.key_text() {
+            Some(key) => format!("key {key}: {}", moved.reason),
+            None => moved.reason.to_string(),
+        };
         if let Some(last) = dependency.last_call_error().filter(|_| moved.is_outage()) {
             why.push_str("; the last error: ");
             why.push_str(&last.message);
