@@ -11,7 +11,7 @@
 use std::{fmt, sync::Arc};
 
 use http::{Extensions, HeaderMap, Method, Request, Uri, header};
-use steadfast_core::{Priority, RouteClass, RouteTable};
+use steadfast_core::{Priority, RouteClass, RouteTable, WhenDraining};
 
 /// The head of a request, as rules see it.
 #[derive(Clone, Copy, Debug)]
@@ -95,6 +95,12 @@ pub(crate) struct Classes {
 impl Classes {
     pub(crate) const fn new(routes: RouteTable, rules: Rules) -> Self {
         Self { routes, rules }
+    }
+
+    /// Returns what becomes of this path's answers when the process leaves, if that was said.
+    #[inline]
+    pub(crate) fn when_draining(&self, path: &str) -> Option<WhenDraining> {
+        self.routes.class(path).draining()
     }
 
     /// Returns the class of a request.

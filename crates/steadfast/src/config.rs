@@ -46,8 +46,12 @@ use tree::Tree;
 /// held_max = "10s"
 ///
 /// [drain]
+/// lame_duck_min = "1s"
 /// lame_duck_max = "10s"
+/// failing_probes = 3
 /// grace = "15s"
+/// idle_linger = "1s"
+/// hooks = "3s"
 ///
 /// [start]
 /// hold = "30s"
@@ -130,8 +134,12 @@ use tree::Tree;
 /// | `shed.lag` | `enforce`, `observe` or `off`: whether requests are refused because the runtime is late | as `shed.mode` |
 /// | `shed.streams_max` | 1 to 1000000: streams that may be open at once | `10000` |
 /// | `shed.held_max` | above 0s | `10s` |
+/// | `drain.lame_duck_min` | 0s to 1h | `1s` |
 /// | `drain.lame_duck_max` | 0s to 1h | `10s` |
+/// | `drain.failing_probes` | 1 to 1000 | `3` |
 /// | `drain.grace` | above 0s to 1h | `15s` |
+/// | `drain.idle_linger` | 0s to 1h | `1s` |
+/// | `drain.hooks` | 0s to 1h | `3s` |
 /// | `start.hold` | 0s to 1h | `30s` |
 /// | `explain.type_base` | an absolute URL without a fragment | [`TYPE_BASE_DEFAULT`](crate::explain::TYPE_BASE_DEFAULT) |
 /// | `explain.disclosure` | `public` or `full` | `public` |

@@ -28,6 +28,7 @@
 
 mod accept;
 mod layer;
+mod leaving;
 pub(crate) mod lost;
 pub(crate) mod operator;
 mod render;

@@ -25,12 +25,17 @@ mod probes;
 mod running;
 mod service;
 
-use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::Router;
 use tower_layer::Layer;
 
-use crate::{drain::Drain, front::Front, serve::Connections};
+use crate::{
+    drain::{Drain, DrainLayer},
+    environment::Budget,
+    front::Front,
+    serve::Connections,
+};
 
 pub use builder::GuardBuilder;
 #[cfg(feature = "config")]
@@ -56,6 +61,7 @@ pub struct Guard {
 struct Settings {
     start_hold: Duration,
     connections: Connections,
+    budget: Option<Budget>,
     probe_listener: Option<SocketAddr>,
     maintenance_file: Option<PathBuf>,
     request_timeout: Option<Duration>,
@@ -99,6 +105,30 @@ impl Guard {
     #[must_use]
     pub fn layer(&self) -> GuardLayer {
         self.layer.clone()
+    }
+
+    /// Returns the drain alone as a layer, for `axum::serve`: it refuses what comes too
+    /// early or too late, ends keep-alive connections by header while the process leaves,
+    /// and gives handlers their [`DrainToken`](crate::DrainToken). It cannot see connections:
+    /// what that takes, [`Guard::serve`] does.
+    ///
+    /// ```no_run
+    /// # use steadfast::{Guard, Phase};
+    /// # async fn run(app: axum::Router, listener: tokio::net::TcpListener) -> Result<(), Box<dyn std::error::Error>> {
+    /// let guard = Guard::builder().build()?;
+    /// let _running = guard.start()?;
+    /// axum::serve(listener, app.layer(guard.drain_layer()))
+    ///     .with_graceful_shutdown(guard.control().reached(Phase::Draining))
+    ///     .await?;
+    /// println!("{}", guard.control().drained().await);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn drain_layer(&self) -> DrainLayer {
+        let life = Arc::clone(&self.control.readiness().life);
+        let room = self.control.room().clone();
+        DrainLayer::of_guard(life, self.control.explain().clone(), room)
     }
 
     /// Returns the operator's end.

@@ -13,6 +13,7 @@ mod deadlines;
 mod dependency;
 mod drain;
 mod duration;
+mod environment;
 mod error;
 pub mod explain;
 mod front;
@@ -25,6 +26,9 @@ mod shed;
 mod signals;
 #[cfg(feature = "test-util")]
 pub mod test_util;
+
+#[cfg(feature = "ws")]
+pub mod ws;
 
 pub use access::TOKEN_LEN_MIN;
 pub use body::GateBody;
@@ -43,6 +47,7 @@ pub use dependency::{
 pub use drain::{
     Drain, DrainFuture, DrainLayer, DrainPermit, DrainService, DrainToken, UntilLeaving,
 };
+pub use environment::Budget;
 pub use error::Error;
 pub use explain::{
     Disclosure, Explain, ExplainFuture, ExplainLayer, ExplainService, ExplainSettings,

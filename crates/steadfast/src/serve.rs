@@ -35,6 +35,7 @@ use crate::{
     clock,
     drain::{Room, Server, Stage},
     guard::{Guard, Guarded},
+    shed::Shedder,
 };
 use conn::Conn;
 use io::Io;
@@ -81,6 +82,7 @@ impl Guard {
         let mut serving = Serving {
             app,
             room: room.clone(),
+            shedder: control.shedder().clone(),
             registry: Registry::new(self.connections().max),
             limits: self.connections(),
         };
@@ -96,6 +98,7 @@ impl Guard {
 struct Serving<S> {
     app: Guarded<S>,
     room: Local<Room>,
+    shedder: Shedder,
     registry: Registry,
     limits: Connections,
 }
@@ -154,6 +157,7 @@ where
             app: self.app.clone(),
             peer,
             conn: Arc::clone(&conn),
+            shedder: self.shedder.clone(),
         };
         let task = tokio::spawn(connection::run(io, service, self.limits));
         conn.runs_as(task.abort_handle());

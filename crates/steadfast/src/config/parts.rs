@@ -57,8 +57,12 @@ section! {
 section! {
     /// `[drain]`
     DrainConfig {
+        lame_duck_min: Duration,
         lame_duck_max: Duration,
+        failing_probes: u32,
         grace: Duration,
+        idle_linger: Duration,
+        hooks: Duration,
     }
 }
 
@@ -175,10 +179,14 @@ impl ShedConfig {
 
 impl DrainConfig {
     pub(super) fn read(drain: &mut Section<'_>) -> Self {
+        let mut up_to_max =
+            |key| drain.length(key, "0s to 1h", |length| length <= Drain::LENGTH_MAX);
         Self {
-            lame_duck_max: drain.length("lame_duck_max", "0s to 1h", |length| {
-                length <= Drain::LENGTH_MAX
-            }),
+            lame_duck_min: up_to_max("lame_duck_min"),
+            lame_duck_max: up_to_max("lame_duck_max"),
+            idle_linger: up_to_max("idle_linger"),
+            hooks: up_to_max("hooks"),
+            failing_probes: drain.count("failing_probes", 1..=Drain::FAILING_PROBES_MAX),
             grace: drain.length("grace", "above 0s to 1h", |length| {
                 !length.is_zero() && length <= Drain::LENGTH_MAX
             }),

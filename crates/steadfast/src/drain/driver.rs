@@ -111,7 +111,8 @@ async fn finish(control: &Control, room: &Room, closing: Instant) -> bool {
             hooks,
             room.server_reached(Server::Gone),
             room.tasks.none(),
-            room.permits.none()
+            room.permits.none(),
+            room.sockets.none()
         );
     };
     tokio::pin!(everything);
@@ -132,7 +133,11 @@ async fn finish(control: &Control, room: &Room, closing: Instant) -> bool {
     for _ in 0..tasks {
         room.tally().cut(Reason::Task, "", age);
     }
-    if *room.server.borrow() != Server::Elsewhere {
+    if *room.server.borrow() == Server::Elsewhere {
+        for _ in 0..room.sockets.count() {
+            room.tally().cut(Reason::Upgrade, "", age);
+        }
+    } else {
         let _ = tokio::time::timeout(CUT_MAX, room.server_reached(Server::Gone)).await;
     }
     false

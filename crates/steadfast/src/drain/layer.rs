@@ -23,7 +23,7 @@ use steadfast_core::{Lifecycle, Local};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::Farewell;
+use super::{DrainToken, Farewell, Room};
 use crate::{body::GateBody, clock, explain::Explain, head::RequestHead};
 
 /// Refuses requests while the process starts, is under maintenance or has drained.
@@ -37,6 +37,7 @@ struct Gate {
     life: Arc<Lifecycle>,
     explain: Explain,
     envoy: bool,
+    room: Option<Local<Room>>,
 }
 
 impl DrainLayer {
@@ -48,22 +49,33 @@ impl DrainLayer {
                 life,
                 explain,
                 envoy: false,
+                room: None,
             }),
         }
     }
-}
 
-impl DrainLayer {
-    /// Also sets `x-envoy-immediate-health-check-fail` on every answer while leaving.
-    #[must_use]
-    pub fn envoy(self) -> Self {
-        let Gate { life, explain, .. } = &*self.gate;
-        let (life, explain) = (Arc::clone(life), explain.clone());
+    /// The layer of a guard: handlers find their [`DrainToken`].
+    pub(crate) fn of_guard(life: Arc<Lifecycle>, explain: Explain, room: Local<Room>) -> Self {
         Self {
             gate: Local::new(Gate {
                 life,
                 explain,
+                envoy: false,
+                room: Some(room),
+            }),
+        }
+    }
+
+    /// Also sets `x-envoy-immediate-health-check-fail` on every answer while leaving.
+    #[must_use]
+    pub fn envoy(self) -> Self {
+        let gate = &*self.gate;
+        Self {
+            gate: Local::new(Gate {
+                life: Arc::clone(&gate.life),
+                explain: gate.explain.clone(),
                 envoy: true,
+                room: gate.room.clone(),
             }),
         }
     }
@@ -100,7 +112,7 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<A>) -> Self::Future {
+    fn call(&mut self, mut request: Request<A>) -> Self::Future {
         let life = &self.gate.life;
         if life.is_leaving() {
             life.note_request(clock::now());
@@ -111,7 +123,13 @@ where
             .then_some(())
             .map_or_else(|| life.admit(clock::now()), Ok)
         {
-            Ok(()) => State::Running(self.inner.call(request)),
+            Ok(()) => {
+                if let Some(room) = &self.gate.room {
+                    let token = DrainToken::new(room.clone());
+                    request.extensions_mut().insert(token);
+                }
+                State::Running(self.inner.call(request))
+            }
             Err(refusal) => {
                 let head = RequestHead::of(&request);
                 State::Refused(Some(self.gate.explain.answer(refusal, &head)))

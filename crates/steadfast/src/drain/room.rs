@@ -1,12 +1,15 @@
 //! What everybody who leaves shares: the stage of the drain, its tally, hooks and tasks.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
 use steadfast_core::{Closed, Cut, DrainReport, Lifecycle, Stuck};
-use tokio::sync::{Notify, watch};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, watch},
+};
 
 use super::{Drain, hooks::Hooks, live::Live, tasks::Tasks};
 
@@ -56,10 +59,15 @@ pub(crate) struct Room {
     pub(crate) tasks: Tasks,
     /// Work that handlers asked to be waited for.
     pub(crate) permits: Live,
+    /// WebSockets that close when they are told. Where an accept loop sees connections, it
+    /// counts those that do not.
+    pub(crate) sockets: Live,
     pub(crate) hurry: Notify,
     pub(crate) stage: watch::Sender<Stage>,
     pub(crate) server: watch::Sender<Server>,
     pub(crate) report: watch::Sender<Option<Arc<DrainReport>>>,
+    /// The runtime that the guard was started on: a drain may be ordered from another one.
+    pub(crate) runtime: OnceLock<Handle>,
     tally: Mutex<Tally>,
 }
 
@@ -117,10 +125,12 @@ impl Room {
             hooks: Hooks::default(),
             tasks: Tasks::default(),
             permits: Live::default(),
+            sockets: Live::default(),
             hurry: Notify::new(),
             stage: watch::Sender::new(Stage::Serving),
             server: watch::Sender::new(Server::Elsewhere),
             report: watch::Sender::new(None),
+            runtime: OnceLock::new(),
             tally: Mutex::default(),
         }
     }

@@ -45,19 +45,34 @@ pub struct DrainToken {
     room: Local<Room>,
     /// Where in the first half of the grace this one fires, of 256.
     place: u8,
+    /// Whether it fires only at the very end.
+    finishes: bool,
 }
 
 impl DrainToken {
     pub(crate) fn new(room: Local<Room>) -> Self {
-        let place = fastrand::u8(..);
-        Self { room, place }
+        Self {
+            room,
+            place: fastrand::u8(..),
+            finishes: false,
+        }
     }
 
-    /// Waits until this stream should end: some moment in the first half of the grace.
+    /// Of a route whose answers are waited for.
+    pub(crate) const fn finishes(mut self, finishes: bool) -> Self {
+        self.finishes = finishes;
+        self
+    }
+
+    /// Waits until this stream should end: some moment in the first half of the grace, or
+    /// nearly its end on a route that says `WhenDraining::Finish`.
     ///
     /// # Cancel safety
     /// Dropping it loses nothing.
     pub async fn leaving(&self) {
+        if self.finishes {
+            return self.cancelled().await;
+        }
         let mut stages = self.room.stage.subscribe();
         let Ok(stage) = stages.wait_for(Stage::is_closing).await.map(|it| *it) else {
             return;
@@ -90,6 +105,11 @@ impl DrainToken {
     #[must_use = "dropped, it is not waited for"]
     pub fn permit(&self) -> DrainPermit {
         DrainPermit(self.room.permits.enter())
+    }
+
+    #[cfg(feature = "ws")]
+    pub(crate) fn socket(&self) -> DrainPermit {
+        DrainPermit(self.room.sockets.enter())
     }
 
     /// Returns a stream that ends, in order, when this token says so.
@@ -128,11 +148,7 @@ impl<S: Sync> FromRequestParts<S> for DrainToken {
         parts: &mut Parts,
         _state: &S,
     ) -> impl Future<Output = Result<Self, Self::Rejection>> + Send {
-        let found = parts
-            .extensions
-            .get::<Local<Room>>()
-            .cloned()
-            .map(Self::new);
+        let found = parts.extensions.get::<Self>().cloned();
         ready(found.ok_or((StatusCode::INTERNAL_SERVER_ERROR, NO_TOKEN)))
     }
 }

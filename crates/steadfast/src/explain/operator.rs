@@ -2,7 +2,8 @@
 //!
 //! `GET /why503/` is everything, `GET /why503/{id}` the refusals behind one id (a list,
 //! since request ids repeat), `PUT /why503/maintenance?reason=…&for=10m` begins maintenance
-//! and `DELETE /why503/maintenance` ends it. Reading is for whoever shows the token or comes
+//! and `DELETE /why503/maintenance` ends it. `POST /why503/drain` begins to leave, and
+//! `GET /why503/drain` tells how far that is. Reading is for whoever shows the token or comes
 //! in by the probe listener; giving orders always needs the token.
 
 mod shed;
@@ -35,14 +36,25 @@ pub(crate) fn answer(
         ("maintenance", &Method::PUT | &Method::POST | &Method::DELETE) if may_order => {
             maintenance(control, parts)
         }
+        ("drain", _) if super::leaving::is_order(parts) => {
+            if may_order {
+                super::leaving::begin(control)
+            } else {
+                unauthorised()
+            }
+        }
         ("maintenance", &Method::PUT | &Method::POST | &Method::DELETE) => unauthorised(),
         (_, &Method::GET | &Method::HEAD) if !may_read => unauthorised(),
         ("", &Method::GET | &Method::HEAD) => json_answer(StatusCode::OK, &state(control)),
         ("maintenance", &Method::GET | &Method::HEAD) => {
             json_answer(StatusCode::OK, &maintenance_state(control))
         }
+        ("drain", &Method::GET | &Method::HEAD) => {
+            json_answer(StatusCode::OK, &super::leaving::state(control))
+        }
         (id, &Method::GET | &Method::HEAD) => lookup(control.explain(), id),
         ("maintenance", _) => probe::method_not_allowed("GET, HEAD, PUT, DELETE"),
+        ("drain", _) => probe::method_not_allowed("GET, HEAD, POST"),
         _ => probe::method_not_allowed("GET, HEAD"),
     };
     probe::finish(response, &parts.method)
@@ -62,7 +74,7 @@ fn unauthorised() -> Response<Full<Bytes>> {
     response
 }
 
-fn json_answer(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {
+pub(super) fn json_answer(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {
     let mut text = value.to_string();
     text.push('\n');
     probe::answer(status, JSON, text)

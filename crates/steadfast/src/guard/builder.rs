@@ -21,6 +21,7 @@ use crate::{
     deadlines::Deadlines,
     dependency::Dependency,
     drain::Drain,
+    environment::Budget,
     explain::{Explain, ExplainSettings},
     front::{Front, Paths, Room},
     ready::{Readiness, overload::Overload},
@@ -47,6 +48,7 @@ pub struct GuardBuilder {
     pub(crate) dependencies: Vec<Dependency>,
     pub(crate) drain: Drain,
     pub(crate) connections: Connections,
+    pub(crate) budget: Option<Budget>,
     pub(crate) start_hold: Duration,
     pub(crate) explain: ExplainSettings,
     pub(crate) probes: Probes,
@@ -72,6 +74,7 @@ impl Default for GuardBuilder {
             dependencies: Vec::new(),
             drain: Drain::default(),
             connections: Connections::default(),
+            budget: None,
             start_hold: START_HOLD_DEFAULT,
             explain: ExplainSettings::default(),
             probes: Probes::default(),
@@ -125,6 +128,13 @@ impl GuardBuilder {
     /// Sets how the process leaves.
     pub const fn drain(mut self, drain: Drain) -> Self {
         self.drain = drain;
+        self
+    }
+
+    /// Says how long the process manager waits before it kills. The build fails, with the
+    /// arithmetic, if the drain could take longer.
+    pub const fn budget(mut self, budget: Budget) -> Self {
+        self.budget = Some(budget);
         self
     }
 
@@ -267,6 +277,7 @@ impl GuardBuilder {
             settings: Settings {
                 start_hold: self.start_hold,
                 connections: self.connections,
+                budget: self.budget,
                 probe_listener: self.probe_listener,
                 maintenance_file: self.maintenance_file,
                 request_timeout: self.request_timeout,
@@ -282,6 +293,7 @@ impl GuardBuilder {
         faults.extend(self.shed.faults());
         faults.extend(self.drain.faults());
         faults.extend(self.connections.faults());
+        faults.extend(self.budget.as_ref().and_then(|it| it.fault(&self.drain)));
         faults.extend(self.explain.faults());
         faults.extend(self.probes.faults());
         faults.extend(self.access.faults());

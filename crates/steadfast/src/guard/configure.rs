@@ -112,8 +112,13 @@ impl GuardBuilder {
             shed.streams_max,
             shed.held_max,
         );
-        replace(&mut self.drain.lame_duck_max, drain.lame_duck_max);
-        replace(&mut self.drain.grace, drain.grace);
+        let leaving = &mut self.drain;
+        replace(&mut leaving.lame_duck_min, drain.lame_duck_min);
+        replace(&mut leaving.lame_duck_max, drain.lame_duck_max);
+        replace(&mut leaving.failing_probes, drain.failing_probes);
+        replace(&mut leaving.grace, drain.grace);
+        replace(&mut leaving.idle_linger, drain.idle_linger);
+        replace(&mut leaving.hooks, drain.hooks);
         replace(&mut self.start_hold, start.hold);
         self.configure_explain(explain);
         self.configure_probes(probes);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use steadfast_core::{Declarer, DrainReport, HookStage, Local, Name, Phase, Standing, Verdict};
-use tokio::task::JoinHandle;
+use tokio::{runtime::Handle, task::JoinHandle};
 
 use crate::{
     clock,
@@ -151,7 +151,9 @@ impl Control {
     }
 
     fn leave(&self, why: &str, lame_duck: LameDuck) {
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+        // The one that was started on, since an order may come in on the probe listener's.
+        let started_on = self.0.room.runtime.get().cloned();
+        let Some(runtime) = started_on.or_else(|| Handle::try_current().ok()) else {
             tracing::error!(target: "steadfast", why, "a drain needs a tokio runtime; nothing was done");
             return;
         };
@@ -228,6 +230,12 @@ impl Control {
     #[must_use]
     pub fn token(&self) -> DrainToken {
         DrainToken::new(self.0.room.clone())
+    }
+
+    /// Returns the report of the drain, once it is over.
+    #[must_use]
+    pub fn report(&self) -> Option<Arc<DrainReport>> {
+        self.0.room.report.borrow().clone()
     }
 
     /// Waits for the end of the drain and returns its report. Call it after

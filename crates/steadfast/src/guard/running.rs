@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 
 use super::{Control, Guard, Settings};
 use crate::{
-    clock,
+    clock, environment,
     metering::Meter,
     ready,
     ready::listener::ProbeListener,
@@ -38,11 +38,11 @@ pub struct Running {
 
 impl Running {
     pub(super) fn start(guard: &Guard) -> io::Result<Self> {
-        if tokio::runtime::Handle::try_current().is_err() {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             let fault =
                 "Guard::start needs a tokio runtime; call it inside #[tokio::main] or block_on";
             return Err(io::Error::other(fault));
-        }
+        };
         let control = guard.control();
         if control.phase().is_some() {
             return Err(io::Error::other(STARTED_BEFORE));
@@ -56,6 +56,8 @@ impl Running {
         if guard.settings.signals {
             signals::listen(control.clone())?;
         }
+        let _ = control.room().runtime.set(runtime);
+        environment::warn(&guard.drain(), guard.settings.budget.as_ref());
         let now = clock::now();
         if !control.start(guard.settings.start_hold, now) {
             return Err(io::Error::other(STARTED_BEFORE));
@@ -68,6 +70,8 @@ impl Running {
         tasks.push(tokio::spawn(tick(control.clone(), guard.settings.clone())));
         tasks.extend(ready::run_checks(control.readiness()));
         tasks.push(ready::run_breakers(control.readiness()));
+        #[cfg(feature = "systemd")]
+        tasks.extend(environment::systemd::follow(&control));
         let probe_listener = probe.as_ref().map(|probe| probe.address().to_string());
         tracing::info!(
             target: "steadfast",

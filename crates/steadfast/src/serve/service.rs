@@ -19,6 +19,7 @@ use http::{HeaderMap, StatusCode, Version, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use pin_project::pin_project;
+use steadfast_core::WhenDraining;
 use tower::util::Oneshot;
 use tower_service::Service;
 
@@ -26,6 +27,7 @@ use super::conn::{Conn, Protocol};
 use crate::{
     clock,
     drain::{DrainToken, Reason, Stage},
+    shed::Shedder,
 };
 
 /// The application, for hyper.
@@ -34,6 +36,8 @@ pub(super) struct OnConnection<S, A> {
     pub(super) app: S,
     pub(super) peer: A,
     pub(super) conn: Arc<Conn>,
+    /// Knows the classes of routes.
+    pub(super) shedder: Shedder,
 }
 
 impl<S, A> hyper::service::Service<http::Request<Incoming>> for OnConnection<S, A>
@@ -48,6 +52,7 @@ where
     fn call(&self, request: http::Request<Incoming>) -> Self::Future {
         let body_open = !request.body().is_end_stream();
         let http2 = request.version() == Version::HTTP_2;
+        let when = self.shedder.classes().when_draining(request.uri().path());
         let slot = {
             let mut state = self.conn.state();
             state.request_begins(request.uri().path(), body_open, clock::now())
@@ -69,10 +74,12 @@ where
         });
         let extensions = request.extensions_mut();
         extensions.insert(ConnectInfo(self.peer.clone()));
-        extensions.insert(self.conn.room.clone());
+        let finishes = when == Some(WhenDraining::Finish);
+        extensions.insert(DrainToken::new(self.conn.room.clone()).finishes(finishes));
         Running {
             place: Some(place),
             http2,
+            when,
             answering: Oneshot::new(self.app.clone(), request),
         }
     }
@@ -111,6 +118,7 @@ pub(super) struct Running<F> {
     answering: F,
     place: Option<Place>,
     http2: bool,
+    when: Option<WhenDraining>,
 }
 
 impl<F: Future<Output = Result<Response, Infallible>>> Future for Running<F> {
@@ -144,7 +152,12 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Running<F> {
             Reason::Body
         };
         place.conn.state().slots.answers(place.slot, reason);
-        let told = endless.then(|| {
+        let leaves = match this.when {
+            Some(when) => *when == WhenDraining::Leave,
+            // What has no end of its own would only be cut later.
+            None => endless,
+        };
+        let told = leaves.then(|| {
             let token = DrainToken::new(place.conn.room.clone());
             Box::pin(token.told()) as Told
         });

@@ -1,0 +1,23 @@
+//! What runs the process: how long it waits before it kills, whether its signals arrive, and
+//! what it wants to hear.
+
+mod budget;
+mod parent;
+#[cfg(feature = "systemd")]
+pub(crate) mod systemd;
+
+pub use budget::Budget;
+
+use crate::drain::Drain;
+
+/// Says once, at the start, what about the surroundings will lose requests at the end.
+pub(crate) fn warn(drain: &Drain, given: Option<&Budget>) {
+    // A budget that was given was checked when the guard was built.
+    let found = given.is_none().then(Budget::of_surroundings).flatten();
+    if let Some(fault) = found.and_then(|budget| budget.fault(drain)) {
+        tracing::warn!(target: "steadfast", "{fault}; if it is longer, say Guard::builder().budget(…)");
+    }
+    if let Some(fault) = parent::swallows_signals() {
+        tracing::warn!(target: "steadfast", "{fault}");
+    }
+}

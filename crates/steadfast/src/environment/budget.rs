@@ -1,0 +1,149 @@
+//! How long a process manager waits between its signal and the kill, and whether the drain
+//! fits.
+//!
+//! Three deadlines race at the end of a process: the drain's own, that of the hook that runs
+//! before the signal, and the manager's. Only if they are nested is nothing killed in the
+//! middle of an answer.
+
+use std::{env, fmt, path::Path, time::Duration};
+
+use crate::drain::Drain;
+
+/// What Kubernetes grants unless `terminationGracePeriodSeconds` says otherwise.
+const KUBERNETES_DEFAULT: Duration = Duration::from_secs(30);
+
+/// What `docker stop` and Compose grant unless `--time` or `stop_grace_period` say otherwise.
+const DOCKER_DEFAULT: Duration = Duration::from_secs(10);
+
+/// The time a process manager grants.
+///
+/// ```
+/// use std::time::Duration;
+/// use steadfast::{Budget, Guard};
+///
+/// let budget = Budget::kubernetes(Duration::from_secs(30)).pre_stop(Duration::from_secs(5));
+/// let fault = Guard::builder().budget(budget).build().unwrap_err();
+/// assert!(fault.to_string().contains("28s + preStop 5s = 33s"), "{fault}");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Budget {
+    manager: Manager,
+    granted: Duration,
+    pre_stop: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manager {
+    Kubernetes,
+    Docker,
+    Systemd,
+}
+
+impl Budget {
+    /// Kubernetes' `terminationGracePeriodSeconds`, which includes the `preStop` hook.
+    pub const fn kubernetes(termination_grace_period: Duration) -> Self {
+        Self::new(Manager::Kubernetes, termination_grace_period)
+    }
+
+    /// The time of `docker stop --time` or Compose's `stop_grace_period`.
+    pub const fn docker(stop_grace_period: Duration) -> Self {
+        Self::new(Manager::Docker, stop_grace_period)
+    }
+
+    /// systemd's `TimeoutStopSec`. With the feature `systemd` and `Type=notify` the guard
+    /// asks for more time by itself, and this is not needed.
+    pub const fn systemd(timeout_stop: Duration) -> Self {
+        Self::new(Manager::Systemd, timeout_stop)
+    }
+
+    /// Says how long a `preStop` hook takes, which is time that the drain does not have.
+    pub const fn pre_stop(mut self, length: Duration) -> Self {
+        self.pre_stop = length;
+        self
+    }
+
+    const fn new(manager: Manager, granted: Duration) -> Self {
+        Self {
+            manager,
+            granted,
+            pre_stop: Duration::ZERO,
+        }
+    }
+
+    /// What the surroundings look like, with their default; nothing on a plain host.
+    pub(super) fn of_surroundings() -> Option<Self> {
+        if env::var_os("KUBERNETES_SERVICE_HOST").is_some() {
+            Some(Self::kubernetes(KUBERNETES_DEFAULT))
+        } else if Path::new("/.dockerenv").exists() {
+            Some(Self::docker(DOCKER_DEFAULT))
+        } else {
+            None
+        }
+    }
+
+    /// Says why the drain does not fit, with the arithmetic.
+    pub(crate) fn fault(&self, drain: &Drain) -> Option<String> {
+        let (drains, granted) = (drain.longest(), self.granted);
+        let longest = drains + self.pre_stop;
+        if longest <= granted {
+            return None;
+        }
+        let hook = if self.pre_stop.is_zero() {
+            String::new()
+        } else {
+            format!(" + preStop {:?} = {longest:?}", self.pre_stop)
+        };
+        Some(format!(
+            "drain: lame duck {:?} + grace {:?} + hooks {:?} = {drains:?}{hook}; allowed is \
+             {granted:?}, the {} after which the process is killed",
+            drain.lame_duck_max.max(drain.hooks),
+            drain.grace,
+            drain.hooks,
+            self.manager,
+        ))
+    }
+}
+
+impl fmt::Display for Manager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kubernetes => "terminationGracePeriodSeconds",
+            Self::Docker => "stop_grace_period",
+            Self::Systemd => "TimeoutStopSec",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn secs(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn the_default_drain_fits_kubernetes_and_not_docker() {
+        let drain = Drain::default();
+        assert_eq!(Budget::kubernetes(KUBERNETES_DEFAULT).fault(&drain), None);
+        let fault = Budget::docker(DOCKER_DEFAULT).fault(&drain);
+        assert_eq!(
+            fault.expect("too long"),
+            "drain: lame duck 10s + grace 15s + hooks 3s = 28s; allowed is 10s, the \
+             stop_grace_period after which the process is killed"
+        );
+    }
+
+    #[test]
+    fn a_hook_before_the_signal_is_part_of_the_sum() {
+        let drain = Drain::default().lame_duck_max(secs(5));
+        let budget = Budget::kubernetes(secs(30));
+        assert_eq!(budget.pre_stop(secs(7)).fault(&drain), None);
+        let fault = budget.pre_stop(secs(8)).fault(&drain).expect("too long");
+        assert!(
+            fault.contains("= 23s + preStop 8s = 31s; allowed is 30s"),
+            "{fault}"
+        );
+    }
+}

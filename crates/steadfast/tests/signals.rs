@@ -1,0 +1,226 @@
+//! Signals as a process manager sends them, to a process of its own, and what it says with
+//! its exit status. Method: this test binary runs itself, and that run serves.
+#![cfg(unix)]
+
+mod common;
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    net::SocketAddr,
+    process::{Child, Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+use axum::{Router, routing::get};
+use common::{PATIENCE, fetch, get as to, until};
+use steadfast::{Dependency, Drain, DrainReport, Guard, check};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What the child does, by name.
+const MODE: &str = "STEADFAST_TEST_CHILD";
+
+/// The child. As a test among the others it has nothing to do.
+#[test]
+fn child() {
+    let Ok(mode) = std::env::var(MODE) else {
+        return;
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let status = runtime.expect("a runtime").block_on(serve(&mode));
+    std::process::exit(status.into());
+}
+
+async fn serve(mode: &str) -> u8 {
+    let hour = 3600 * SECOND;
+    let drain = match mode {
+        "quick" | "maintenance" | "broken hook" => Drain::default().lame_duck_max(Duration::ZERO),
+        "hang" => Drain::default()
+            .lame_duck_max(Duration::ZERO)
+            .grace(SECOND / 2),
+        _ => Drain::default()
+            .lame_duck_max(hour)
+            .lame_duck_min(hour)
+            .grace(hour),
+    };
+    let mut builder = Guard::builder().drain(drain.hooks(SECOND / 4));
+    if mode == "starting" {
+        let never = check::closure(std::future::pending);
+        let db = Dependency::builder("db")
+            .check(never)
+            .build()
+            .expect("valid");
+        builder = builder.dependency(&db);
+    }
+    let guard = builder.build().expect("valid");
+    let control = guard.control();
+    match mode {
+        "maintenance" => control.begin_maintenance("a test", None),
+        "broken hook" => {
+            control.after_drain("panics", || async { panic!("a test") });
+            control.after_drain("hangs", std::future::pending);
+        }
+        _ => {}
+    }
+    let hang = get(|| async { std::future::pending::<()>().await });
+    let app = Router::new()
+        .route("/", get(|| async { "hello" }))
+        .route("/hang", hang);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let app = guard.protect(app);
+    let told = control.clone();
+    tokio::spawn(async move {
+        // The signal handlers are there as soon as there is a phase.
+        while told.phase().is_none() {
+            tokio::task::yield_now().await;
+        }
+        println!("listening on {address}");
+    });
+    guard
+        .serve(listener, app)
+        .await
+        .expect("served")
+        .exit_status()
+}
+
+/// A process that serves; killed if a test forgets it.
+struct Process {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Process {
+    fn start(mode: &str) -> Self {
+        let itself = std::env::current_exe().expect("this binary");
+        let mut child = Command::new(itself)
+            .args(["--exact", "child", "--nocapture"])
+            .env(MODE, mode)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it starts");
+        let mut output = BufReader::new(child.stdout.take().expect("piped"));
+        let address = loop {
+            let mut line = String::new();
+            assert!(
+                output.read_line(&mut line).expect("text") > 0,
+                "it ended early"
+            );
+            if let Some((_, address)) = line.split_once("listening on ") {
+                break address.trim().parse().expect("an address");
+            }
+        };
+        std::thread::spawn(move || output.read_to_end(&mut Vec::new()));
+        Self { child, address }
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args([name, &self.child.id().to_string()])
+            .status()
+            .expect("kill runs");
+        assert!(status.success());
+    }
+
+    async fn end(&mut self) -> ExitStatus {
+        let mut end = None;
+        until("its end", || {
+            end = self.child.try_wait().expect("a child");
+            end.is_some()
+        })
+        .await;
+        end.expect("it has ended")
+    }
+
+    async fn readiness(&self) -> String {
+        fetch(self.address, to("/ready/")).await.body
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test]
+async fn sigterm_and_sigint_end_an_idle_service_with_status_0() {
+    for (mode, signal) in [
+        ("quick", "-TERM"),
+        ("quick", "-INT"),
+        ("maintenance", "-TERM"),
+    ] {
+        let mut process = Process::start(mode);
+        process.signal(signal);
+        assert_eq!(process.end().await.code(), Some(0), "{mode} {signal}");
+    }
+}
+
+#[tokio::test]
+async fn a_signal_during_the_start_begins_the_drain_and_a_second_skips_the_lame_duck() {
+    for mode in ["starting", "long"] {
+        let mut process = Process::start(mode);
+        process.signal("-TERM");
+        let mut said = String::new();
+        while said != "not ready: draining\n" {
+            said = process.readiness().await;
+        }
+        process.signal("-TERM");
+        assert_eq!(process.end().await.code(), Some(0), "{mode}");
+    }
+}
+
+/// Goal: the third signal ends a process at once that two could not, and says so.
+#[tokio::test]
+async fn the_third_signal_forces_the_end() {
+    let mut process = Process::start("long");
+    let address = process.address;
+    let hanging = tokio::spawn(async move {
+        common::Connection::open(address)
+            .await
+            .ask(to("/hang"))
+            .await
+    });
+    process.signal("-TERM");
+    while process.readiness().await != "not ready: draining\n" {}
+    process.signal("-TERM");
+    // The listener is closed: the second has been taken.
+    common::soon("the drain", async {
+        while tokio::net::TcpStream::connect(address).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    process.signal("-TERM");
+    assert_eq!(process.end().await.code(), Some(143));
+    hanging.abort();
+}
+
+#[tokio::test]
+async fn cut_work_and_a_broken_hook_show_in_the_exit_status() {
+    let cut = i32::from(DrainReport::EXIT_CUT);
+    let mut process = Process::start("broken hook");
+    process.signal("-TERM");
+    assert_eq!(process.end().await.code(), Some(cut));
+
+    let mut process = Process::start("hang");
+    let address = process.address;
+    let mut connection = common::soon("it", common::Connection::open(address)).await;
+    let hanging = tokio::spawn(async move { connection.ask(to("/hang")).await });
+    // A second request on another connection is answered after the first was admitted.
+    assert_eq!(fetch(address, to("/")).await.status, 200);
+    tokio::time::timeout(PATIENCE, async {
+        while !fetch(address, to("/health/")).await.status.is_success() {}
+    })
+    .await
+    .expect("alive");
+    process.signal("-TERM");
+    assert_eq!(process.end().await.code(), Some(cut));
+    hanging.abort();
+}
