@@ -44,11 +44,13 @@ pub(crate) struct Shop {
 
 /// The routes, without anything around them.
 pub(crate) fn router(shop: Arc<Shop>) -> Router {
+    // While payments is down, paying is refused at once, and nothing else is.
+    let pay = post(routes::pay::pay).layer(shop.payments.dependency.gate());
     let mut routes = Router::new()
         .route("/products", get(routes::products::list))
         .route("/orders", post(routes::orders::create))
         .route("/orders/{id}", get(routes::orders::show))
-        .route("/pay/{id}", post(routes::pay::pay))
+        .route("/pay/{id}", pay)
         .route("/report", get(routes::load::report))
         .route("/work", get(routes::load::work))
         .route("/spin", get(routes::load::spin))

@@ -2,7 +2,7 @@
 
 pub(crate) mod stand_in;
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use axum::http::{Request, StatusCode, Uri, header};
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use serde::{Deserialize, Serialize};
-use steadfast::{Dependency, check};
+use steadfast::{CallError, CallOutcome, Dependency, FailureClass, Trip, check};
 use uuid::Uuid;
 
 use crate::Fatal;
@@ -26,6 +26,9 @@ const ANSWER_LEN_MAX: usize = 16 * 1024;
 /// A customer who waits for a payment should not wait long for a recovery to be noticed.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 const CHECK_INTERVAL_FAILING: Duration = Duration::from_millis(500);
+
+/// Traffic comes back as soon as that: the payments service keeps no cache to warm.
+const RAMP: Duration = Duration::from_secs(3);
 
 /// What is sent; the order's id makes a second charge the same charge.
 #[derive(Debug, Deserialize, Serialize)]
@@ -45,10 +48,17 @@ struct Receipt {
 pub(crate) enum ChargeError {
     /// The customer's money was not given.
     Declined,
-    /// No answer in time.
-    Late,
     /// An answer that is none.
     Broken(String),
+}
+
+impl fmt::Display for ChargeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Declined => f.write_str("declined"),
+            Self::Broken(error) => f.write_str(error),
+        }
+    }
 }
 
 /// The client, and the dependency that says whether asking makes sense.
@@ -70,6 +80,8 @@ impl Payments {
             .degrades()
             .interval(CHECK_INTERVAL)
             .interval_failing(CHECK_INTERVAL_FAILING)
+            .call_timeout(CHARGE_MAX)
+            .trip(Trip::default().ramp(RAMP))
             .build()
             .map_err(Fatal::config)?;
         let charges = format!("{base}/charges").parse();
@@ -81,14 +93,19 @@ impl Payments {
         })
     }
 
-    /// Asks for the money of one order, and returns the receipt.
-    pub(crate) async fn charge(&self, order: Uuid, cents: i64) -> Result<String, ChargeError> {
-        let asked = tokio::time::timeout(CHARGE_MAX, self.ask(Charge { order, cents }));
-        asked.await.unwrap_or(Err(ChargeError::Late))
+    /// Asks for the money of one order, and returns the receipt. It is refused while
+    /// payments is known to be down, and cut when payments takes too long.
+    pub(crate) async fn charge(
+        &self,
+        order: Uuid,
+        cents: i64,
+    ) -> Result<String, CallError<ChargeError>> {
+        let asked = self.ask(Charge { order, cents });
+        self.dependency.call_by(judge, asked).await
     }
 
     async fn ask(&self, charge: Charge) -> Result<String, ChargeError> {
-        let broken = |error: &dyn std::fmt::Display| ChargeError::Broken(error.to_string());
+        let broken = |error: &dyn fmt::Display| ChargeError::Broken(error.to_string());
         let body = serde_json::to_vec(&charge).map_err(|error| broken(&error))?;
         let request = Request::post(self.charges.clone())
             .header(header::CONTENT_TYPE, "application/json")
@@ -110,5 +127,14 @@ impl Payments {
         let body = body.map_err(|error| broken(&error))?.to_bytes();
         let receipt: Receipt = serde_json::from_slice(&body).map_err(|error| broken(&error))?;
         Ok(receipt.receipt)
+    }
+}
+
+/// A customer without money is not a payments service without health.
+fn judge(ended: Result<&String, &ChargeError>) -> CallOutcome {
+    match ended {
+        Ok(_) => CallOutcome::Success,
+        Err(ChargeError::Declined) => CallOutcome::Neutral,
+        Err(ChargeError::Broken(_)) => CallOutcome::Failure(FailureClass::Unhealthy.into()),
     }
 }

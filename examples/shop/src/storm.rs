@@ -114,6 +114,7 @@ async fn storm() -> Result<(), Fatal> {
         &overload,
         &payments.pay,
         &payments.products,
+        &payments.mending,
         &payments.mended,
         &drain,
     ];
@@ -126,6 +127,8 @@ struct Payments {
     pay: Arc<Tally>,
     /// What else was asked for in that time.
     products: Arc<Tally>,
+    /// Payments while the service let traffic back in.
+    mending: Arc<Tally>,
     /// Payments after it was mended.
     mended: Arc<Tally>,
     /// How long it took until the service knew.
@@ -192,8 +195,15 @@ impl Storm {
             .saturating_duration_since(began);
 
         self.client.payments("working").await?;
+        // Customers go on trying. The first that get through are the probes; then the
+        // breaker lets in more and more.
         let began = Instant::now();
-        if !self.prober.wait(NOTICE_MAX, |line| line == "ready").await {
+        let prober = self.prober.clone();
+        let is_ready = move || prober.line() == "ready";
+        let trying = Stream::new(40, NOTICE_MAX, pay.clone()).until(is_ready);
+        let mending = trying.tally();
+        self.blow("mending", vec![trying]).await;
+        if self.prober.line() != "ready" {
             return Err(Fatal::new(
                 "the service did not notice that payments is mended",
             ));
@@ -205,6 +215,7 @@ impl Storm {
         Ok(Payments {
             pay: pay_seen,
             products: products_seen,
+            mending,
             mended,
             noticed,
             recovered,

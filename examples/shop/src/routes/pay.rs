@@ -7,6 +7,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
 };
 use serde::{Deserialize, Serialize};
+use steadfast::CallError;
 use uuid::Uuid;
 
 use super::orders;
@@ -27,8 +28,7 @@ pub(crate) async fn pay(
     State(shop): State<Arc<Shop>>,
     Path(id): Path<Uuid>,
 ) -> Result<axum::Json<Paid>, Failure> {
-    // First of all: while payments is known to be down, nothing else is worth doing.
-    shop.payments.dependency.require()?;
+    // While payments is known to be down nobody comes here: a gate stands in front.
     let order = orders::find(&shop, id).await?;
     if let Some(receipt) = order.receipt {
         return Ok(axum::Json(Paid { order: id, receipt }));
@@ -36,10 +36,8 @@ pub(crate) async fn pay(
     let (payments, store) = (shop.payments.clone(), shop.store.clone());
     // On a task of its own: what has been charged is written down, whoever waits for it.
     let charged = async move {
-        let receipt = payments
-            .charge(id, order.total_cents)
-            .await
-            .map_err(problem)?;
+        let charged = payments.charge(id, order.total_cents).await;
+        let receipt = charged.map_err(failure)?;
         store.paid(id, &receipt).await?;
         Ok::<_, Failure>(receipt)
     };
@@ -47,21 +45,24 @@ pub(crate) async fn pay(
     Ok(axum::Json(Paid { order: id, receipt }))
 }
 
-fn problem(error: ChargeError) -> Problem {
+fn failure(error: CallError<ChargeError>) -> Failure {
     match error {
-        ChargeError::Declined => {
-            Problem::new(StatusCode::PAYMENT_REQUIRED, "the payment was declined")
+        CallError::Refused(refusal) => refusal.into(),
+        CallError::Inner(ChargeError::Declined) => {
+            Problem::new(StatusCode::PAYMENT_REQUIRED, "the payment was declined").into()
         }
-        ChargeError::Late => Problem::new(
+        CallError::TimedOut(_) => Problem::new(
             StatusCode::GATEWAY_TIMEOUT,
             "payments did not answer in time; try again",
-        ),
-        ChargeError::Broken(error) => {
+        )
+        .into(),
+        CallError::Inner(ChargeError::Broken(error)) => {
             tracing::warn!(error, "payments failed");
             Problem::new(
                 StatusCode::BAD_GATEWAY,
                 "payments failed; nothing was charged twice, try again",
             )
+            .into()
         }
     }
 }

@@ -69,9 +69,10 @@ impl Report {
     }
 
     pub(super) fn payments(&self, payments: &Payments) {
-        let (pay, others, mended) = (
+        let (pay, others, mending, mended) = (
             payments.pay.counts(),
             payments.products.counts(),
+            payments.mending.counts(),
             payments.mended.counts(),
         );
         let untried = pay
@@ -87,8 +88,8 @@ impl Report {
             "no payments",
             &format!(
                 "The service knew after {}. {} payments were tried in vain; {} were refused without a \
-                 try{by_limit}{}. Meanwhile {} of {} other requests were served. Mended, it knew after \
-                 {}, and {} of {} payments went through.",
+                 try{by_limit}{}. Meanwhile {} of {} other requests were served. Mended, it let \
+                 payments back in within {}, {} of {} at first, and then {} of {} went through.",
                 t(payments.noticed),
                 n(pay.failed_sum()),
                 n(untried),
@@ -96,6 +97,8 @@ impl Report {
                 n(others.served),
                 n(others.asked),
                 t(payments.recovered),
+                n(mending.served),
+                n(mending.asked),
                 n(mended.served),
                 n(mended.asked),
             ),
