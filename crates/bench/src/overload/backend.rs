@@ -9,6 +9,8 @@ use sqlx::postgres::{PgPool, PgPoolOptions};
 use std::sync::Mutex;
 use tokio::sync::{Semaphore, watch};
 
+use super::plan::Path;
+
 /// Simulated workers, and connections of the pool.
 const WORKERS: usize = 16;
 
@@ -70,11 +72,22 @@ impl Backend {
         (1.4 * self.knee() as f64 + 1.0).ceil() as usize
     }
 
-    /// Paths and the weights with which clients ask for them.
-    pub(crate) fn paths(self) -> Vec<(String, f64)> {
+    /// What clients ask for.
+    pub(crate) fn paths(self) -> Vec<Path> {
+        let path = |path: &str, share, work| Path {
+            path: path.to_owned(),
+            share,
+            work,
+        };
         match self {
-            Self::Workers | Self::Cpu | Self::Postgres => vec![("/work".to_owned(), 1.0)],
-            Self::Mix => vec![("/fast".to_owned(), 0.9), ("/slow".to_owned(), 0.1)],
+            Self::Workers | Self::Cpu | Self::Postgres => vec![path("/work", 1.0, 1.0)],
+            Self::Mix => {
+                let mean = FAST_SHARE * FAST.mean() + (1.0 - FAST_SHARE) * SLOW.mean();
+                vec![
+                    path("/fast", FAST_SHARE, FAST.mean() / mean),
+                    path("/slow", 1.0 - FAST_SHARE, SLOW.mean() / mean),
+                ]
+            }
         }
     }
 
@@ -135,6 +148,8 @@ pub(crate) fn cores() -> usize {
 
 const FAST: Dist = Dist::Lognormal(0.002, 0.2);
 const SLOW: Dist = Dist::Lognormal(0.200, 0.2);
+/// Nine of ten requests are quick, as in most services.
+const FAST_SHARE: f64 = 0.9;
 
 async fn pool(url: &str) -> Result<PgPool, sqlx::Error> {
     let connections = u32::try_from(WORKERS).unwrap_or(u32::MAX);

@@ -59,6 +59,8 @@ struct Pending {
     kind: Kind,
     /// Whether the phase had settled.
     counts: bool,
+    /// What it needs, over the mean.
+    work: f64,
 }
 
 /// A place for a connection. The serial tells what runs on it now from what ran before.
@@ -81,7 +83,8 @@ struct Client {
     empty: Vec<usize>,
     /// When pending requests were meant to be sent, in that order.
     deadlines: VecDeque<(f64, usize, u32)>,
-    requests: Vec<(&'static [u8], f64)>,
+    /// In the order of the act's paths.
+    requests: Vec<&'static [u8]>,
     probe: &'static [u8],
     tallies: Vec<Tally>,
     bins: Bins,
@@ -122,8 +125,7 @@ fn request(path: &str) -> &'static [u8] {
 
 impl Client {
     fn new(act: Act, address: SocketAddr) -> io::Result<Self> {
-        let paths = act.paths.iter();
-        let requests = paths.map(|(path, weight)| (request(path), *weight));
+        let requests = act.paths.iter().map(|it| request(&it.path));
         Ok(Self {
             address,
             started: clock::now(),
@@ -224,12 +226,17 @@ impl Client {
 
     fn send(&mut self, kind: Kind, meant_at: f64) {
         let sent_at = self.now();
+        let (bytes, work) = match kind {
+            Kind::Work => self.choose(),
+            Kind::Probe => (self.probe, 0.0),
+        };
         let pending = Pending {
             meant_at,
             sent_at,
             phase: self.phase,
             kind,
             counts: meant_at >= self.phase_at + self.act.phases[self.phase].settle_secs,
+            work,
         };
         if kind == Kind::Work {
             self.bins.sent(meant_at);
@@ -238,10 +245,6 @@ impl Client {
             }
         }
         self.outstanding += 1;
-        let bytes = match kind {
-            Kind::Work => self.choose(),
-            Kind::Probe => self.probe,
-        };
         let Some(index) = self.place() else {
             return self.count(pending, Ending::Failed);
         };
@@ -255,16 +258,18 @@ impl Client {
         }
     }
 
-    fn choose(&mut self) -> &'static [u8] {
-        let total: f64 = self.requests.iter().map(|(_, weight)| weight).sum();
-        let mut rest = self.mix.unit() * total;
-        for (request, weight) in &self.requests {
-            rest -= weight;
+    /// Draws one of the paths: its request, and what it needs.
+    fn choose(&mut self) -> (&'static [u8], f64) {
+        let mut rest = self.mix.unit();
+        let mut chosen = 0;
+        for (index, path) in self.act.paths.iter().enumerate() {
+            rest -= path.share;
+            chosen = index;
             if rest < 0.0 {
-                return request;
+                break;
             }
         }
-        self.requests[0].0
+        (self.requests[chosen], self.act.paths[chosen].work)
     }
 
     /// Finds a connection, or opens one.
@@ -399,7 +404,8 @@ impl Client {
         };
         self.bins.ended(ending, pending.meant_at, since_meant);
         if pending.counts {
-            self.tallies[pending.phase].ended(ending, since_meant, now - pending.sent_at);
+            let tally = &mut self.tallies[pending.phase];
+            tally.ended(ending, since_meant, now - pending.sent_at, pending.work);
         }
         let closed = |phase: &super::plan::Phase| matches!(phase.load, Load::Closed { .. });
         // One that failed is not sent again, or a dead server would be asked for ever.

@@ -32,7 +32,8 @@ pub(crate) struct Row {
     pub(crate) peer: String,
     pub(crate) backend: &'static str,
     pub(crate) phase: String,
-    /// Served in time, of what could have been: the smaller of load and capacity.
+    /// Served in time, of what could have been: the smaller of load and capacity. In work,
+    /// so that answering only the short ones of a mix is no gain.
     pub(crate) goodput: f64,
     pub(crate) counted: Counted,
     /// p99 of those served, over that of the service itself.
@@ -77,7 +78,7 @@ impl Row {
             peer: peer.to_owned(),
             backend,
             phase: phase.name.clone(),
-            goodput: counted.served as f64 / counted.secs / rate.min(able),
+            goodput: counted.served_work / counted.secs / rate.min(able),
             p99_ratio: counted.p99_ms.map(|p99| p99 / own_p99),
             false_refusals: (below && !recovers).then_some(counted.refused),
             recovery_secs: recovers.then(|| recovery(bins)),
@@ -171,6 +172,7 @@ mod tests {
             let counted = Counted {
                 secs: 2.0,
                 served,
+                served_work: served as f64,
                 p99_ms: Some(240.0),
                 ..Counted::default()
             };

@@ -9,10 +9,20 @@ pub(crate) const DEADLINE_SECS: f64 = 0.5;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Act {
     pub(crate) phases: Vec<Phase>,
-    /// Paths and their weights.
-    pub(crate) paths: Vec<(String, f64)>,
+    pub(crate) paths: Vec<Path>,
     /// Whether a prober asks `/ready/` ten times a second beside the load.
     pub(crate) probes: bool,
+}
+
+/// One of the paths that clients ask for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Path {
+    pub(crate) path: String,
+    /// Its share of the requests.
+    pub(crate) share: f64,
+    /// What one needs of the backend, over the mean of all: whoever answers only the short
+    /// ones has not served more for it.
+    pub(crate) work: f64,
 }
 
 /// A load for some time.

@@ -27,6 +27,8 @@ pub(crate) struct Counted {
     pub(crate) secs: f64,
     pub(crate) sent: u64,
     pub(crate) served: u64,
+    /// Sum of what the served needed, over the mean of all: as `served` where all need the same.
+    pub(crate) served_work: f64,
     pub(crate) refused: u64,
     pub(crate) timed_out: u64,
     /// Ended by a broken connection, another status, or for want of a connection.
@@ -76,11 +78,12 @@ impl Tally {
     }
 
     /// `since_meant` and `since_sent` in seconds.
-    pub(super) fn ended(&mut self, ending: Ending, since_meant: f64, since_sent: f64) {
+    pub(super) fn ended(&mut self, ending: Ending, since_meant: f64, since_sent: f64, work: f64) {
         let counted = &mut self.counted;
         match ending {
             Ending::Served => {
                 counted.served += 1;
+                counted.served_work += work;
                 self.served_ms.push(millis(since_meant));
             }
             Ending::Refused => {
