@@ -48,7 +48,7 @@ use crate::{
     sync::atomic::{AtomicBool, AtomicU32, Ordering},
 };
 
-/// The gate. Its state belongs in a [`Local`], so that counting costs no shared line.
+/// The gate. Its state belongs in a [`Local`](crate::Local), so that counting costs no shared line.
 #[derive(Debug)]
 pub struct ShedGate {
     credits: Credits,
