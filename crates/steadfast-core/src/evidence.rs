@@ -67,7 +67,7 @@ pub struct Overloaded {
 /// The numbers of the wait queue behind an overload refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Queued {
-    /// How many were waiting.
+    /// How many were waiting, this request among them if it was.
     pub len: u32,
     /// How many may wait.
     pub max: u32,

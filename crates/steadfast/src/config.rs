@@ -40,6 +40,7 @@ use tree::Tree;
 ///
 /// [shed]
 /// limit = 64
+/// queue = 16
 /// mode = "enforce"
 /// lag = "enforce"
 /// streams_max = 10000
@@ -130,6 +131,7 @@ use tree::Tree;
 /// | `deadline_header` | the name of a header that says how long the caller listens, beside those known | none |
 /// | `unready_budget` | 0s or more | `5m` |
 /// | `shed.limit` | 1 to 1000000: a fixed limit without a queue, enforced unless `shed.mode` says otherwise | 512, observed |
+/// | `shed.queue` | 0 to 1024 requests may wait for a moment; 0 is none | as the code says; none with `shed.limit` |
 /// | `shed.mode` | `enforce` or `observe` | `observe` |
 /// | `shed.lag` | `enforce`, `observe` or `off`: whether requests are refused because the runtime is late | as `shed.mode` |
 /// | `shed.streams_max` | 1 to 1000000: streams that may be open at once | `10000` |

@@ -16,12 +16,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, Request};
 use steadfast_core::deadline::{Deadline, grpc_timeout, whole_millis};
 
-use crate::duration;
+use crate::{classify::HeadView, duration};
 
-type Rule = dyn Fn(&HeaderMap) -> Option<Duration> + Send + Sync;
+type Rule = dyn Fn(HeadView<'_>) -> Option<Duration> + Send + Sync;
 
 /// Where a request's deadline is read. The earliest of all that are sent holds; a value
 /// that is malformed counts as not sent, because a typing error in a header must not make
@@ -83,13 +83,13 @@ impl Deadlines {
     /// and returns the time left, if the request says so. Keep it short; it must not block.
     pub fn rule(
         mut self,
-        rule: impl Fn(&HeaderMap) -> Option<Duration> + Send + Sync + 'static,
+        rule: impl Fn(HeadView<'_>) -> Option<Duration> + Send + Sync + 'static,
     ) -> Self {
         self.rule = Some(Arc::new(rule));
         self
     }
 
-    pub(crate) fn faults(&self) -> Option<String> {
+    pub(crate) fn fault(&self) -> Option<String> {
         self.fault.clone()
     }
 }
@@ -150,9 +150,9 @@ impl<'a> Reading<'a> {
 
     /// Returns the deadline, once every header has gone by.
     #[inline]
-    pub(crate) fn end(mut self, headers: &HeaderMap, now: Instant) -> Option<Deadline> {
+    pub(crate) fn end<A>(mut self, request: &Request<A>, now: Instant) -> Option<Deadline> {
         if let Some(rule) = &self.deadlines.rule {
-            self.found(rule(headers));
+            self.found(rule(HeadView::of(request)));
         }
         self.left.map(|left| Deadline::after(now, left))
     }
@@ -178,7 +178,7 @@ mod tests {
     use crate::{clock, head::RequestHead};
 
     fn left(deadlines: &Deadlines, headers: &[(&str, &str)]) -> Option<u128> {
-        let mut request = http::Request::get("/");
+        let mut request = Request::get("/");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -240,8 +240,8 @@ mod tests {
 
     #[test]
     fn a_rule_joins_the_headers() {
-        let rule = |headers: &HeaderMap| {
-            let hasty = headers.contains_key("x-hasty");
+        let rule = |head: HeadView<'_>| {
+            let hasty = head.headers().contains_key("x-hasty");
             hasty.then_some(Duration::from_millis(20))
         };
         let deadlines = Deadlines::default().rule(rule);
@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn a_name_that_is_none_is_a_fault() {
-        let fault = Deadlines::default().header("no name").faults();
+        let fault = Deadlines::default().header("no name").fault();
         assert!(fault.is_some_and(|fault| fault.contains("\"no name\"")));
     }
 }

@@ -48,7 +48,7 @@ impl RequestHead {
     pub(crate) fn at<B>(request: &Request<B>, deadlines: &Deadlines, now: Instant) -> Self {
         let mut reading = Reading::new(deadlines);
         let mut head = Self::read(request, &mut reading);
-        head.deadline = reading.end(request.headers(), now);
+        head.deadline = reading.end(request, now);
         head
     }
 

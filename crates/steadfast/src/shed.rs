@@ -22,7 +22,9 @@
 mod layer;
 mod settings;
 mod shedder;
+mod waiting;
 
 pub use layer::{ShedBody, ShedFuture, ShedLayer, ShedService};
 pub use settings::{OBSERVED_LIMIT_DEFAULT, Shed};
 pub use shedder::{Shedder, StreamPermit};
+pub(crate) use waiting::{Turn, Waiting};

@@ -4,8 +4,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use http::HeaderName;
 use steadfast_core::{
-    BreakerMode, CheckSettings, LIMIT_MAX, LagMode, Priority, RETRY_AFTER_MIN, Requirement,
-    RetryHint, RouteClass, ShedMode, Streams, Trip, WhenDraining,
+    BreakerMode, CheckSettings, LIMIT_MAX, LagMode, Priority, QUEUE_LEN_MAX, RETRY_AFTER_MIN,
+    Requirement, RetryHint, RouteClass, ShedMode, Streams, Trip, WhenDraining,
 };
 
 use super::reader::Section;
@@ -47,6 +47,7 @@ section! {
     /// `[shed]`
     ShedConfig {
         limit: u32,
+        queue: u32,
         mode: ShedMode,
         lag: LagMode,
         streams_max: u32,
@@ -169,6 +170,7 @@ impl ShedConfig {
         ];
         Self {
             limit: shed.count("limit", 1..=LIMIT_MAX),
+            queue: shed.count("queue", 0..=QUEUE_LEN_MAX),
             mode: shed.word("mode", &modes),
             lag: shed.word("lag", &LagMode::WORDS),
             streams_max: shed.count("streams_max", 1..=LIMIT_MAX),

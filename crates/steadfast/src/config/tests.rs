@@ -146,7 +146,7 @@ fn every_fault_of_a_file_is_told_at_once() {
         "shed.limit: found 0; allowed is a whole number from 1 to 1000000",
         "shed.mode: found \"refuse\"; allowed is \"enforce\" or \"observe\"",
         "shed.held_max: found 10; allowed is a duration",
-        "shed.line\\nbreak: no such key; allowed are limit, mode",
+        "shed.line\\nbreak: no such key; allowed are limit, queue, mode",
         "drain.lame_duck_max: found \"2h\"; allowed is a duration",
         "drain.grace: found \"5 parsecs\"",
         "start.hold: found a list",
@@ -269,7 +269,7 @@ fn every_fault_of_the_environment_is_told_with_its_variable() {
     let faults = error.expect_err("faults").into_faults();
     for part in [
         "STEADFAST__SHED__LIMIT: found \"many\"",
-        "STEADFAST__SHED__LIMT: no such key, did you mean LIMIT?; allowed are LIMIT, MODE",
+        "STEADFAST__SHED__LIMT: no such key, did you mean LIMIT?; allowed are LIMIT, QUEUE, MODE",
         "STEADFAST__SHED__LIMIT__MAX: no such key",
         "STEADFAST__PROBES__ENVOY: found \"yes\"; allowed is true or false",
         "STEADFAST__OPERATOR__TOKEN: found 7 characters",

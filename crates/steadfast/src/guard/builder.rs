@@ -52,7 +52,7 @@ pub struct GuardBuilder {
     pub(crate) start_hold: Duration,
     pub(crate) explain: ExplainSettings,
     pub(crate) probes: Probes,
-    pub(crate) deadlines: Deadlines,
+    pub(crate) deadlines: Option<Deadlines>,
     pub(crate) access: Access,
     pub(crate) probe_listener: Option<SocketAddr>,
     pub(crate) maintenance_file: Option<PathBuf>,
@@ -78,7 +78,7 @@ impl Default for GuardBuilder {
             start_hold: START_HOLD_DEFAULT,
             explain: ExplainSettings::default(),
             probes: Probes::default(),
-            deadlines: Deadlines::default(),
+            deadlines: None,
             access: Access::default(),
             probe_listener: None,
             maintenance_file: None,
@@ -163,10 +163,10 @@ impl GuardBuilder {
         self
     }
 
-    /// Sets which headers say how long a caller still listens. Default `grpc-timeout` and
-    /// `x-envoy-expected-rq-timeout-ms`.
+    /// Sets which headers say how long a caller still listens; as [`Shed::deadlines`], which
+    /// it goes before.
     pub fn deadlines(mut self, deadlines: Deadlines) -> Self {
-        self.deadlines = deadlines;
+        self.deadlines = Some(deadlines);
         self
     }
 
@@ -244,6 +244,9 @@ impl GuardBuilder {
     /// Every fault of the whole configuration, each with what was found and what is allowed.
     pub fn build(mut self) -> Result<Guard, ConfigError> {
         self.shed.add_routes(std::mem::take(&mut self.routes));
+        if let Some(deadlines) = self.deadlines.take() {
+            self.shed.deadlines = deadlines;
+        }
         #[cfg(feature = "config")]
         let plans = self.configured();
         ConfigError::check(self.all_faults())?;
@@ -273,7 +276,7 @@ impl GuardBuilder {
         }));
         Ok(Guard {
             control,
-            layer: GuardLayer::new(front, life, shedder, explain, self.deadlines, envoy),
+            layer: GuardLayer::new(front, life, shedder, explain, envoy),
             settings: Settings {
                 start_hold: self.start_hold,
                 connections: self.connections,
@@ -297,7 +300,6 @@ impl GuardBuilder {
         faults.extend(self.explain.faults());
         faults.extend(self.probes.faults());
         faults.extend(self.access.faults());
-        faults.extend(self.deadlines.faults());
         if self.start_hold > START_HOLD_MAX {
             faults.push(format!(
                 "start: hold {:?}; allowed is 0s to 1h",

@@ -103,10 +103,12 @@ impl GuardBuilder {
         self.request_timeout = top.request_timeout.or(self.request_timeout);
         replace(&mut self.unready_budget, top.unready_budget);
         if let Some(header) = top.deadline_header {
-            self.deadlines = self.deadlines.clone().header(&header);
+            let deadlines = &mut self.shed.deadlines;
+            *deadlines = deadlines.clone().header(&header);
         }
         self.shed = self.shed.clone().configured(
             shed.limit,
+            shed.queue,
             shed.mode,
             shed.lag,
             shed.streams_max,

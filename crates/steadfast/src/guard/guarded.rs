@@ -130,13 +130,13 @@ impl<S> AxumGuard<S> {
 /// limit, for one). Axum's own is passed on as it is.
 impl<S, A> Service<http::Request<A>> for AxumGuard<S>
 where
-    S: Service<Request, Response = Response, Error = Infallible>,
+    S: Service<Request, Response = Response, Error = Infallible> + Clone,
     A: http_body::Body<Data = Bytes> + Send + 'static,
     A::Error: Into<axum::BoxError>,
 {
     type Response = Response;
     type Error = Infallible;
-    type Future = AxumFuture<S::Future>;
+    type Future = AxumFuture<S::Future, S>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.0.poll_ready(cx)
@@ -150,10 +150,11 @@ where
 /// See [`AxumGuard`].
 #[pin_project]
 #[derive(Debug)]
-pub struct AxumFuture<F>(#[pin] GuardFuture<F>);
+pub struct AxumFuture<F, S>(#[pin] GuardFuture<F, S, Body>);
 
-impl<F> Future for AxumFuture<F>
+impl<F, S> Future for AxumFuture<F, S>
 where
+    S: Service<Request, Future = F>,
     F: Future<Output = Result<Response, Infallible>>,
 {
     type Output = Result<Response, Infallible>;

@@ -11,7 +11,6 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Instant,
 };
 
 use bytes::Bytes;
@@ -26,12 +25,11 @@ use tower_service::Service;
 use crate::{
     body::{GateBody, Held, HeldBody, IntoAxum},
     clock,
-    deadlines::Deadlines,
     drain::Farewell,
     explain::{Explain, lost},
     front::Front,
     head::RequestHead,
-    shed::Shedder,
+    shed::{Shedder, Turn, Waiting},
 };
 
 /// Everything a request needs, behind one handle.
@@ -41,7 +39,6 @@ pub(super) struct Gates {
     life: Arc<Lifecycle>,
     shedder: Shedder,
     explain: Explain,
-    deadlines: Deadlines,
     /// Whether leaving is also said in Envoy's words.
     envoy: bool,
 }
@@ -71,7 +68,6 @@ impl GuardLayer {
         life: Arc<Lifecycle>,
         shedder: Shedder,
         explain: Explain,
-        deadlines: Deadlines,
         envoy: bool,
     ) -> Self {
         Self(Local::new(Gates {
@@ -79,7 +75,6 @@ impl GuardLayer {
             life,
             shedder,
             explain,
-            deadlines,
             envoy,
         }))
     }
@@ -109,12 +104,12 @@ pub struct GuardService<S> {
 
 impl<S, A, B> Service<Request<A>> for GuardService<S>
 where
-    S: Service<Request<A>, Response = Response<B>>,
+    S: Service<Request<A>, Response = Response<B>> + Clone,
     B: Body<Data = Bytes>,
 {
     type Response = Response<GuardBody<B>>;
     type Error = S::Error;
-    type Future = GuardFuture<S::Future>;
+    type Future = GuardFuture<S::Future, S, A>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -136,60 +131,51 @@ where
                 return GuardFuture::said(answer, gates, http1);
             }
         }
+        let head = RequestHead::at(&request, gates.shedder.deadlines(), now);
         let class = gates.shedder.classes().of(&request);
         if class.is_exempt() {
             let held = Held::exempt(self.gates.clone());
-            return self.run(request, held, http1, now);
+            return GuardFuture::run(&mut self.inner, request, head, held, http1);
         }
+        let streams = class.streams();
         let ask = Ask::new(path)
             .priority(class.priority().unwrap_or_default())
-            .stream(class.streams() == Streams::Always);
+            .deadline(head.deadline)
+            .stream(streams == Streams::Always);
         match ShedGate::admit(&self.gates, ask, now) {
             // The permit is made first: if `call` panics, its drop gives it back.
             Decision::Admit(permit) => {
-                let held = Held::new(permit, class.streams());
-                self.run(request, held, http1, now)
+                let held = Held::new(permit, streams);
+                GuardFuture::run(&mut self.inner, request, head, held, http1)
+            }
+            Decision::Wait(ticket) => {
+                let waiting =
+                    Waiting::new(ticket, &mut self.inner, request, head.deadline, streams);
+                GuardFuture(State::Waiting { waiting, http1 })
             }
             Decision::Refuse(refusal) => {
-                let answer = gates.explain.answer(refusal, &RequestHead::of(&request));
+                let answer = gates.explain.answer(refusal, &head);
                 GuardFuture::said(answer, gates, http1)
             }
-            _ => unreachable!("this gate either admits or refuses"),
+            _ => unreachable!("this gate admits, lets wait or refuses"),
         }
-    }
-}
-
-impl<S> GuardService<S> {
-    #[inline]
-    fn run<A>(
-        &mut self,
-        request: Request<A>,
-        permit: Held<Gates>,
-        http1: bool,
-        now: Instant,
-    ) -> GuardFuture<S::Future>
-    where
-        S: Service<Request<A>>,
-    {
-        GuardFuture(State::Running {
-            permit,
-            head: RequestHead::at(&request, &self.gates.deadlines, now),
-            http1,
-            refused_inside: None,
-            inner: self.inner.call(request),
-        })
     }
 }
 
 /// See [`GuardService`].
 #[pin_project]
 #[derive(Debug)]
-pub struct GuardFuture<F>(#[pin] State<F>);
+pub struct GuardFuture<F, S, A>(#[pin] State<F, S, A>);
 
 #[pin_project(project = StateProjection)]
 #[derive(Debug)]
-enum State<F> {
+enum State<F, S, A> {
     Said(Option<Response<Full<Bytes>>>),
+    Waiting {
+        #[pin]
+        waiting: Waiting<S, A, Gates>,
+        http1: bool,
+    },
     Running {
         permit: Held<Gates>,
         head: RequestHead,
@@ -200,23 +186,82 @@ enum State<F> {
     },
 }
 
-impl<F> GuardFuture<F> {
+impl<F, S, A> GuardFuture<F, S, A> {
+    #[inline]
+    fn run(
+        service: &mut S,
+        request: Request<A>,
+        head: RequestHead,
+        permit: Held<Gates>,
+        http1: bool,
+    ) -> Self
+    where
+        S: Service<Request<A>, Future = F>,
+    {
+        Self(State::Running {
+            permit,
+            head,
+            http1,
+            refused_inside: None,
+            inner: service.call(request),
+        })
+    }
+
+    /// Begins a request that has waited, or refuses it.
+    #[cold]
+    fn begin(turn: Turn<S, A, Gates>, gates: &Gates, http1: bool) -> Self
+    where
+        S: Service<Request<A>, Future = F>,
+    {
+        let Turn {
+            decided,
+            mut service,
+            request,
+            deadline,
+            streams,
+        } = turn;
+        let mut head = RequestHead::of(&request);
+        head.deadline = deadline;
+        // What began while it waited goes before what it waited for.
+        let still_open = match gates.life.is_open() {
+            true => Ok(()),
+            false => gates.life.admit(clock::now()),
+        };
+        match still_open.and(decided) {
+            Ok(permit) => {
+                let held = Held::new(permit, streams);
+                Self::run(&mut service, request, head, held, http1)
+            }
+            Err(refusal) => Self::said(gates.explain.answer(refusal, &head), gates, http1),
+        }
+    }
+
     fn said(mut answer: Response<Full<Bytes>>, gates: &Gates, http1: bool) -> Self {
         gates.farewell(http1).say(&gates.life, &mut answer);
         Self(State::Said(Some(answer)))
     }
 }
 
-impl<F, B, E> Future for GuardFuture<F>
+impl<F, S, A, B, E> Future for GuardFuture<F, S, A>
 where
+    S: Service<Request<A>, Future = F>,
     F: Future<Output = Result<Response<B>, E>>,
     B: Body<Data = Bytes>,
 {
     type Output = Result<Response<GuardBody<B>>, E>;
 
     #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let StateProjection::Waiting { mut waiting, http1 } = self.as_mut().project().0.project()
+        {
+            let http1 = *http1;
+            let gates = waiting.as_mut().owner();
+            let turn = ready!(waiting.poll(cx));
+            let begun = Self::begin(turn, &gates, http1);
+            self.set(begun);
+        }
         match self.project().0.project() {
+            StateProjection::Waiting { .. } => unreachable!("its turn has just come"),
             StateProjection::Said(answer) => {
                 let answer = answer
                     .take()

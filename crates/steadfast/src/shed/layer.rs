@@ -15,7 +15,7 @@ use steadfast_core::{Ask, ConfigError, Decision, Local, Outcome, ShedGate, Strea
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{Shed, Shedder, shedder::Room};
+use super::{Shed, Shedder, Waiting, shedder::Room};
 use crate::{
     body::{GateBody, Held, HeldBody},
     clock,
@@ -78,12 +78,12 @@ pub struct ShedService<S> {
 
 impl<S, A, B> Service<Request<A>> for ShedService<S>
 where
-    S: Service<Request<A>, Response = Response<B>>,
+    S: Service<Request<A>, Response = Response<B>> + Clone,
     B: Body<Data = Bytes>,
 {
     type Response = Response<ShedBody<B>>;
     type Error = S::Error;
-    type Future = ShedFuture<S::Future>;
+    type Future = ShedFuture<S::Future, S, A>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -102,14 +102,18 @@ where
                 },
             };
         }
+        let now = clock::now();
+        let head = RequestHead::at(&request, &self.room.deadlines, now);
+        let streams = class.streams();
         let ask = Ask::new(request.uri().path())
             .priority(class.priority().unwrap_or_default())
-            .stream(class.streams() == Streams::Always);
-        let state = match ShedGate::admit(&self.room, ask, clock::now()) {
+            .deadline(head.deadline)
+            .stream(streams == Streams::Always);
+        let state = match ShedGate::admit(&self.room, ask, now) {
             Decision::Admit(permit) => {
                 // The permit is made first: if `call` panics, its drop gives it back.
-                let permit = Held::new(permit, class.streams());
-                let in_line = || Box::new((self.explain.clone(), RequestHead::of(&request)));
+                let permit = Held::new(permit, streams);
+                let in_line = || Box::new((self.explain.clone(), head));
                 let lined = permit.is_in_line().then(in_line);
                 State::Running {
                     permit,
@@ -117,10 +121,12 @@ where
                     inner: self.inner.call(request),
                 }
             }
-            Decision::Refuse(refusal) => State::Refused(Some(
-                self.explain.answer(refusal, &RequestHead::of(&request)),
-            )),
-            _ => unreachable!("this gate either admits or refuses"),
+            Decision::Wait(ticket) => State::Waiting {
+                waiting: Waiting::new(ticket, &mut self.inner, request, head.deadline, streams),
+                explain: self.explain.clone(),
+            },
+            Decision::Refuse(refusal) => State::Refused(Some(self.explain.answer(refusal, &head))),
+            _ => unreachable!("this gate admits, lets wait or refuses"),
         };
         ShedFuture { state }
     }
@@ -129,15 +135,24 @@ where
 /// See [`ShedLayer`].
 #[pin_project]
 #[derive(Debug)]
-pub struct ShedFuture<F> {
+pub struct ShedFuture<F, S, A> {
     #[pin]
-    state: State<F>,
+    state: State<F, S, A>,
 }
 
 #[pin_project(project = StateProjection)]
 #[derive(Debug)]
-enum State<F> {
+#[allow(
+    clippy::large_enum_variant,
+    reason = "an axum route's future is larger; a box would be one more allocation under load"
+)]
+enum State<F, S, A> {
     Refused(Option<Response<Full<Bytes>>>),
+    Waiting {
+        #[pin]
+        waiting: Waiting<S, A, Room>,
+        explain: Explain,
+    },
     Running {
         permit: Held<Room>,
         /// What a refusal needs when the turn of a request that stood in line has come.
@@ -147,15 +162,38 @@ enum State<F> {
     },
 }
 
-impl<F, B, E> Future for ShedFuture<F>
+impl<F, S, A, B, E> Future for ShedFuture<F, S, A>
 where
+    S: Service<Request<A>, Future = F>,
     F: Future<Output = Result<Response<B>, E>>,
     B: Body<Data = Bytes>,
 {
     type Output = Result<Response<ShedBody<B>>, E>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let StateProjection::Waiting { waiting, explain } =
+            self.as_mut().project().state.project()
+        {
+            let mut turn = ready!(waiting.poll(cx));
+            let head = RequestHead::of(&turn.request);
+            let begun = match turn.decided {
+                Ok(permit) => {
+                    // As in `call`: a panic gives it back.
+                    let permit = Held::new(permit, turn.streams);
+                    let in_line = || Box::new((explain.clone(), head));
+                    let lined = permit.is_in_line().then(in_line);
+                    State::Running {
+                        permit,
+                        lined,
+                        inner: turn.service.call(turn.request),
+                    }
+                }
+                Err(refusal) => State::Refused(Some(explain.answer(refusal, &head))),
+            };
+            self.as_mut().project().state.set(begun);
+        }
         match self.project().state.project() {
+            StateProjection::Waiting { .. } => unreachable!("its turn has just come"),
             StateProjection::Refused(response) => {
                 let response = response
                     .take()

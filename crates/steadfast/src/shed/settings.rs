@@ -3,10 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use steadfast_core::{
-    ConfigError, LagMode, Priority, RouteClass, RouteTable, ShedMode, ShedSettings, limit::Limit,
+    ConfigError, LagMode, Priority, QueueSettings as Queue, RouteClass, RouteTable, ShedMode,
+    ShedSettings, limit::Limit,
 };
 
-use crate::classify::{Classes, HeadView, Rules};
+use crate::{
+    classify::{Classes, HeadView, Rules},
+    deadlines::Deadlines,
+};
 
 /// The limit that observe mode compares with when nobody chose one: high enough that only
 /// a service in trouble reaches it, low enough that one in trouble does.
@@ -19,6 +23,7 @@ pub struct Shed {
     pub(super) settings: ShedSettings,
     routes: Vec<(String, RouteClass)>,
     rules: Rules,
+    pub(crate) deadlines: Deadlines,
 }
 
 impl Default for Shed {
@@ -29,7 +34,8 @@ impl Default for Shed {
 }
 
 impl Shed {
-    /// At most `limit` requests run at once, without a queue; the rest are refused at once.
+    /// At most `limit` requests run at once; the rest are refused at once, unless
+    /// [`Shed::queue`] lets some of them wait.
     /// Allowed is 1 to 1,000,000.
     pub const fn fixed(limit: u32) -> Self {
         Self::with(ShedSettings::fixed(limit))
@@ -59,6 +65,7 @@ impl Shed {
                 priority: None,
                 exempt: None,
             },
+            deadlines: Deadlines::known(),
         }
     }
 
@@ -131,6 +138,36 @@ impl Shed {
         self
     }
 
+    /// Lets requests that find no room wait: a few, for a moment, and only while their
+    /// callers listen. See [`Queue`] for who goes first.
+    ///
+    /// A request keeps the service and its own head while it waits; nothing of its body is
+    /// read. Waiting is explained: `queue-full`, `queue-timeout` and `deadline` say which
+    /// bound was met.
+    ///
+    /// ```
+    /// use steadfast::{Queue, Shed};
+    ///
+    /// let shed = Shed::fixed(64).queue(Queue::default().len_max(16));
+    /// ```
+    pub fn queue(mut self, queue: Queue) -> Self {
+        self.settings = self.settings.queue(Some(queue));
+        self
+    }
+
+    /// Lets nobody wait: a request that finds no room is refused at once.
+    pub fn without_queue(mut self) -> Self {
+        self.settings = self.settings.queue(None);
+        self
+    }
+
+    /// Sets which headers say how long a caller still listens. Default `grpc-timeout` and
+    /// `x-envoy-expected-rq-timeout-ms`.
+    pub fn deadlines(mut self, deadlines: Deadlines) -> Self {
+        self.deadlines = deadlines;
+        self
+    }
+
     /// Sets after how long a held permit is shown as evidence of a handler that hangs.
     /// Default 10 s.
     pub fn held_max(mut self, held_max: Duration) -> Self {
@@ -144,6 +181,7 @@ impl Shed {
     pub(crate) fn configured(
         mut self,
         limit: Option<u32>,
+        queue: Option<u32>,
         mode: Option<ShedMode>,
         lag: Option<LagMode>,
         streams_max: Option<u32>,
@@ -152,6 +190,10 @@ impl Shed {
         let mut settings = self.settings;
         if let Some(limit) = limit {
             settings = settings.limit(limit).mode(ShedMode::Enforce);
+        }
+        if let Some(len) = queue {
+            let places = (len > 0).then(|| Queue::default().len_max(len));
+            settings = settings.queue(places);
         }
         if let Some(mode) = mode {
             settings = settings.mode(mode);
@@ -185,6 +227,7 @@ impl Shed {
     /// Returns what is wrong with the settings.
     pub(crate) fn faults(&self) -> Vec<String> {
         let mut faults = self.settings.faults();
+        faults.extend(self.deadlines.fault());
         faults.extend(
             self.classes()
                 .err()

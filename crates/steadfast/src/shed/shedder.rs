@@ -9,7 +9,7 @@ use steadfast_core::{
 };
 
 use super::Shed;
-use crate::{classify::Classes, clock};
+use crate::{classify::Classes, clock, deadlines::Deadlines};
 
 /// The operator's end of load shedding: read it, change it while it runs. Clones share.
 #[derive(Clone, Debug)]
@@ -20,6 +20,7 @@ pub struct Shedder(pub(super) Local<Room>);
 pub(crate) struct Room {
     pub(super) gate: ShedGate,
     pub(super) classes: Classes,
+    pub(super) deadlines: Deadlines,
 }
 
 impl AsRef<ShedGate> for Room {
@@ -38,6 +39,7 @@ impl Shedder {
         Ok(Self(Local::new(Room {
             gate: ShedGate::new(&shed.settings, fastrand::u64(..), clock::now())?,
             classes: shed.classes()?,
+            deadlines: shed.deadlines.clone(),
         })))
     }
 
@@ -47,6 +49,10 @@ impl Shedder {
 
     pub(crate) fn classes(&self) -> &Classes {
         &self.0.classes
+    }
+
+    pub(crate) fn deadlines(&self) -> &Deadlines {
+        &self.0.deadlines
     }
 
     /// Returns limit, requests in flight, totals and the request that runs longest.
