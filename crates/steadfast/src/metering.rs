@@ -73,6 +73,19 @@ impl Meter {
                 }
             }
         }
+        for dependency in &control.readiness().dependencies {
+            let pools = dependency.state().pool_readings(now);
+            let waits = pools.map(|pool| pool.waited_total.as_secs_f64());
+            if let Some(waited) = waits.reduce(|sum, pool| sum + pool) {
+                // The facade's counters are whole numbers, and waits are fractions of a
+                // second; `rate()` of it is the mean number of requests that wait.
+                gauge!(
+                    "steadfast_pool_wait_seconds_total",
+                    "dependency" => dependency.name().to_string(),
+                )
+                .set(waited);
+            }
+        }
         let phase = control.phase();
         for known in Phase::ALL {
             let is = if phase == Some(known) { 1.0 } else { 0.0 };

@@ -6,23 +6,23 @@ use steadfast_sqlx::{migrations, ping};
 use crate::{
     Fatal,
     cache::Cache,
-    store::{MIGRATIONS, ORDERS_DB, Pool, Store},
+    store::{MIGRATIONS, Pool},
 };
 
 /// The database: needed to start; while it is down later, the instance stays in rotation,
 /// because every other instance needs the same database.
-pub(crate) fn orders_db(store: &Store) -> Result<Dependency, Fatal> {
-    let dependency = Dependency::builder(ORDERS_DB.as_str());
-    match &store.pool {
+pub(crate) fn orders_db(pool: &Pool) -> Result<Dependency, Fatal> {
+    let dependency = Dependency::builder("orders-db");
+    match pool {
         Pool::Sqlite(pool) => build(dependency, ping(pool)),
         Pool::Postgres(pool) => build(dependency, ping(pool)),
     }
 }
 
 /// The tables: those that this build was made for.
-pub(crate) fn schema(store: &Store) -> Result<Dependency, Fatal> {
+pub(crate) fn schema(pool: &Pool) -> Result<Dependency, Fatal> {
     let dependency = Dependency::builder("schema");
-    match &store.pool {
+    match pool {
         Pool::Sqlite(pool) => build(dependency, migrations(pool, &MIGRATIONS)),
         Pool::Postgres(pool) => build(dependency, migrations(pool, &MIGRATIONS)),
     }

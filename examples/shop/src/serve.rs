@@ -14,7 +14,7 @@ use crate::{
     checks, hints, log,
     payments::{Payments, stand_in::StandIn},
     settings::Settings,
-    store::Store,
+    store::Pool,
     writes::Writes,
 };
 
@@ -31,9 +31,9 @@ pub(crate) async fn run() -> Result<(), Fatal> {
     let settings = Settings::from_env()?;
     // Dropped last, when nobody has the file open any more.
     let directory = TempDir::with_prefix("shop-").map_err(Fatal::new)?;
-    let store = match &settings.database_url {
-        Some(url) => Store::open(url)?,
-        None => Store::open_temporary(&directory),
+    let pool = match &settings.database_url {
+        Some(url) => Pool::open(url)?,
+        None => Pool::open_temporary(&directory),
     };
     let cache = settings.redis_url.as_deref().map(Cache::open).transpose()?;
     let (stand_in, payments) = match &settings.payments_url {
@@ -43,10 +43,10 @@ pub(crate) async fn run() -> Result<(), Fatal> {
             (Some(stand_in), Payments::new(&url)?)
         }
     };
-    let orders_db = checks::orders_db(&store)?;
+    let orders_db = checks::orders_db(&pool)?;
     let mut dependencies = vec![
         orders_db.clone(),
-        checks::schema(&store)?,
+        checks::schema(&pool)?,
         payments.dependency.clone(),
     ];
     if let Some(cache) = &cache {
@@ -55,10 +55,10 @@ pub(crate) async fn run() -> Result<(), Fatal> {
     let guard = guard(&settings, &dependencies)?;
     let listener = listen(&settings.addr).await?;
     let address = listener.local_addr().map_err(Fatal::new)?;
-    migrate(&store).await?;
+    migrate(&pool).await?;
 
     let shop = Arc::new(Shop {
-        store: store.clone(),
+        store: pool.guard(&orders_db).map_err(Fatal::config)?,
         orders_db,
         cache,
         payments,
@@ -79,7 +79,7 @@ pub(crate) async fn run() -> Result<(), Fatal> {
         .map_err(|error| not_served(&settings, &error))?;
     writes.wait().await;
     // A connection that never comes back must not keep the process: it ends all the same.
-    let _ = tokio::time::timeout(CLOSE_MAX, store.close()).await;
+    let _ = tokio::time::timeout(CLOSE_MAX, pool.close()).await;
     Ok(())
 }
 
@@ -133,15 +133,15 @@ fn not_served(settings: &Settings, error: &io::Error) -> Fatal {
 
 /// Brings the tables up to date. If the database is down this goes on in the background,
 /// while readiness says that the service is starting; tables that are wrong end it.
-async fn migrate(store: &Store) -> Result<(), Fatal> {
-    let store = store.clone();
+async fn migrate(pool: &Pool) -> Result<(), Fatal> {
+    let pool = pool.clone();
     let (tell, told) = oneshot::channel();
     // On a task, because a migration must not be cut when the wait for it is over.
     tokio::spawn(async move {
-        while let Err(error) = store.migrate().await {
+        while let Err(error) = pool.migrate().await {
             match error {
                 // A server may come up yet; a file that cannot be opened will not.
-                MigrateError::Execute(_) if store.is_remote() => {
+                MigrateError::Execute(_) if pool.is_remote() => {
                     tracing::debug!(%error, "no tables yet");
                 }
                 error => {

@@ -1,25 +1,31 @@
 //! The database: SQLite in a file of its own unless `DATABASE_URL` names a PostgreSQL.
 //!
-//! The statements are written once and run on both; what differs is the pool's type.
+//! The statements are written once and run on both; what differs is the pool's type. Every
+//! connection comes through the guard of the pool, so a request that gets none is refused
+//! with the reason, and none waits for long.
 
 mod orders;
-mod refused;
 
 use std::{str::FromStr, time::Duration};
 
 use serde::Serialize;
 use sqlx::{
-    PgPool, SqlitePool,
+    PgPool, Postgres, Sqlite, SqlitePool,
     migrate::{MigrateError, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
+use steadfast::{ConfigError, Dependency};
+use steadfast_sqlx::{PoolGuard, guard};
 use tempfile::TempDir;
 
 use crate::Fatal;
 
 pub(crate) use orders::{CreateError, NewOrder, Order};
-pub(crate) use refused::{ORDERS_DB, StoreError};
+
+/// An error of the database, or the refusal that it amounts to. `?` into
+/// [`steadfast::Error`] finds the refusal in it.
+pub(crate) type StoreError = steadfast_sqlx::Error;
 
 /// The tables, and the goods in the window.
 pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!();
@@ -40,21 +46,22 @@ pub(crate) enum Pool {
     Postgres(PgPool),
 }
 
-/// Runs the same code with the pool of either kind.
-macro_rules! with_pool {
-    ($store:expr, $pool:ident => $code:expr) => {
-        match &$store.pool {
-            $crate::store::Pool::Sqlite($pool) => $code,
-            $crate::store::Pool::Postgres($pool) => $code,
+/// Runs the same code with a value of either kind.
+macro_rules! with_either {
+    ($kind:ident, $either:expr, $it:ident => $code:expr) => {
+        match $either {
+            $crate::store::$kind::Sqlite($it) => $code,
+            $crate::store::$kind::Postgres($it) => $code,
         }
     };
 }
-use with_pool;
+use with_either;
 
-/// The database. Clones share it.
+/// The database behind the guard of its pool. Clones share it.
 #[derive(Clone, Debug)]
-pub(crate) struct Store {
-    pub(crate) pool: Pool,
+pub(crate) enum Store {
+    Sqlite(PoolGuard<Sqlite>),
+    Postgres(PoolGuard<Postgres>),
 }
 
 /// Something to buy.
@@ -65,7 +72,7 @@ pub(crate) struct Product {
     price_cents: i64,
 }
 
-impl Store {
+impl Pool {
     /// Makes the pool of `DATABASE_URL`; nothing is connected yet, so a database that is
     /// down does not keep the service from starting and saying so.
     pub(crate) fn open(url: &str) -> Result<Self, Fatal> {
@@ -100,9 +107,7 @@ impl Store {
             .max_connections(CONNECTIONS_MAX)
             .acquire_timeout(ACQUIRE_MAX)
             .connect_lazy_with(options);
-        Self {
-            pool: Pool::Sqlite(pool),
-        }
+        Self::Sqlite(pool)
     }
 
     fn open_postgres(url: &str) -> Result<Self, Fatal> {
@@ -114,53 +119,65 @@ impl Store {
             .max_connections(CONNECTIONS_MAX)
             .acquire_timeout(ACQUIRE_MAX)
             .connect_lazy_with(options.application_name("shop"));
-        Ok(Self {
-            pool: Pool::Postgres(pool),
-        })
+        Ok(Self::Postgres(pool))
     }
 
     /// Whether it is a server, which may be down now and up later.
     pub(crate) const fn is_remote(&self) -> bool {
-        matches!(self.pool, Pool::Postgres(_))
+        matches!(self, Self::Postgres(_))
     }
 
     /// Brings the tables up to date.
     pub(crate) async fn migrate(&self) -> Result<(), MigrateError> {
-        with_pool!(self, pool => MIGRATIONS.run(pool).await)
+        with_either!(Pool, self, pool => MIGRATIONS.run(pool).await)
     }
 
+    /// Puts the guard in front, which tells the dependency what it sees.
+    pub(crate) fn guard(&self, orders_db: &Dependency) -> Result<Store, ConfigError> {
+        Ok(match self {
+            // A writer that waits for another one has its turn already.
+            Self::Sqlite(pool) => {
+                Store::Sqlite(guard(pool, orders_db).connect_max(BUSY_MAX).build()?)
+            }
+            Self::Postgres(pool) => Store::Postgres(guard(pool, orders_db).build()?),
+        })
+    }
+
+    pub(crate) async fn close(&self) {
+        with_either!(Pool, self, pool => pool.close().await);
+    }
+}
+
+impl Store {
     pub(crate) async fn products(&self) -> Result<Vec<Product>, StoreError> {
         let list = "select id, name, price_cents from products order by id";
-        let list = with_pool!(self, pool => sqlx::query_as(list).fetch_all(pool).await);
-        list.map_err(|error| self.explained(error))
+        with_either!(Store, self, db => {
+            let mut connection = db.acquire().await?;
+            Ok(sqlx::query_as(list).fetch_all(&mut *connection).await?)
+        })
     }
 
     /// Holds a connection for as long as a slow report would, and counts the orders.
     pub(crate) async fn report(&self, length: Duration) -> Result<i64, StoreError> {
-        let orders = match &self.pool {
-            Pool::Sqlite(pool) => report_sqlite(pool, length).await,
-            Pool::Postgres(pool) => report_postgres(pool, length).await,
-        };
-        orders.map_err(|error| self.explained(error))
-    }
-
-    pub(crate) async fn close(&self) {
-        with_pool!(self, pool => pool.close().await);
+        match self {
+            // SQLite has no query that waits, so the waiting is done before one.
+            Self::Sqlite(db) => {
+                let mut connection = db.acquire().await?;
+                tokio::time::sleep(length).await;
+                Ok(sqlx::query_scalar(COUNT)
+                    .fetch_one(&mut *connection)
+                    .await?)
+            }
+            Self::Postgres(db) => {
+                let mut connection = db.acquire().await?;
+                let wait = sqlx::query("select pg_sleep($1)").bind(length.as_secs_f64());
+                wait.execute(&mut *connection).await?;
+                Ok(sqlx::query_scalar(COUNT)
+                    .fetch_one(&mut *connection)
+                    .await?)
+            }
+        }
     }
 }
 
 const COUNT: &str = "select count(*) from orders";
-
-/// SQLite has no query that waits, so the waiting is done before one.
-async fn report_sqlite(pool: &SqlitePool, length: Duration) -> Result<i64, sqlx::Error> {
-    let mut connection = pool.acquire().await?;
-    tokio::time::sleep(length).await;
-    sqlx::query_scalar(COUNT).fetch_one(&mut *connection).await
-}
-
-async fn report_postgres(pool: &PgPool, length: Duration) -> Result<i64, sqlx::Error> {
-    let mut connection = pool.acquire().await?;
-    let wait = sqlx::query("select pg_sleep($1)").bind(length.as_secs_f64());
-    wait.execute(&mut *connection).await?;
-    sqlx::query_scalar(COUNT).fetch_one(&mut *connection).await
-}

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::{Executor, Row};
 use uuid::Uuid;
 
-use super::{Pool, Store, StoreError, with_pool};
+use super::{Store, StoreError, with_either};
 
 /// What a client orders.
 #[derive(Debug, Deserialize)]
@@ -55,12 +55,12 @@ pub(crate) enum CreateError {
 /// What ends a transaction.
 enum Fault {
     Order(CreateError),
-    Database(sqlx::Error),
+    Database(StoreError),
 }
 
-impl From<sqlx::Error> for Fault {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Database(error)
+impl<E: Into<StoreError>> From<E> for Fault {
+    fn from(error: E) -> Self {
+        Self::Database(error.into())
     }
 }
 
@@ -69,15 +69,15 @@ impl From<sqlx::Error> for Fault {
 /// wrote in between.
 macro_rules! in_transaction {
     ($store:expr, $transaction:ident => $code:expr) => {
-        match &$store.pool {
-            Pool::Sqlite(pool) => {
-                let mut $transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
+        match $store {
+            Store::Sqlite(db) => {
+                let mut $transaction = db.begin_with("BEGIN IMMEDIATE").await?;
                 let made = $code;
                 $transaction.commit().await?;
                 made
             }
-            Pool::Postgres(pool) => {
-                let mut $transaction = pool.begin().await?;
+            Store::Postgres(db) => {
+                let mut $transaction = db.begin().await?;
                 let made = $code;
                 $transaction.commit().await?;
                 made
@@ -96,7 +96,7 @@ impl Store {
     pub(crate) async fn create(&self, new: NewOrder) -> Result<Order, CreateError> {
         self.insert(new).await.map_err(|fault| match fault {
             Fault::Order(error) => error,
-            Fault::Database(error) => CreateError::Database(self.explained(error)),
+            Fault::Database(error) => CreateError::Database(error),
         })
     }
 
@@ -136,22 +136,21 @@ impl Store {
     }
 
     pub(crate) async fn order(&self, id: Uuid) -> Result<Option<Order>, StoreError> {
-        let found = self.select(id).await;
-        found.map_err(|error| self.explained(error))
-    }
-
-    async fn select(&self, id: Uuid) -> Result<Option<Order>, sqlx::Error> {
         let order = "select customer, total_cents, receipt from orders where id = $1";
         let lines = "select product_id, quantity, price_cents from order_lines \
                      where order_id = $1 order by product_id";
         let text = id.to_string();
-        let found: Option<(String, i64, Option<String>)> =
-            with_pool!(self, pool => sqlx::query_as(order).bind(&text).fetch_optional(pool).await?);
+        let (found, lines) = with_either!(Store, self, db => {
+            let mut connection = db.acquire().await?;
+            let found = sqlx::query_as(order).bind(&text);
+            let found: Option<(String, i64, Option<String>)> =
+                found.fetch_optional(&mut *connection).await?;
+            let lines = sqlx::query_as(lines).bind(&text);
+            (found, lines.fetch_all(&mut *connection).await?)
+        });
         let Some((customer, total_cents, receipt)) = found else {
             return Ok(None);
         };
-        let lines =
-            with_pool!(self, pool => sqlx::query_as(lines).bind(&text).fetch_all(pool).await?);
         Ok(Some(Order {
             id,
             customer,
@@ -164,11 +163,12 @@ impl Store {
     /// Writes down that an order is paid. A second receipt changes nothing.
     pub(crate) async fn paid(&self, id: Uuid, receipt: &str) -> Result<(), StoreError> {
         let update = "update orders set receipt = $2 where id = $1 and receipt is null";
-        let done = with_pool!(self, pool => {
+        with_either!(Store, self, db => {
+            let mut connection = db.acquire().await?;
             let update = sqlx::query(update).bind(id.to_string()).bind(receipt);
-            update.execute(pool).await.map(drop)
-        });
-        done.map_err(|error| self.explained(error))
+            update.execute(&mut *connection).await?;
+            Ok(())
+        })
     }
 }
 
