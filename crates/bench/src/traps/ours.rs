@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use steadfast::{
-    BreakerMode, CallError, CallOutcome, Control, Dependency, FailureClass, Guard, Running,
-    Standing, Trip, check,
+    BreakerMode, CallError, CallOutcome, Control, Dependency, FailureClass, Guard, KeyedSettings,
+    Running, Standing, Trip, check,
 };
 use steadfast_core::{Breaker, CheckOutcome, DependencyState};
 use tower::{Layer, ServiceExt, service_fn};
@@ -57,6 +57,18 @@ impl Peer for Ours {
             call.end(End::Bad) == Answer::Refused
         });
         Ok(vec![("layer()", refused.count() as u32)])
+    }
+
+    fn keyed(&self) -> Result<[Box<dyn Subject>; 2], &'static str> {
+        let shards = dependency(Trip::default())
+            .keyed(KeyedSettings::default())
+            .expect("the defaults are valid");
+        Ok(["shard-1", "shard-2"].map(|shard| -> Box<dyn Subject> {
+            Box::new(Ourself {
+                payments: shards.of(shard),
+                pace: PACE,
+            })
+        }))
     }
 
     fn refuses_when_the_clock_steps_back(&self) -> Result<bool, &'static str> {
