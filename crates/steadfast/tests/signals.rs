@@ -1,5 +1,6 @@
-//! Signals as a process manager sends them, to a process of its own, and what it says with
-//! its exit status. Method: this test binary runs itself, and that run serves.
+//! What a process manager does to a process of its own, and what it hears: signals, exit
+//! status, systemd's notification socket, a limit on open files. Method: this test binary
+//! runs itself, and that run serves.
 #![cfg(unix)]
 
 mod common;
@@ -16,6 +17,10 @@ use common::{PATIENCE, fetch, get as to, until};
 use steadfast::{Dependency, Drain, DrainReport, Guard, check};
 
 const SECOND: Duration = Duration::from_secs(1);
+
+/// Files that the child may open in mode `few files`, beside those it has.
+#[cfg(target_os = "linux")]
+const FILES: u64 = 24;
 
 /// What the child does, by name.
 const MODE: &str = "STEADFAST_TEST_CHILD";
@@ -36,7 +41,9 @@ fn child() {
 async fn serve(mode: &str) -> u8 {
     let hour = 3600 * SECOND;
     let drain = match mode {
-        "quick" | "maintenance" | "broken hook" => Drain::default().lame_duck_max(Duration::ZERO),
+        "quick" | "maintenance" | "broken hook" | "few files" => {
+            Drain::default().lame_duck_max(Duration::ZERO)
+        }
         "hang" => Drain::default()
             .lame_duck_max(Duration::ZERO)
             .grace(SECOND / 2),
@@ -58,6 +65,12 @@ async fn serve(mode: &str) -> u8 {
     let control = guard.control();
     match mode {
         "maintenance" => control.begin_maintenance("a test", None),
+        #[cfg(target_os = "linux")]
+        "few files" => {
+            let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+            limit.current = Some(open_files("self") + FILES);
+            rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).expect("lower");
+        }
         "broken hook" => {
             control.after_drain("panics", || async { panic!("a test") });
             control.after_drain("hangs", std::future::pending);
@@ -96,10 +109,16 @@ struct Process {
 
 impl Process {
     fn start(mode: &str) -> Self {
+        Self::start_in(mode, &[])
+    }
+
+    /// Starts it with more in its environment.
+    fn start_in(mode: &str, environment: &[(&str, &str)]) -> Self {
         let itself = std::env::current_exe().expect("this binary");
         let mut child = Command::new(itself)
             .args(["--exact", "child", "--nocapture"])
             .env(MODE, mode)
+            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -223,4 +242,96 @@ async fn cut_work_and_a_broken_hook_show_in_the_exit_status() {
     process.signal("-TERM");
     assert_eq!(process.end().await.code(), Some(cut));
     hanging.abort();
+}
+
+/// Goal: a process without file descriptors neither ends nor goes deaf: whoever waits in the
+/// kernel's queue is served as others leave.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn running_out_of_files_is_outlived() {
+    let mut process = Process::start("few files");
+    let (address, id) = (process.address, process.child.id().to_string());
+    let most = open_files_max(&id);
+    let (let_go, _) = tokio::sync::watch::channel(false);
+    let mut clients = tokio::task::JoinSet::new();
+    for _ in 0..4 * FILES {
+        let mut gone = let_go.subscribe();
+        clients.spawn(async move {
+            let mut connection = common::Connection::open(address).await;
+            let answer = connection.ask(to("/")).await;
+            gone.wait_for(|gone| *gone).await.expect("told in the end");
+            answer.status
+        });
+    }
+    // One that it was born with may have a number above the limit.
+    until("it has no files left", || open_files(&id) >= most).await;
+    let_go.send_replace(true);
+    while let Some(status) = common::soon("an answer", clients.join_next()).await {
+        assert_eq!(status.expect("no panic"), 200);
+    }
+    process.signal("-TERM");
+    assert_eq!(process.end().await.code(), Some(0));
+}
+
+#[cfg(target_os = "linux")]
+fn open_files(process: &str) -> u64 {
+    let files = std::fs::read_dir(format!("/proc/{process}/fd")).expect("it lives");
+    files.count() as u64
+}
+
+/// Returns the limit in force, which is the fourth word of its line.
+#[cfg(target_os = "linux")]
+fn open_files_max(process: &str) -> u64 {
+    let limits = std::fs::read_to_string(format!("/proc/{process}/limits")).expect("it lives");
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    let soft = line.and_then(|line| line.split_whitespace().nth(3)?.parse().ok());
+    soft.expect("a limit")
+}
+
+/// Goal: systemd hears that the service is ready, that its runtime runs, and that it leaves
+/// and may take as long as its drain does.
+#[cfg(feature = "systemd")]
+#[tokio::test]
+async fn systemd_hears_ready_watchdog_and_stopping() {
+    let directory = std::env::temp_dir().join(format!("steadfast-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).expect("a directory");
+    let path = directory.join("notify");
+    let socket = tokio::net::UnixDatagram::bind(&path).expect("a socket");
+    let mut process = Process::start_in(
+        "quick",
+        &[
+            ("NOTIFY_SOCKET", path.to_str().expect("text")),
+            ("WATCHDOG_USEC", "200000"),
+        ],
+    );
+    let mut heard = String::new();
+    hear(&socket, &mut heard, "READY=1").await;
+    hear(&socket, &mut heard, "WATCHDOG=1").await;
+    assert!(!heard.contains("STOPPING=1"), "{heard}");
+    process.signal("-TERM");
+    hear(&socket, &mut heard, "STOPPING=1").await;
+    // No lame duck, 15 s of grace, and what hooks and the exit take.
+    let extended = heard.split("EXTEND_TIMEOUT_USEC=").nth(1);
+    let extended = extended.and_then(|rest| rest.lines().next()?.parse::<u64>().ok());
+    assert!(
+        extended.is_some_and(|micros| (15_000_000..30_000_000).contains(&micros)),
+        "{heard}"
+    );
+    assert_eq!(process.end().await.code(), Some(0));
+    let _ = std::fs::remove_dir_all(&directory);
+}
+
+/// Collects what systemd hears until this is among it.
+#[cfg(feature = "systemd")]
+async fn hear(socket: &tokio::net::UnixDatagram, heard: &mut String, wanted: &str) {
+    while !heard.contains(wanted) {
+        let mut message = [0; 1024];
+        let length = common::soon(wanted, socket.recv(&mut message)).await;
+        heard.push_str(&String::from_utf8_lossy(
+            &message[..length.expect("a message")],
+        ));
+        heard.push('\n');
+    }
 }
