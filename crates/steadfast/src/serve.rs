@@ -79,6 +79,7 @@ impl Guard {
         let room = control.room();
         room.tally().connections_seen = true;
         room.server_is(Server::Accepting);
+        let _gone = Gone(room.clone());
         let mut serving = Serving {
             app,
             room: room.clone(),
@@ -91,6 +92,16 @@ impl Guard {
         serving.finish().await;
         room.server_is(Server::Gone);
         Ok(Arc::unwrap_or_clone(control.drained().await))
+    }
+}
+
+/// Says that nobody accepts any more, also when the future that did is dropped: a drain
+/// must not wait for it.
+struct Gone(Local<Room>);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        self.0.server_is(Server::Gone);
     }
 }
 
@@ -139,10 +150,19 @@ where
             let ((socket, peer), place) = accepted;
             self.serve(socket, peer, place);
         }
-        accept::rest(&mut listener, |(socket, peer)| {
+        let mut listener = accept::Closing(listener);
+        let mut stages = self.room.stage.subscribe();
+        // A queue that fills as fast as it is emptied must not outlast the grace.
+        let cutting = async move {
+            let _ = stages.wait_for(|stage| *stage >= Stage::Cutting).await;
+        };
+        let rest = accept::rest(&mut listener.0, |(socket, peer)| {
             self.serve(socket, peer, None)
-        })
-        .await;
+        });
+        tokio::select! {
+            () = rest => {}
+            () = cutting => {}
+        }
     }
 
     fn serve<I, A>(&mut self, socket: I, peer: A, place: Option<OwnedSemaphorePermit>)

@@ -44,7 +44,9 @@ impl Running {
             return Err(io::Error::other(fault));
         };
         let control = guard.control();
-        if control.phase().is_some() {
+        // A drain that was ordered before the start is no start: it is carried out.
+        let leaves = || control.phase().is_some_and(Phase::is_leaving);
+        if control.room().runtime.get().is_some() || (control.phase().is_some() && !leaves()) {
             return Err(io::Error::other(STARTED_BEFORE));
         }
         let probe = guard.settings.probe_listener;
@@ -59,7 +61,8 @@ impl Running {
         let _ = control.room().runtime.set(runtime);
         environment::warn(&guard.drain(), guard.settings.budget.as_ref());
         let now = clock::now();
-        if !control.start(guard.settings.start_hold, now) {
+        // A signal may have come meanwhile.
+        if !control.start(guard.settings.start_hold, now) && !leaves() {
             return Err(io::Error::other(STARTED_BEFORE));
         }
         let mut tasks = Vec::new();

@@ -14,7 +14,10 @@ use steadfast_core::Local;
 use tokio::task::AbortHandle;
 
 use super::{limits::Connections, slots::Slots};
-use crate::drain::{Reason, Room, Stage, Tally};
+use crate::{
+    clock,
+    drain::{Reason, Room, Stage, Tally},
+};
 
 /// How long a connection that was opened just before the end has for its first request.
 const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
@@ -92,6 +95,10 @@ pub(super) struct State {
     turn_until: Option<Instant>,
     goaway_at: Option<Instant>,
     goaway_said: Option<Instant>,
+    /// Whether the peer has sent anything since.
+    heard_since_goaway: bool,
+    /// When bytes last went to the peer after that.
+    progress: Option<Instant>,
     why: Option<Why>,
     pub(super) upgraded: Option<Instant>,
     pub(super) told_by_header: bool,
@@ -117,6 +124,8 @@ impl Conn {
             turn_until: None,
             goaway_at: None,
             goaway_said: None,
+            heard_since_goaway: false,
+            progress: None,
             why: None,
             upgraded: None,
             told_by_header: false,
@@ -277,7 +286,14 @@ impl State {
             _ => {}
         }
         if let Some(said) = self.goaway_said {
-            let late = said.max(self.idle_since) + GOAWAY_ACK_MAX;
+            // A peer that has answered is sent the rest of what it asked for, at its own pace;
+            // hyper ends the connection after that.
+            let patience = if self.heard_since_goaway {
+                limits.write_stall
+            } else {
+                GOAWAY_ACK_MAX
+            };
+            let late = said.max(self.idle_since).max(self.progress.unwrap_or(said)) + patience;
             return Some((late, Next::Drop(Why::GoawayUnacknowledged)));
         }
         if let Some(since) = self.head_since {
@@ -344,6 +360,7 @@ impl State {
         if self.slots.is_empty() && self.protocol != Protocol::Http2 {
             self.head_since.get_or_insert(now);
         }
+        self.heard_since_goaway |= self.goaway_said.is_some();
         self.stay();
     }
 
@@ -367,6 +384,13 @@ impl State {
 
     pub(super) fn write_went_on(&mut self) {
         self.blocked_since = None;
+    }
+
+    /// Bytes went to the peer.
+    pub(super) fn wrote(&mut self) {
+        if self.goaway_said.is_some() {
+            self.progress = Some(clock::now());
+        }
     }
 
     /// A whole head is there, and a request begins.

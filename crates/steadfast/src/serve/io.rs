@@ -164,7 +164,12 @@ impl<I: AsyncRead + Unpin + 'static> AsyncRead for Io<I> {
 
 impl<I: AsyncRead + AsyncWrite + Unpin + 'static> Io<I> {
     /// Notes whether a write went on, and fails it if the connection was cut.
-    fn wrote<T>(&self, cx: &Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    fn wrote<T>(
+        &self,
+        cx: &Context<'_>,
+        polled: Poll<io::Result<T>>,
+        bytes: impl FnOnce(&T) -> usize,
+    ) -> Poll<io::Result<T>> {
         let mut state = self.conn.state();
         if state.mode == Mode::Cut {
             return Poll::Ready(Err(cut()));
@@ -176,7 +181,12 @@ impl<I: AsyncRead + AsyncWrite + Unpin + 'static> Io<I> {
                     state.writer = Some(cx.waker().clone());
                 }
             }
-            Poll::Ready(Ok(_)) => state.write_went_on(),
+            Poll::Ready(Ok(done)) => {
+                state.write_went_on();
+                if bytes(done) > 0 {
+                    state.wrote();
+                }
+            }
             Poll::Ready(Err(error)) => state.peer_reset |= is_reset(error),
         }
         polled
@@ -216,7 +226,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin + 'static> AsyncWrite for Io<I> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.socket).poll_write(cx, buf);
-        self.wrote(cx, polled)
+        self.wrote(cx, polled, |bytes| *bytes)
     }
 
     fn poll_write_vectored(
@@ -225,7 +235,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin + 'static> AsyncWrite for Io<I> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
-        self.wrote(cx, polled)
+        self.wrote(cx, polled, |bytes| *bytes)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -234,7 +244,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin + 'static> AsyncWrite for Io<I> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.socket).poll_flush(cx);
-        self.wrote(cx, polled)
+        self.wrote(cx, polled, |()| 0)
     }
 
     /// Closes the writing half, and lingers.

@@ -1,0 +1,120 @@
+//! What a drain owes to those beside it: whoever shares the listener's socket, an application
+//! that drops `serve` or leaves before it serves, a peer that reads slowly.
+
+mod common;
+
+use std::time::Duration;
+
+use axum::{Router, routing::get};
+use common::{PATIENCE, soon, until};
+use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use steadfast::{Drain, Guard, Phase};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Long against the second after which a silent HTTP/2 peer is dropped.
+const SLOW_READ: Duration = Duration::from_millis(150);
+
+const LARGE: usize = 4 << 20;
+
+fn guard() -> Guard {
+    let drain = Drain::default()
+        .lame_duck_max(Duration::ZERO)
+        .grace(4 * PATIENCE);
+    let guard = Guard::builder().without_signals().drain(drain).build();
+    guard.expect("valid")
+}
+
+fn app() -> Router {
+    Router::new()
+        .route("/", get(|| async { "hello" }))
+        .route("/large", get(|| async { vec![b'x'; LARGE] }))
+}
+
+/// Goal: a socket that another process holds too, as with socket activation, still takes
+/// connections when this one has left.
+#[tokio::test]
+async fn a_shared_listener_goes_on_without_us() {
+    let ours = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    ours.set_nonblocking(true).expect("a socket");
+    let theirs = ours.try_clone().expect("a second handle");
+    let theirs = TcpListener::from_std(theirs).expect("a listener");
+    let ours = TcpListener::from_std(ours).expect("a listener");
+    let address = ours.local_addr().expect("bound");
+    let guard = guard();
+    let control = guard.control();
+    let server = tokio::spawn(async move { guard.serve(ours, guard.protect(app())).await });
+    until("the start", || control.phase() == Some(Phase::Ready)).await;
+    control.begin_drain("a test");
+    let served = soon("the end", server).await.expect("no panic");
+    assert!(served.expect("served").is_clean());
+    let client = tokio::spawn(TcpStream::connect(address));
+    soon("the successor's first connection", theirs.accept())
+        .await
+        .expect("accepted");
+    client.await.expect("no panic").expect("connected");
+}
+
+#[tokio::test]
+async fn a_drain_does_not_wait_for_a_server_that_was_dropped() {
+    let guard = guard();
+    let control = guard.control();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    tokio::select! {
+        _ = guard.serve(listener, guard.protect(app())) => panic!("it ended by itself"),
+        () = until("the start", || control.phase() == Some(Phase::Ready)) => {}
+    }
+    control.begin_drain("a test");
+    let report = soon("the end", control.drained()).await;
+    assert!(report.is_clean() && !report.forced, "{report}");
+}
+
+#[tokio::test]
+async fn a_drain_that_was_ordered_before_the_start_is_carried_out() {
+    let guard = guard();
+    guard.control().begin_drain("a test");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let served = soon("the end", guard.serve(listener, guard.protect(app()))).await;
+    assert!(served.expect("no error").is_clean());
+}
+
+/// Goal: who has heard that an HTTP/2 connection ends still gets all of its answer, however
+/// slowly it reads.
+#[tokio::test]
+async fn a_slow_reader_gets_its_whole_answer_after_goaway() {
+    let guard = guard();
+    let control = guard.control();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let server = tokio::spawn(async move { guard.serve(listener, guard.protect(app())).await });
+    let stream = TcpStream::connect(address).await.expect("connected");
+    let (mut client, connection) = http2::Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(256 * 1024)
+        .handshake(TokioIo::new(stream))
+        .await
+        .expect("HTTP/2");
+    let connection = tokio::spawn(connection);
+    let request = http::Request::get(format!("http://{address}/large"))
+        .body(Empty::<bytes::Bytes>::new())
+        .expect("a request");
+    let mut body = soon("the head", client.send_request(request))
+        .await
+        .expect("an answer")
+        .into_body();
+    control.begin_drain("a test");
+    let (mut length, mut paused_at) = (0, 0);
+    while let Some(frame) = soon("more of the body", body.frame()).await {
+        let frame = frame.expect("not cut");
+        length += frame.data_ref().map_or(0, bytes::Bytes::len);
+        if length - paused_at >= LARGE / 20 {
+            paused_at = length;
+            tokio::time::sleep(SLOW_READ).await;
+        }
+    }
+    assert_eq!(length, LARGE);
+    drop(client);
+    let _ = soon("the connection's end", connection).await;
+    let served = soon("the end", server).await.expect("no panic");
+    assert!(served.expect("served").is_clean());
+}
