@@ -243,6 +243,12 @@ impl<D: PoolDriver> PoolPursuit<D> {
     }
 
     fn connect(&self, lease: PoolLease, now: Instant) -> Result<Connecting<D>, Refusal> {
+        let gone = |deadline: Deadline| deadline.remaining(now).is_zero();
+        if self.deadline.is_some_and(gone) {
+            // What the driver began for it would be cut at once, and its connection with it.
+            let waited = now.saturating_duration_since(self.since);
+            return Err(lease.refuse(PoolSilence::Cut, waited, now));
+        }
         let stripe = stripe::current();
         let state = Arc::clone(&self.state);
         let permit = match DependencyState::try_acquire(state, now, stripe, self.random) {
@@ -303,8 +309,11 @@ impl<D: PoolDriver> Connecting<D> {
             return Poll::Ready(failure);
         }
         if self.asking.is_none() && !self.server_answers {
+            // Everybody who waits hears the answer, so it has the time that the server has, and
+            // not what one request has left: a short deadline is no evidence.
+            let own = Deadline::at(self.since + self.lease.gate().settings().connect_max);
             let turn = self.lease.gate().knock();
-            self.asking = turn.map(|turn| (turn, driver.ask(self.until.with_margin(now))));
+            self.asking = turn.map(|turn| (turn, driver.ask(own.with_margin(now))));
         }
         let Some((_, asking)) = &mut self.asking else {
             return Poll::Pending;

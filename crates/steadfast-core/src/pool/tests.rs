@@ -1,5 +1,6 @@
 //! Claims about the gate, each through its public face.
 
+mod deadlines;
 mod model;
 
 use std::{
