@@ -164,8 +164,11 @@ async fn of_a_hundred_slow_requests_ten_run_and_ninety_are_told_why_at_once() {
     }
     until("the count to be zero", || in_flight(&guard) == 0).await;
     assert_eq!(slow.most.load(Ordering::SeqCst), 10);
-    let ledger = guard.control().explain().ledger().view();
-    assert_eq!(ledger.incidents.iter().map(|it| it.count).sum::<u64>(), 90);
+    let control = guard.control();
+    let ledger = control.explain().ledger();
+    let seen: u64 = ledger.view().incidents.iter().map(|it| it.count).sum();
+    // Two threads may refuse at once, and neither waits for the other's page.
+    assert_eq!(seen + ledger.dropped(), 90);
 }
 
 #[tokio::test]
