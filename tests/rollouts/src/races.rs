@@ -1,9 +1,9 @@
 //! One race or one awkward peer at a time, driven on purpose, against any way to serve.
 //!
-//! The races of [`closing`] are those in which requests get lost around the end: each is
+//! The races of `closing` are those in which requests get lost around the end: each is
 //! set up so that the moment that is rare in traffic comes every time, by stopping the
 //! process (SIGSTOP) while bytes and the signal arrive. Nothing hides in a lame duck where
-//! the accept loop itself is meant: ours gets none there. Those of [`awkward`] are peers
+//! the accept loop itself is meant: ours gets none there. Those of `awkward` are peers
 //! that never finish: the process has to end all the same, and to end them properly.
 
 mod arena;

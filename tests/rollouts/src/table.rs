@@ -2,7 +2,7 @@
 
 use crate::tally::{Row, upper_bound};
 
-/// The heading of [`line`].
+/// The heading of a [`line()`].
 #[must_use]
 pub fn heading() -> String {
     format!(
