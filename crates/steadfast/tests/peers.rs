@@ -26,6 +26,11 @@ async fn awkward_peers_are_cut_at_the_deadline_and_named() {
             "\r\n\r\n",
             "body",
         ),
+        (
+            "GET /whole HTTP/1.1\r\nhost: test\r\n\r\n",
+            "\r\n\r\n",
+            "body",
+        ),
     ] {
         let server = Server::start(short()).await;
         let mut stream = server.connect().await;

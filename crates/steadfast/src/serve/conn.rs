@@ -402,6 +402,8 @@ impl State {
 
     /// A request and its answer have ended, one way or the other.
     pub(super) fn request_ends(&mut self, slot: usize, now: Instant) {
+        // What hyper still has to write of its answer can be cut.
+        self.slots.keep_route_of(slot);
         self.slots.end(slot);
         self.served += 1;
         self.idle_since = now;
@@ -423,6 +425,11 @@ impl State {
             tally.cut(slot.reason(), slot.route(), age(slot.since));
         }
         if !self.slots.is_empty() {
+            return;
+        }
+        if let Some(since) = self.blocked_since {
+            // The answer was whole for us, and its last bytes never went out.
+            tally.cut(Reason::Body, self.slots.kept_route(), age(since));
             return;
         }
         match (self.head_since, self.protocol) {

@@ -96,6 +96,8 @@ pub(crate) fn app() -> Router {
         .route("/early", post(|| async { "enough" }))
         .route("/events", get(endless))
         .route("/huge", get(huge))
+        // One piece, far beyond what the kernel's buffers hold.
+        .route("/whole", get(|| async { vec![b'x'; 32 << 20] }))
         .route(
             "/trickle",
             get(|| async {
