@@ -79,6 +79,24 @@ async fn a_drain_that_was_ordered_before_the_start_is_carried_out() {
     assert!(served.expect("no error").is_clean());
 }
 
+/// Goal: a hook that hangs while requests finish is named, and what it hindered with it.
+#[tokio::test]
+async fn a_hook_that_hangs_is_in_the_report() {
+    let drain = Drain::default()
+        .lame_duck_max(Duration::ZERO)
+        .grace(Duration::from_secs(1));
+    let guard = Guard::builder().without_signals().drain(drain).build();
+    let guard = guard.expect("valid");
+    let control = guard.control();
+    control.after_listener_closed("hangs", std::future::pending::<()>);
+    control.begin_drain("a test");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let served = soon("the end", guard.serve(listener, guard.protect(app()))).await;
+    let report = served.expect("no error");
+    assert!(report.to_string().contains("hangs"), "{report}");
+    assert!(!report.is_clean(), "{report}");
+}
+
 /// Goal: who has heard that an HTTP/2 connection ends still gets all of its answer, however
 /// slowly it reads.
 #[tokio::test]

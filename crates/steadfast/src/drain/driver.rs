@@ -102,10 +102,13 @@ async fn finish(control: &Control, room: &Room, closing: Instant) -> bool {
     room.stage.send_replace(Stage::Closing { since, until });
     control.advance(Phase::Draining);
     control.readiness().life.refuse_from(until, closing);
+    let notice = NOTICE.min(grace / 4);
     let everything = async {
         let hooks = async {
             room.server_reached(Server::Closed).await;
-            room.hooks.run(HookStage::AfterListenerClosed, grace).await;
+            // Before the last moment, so that what became of them is in the report.
+            let left = (until - notice).saturating_duration_since(clock::now());
+            room.hooks.run(HookStage::AfterListenerClosed, left).await;
         };
         tokio::join!(
             hooks,
@@ -116,7 +119,6 @@ async fn finish(control: &Control, room: &Room, closing: Instant) -> bool {
         );
     };
     tokio::pin!(everything);
-    let notice = NOTICE.min(grace / 4);
     tokio::select! {
         _ = &mut everything => return true,
         () = tokio::time::sleep_until((until - notice).into()) => {}
