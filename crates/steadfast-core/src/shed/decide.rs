@@ -7,7 +7,10 @@ use crate::{
     cause::Rule,
     credits::Credit,
     evidence::{Evidence, Overloaded, Queued},
+    held::PlaceId,
+    lag::Line,
     name::Name,
+    pilot::Heard,
     refusal::Refusal,
     shared::Local,
     stripe,
@@ -80,23 +83,27 @@ impl ShedGate {
         T: AsRef<Self> + Send + Sync + 'static,
     {
         let this: &Self = (**owner).as_ref();
-        this.admitted.add_at(stripe, 1);
-        let heard = this.pilot.arrived(stripe, true, this.counts(), now);
-        let place = this.held.enter(stripe, ask.route, now);
-        // Fetching credits moves more than one, and the algorithm may just have raised the
-        // limit: both can serve somebody who has begun to wait meanwhile.
-        this.offer(stripe, Some(now));
-        ShedPermit {
+        // The permit is made first: an algorithm of the application's own may panic below,
+        // and then the permit's drop gives the credit back.
+        let mut permit = ShedPermit {
             owner: owner.clone(),
             credit,
-            place,
-            heard,
-            line: this.lag.stand(stripe, ask.priority),
+            place: PlaceId::NONE,
+            heard: Heard::NOTHING,
+            line: Line::Out,
             priority: ask.priority,
             since: now,
             stream: false,
             ended: false,
-        }
+        };
+        this.admitted.add_at(stripe, 1);
+        permit.heard = this.pilot.arrived(stripe, true, this.counts(), now);
+        permit.place = this.held.enter(stripe, ask.route, now);
+        // Fetching credits moves more than one, and the algorithm may just have raised the
+        // limit: both can serve somebody who has begun to wait meanwhile.
+        this.offer(stripe, Some(now));
+        permit.line = this.lag.stand(stripe, ask.priority);
+        permit
     }
 
     /// Refuses a request, and counts it.

@@ -1,6 +1,9 @@
 //! The right to run, and how it ends.
 
-use std::time::Instant;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Instant,
+};
 
 use super::ShedGate;
 use crate::{
@@ -151,9 +154,13 @@ impl ShedGate {
 impl<T: AsRef<ShedGate> + Send + Sync + 'static> Drop for ShedPermit<T> {
     fn drop(&mut self) {
         if !self.ended {
-            // No moment is known here; the algorithm hears that there is nothing to learn.
-            self.tell(Ending::Irrelevant, self.since);
             self.release(None);
+            // No moment is known here; the algorithm hears that there is nothing to learn.
+            // It may panic, and this may be the drop of a handler that did: a second panic
+            // would end the process, so this one ends here, when it has been reported.
+            let _ = catch_unwind(AssertUnwindSafe(|| {
+                self.tell(Ending::Irrelevant, self.since);
+            }));
         }
     }
 }
