@@ -45,7 +45,8 @@
 //!
 //! # Hazards
 //! - [`Breaker::tick`] must be called now and then ([`TripRules::tick_interval`]) for a
-//!   silent probe's lease to end and for hung calls to be seen without traffic.
+//!   silent probe's lease to end and for hung calls to be seen without traffic. Where
+//!   nothing ticks, the next call, or the next [`Breaker::look`], ends the lease.
 //! - Two steps can race; the winner of the exchange alone gets the [`BreakerTransition`].
 //!   Whoever gets one must log it, or nobody will.
 //! - A call that passed the look at the control word just before a trip runs although the

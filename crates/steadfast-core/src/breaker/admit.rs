@@ -154,7 +154,10 @@ impl Breaker {
                 }
                 (_, BreakerState::Open) => None,
                 (_, BreakerState::Probing) => match self.start_probe(word, now_ms) {
-                    Some(Standing::Free) => Some(Kind::Probe),
+                    Some(Standing::Free) => {
+                        self.notes.probed(jitter);
+                        Some(Kind::Probe)
+                    }
                     Some(Standing::Full) => None,
                     Some(standing) if may_step => {
                         moved = self.end_round(word, standing, jitter, now_ms);
@@ -229,9 +232,13 @@ impl Breaker {
         let reason = match standing {
             Standing::Free | Standing::Full => return None,
             Standing::Passed => return self.pass_round(word, limits.successes, now_ms),
-            Standing::LeaseOver => BreakerReason::ProbeSilent {
-                lease: self.rules.probe_lease(),
-            },
+            Standing::LeaseOver => {
+                // Silence is an answer too, and it is no check's.
+                self.notes.call_failed(now_ms);
+                BreakerReason::ProbeSilent {
+                    lease: self.rules.probe_lease(),
+                }
+            }
             Standing::Exhausted => BreakerReason::ProbesInconclusive {
                 probes: limits.inconclusive,
             },

@@ -4,9 +4,12 @@ use std::time::Instant;
 
 use super::{
     Breaker,
+    flights::Flights,
     reason::BreakerReason,
+    round::Standing,
     state::{BreakerMode, BreakerState},
     step::BreakerTransition,
+    trip_rules::ms,
     word::Event,
 };
 use crate::FailureClass;
@@ -14,8 +17,8 @@ use crate::FailureClass;
 /// How much a passed check says. Complete: it does the real work, or it does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CheckDepth {
-    /// It asks whether somebody is there. It may start probing and never closes, because a
-    /// port that answers and work that succeeds are two things.
+    /// It asks whether somebody is there. It may start probing and never closes what calls
+    /// spoke against, because a port that answers and work that succeeds are two things.
     Shallow,
     /// It does what calls do, so its success counts like a probe's.
     Deep,
@@ -52,7 +55,7 @@ impl Breaker {
     /// Tells that a check of the dependency passed.
     ///
     /// An open breaker begins to probe before its wait is over; see [`CheckDepth`] for
-    /// what more a check can do.
+    /// what more a check can do. While a probe runs, no check ends the round.
     #[must_use = "nobody else gets this transition"]
     pub fn check_passed(&self, depth: CheckDepth, now: Instant) -> Option<BreakerTransition> {
         let now_ms = self.ms(now);
@@ -83,14 +86,36 @@ impl Breaker {
             }
             BreakerState::Probing if depth == CheckDepth::Deep => {
                 let round = self.edit_round(word, |round| Some(round.succeed_by_check()))?;
-                // The check speaks for itself only; a silent probe is the tick's business.
-                if round.succeeded() < self.rules.round.successes {
-                    return None;
+                // The check speaks for itself only: a probe that runs must end first, and
+                // a silent one is the business of whoever looks at the round next.
+                match round.standing(&self.rules.round, now_ms) {
+                    Standing::Passed => self.pass_round(word, self.rules.round.successes, now_ms),
+                    Standing::Free | Standing::Full | Standing::LeaseOver | Standing::Exhausted => {
+                        None
+                    }
                 }
-                self.pass_round(word, self.rules.round.successes, now_ms)
             }
             BreakerState::Probing => None,
         }
+    }
+
+    /// Whether nothing but a check speaks against the dependency: a check began the outage,
+    /// no call has failed since one window before it, and none hangs.
+    pub(crate) fn is_out_by_check_alone(&self, now: Instant) -> bool {
+        let word = self.word();
+        let began = self.notes.outage.read().checked_sub(1);
+        let by_check = matches!(
+            self.outage_reason(word),
+            Some(BreakerReason::CheckFailed(_))
+        );
+        let (Some(began), true) = (began, by_check) else {
+            return false;
+        };
+        let window = ms(self.rules.window());
+        let failed = self.notes.last_call_failure();
+        let stalled = |flights: &Flights| flights.look(self.ms(now)).stalled > 0;
+        failed.is_none_or(|at| at.saturating_add(window) < began)
+            && !self.flights.as_ref().is_some_and(stalled)
     }
 
     /// Tells that a check of the dependency failed, after whatever hysteresis checks have.

@@ -28,6 +28,10 @@ pub(super) struct Notes {
     /// When the present wait began.
     pub(super) opened: Note,
     last_failure: AtomicU64,
+    /// When a call last failed, plus one; zero is never.
+    call_failed: AtomicU64,
+    /// The jitter that the latest probe brought with it.
+    probe_jitter: AtomicU64,
 }
 
 impl Notes {
@@ -39,6 +43,29 @@ impl Notes {
         if self.last_failure.load(Relaxed) != index {
             self.last_failure.store(index, Relaxed);
         }
+    }
+
+    /// Remembers when a call failed, as a probe or not, in time to decide or too late.
+    pub(super) fn call_failed(&self, now_ms: u64) {
+        // Relaxed, and the look first: see `failed`. A store that goes back by the skew of
+        // two threads is a failure of the same moment.
+        if self.call_failed.load(Relaxed) <= now_ms {
+            self.call_failed.store(now_ms + 1, Relaxed);
+        }
+    }
+
+    pub(super) fn last_call_failure(&self) -> Option<u64> {
+        self.call_failed.load(Relaxed).checked_sub(1)
+    }
+
+    /// Remembers what spreads the wait if this probe is never heard of again.
+    pub(super) fn probed(&self, jitter: u32) {
+        // Relaxed: any probe's is as random as another's.
+        self.probe_jitter.store(jitter.into(), Relaxed);
+    }
+
+    pub(super) fn probe_jitter(&self) -> u32 {
+        self.probe_jitter.load(Relaxed) as u32
     }
 
     pub(super) fn last_failure(&self) -> Option<FailureClass> {

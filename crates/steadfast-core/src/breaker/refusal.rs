@@ -35,32 +35,46 @@ pub struct BreakerRefusal {
 }
 
 impl Breaker {
-    /// Looks whether a call would pass, and takes nothing: no permit, no probe's slot, no
-    /// step. For a gate in front of the handler that will make the call; a ramp's share is
-    /// left to the call itself, which would otherwise be diced for twice.
+    /// Looks whether a call would pass, and takes nothing: no permit and no probe's slot.
+    /// For a gate in front of the handler that will make the call; a ramp's share is left
+    /// to the call itself, which would otherwise be diced for twice.
+    ///
+    /// The one step it takes is to end a round whose probe is silent past its lease, or
+    /// whose probes found nothing out. A gate keeps away the calls that would end it, and
+    /// where nothing ticks either, nobody else comes by.
     ///
     /// # Errors
     /// Refuses while open and while enough probes run; never in the modes
     /// [`BreakerMode::ForcedClosed`] and [`BreakerMode::Observe`].
     pub fn look(&self, now: Instant) -> Result<(), BreakerRefusal> {
-        let now_ms = self.ms(now);
         let word = self.word();
-        let passes = match word.mode() {
-            BreakerMode::ForcedClosed | BreakerMode::Observe => true,
-            BreakerMode::ForcedOpen => false,
-            BreakerMode::Auto => match word.state_at(now_ms) {
-                BreakerState::Closed | BreakerState::Ramping => true,
-                BreakerState::Open => false,
-                BreakerState::Probing => matches!(
-                    self.read_round(word).standing(&self.rules.round, now_ms),
-                    Standing::Free | Standing::Passed
-                ),
-            },
+        if word.is_plain_closed() {
+            return Ok(());
+        }
+        self.look_with_care(word, self.ms(now))
+    }
+
+    #[cold]
+    fn look_with_care(&self, word: Word, now_ms: u64) -> Result<(), BreakerRefusal> {
+        let state = match word.mode() {
+            BreakerMode::ForcedClosed | BreakerMode::Observe => return Ok(()),
+            BreakerMode::ForcedOpen => BreakerState::Open,
+            BreakerMode::Auto => word.state_at(now_ms),
         };
-        if passes {
-            Ok(())
-        } else {
-            Err(self.refusal(word, now_ms, None))
+        match state {
+            BreakerState::Closed | BreakerState::Ramping => Ok(()),
+            BreakerState::Open => Err(self.refusal(word, now_ms, None)),
+            BreakerState::Probing => {
+                match self.read_round(word).standing(&self.rules.round, now_ms) {
+                    Standing::Free | Standing::Passed => Ok(()),
+                    Standing::Full => Err(self.refusal(word, now_ms, None)),
+                    over @ (Standing::LeaseOver | Standing::Exhausted) => {
+                        let jitter = self.notes.probe_jitter();
+                        let moved = self.end_round(word, over, jitter, now_ms);
+                        Err(self.refusal(self.word(), now_ms, moved))
+                    }
+                }
+            }
         }
     }
 

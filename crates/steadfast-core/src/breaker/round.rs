@@ -31,9 +31,9 @@ pub(super) struct RoundLimits {
 pub(super) enum Standing {
     /// A probe may start.
     Free,
-    /// Enough probes run.
+    /// Enough probes run, or one does that must end before the successes count.
     Full,
-    /// Enough probes succeeded.
+    /// Enough probes succeeded, and none runs.
     Passed,
     /// A probe has been silent past its lease.
     LeaseOver,
@@ -47,10 +47,15 @@ impl Round {
     }
 
     pub(super) const fn standing(self, limits: &RoundLimits, now_ms: u64) -> Standing {
-        if self.succeeded() >= limits.successes {
-            Standing::Passed
-        } else if self.running() > 0 && now_ms >= self.lease() {
+        if self.running() > 0 && now_ms >= self.lease() {
             Standing::LeaseOver
+        } else if self.succeeded() >= limits.successes {
+            // Checks alone get here beside a probe that runs. They do not speak for it.
+            if self.running() > 0 {
+                Standing::Full
+            } else {
+                Standing::Passed
+            }
         } else if self.inconclusive() >= limits.inconclusive {
             Standing::Exhausted
         } else if self.running() < limits.probes
@@ -195,6 +200,17 @@ mod tests {
         assert_eq!(answered.standing(&LIMITS, 195), Standing::LeaseOver);
         let idle = answered.give_back();
         assert_eq!(idle.standing(&LIMITS, 9_999), Standing::Free);
+    }
+
+    #[test]
+    fn a_check_does_not_outvote_a_probe_that_runs() {
+        let mut round = Round::fresh(5).start(&LIMITS, 0);
+        for _ in 0..5 {
+            round = round.succeed_by_check();
+        }
+        assert_eq!(round.standing(&LIMITS, 99), Standing::Full);
+        assert_eq!(round.standing(&LIMITS, 100), Standing::LeaseOver);
+        assert_eq!(round.give_back().standing(&LIMITS, 100), Standing::Passed);
     }
 
     #[test]

@@ -32,6 +32,7 @@ impl Breaker {
         }
         if let Finding::Bad { class, .. } = verdict.finding {
             self.notes.failed(class);
+            self.notes.call_failed(now_ms);
         }
         let word = self.word();
         if word.generation() != ticket.generation {
@@ -191,6 +192,7 @@ impl Breaker {
             Finding::Good | Finding::Nothing => None,
         };
         if let Some(reason) = reason {
+            self.notes.call_failed(now_ms);
             return self.fail_round(word, reason, verdict.retry_after, ticket.jitter, now_ms);
         }
         let mut is_late = false;

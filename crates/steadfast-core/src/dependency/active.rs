@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::{DependencyState, view::LastError};
 use crate::{
     FailureClass,
-    breaker::{Breaker, BreakerReason, BreakerState, BreakerTransition, CheckDepth, TripRules},
+    breaker::{Breaker, BreakerState, BreakerTransition, CheckDepth, TripRules},
     check::{CheckOutcome, CheckStatus},
     check_settings::{CheckSettings, Requirement},
     readiness::{CheckState, CheckView, Health, HealthChange},
@@ -156,15 +156,9 @@ impl DependencyState {
         failed_at: Option<Instant>,
         now: Instant,
     ) -> Option<BreakerTransition> {
-        let seen = breaker.snapshot(now);
-        let began = seen.outage_since?;
-        let by_check = matches!(seen.reason, Some(BreakerReason::CheckFailed(_)));
-        let calls_failed = lock(&self.errors)
-            .call
-            .as_ref()
-            .is_some_and(|error| error.at >= began);
+        let began = breaker.snapshot(now).outage_since?;
         // What a check alone began, it may end: nothing else speaks against it.
-        let depth = if by_check && !calls_failed {
+        let depth = if breaker.is_out_by_check_alone(now) {
             CheckDepth::Deep
         } else {
             depth

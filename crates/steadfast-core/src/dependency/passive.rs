@@ -93,6 +93,7 @@ impl DependencyState {
         match self.breaker.get() {
             Some(breaker) => {
                 let refused = breaker.look(now).err()?;
+                self.tell_of(&refused);
                 Some(self.describe(&refused, now))
             }
             // Relaxed: only a hint to look under the lock.
@@ -128,11 +129,15 @@ impl DependencyState {
 
     #[cold]
     fn refuse(&self, refused: &BreakerRefusal, now: Instant) -> Refusal {
+        self.tell_of(refused);
+        self.count(crate::stripe::current(), CallKind::Refused);
+        self.describe(refused, now)
+    }
+
+    fn tell_of(&self, refused: &BreakerRefusal) {
         if let Some(moved) = refused.transition.as_deref() {
             self.tell(moved);
         }
-        self.count(crate::stripe::current(), CallKind::Refused);
-        self.describe(refused, now)
     }
 
     /// Counts a call, of a key also for the dependency as a whole.

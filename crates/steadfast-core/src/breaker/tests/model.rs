@@ -19,6 +19,7 @@ enum Op {
         pick: prop::sample::Index,
     },
     Tick,
+    Look,
     CheckPassed(CheckDepth),
     CheckFailed,
     Mode(BreakerMode),
@@ -46,6 +47,7 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(pick, outcome)| Op::Settle { pick, outcome }),
         4 => any::<prop::sample::Index>().prop_map(|pick| Op::Drop { pick }),
         6 => Just(Op::Tick),
+        4 => Just(Op::Look),
         2 => Just(Op::CheckPassed(CheckDepth::Shallow)),
         2 => Just(Op::CheckPassed(CheckDepth::Deep)),
         1 => Just(Op::CheckFailed),
@@ -166,10 +168,12 @@ impl Naive {
     }
 
     fn judge_round(&mut self, now: u64) -> Moved {
-        if self.succeeded >= 3 {
-            self.go(BreakerState::Ramping, now + 3_000)
-        } else if self.running > 0 && now >= self.lease {
+        if self.running > 0 && now >= self.lease {
             self.fail_round(now)
+        } else if self.succeeded >= 3 {
+            (self.running == 0)
+                .then(|| self.go(BreakerState::Ramping, now + 3_000))
+                .flatten()
         } else if self.inconclusive >= 2 {
             self.open(self.opens.saturating_sub(1).min(2), now)
         } else {
@@ -260,7 +264,7 @@ impl Naive {
             Mark::Bad { .. } | Mark::Slow { .. } => return self.fail_round(now),
             Mark::Good | Mark::Nothing => {}
         }
-        if self.succeeded < 3 && now >= self.lease {
+        if now >= self.lease {
             return self.fail_round(now);
         }
         self.running -= 1;
@@ -336,7 +340,7 @@ impl Naive {
             }
             BreakerState::Probing if is_deep => {
                 self.succeeded += 1;
-                (self.succeeded >= 3)
+                (self.succeeded >= 3 && self.running == 0)
                     .then(|| self.go(BreakerState::Ramping, now + 3_000))
                     .flatten()
             }
@@ -355,6 +359,22 @@ impl Naive {
             }
             BreakerState::Probing if self.succeeded == 0 => self.fail_round(now),
             BreakerState::Open | BreakerState::Probing => None,
+        }
+    }
+
+    /// Whether a call would pass, and what the look moved.
+    fn look(&mut self, now: u64) -> (bool, Moved) {
+        match (self.mode, self.state) {
+            (BreakerMode::ForcedOpen, _) => (false, None),
+            (BreakerMode::ForcedClosed | BreakerMode::Observe, _) => (true, None),
+            (_, BreakerState::Closed | BreakerState::Ramping) => (true, None),
+            (_, BreakerState::Open) => (now >= self.moment, None),
+            (_, BreakerState::Probing) => {
+                let passed = self.succeeded >= 3 && self.running == 0;
+                let moved = (!passed).then(|| self.judge_round(now)).flatten();
+                let has_room = self.running < 2 && self.running + self.succeeded < 3;
+                (passed || moved.is_none() && has_room, moved)
+            }
         }
     }
 
@@ -418,6 +438,13 @@ proptest! {
                     (None, None)
                 }
                 Op::Settle { .. } | Op::Drop { .. } => continue,
+                Op::Look => {
+                    let (passes, expected) = naive.look(now);
+                    let refused = rig.breaker.look(at).err();
+                    prop_assert_eq!(refused.is_none(), passes, "a look at {}", now);
+                    let moved = refused.and_then(|refused| refused.transition);
+                    (moved.map(|moved| *moved), expected)
+                }
                 Op::Tick => (rig.tick(now), naive.due(now)),
                 Op::CheckPassed(depth) => {
                     (rig.breaker.check_passed(depth, at), naive.check_passed(depth, now))
