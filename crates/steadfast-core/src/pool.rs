@@ -45,6 +45,7 @@
 mod advice;
 mod book;
 mod diagnosis;
+mod inquiry;
 mod knock;
 mod lease;
 #[cfg(all(test, loom))]
@@ -58,6 +59,7 @@ mod snapshot;
 #[cfg(all(test, not(loom)))]
 mod tests;
 mod ticket;
+mod work;
 
 use std::{fmt, panic::Location, sync::Arc, time::Instant};
 
@@ -72,6 +74,7 @@ pub use knock::KnockTurn;
 pub use lease::{PoolLease, PoolSilence};
 pub use pursuit::{
     KNOCK_AFTER, PoolCatch, PoolDriver, PoolEnd, PoolError, PoolFuture, PoolMeaning, PoolPursuit,
+    PoolStep,
 };
 pub use settings::{
     CONNECT_MAX_DEFAULT, HELD_LONG_DEFAULT, POOL_SIZE_MAX, PoolSettings, STUCK_AFTER_DEFAULT,
@@ -79,6 +82,7 @@ pub use settings::{
 };
 pub use snapshot::{HELD_SHOWN_MAX, PoolHeld, PoolSnapshot, PoolTrouble};
 pub use ticket::PoolTicket;
+pub use work::PoolRest;
 
 /// The gate in front of a connection pool.
 pub struct PoolGate {

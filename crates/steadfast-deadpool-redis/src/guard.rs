@@ -190,17 +190,18 @@ struct Inner {
 impl PoolGuard {
     /// Takes a connection from the pool: at once, after a wait, or not at all.
     ///
-    /// It waits until the deadline of the present request ([`Deadline::current`]), and no
-    /// longer than the guard's own limits.
+    /// It sets out when it is polled first, and waits until the deadline of the request in
+    /// which this was called ([`Deadline::current`]), and no longer than the guard's own
+    /// limits.
     ///
     /// # Errors
     /// A refusal, which `?` passes on into `steadfast::Error`; or the driver's error if the
     /// application has closed the pool.
     ///
     /// # Cancel safety
-    /// Dropped while it waits for its turn, it leaves the queue. Dropped while the
-    /// connection is tested or opened, that goes on by itself and the connection goes to
-    /// the pool, so a cancelled request closes none.
+    /// Dropped while it waits for its turn, it leaves the queue. Dropped, or refused at the
+    /// request's deadline, while the connection is tested or opened, that goes on by itself
+    /// and the connection goes to the pool, so a request that goes closes none.
     #[track_caller]
     pub fn acquire(&self) -> Acquire {
         self.acquire_before(Deadline::current())
@@ -220,10 +221,9 @@ impl PoolGuard {
         let drive = Drive::new(PoolPursuit::new(
             Arc::clone(&self.0.connections),
             Arc::clone(state),
-            &self.0.gate,
+            Arc::clone(&self.0.gate),
             deadline,
             Location::caller(),
-            clock::now(),
             fastrand::u64(..),
         ));
         Acquire {

@@ -26,6 +26,9 @@ pub(crate) mod sealed {
         /// What it is called in a report.
         const KIND: &'static str;
 
+        /// Whether a `BEGIN` that nobody waits for any more is rolled back by the driver.
+        const UNDOES_A_CUT_BEGIN: bool = false;
+
         /// Where the server listens; `None` if there is no server, so that only the
         /// pool's own connections see the data (SQLite in memory).
         fn endpoint(options: &Options<Self>) -> Option<Endpoint>;
@@ -208,6 +211,7 @@ mod sqlite {
     #[expect(private_interfaces, reason = "sealed: only this crate names them")]
     impl sealed::Sealed for Sqlite {
         const KIND: &'static str = "sqlite";
+        const UNDOES_A_CUT_BEGIN: bool = true;
 
         fn endpoint(_: &SqliteConnectOptions) -> Option<Endpoint> {
             None

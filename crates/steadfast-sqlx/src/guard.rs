@@ -9,8 +9,8 @@
 //!   `dependency-down` with the last connect error if it cannot be reached;
 //! - learns that a server is gone within [`KNOCK_AFTER`](steadfast_core::KNOCK_AFTER), and
 //!   tells the breaker, which then refuses at once;
-//! - closes no connection when a request is cancelled, and never leaves one in a
-//!   transaction that nobody knows of ([`PoolGuard::begin`]).
+//! - closes no connection when a request is cancelled or its deadline passes, and never
+//!   leaves one in a transaction that nobody knows of ([`PoolGuard::begin`]).
 //!
 //! ```
 //! # #[cfg(feature = "sqlite")]
@@ -69,6 +69,7 @@
 mod acquire;
 mod connection;
 mod error;
+mod transaction;
 
 use std::{
     fmt,
@@ -79,17 +80,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sqlx::{Database, Pool, SqlSafeStr, Transaction, pool::PoolConnection};
+use sqlx::{Database, Pool, SqlSafeStr};
 use steadfast_core::{
-    ConfigError, Deadline, DependencyState, PoolAdvice, PoolDriver, PoolFleet, PoolGate, PoolGauge,
+    ConfigError, Deadline, DependencyState, PoolAdvice, PoolFleet, PoolGate, PoolGauge,
     PoolPursuit, PoolReading, PoolSettings, PoolSnapshot,
 };
 
-use self::acquire::{Connections, Drive, Take};
-pub use self::{
-    connection::{GuardedConnection, GuardedTransaction},
-    error::Error,
-};
+use self::acquire::{Connections, Drive, How};
+pub use self::{connection::GuardedConnection, error::Error, transaction::GuardedTransaction};
 use crate::{clock, driver::Driver};
 
 /// Begins the guard of a pool that belongs to a dependency (a `steadfast::Dependency`, or
@@ -202,17 +200,18 @@ struct Inner<DB: Driver> {
 impl<DB: Driver> PoolGuard<DB> {
     /// Takes a connection from the pool: at once, after a wait, or not at all.
     ///
-    /// It waits until the deadline of the present request
-    /// ([`Deadline::current`]), and no longer than the guard's own limits.
+    /// It sets out when it is polled first, and waits until the deadline of the request in
+    /// which this was called ([`Deadline::current`]), and no longer than the guard's own
+    /// limits.
     ///
     /// # Errors
     /// A refusal, which `?` passes on into `steadfast::Error`; or the driver's error if the
     /// application has closed the pool.
     ///
     /// # Cancel safety
-    /// Dropped while it waits for its turn, it leaves the queue. Dropped while the
-    /// connection is tested or opened, that goes on by itself and the connection goes to
-    /// the pool, so a cancelled request closes none.
+    /// Dropped while it waits for its turn, it leaves the queue. Dropped, or refused at the
+    /// request's deadline, while the connection is tested or opened, that goes on by itself
+    /// and the connection goes to the pool, so a request that goes closes none.
     #[track_caller]
     pub fn acquire(&self) -> Acquire<DB> {
         self.acquire_before(Deadline::current())
@@ -228,9 +227,7 @@ impl<DB: Driver> PoolGuard<DB> {
     /// As [`Self::acquire`].
     #[track_caller]
     pub fn acquire_before(&self, deadline: Option<Deadline>) -> Acquire<DB> {
-        let pool = self.0.pool.clone();
-        let take: Take<PoolConnection<DB>> = Box::new(move || Box::pin(pool.acquire()));
-        Acquire(self.pursue(take, deadline))
+        Acquire(self.pursue(How::Bare, deadline))
     }
 
     /// Takes a connection and begins a transaction on it.
@@ -246,11 +243,7 @@ impl<DB: Driver> PoolGuard<DB> {
     /// gives the connection back to the pool with an open transaction.
     #[track_caller]
     pub fn begin(&self) -> Begin<DB> {
-        let pool = self.0.pool.clone();
-        self.transaction(Box::new(move || {
-            let pool = pool.clone();
-            Box::pin(async move { pool.begin().await })
-        }))
+        Begin(self.pursue(How::Begun(None), Deadline::current()))
     }
 
     /// Takes a connection and begins a transaction on it with `statement`:
@@ -263,12 +256,8 @@ impl<DB: Driver> PoolGuard<DB> {
     /// As [`Self::begin`].
     #[track_caller]
     pub fn begin_with(&self, statement: impl SqlSafeStr) -> Begin<DB> {
-        let pool = self.0.pool.clone();
-        let statement = statement.into_sql_str();
-        self.transaction(Box::new(move || {
-            let (pool, statement) = (pool.clone(), statement.clone());
-            Box::pin(async move { pool.begin_with(statement).await })
-        }))
+        let how = How::Begun(Some(statement.into_sql_str()));
+        Begin(self.pursue(how, Deadline::current()))
     }
 
     /// Returns the pool, for what needs it whole: migrations, closing.
@@ -308,32 +297,14 @@ impl<DB: Driver> PoolGuard<DB> {
     }
 
     #[track_caller]
-    fn transaction(&self, take: Take<Transaction<'static, DB>>) -> Begin<DB> {
-        Begin(self.pursue(take, Deadline::current()))
-    }
-
-    #[track_caller]
-    fn pursue<C: Send + 'static>(
-        &self,
-        take: Take<C>,
-        deadline: Option<Deadline>,
-    ) -> Drive<Connections<DB, C>>
-    where
-        Connections<DB, C>: PoolDriver,
-    {
-        let now = clock::now();
-        let connections = Arc::new(Connections::new(&self.0.pool, take));
-        let state = Arc::clone(&self.0.state);
-        let place = Location::caller();
-        let random = fastrand::u64(..);
+    fn pursue(&self, how: How, deadline: Option<Deadline>) -> Drive<Connections<DB>> {
         Drive::new(PoolPursuit::new(
-            connections,
-            state,
-            &self.0.gate,
+            Arc::new(Connections::new(&self.0.pool, how)),
+            Arc::clone(&self.0.state),
+            Arc::clone(&self.0.gate),
             deadline,
-            place,
-            now,
-            random,
+            Location::caller(),
+            fastrand::u64(..),
         ))
     }
 }
@@ -353,28 +324,29 @@ impl<DB: Driver> fmt::Debug for PoolGuard<DB> {
 /// Takes a connection; made by [`PoolGuard::acquire`].
 #[derive(Debug)]
 #[must_use = "nothing is acquired unless this is awaited"]
-pub struct Acquire<DB: Driver>(Drive<Connections<DB, PoolConnection<DB>>>);
+pub struct Acquire<DB: Driver>(Drive<Connections<DB>>);
 
 impl<DB: Driver> Future for Acquire<DB> {
     type Output = Result<GuardedConnection<DB>, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let caught = ready!(Pin::new(&mut self.0).poll(cx));
-        Poll::Ready(caught.map(GuardedConnection::new).map_err(Error::from))
+        Poll::Ready(caught.map(GuardedConnection::caught).map_err(Error::from))
     }
 }
 
 /// Begins a transaction; made by [`PoolGuard::begin`].
 #[derive(Debug)]
 #[must_use = "nothing is begun unless this is awaited"]
-pub struct Begin<DB: Driver>(Drive<Connections<DB, Transaction<'static, DB>>>);
+pub struct Begin<DB: Driver>(Drive<Connections<DB>>);
 
 impl<DB: Driver> Future for Begin<DB> {
     type Output = Result<GuardedTransaction<DB>, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let caught = ready!(Pin::new(&mut self.0).poll(cx));
-        Poll::Ready(caught.map(GuardedTransaction::new).map_err(Error::from))
+        let connection = caught.map(GuardedConnection::caught);
+        Poll::Ready(connection.map(GuardedTransaction::new).map_err(Error::from))
     }
 }
 

@@ -64,6 +64,12 @@ pub async fn wait_until<F: Future<Output = bool>>(what: &str, mut is_so: impl Fn
     }
 }
 
+/// Returns the present moment, for a deadline.
+#[must_use]
+pub fn now() -> Instant {
+    Instant::now()
+}
+
 /// Returns a number of an outcome.
 #[must_use]
 pub fn number(outcome: &CheckOutcome, name: &str) -> Option<f64> {

@@ -39,6 +39,8 @@ pub(super) struct Held {
     pub(super) since: Instant,
     /// Whether there is a connection that answered.
     pub(super) is_lent: bool,
+    /// Whether the hold says how long requests hold a connection.
+    is_measured: bool,
     /// Who wants to know when it turns out that the server cannot be reached.
     waker: Option<Waker>,
 }
@@ -131,6 +133,7 @@ impl Book {
             place,
             since,
             is_lent: false,
+            is_measured: true,
             waker: None,
         });
         self.counts.peak = self.counts.peak.max(self.taken());
@@ -144,6 +147,7 @@ impl Book {
                 place: held.place,
                 since: now,
                 is_lent: true,
+                is_measured: true,
                 waker: None,
             };
         }
@@ -156,6 +160,13 @@ impl Book {
         }
     }
 
+    /// Says that the hold of this place is not one of a request that uses its connection.
+    pub(super) fn without_measure(&mut self, slot: Slot) {
+        if let Some(held) = &mut self.slots[slot.0 as usize] {
+            held.is_measured = false;
+        }
+    }
+
     /// Gives a place back, to the first who waits if anybody does; returns whom to wake.
     /// A hold is measured if there is a time, and if there was a connection.
     pub(super) fn free(&mut self, slot: Slot, now: Option<Instant>) -> Option<Waker> {
@@ -163,7 +174,10 @@ impl Book {
         if held.is_lent {
             self.lent -= 1;
             if let Some(now) = now {
-                self.held(now.saturating_duration_since(held.since), now);
+                self.progress_at = now;
+                if held.is_measured {
+                    self.held(now.saturating_duration_since(held.since), now);
+                }
             }
         }
         match self.queue.pop_first() {
@@ -187,7 +201,6 @@ impl Book {
         } else {
             self.hold_secs += (secs - self.hold_secs) * HOLD_WEIGHT;
         }
-        self.progress_at = now;
         self.recent.held(hold, now);
     }
 

@@ -13,7 +13,7 @@ use crate::{Failure, FailureClass, Refusal, sync::lock};
 /// The right to have one connection of the pool.
 ///
 /// First the connection is tested or opened: [`PoolLease::connected`] ends that well,
-/// [`PoolLease::failed`] and [`PoolLease::refuse`] end it badly. Then it is held until
+/// [`PoolLease::failed`] ends it badly. Then it is held until
 /// [`PoolLease::give_back`]. One that is dropped gives its place back too, and only its
 /// hold is not measured, because a drop knows no time.
 #[must_use = "a lease that is dropped has given its place back"]
@@ -52,6 +52,16 @@ impl PoolLease {
         }
     }
 
+    /// Says the same of a connection that goes back at once, because nobody wants it any
+    /// more. That it is held for a moment says nothing about how long requests hold one.
+    pub(super) fn connected_for_nobody(&mut self, now: Instant) {
+        if let Some(slot) = self.slot {
+            let mut book = lock(&self.gate.book);
+            book.lend(slot, now);
+            book.without_measure(slot);
+        }
+    }
+
     /// Gives the place back after the connection has been used.
     pub fn give_back(mut self, now: Instant) {
         self.end(Some(now));
@@ -67,21 +77,17 @@ impl PoolLease {
         self.gate.refuse_failed(failure, waited, now)
     }
 
-    /// Gives the place back because nothing was heard in time, for a reason that says
-    /// nothing against the server.
-    pub fn refuse(mut self, why: PoolSilence, waited: Duration, now: Instant) -> Refusal {
+    /// Refuses a request that has heard nothing in time, for a reason that says nothing
+    /// against the server. The place stays taken until the lease ends.
+    pub fn refuse(&self, why: PoolSilence, waited: Duration, now: Instant) -> Refusal {
         match why {
             PoolSilence::Busy { in_use } => {
                 let mut book = lock(&self.gate.book);
-                let refusal = self.gate.refuse_full(&mut book, in_use, waited, now);
-                drop(book);
-                self.end(Some(now));
-                refusal
+                self.gate.refuse_full(&mut book, in_use, waited, now)
             }
             PoolSilence::Cut => {
                 let text = format!("no connection answered within {} ms", waited.as_millis());
                 let failure = Failure::new(FailureClass::Timeout, text);
-                self.end(Some(now));
                 self.gate.refuse_failed(&failure, waited, now)
             }
         }

@@ -13,9 +13,12 @@
 //!   time is over; the answer is told to all.
 //! - It tells the breaker that a connection cannot be had, which is a failure, and not that
 //!   all are in use, which is none. That there is one is told by whoever catches it.
-//! - Dropped half-way, it must not cut the driver's work, which would close a connection
-//!   for each request that is cancelled. [`PoolPursuit::outlive`] says that it goes on
-//!   without its request, until the longest connect is over.
+//! - It ends with its request, by its deadline or a drop, and the driver's work does not:
+//!   cut half-way, that would cost the pool a connection for each request that is cancelled
+//!   or in a hurry. [`PoolPursuit::outlive`] hands the work on, which then goes to its own
+//!   end and gives the connection back.
+//!
+//! Until its first poll it is nobody: one that was made and forgotten has no place.
 
 use std::{
     fmt,
@@ -27,7 +30,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{KnockTurn, PoolEntry, PoolGate, PoolLease, PoolSilence, PoolTicket};
+use super::{
+    PoolEntry, PoolGate, PoolLease, PoolSilence, PoolTicket,
+    work::{End, PoolRest, Work},
+};
 use crate::{
     CallFailure, CallOutcome, CallPermit, Deadline, DependencyState, Failure, FailureClass,
     Refusal, stripe,
@@ -66,6 +72,25 @@ pub trait PoolDriver: Send + Sync + 'static {
 
     /// Says what an error means.
     fn meaning(&self, error: &Self::Error) -> PoolMeaning;
+
+    /// Gives a connection back that nobody wants any more, and then its place.
+    fn give_back(self: Arc<Self>, connection: Self::Connection, lease: PoolLease);
+}
+
+/// What is polled with the time, and says when it wants to be polled again: an adapter needs
+/// one timer and one loop for all of it.
+pub trait PoolStep {
+    /// What comes of it.
+    type Output;
+
+    /// Goes on until something has to be waited for.
+    ///
+    /// # Panics
+    /// May panic if it is polled after it was ready.
+    fn poll(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Self::Output>;
+
+    /// Returns the moment at which it must be polled again, whatever happens before.
+    fn wake_at(&self) -> Option<Instant>;
 }
 
 /// What an error of a driver means.
@@ -114,307 +139,205 @@ impl<C> PoolCatch<C> {
 pub struct PoolPursuit<D: PoolDriver> {
     driver: Arc<D>,
     state: Arc<DependencyState>,
-    random: u64,
-    since: Instant,
+    gate: Arc<PoolGate>,
     /// When the request has no use for a connection any more.
     deadline: Option<Deadline>,
+    place: &'static Location<'static>,
+    random: u64,
+    /// When it was polled first.
+    since: Option<Instant>,
     stage: Stage<D>,
 }
 
 enum Stage<D: PoolDriver> {
-    Refused(Refusal),
+    Idle,
     Waiting(PoolTicket),
-    Placed(PoolLease),
-    Connecting(Box<Connecting<D>>),
+    Working(Box<Work<D>>),
+    /// The request has been refused at its deadline; the driver works on.
+    Cut(Box<Work<D>>),
     Over,
 }
 
-struct Connecting<D: PoolDriver> {
-    lease: PoolLease,
-    permit: CallPermit<Arc<DependencyState>>,
-    answer: PoolFuture<Result<D::Connection, D::Error>>,
-    since: Instant,
-    until: Deadline,
-    /// Whether the request's deadline is what ends it, and not the longest connect.
-    is_cut: bool,
-    asking: Option<(KnockTurn, PoolFuture<Result<(), Failure>>)>,
-    server_answers: bool,
-    /// Whether the time to ask has come; the next moment is then the end.
-    is_late: bool,
-}
-
 impl<D: PoolDriver> PoolPursuit<D> {
-    /// Sets out for a connection of the pool behind `gate`, on behalf of whoever is at
-    /// `place`. `random` is uniform over `u64`; the breaker needs it.
+    /// Makes the pursuit of a connection of the pool behind `gate`, on behalf of whoever is
+    /// at `place`; it sets out when it is polled. `random` is uniform over `u64`; the
+    /// breaker needs it.
     pub fn new(
         driver: Arc<D>,
         state: Arc<DependencyState>,
-        gate: &Arc<PoolGate>,
+        gate: Arc<PoolGate>,
         deadline: Option<Deadline>,
         place: &'static Location<'static>,
-        now: Instant,
         random: u64,
     ) -> Self {
-        let stage = match state.refusal(now) {
-            Some(refusal) => Stage::Refused(refusal.entered()),
-            None => match gate.enter(deadline, place, now) {
-                PoolEntry::Lend(lease) => Stage::Placed(lease),
-                PoolEntry::Wait(ticket) => Stage::Waiting(ticket),
-                PoolEntry::Refuse(refusal) => Stage::Refused(refusal),
-            },
-        };
         Self {
             driver,
             state,
-            random,
-            since: now,
+            gate,
             deadline,
-            stage,
+            place,
+            random,
+            since: None,
+            stage: Stage::Idle,
         }
     }
 
-    /// Goes on until something has to be waited for.
-    ///
-    /// # Panics
-    /// If it is polled after it was ready.
-    pub fn poll(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<PoolEnd<D>> {
+    /// Says that the request has gone, or has been answered. Returns the work that should
+    /// not be cut, if there is any: it is to be polled to its end, which comes when the
+    /// longest connect is over, at the latest.
+    #[must_use]
+    pub fn outlive(self, now: Instant) -> Option<PoolRest<D>> {
+        match self.stage {
+            Stage::Waiting(ticket) => {
+                ticket.leave(now);
+                None
+            }
+            Stage::Working(work) | Stage::Cut(work) => Some(PoolRest::new(self.driver, work)),
+            Stage::Idle | Stage::Over => None,
+        }
+    }
+
+    fn set_out(&self, now: Instant) -> Result<Stage<D>, Refusal> {
+        if let Some(refusal) = self.state.refusal(now) {
+            return Err(refusal.entered());
+        }
+        match self.gate.enter(self.deadline, self.place, now) {
+            PoolEntry::Lend(lease) => self.begin(lease, now),
+            PoolEntry::Wait(ticket) => Ok(Stage::Waiting(ticket)),
+            PoolEntry::Refuse(refusal) => Err(refusal),
+        }
+    }
+
+    /// Has the driver begin its work, in a place of the pool.
+    fn begin(&self, lease: PoolLease, now: Instant) -> Result<Stage<D>, Refusal> {
+        if self.is_over(now) {
+            return Err(lease.refuse(PoolSilence::Cut, self.waited(now), now));
+        }
+        let stripe = stripe::current();
+        let state = Arc::clone(&self.state);
+        let permit = match DependencyState::try_acquire(state, now, stripe, self.random) {
+            Ok(permit) => permit,
+            Err(refusal) => return Err(refusal.entered()),
+        };
+        let work = Work::new(lease, permit, self.driver.connect(), now);
+        Ok(Stage::Working(Box::new(work)))
+    }
+
+    /// Whether the request has no use for a connection any more.
+    fn is_over(&self, now: Instant) -> bool {
+        self.deadline
+            .is_some_and(|deadline| deadline.remaining(now).is_zero())
+    }
+
+    fn waited(&self, now: Instant) -> Duration {
+        let since = self.since.unwrap_or(now);
+        now.saturating_duration_since(since)
+    }
+
+    fn end(&self, work: Work<D>, end: End<D>, now: Instant) -> PoolEnd<D> {
+        let Work {
+            mut lease, permit, ..
+        } = work;
+        let waited = self.waited(now);
+        Err(match end {
+            End::Caught(connection) => {
+                lease.connected(now);
+                return Ok(PoolCatch {
+                    connection,
+                    lease,
+                    permit,
+                });
+            }
+            End::Failed(failure) => {
+                let refusal = lease.failed(&failure, waited, now);
+                permit.fail(failure.class().into(), &failure, now);
+                PoolError::Refused(refusal)
+            }
+            End::Busy => {
+                let busy = CallFailure::new(FailureClass::Saturated);
+                permit.settle(CallOutcome::Failure(busy), now);
+                let in_use = self.driver.in_use();
+                PoolError::Refused(lease.refuse(PoolSilence::Busy { in_use }, waited, now))
+            }
+            End::Driver(error) => {
+                permit.settle(CallOutcome::Neutral, now);
+                PoolError::Driver(error)
+            }
+        })
+    }
+
+    /// Refuses the request at its own deadline, before the work has ended.
+    fn cut(&self, work: &Work<D>, now: Instant) -> Refusal {
+        let why = if work.server_answers() {
+            PoolSilence::Busy {
+                in_use: self.driver.in_use(),
+            }
+        } else {
+            PoolSilence::Cut
+        };
+        work.lease.refuse(why, self.waited(now), now)
+    }
+}
+
+impl<D: PoolDriver> PoolStep for PoolPursuit<D> {
+    type Output = PoolEnd<D>;
+
+    fn poll(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<PoolEnd<D>> {
+        self.since.get_or_insert(now);
         loop {
-            match std::mem::replace(&mut self.stage, Stage::Over) {
-                Stage::Refused(refusal) => return refused(refusal),
+            let next = match std::mem::replace(&mut self.stage, Stage::Over) {
+                Stage::Idle => self.set_out(now),
                 Stage::Waiting(mut ticket) => match ticket.poll_lease(cx, now) {
-                    Poll::Ready(lease) => self.stage = Stage::Placed(lease),
+                    Poll::Ready(lease) => self.begin(lease, now),
                     Poll::Pending if ticket.until().remaining(now).is_zero() => {
-                        return refused(ticket.refuse(now));
+                        Err(ticket.refuse(now))
                     }
                     Poll::Pending => {
                         self.stage = Stage::Waiting(ticket);
                         return Poll::Pending;
                     }
                 },
-                Stage::Placed(lease) => match self.connect(lease, now) {
-                    Ok(connecting) => self.stage = Stage::Connecting(Box::new(connecting)),
-                    Err(refusal) => return refused(refusal),
-                },
-                Stage::Connecting(mut connecting) => {
-                    let waited = now.saturating_duration_since(self.since);
-                    match connecting.poll(&*self.driver, cx, now) {
-                        Poll::Ready(end) => {
-                            return Poll::Ready(connecting.end(&*self.driver, end, waited, now));
-                        }
-                        Poll::Pending => {
-                            self.stage = Stage::Connecting(connecting);
-                            return Poll::Pending;
-                        }
+                Stage::Working(mut work) => match work.poll(&*self.driver, cx, now) {
+                    Poll::Ready(end) => return Poll::Ready(self.end(*work, end, now)),
+                    Poll::Pending if self.is_over(now) => {
+                        let refusal = self.cut(&work, now);
+                        self.stage = Stage::Cut(work);
+                        return Poll::Ready(Err(PoolError::Refused(refusal)));
                     }
-                }
-                Stage::Over => panic!("a pursuit is not polled after it was ready"),
+                    Poll::Pending => {
+                        self.stage = Stage::Working(work);
+                        return Poll::Pending;
+                    }
+                },
+                Stage::Cut(_) | Stage::Over => panic!("a pursuit is not polled after it was ready"),
+            };
+            match next {
+                Ok(stage) => self.stage = stage,
+                Err(refusal) => return Poll::Ready(Err(PoolError::Refused(refusal))),
             }
         }
     }
 
-    /// Returns the moment at which it must be polled again, whatever happens before.
-    #[must_use]
-    pub fn wake_at(&self) -> Option<Instant> {
+    fn wake_at(&self) -> Option<Instant> {
         match &self.stage {
             Stage::Waiting(ticket) => Some(ticket.until().instant()),
-            Stage::Connecting(connecting) => Some(connecting.wake_at()),
-            Stage::Refused(_) | Stage::Placed(_) | Stage::Over => None,
-        }
-    }
-
-    /// Says that the request has gone. Returns whether there is work that should not be
-    /// cut: then it is to be polled to its end, and what it catches is to be given back.
-    /// It ends when the longest connect is over, at the latest.
-    #[must_use]
-    pub fn outlive(&mut self, now: Instant) -> bool {
-        match std::mem::replace(&mut self.stage, Stage::Over) {
-            Stage::Waiting(ticket) => ticket.leave(now),
-            Stage::Connecting(mut connecting) => {
-                let longest = connecting.lease.gate().settings().connect_max;
-                connecting.until = Deadline::at(connecting.since + longest);
-                connecting.is_cut = false;
-                self.stage = Stage::Connecting(connecting);
-                return true;
+            Stage::Working(work) => {
+                let work = work.wake_at();
+                let own = self.deadline.map(Deadline::instant);
+                Some(own.map_or(work, |own| own.min(work)))
             }
-            // A place that nothing has been done with is given back by its drop.
-            Stage::Refused(_) | Stage::Placed(_) | Stage::Over => {}
-        }
-        false
-    }
-
-    fn connect(&self, lease: PoolLease, now: Instant) -> Result<Connecting<D>, Refusal> {
-        let gone = |deadline: Deadline| deadline.remaining(now).is_zero();
-        if self.deadline.is_some_and(gone) {
-            // What the driver began for it would be cut at once, and its connection with it.
-            let waited = now.saturating_duration_since(self.since);
-            return Err(lease.refuse(PoolSilence::Cut, waited, now));
-        }
-        let stripe = stripe::current();
-        let state = Arc::clone(&self.state);
-        let permit = match DependencyState::try_acquire(state, now, stripe, self.random) {
-            Ok(permit) => permit,
-            Err(refusal) => {
-                lease.give_back(now);
-                return Err(refusal.entered());
-            }
-        };
-        let own = Deadline::at(now + lease.gate().settings().connect_max);
-        let until = self.deadline.map_or(own, |deadline| deadline.min(own));
-        Ok(Connecting {
-            lease,
-            permit,
-            answer: self.driver.connect(),
-            since: now,
-            until,
-            is_cut: until < own,
-            asking: None,
-            server_answers: false,
-            is_late: false,
-        })
-    }
-}
-
-/// How the wait for the driver's answer ended.
-enum End<C, E> {
-    Answer(Result<C, E>),
-    Failure(Failure),
-    Silence,
-}
-
-impl<D: PoolDriver> Connecting<D> {
-    fn poll(
-        &mut self,
-        driver: &D,
-        cx: &mut Context<'_>,
-        now: Instant,
-    ) -> Poll<End<D::Connection, D::Error>> {
-        if let Poll::Ready(answer) = self.answer.as_mut().poll(cx) {
-            return Poll::Ready(End::Answer(answer));
-        }
-        self.is_late = self.is_late || now >= self.since + KNOCK_AFTER;
-        if self.is_late {
-            if let Poll::Ready(failure) = self.ask(driver, cx, now) {
-                return Poll::Ready(End::Failure(failure));
-            }
-        }
-        if self.until.remaining(now).is_zero() {
-            return Poll::Ready(End::Silence);
-        }
-        Poll::Pending
-    }
-
-    /// Finds out why the pool is silent: from another who asks, or by asking.
-    fn ask(&mut self, driver: &D, cx: &mut Context<'_>, now: Instant) -> Poll<Failure> {
-        if let Poll::Ready(failure) = self.lease.poll_trouble(cx) {
-            return Poll::Ready(failure);
-        }
-        if self.asking.is_none() && !self.server_answers {
-            // Everybody who waits hears the answer, so it has the time that the server has, and
-            // not what one request has left: a short deadline is no evidence.
-            let own = Deadline::at(self.since + self.lease.gate().settings().connect_max);
-            let turn = self.lease.gate().knock();
-            self.asking = turn.map(|turn| (turn, driver.ask(own.with_margin(now))));
-        }
-        let Some((_, asking)) = &mut self.asking else {
-            return Poll::Pending;
-        };
-        let Poll::Ready(answer) = asking.as_mut().poll(cx) else {
-            return Poll::Pending;
-        };
-        // The news first, and then the end of the turn, so that nobody asks again for nothing.
-        match answer {
-            Ok(()) => {
-                self.lease.gate().connect_worked();
-                self.server_answers = true;
-                self.asking = None;
-                Poll::Pending
-            }
-            Err(failure) => {
-                self.lease.gate().connect_failed(failure.clone(), now);
-                self.asking = None;
-                Poll::Ready(failure)
-            }
+            Stage::Idle | Stage::Cut(_) | Stage::Over => None,
         }
     }
-
-    fn wake_at(&self) -> Instant {
-        let until = self.until.instant();
-        if self.is_late {
-            until
-        } else {
-            until.min(self.since + KNOCK_AFTER)
-        }
-    }
-
-    fn end(
-        self,
-        driver: &D,
-        end: End<D::Connection, D::Error>,
-        waited: Duration,
-        now: Instant,
-    ) -> PoolEnd<D> {
-        let failure = match end {
-            End::Answer(Ok(connection)) => {
-                let mut lease = self.lease;
-                lease.connected(now);
-                return Ok(PoolCatch {
-                    connection,
-                    lease,
-                    permit: self.permit,
-                });
-            }
-            End::Answer(Err(error)) => match driver.meaning(&error) {
-                PoolMeaning::Failure(failure) => Some(failure),
-                PoolMeaning::Silence => None,
-                PoolMeaning::Other => {
-                    self.permit.settle(CallOutcome::Neutral, now);
-                    self.lease.give_back(now);
-                    return Err(PoolError::Driver(error));
-                }
-            },
-            End::Failure(failure) => Some(failure),
-            End::Silence => None,
-        };
-        Err(PoolError::Refused(match failure {
-            Some(failure) => self.fail(&failure, waited, now),
-            None => self.fall_silent(driver.in_use(), waited, now),
-        }))
-    }
-
-    fn fail(self, failure: &Failure, waited: Duration, now: Instant) -> Refusal {
-        let refusal = self.lease.failed(failure, waited, now);
-        self.permit.fail(failure.class().into(), failure, now);
-        refusal
-    }
-
-    fn fall_silent(self, in_use: u32, waited: Duration, now: Instant) -> Refusal {
-        let elapsed = now.saturating_duration_since(self.since);
-        if self.server_answers {
-            let busy = CallFailure::new(FailureClass::Saturated);
-            self.permit.settle(CallOutcome::Failure(busy), now);
-            return self.lease.refuse(PoolSilence::Busy { in_use }, waited, now);
-        }
-        if self.is_cut {
-            self.permit.settle(CallOutcome::Abandoned { elapsed }, now);
-            return self.lease.refuse(PoolSilence::Cut, waited, now);
-        }
-        let ms = elapsed.as_millis();
-        let text = format!("no connection of the pool has answered for {ms} ms");
-        self.fail(&Failure::new(FailureClass::Timeout, text), waited, now)
-    }
-}
-
-fn refused<C, E>(refusal: Refusal) -> Poll<Result<PoolCatch<C>, PoolError<E>>> {
-    Poll::Ready(Err(PoolError::Refused(refusal)))
 }
 
 impl<D: PoolDriver> fmt::Debug for PoolPursuit<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stage = match &self.stage {
-            Stage::Refused(_) => "refused",
+            Stage::Idle => "idle",
             Stage::Waiting(_) => "waiting",
-            Stage::Placed(_) => "placed",
-            Stage::Connecting(_) => "connecting",
+            Stage::Working(_) => "working",
+            Stage::Cut(_) => "cut",
             Stage::Over => "over",
         };
         f.debug_struct("PoolPursuit")

@@ -2,6 +2,8 @@
 
 mod deadlines;
 mod model;
+mod pursuit;
+mod scripted;
 
 use std::{
     panic::Location,

@@ -4,7 +4,7 @@ use std::{
     fmt,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use deadpool_redis::{
@@ -12,8 +12,8 @@ use deadpool_redis::{
     redis::{self, RedisError},
 };
 use steadfast_core::{
-    Deadline, Failure, FailureClass, PoolDriver, PoolEnd, PoolFuture, PoolGate, PoolMeaning,
-    PoolPursuit,
+    Deadline, Failure, FailureClass, PoolDriver, PoolEnd, PoolFuture, PoolGate, PoolLease,
+    PoolMeaning, PoolPursuit, PoolStep,
 };
 use tokio::{
     runtime::Handle,
@@ -90,6 +90,12 @@ impl PoolDriver for Connections {
             | DriverError::PostCreateHook(_) => PoolMeaning::Other,
         }
     }
+
+    fn give_back(self: Arc<Self>, connection: Connection, lease: PoolLease) {
+        // It is back when it is dropped.
+        drop(connection);
+        lease.give_back(clock::now());
+    }
 }
 
 /// Says what an error of a new or tested connection means.
@@ -105,44 +111,28 @@ fn meaning(error: &RedisError) -> PoolMeaning {
     })
 }
 
-/// A pursuit with a timer.
-///
-/// Dropped half-way it goes on as a task, if it has work that should not be cut. There are
-/// never more of those than places in the pool, because each keeps its place, and none
-/// lasts longer than the longest connect.
-pub(super) struct Drive<D: PoolDriver> {
-    pursuit: Option<PoolPursuit<D>>,
+/// A step with a timer.
+pub(super) struct Timed<S> {
+    step: S,
     timer: Option<Pin<Box<Sleep>>>,
-    /// Whether the request has gone. A task that is ended with its runtime must not begin
-    /// another one.
-    is_rest: bool,
 }
 
-impl<D: PoolDriver> Drive<D> {
-    pub(super) const fn new(pursuit: PoolPursuit<D>) -> Self {
-        Self {
-            pursuit: Some(pursuit),
-            timer: None,
-            is_rest: false,
-        }
+impl<S> Timed<S> {
+    pub(super) const fn new(step: S) -> Self {
+        Self { step, timer: None }
     }
 }
 
-impl<D: PoolDriver> Future for Drive<D> {
-    type Output = PoolEnd<D>;
+impl<S: PoolStep + Unpin> Future for Timed<S> {
+    type Output = S::Output;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<S::Output> {
         let this = &mut *self;
-        let pursuit = this
-            .pursuit
-            .as_mut()
-            .expect("it is not polled after it was ready");
         loop {
-            if let Poll::Ready(end) = pursuit.poll(cx, clock::now()) {
-                this.pursuit = None;
+            if let Poll::Ready(end) = this.step.poll(cx, clock::now()) {
                 return Poll::Ready(end);
             }
-            let Some(at) = pursuit.wake_at() else {
+            let Some(at) = this.step.wake_at() else {
                 return Poll::Pending;
             };
             let timer = match &mut this.timer {
@@ -159,32 +149,49 @@ impl<D: PoolDriver> Future for Drive<D> {
     }
 }
 
+/// A pursuit with a timer, for as long as its request waits.
+///
+/// When that is over, by an answer, a deadline or a drop, the work that should not be cut
+/// goes on as a task. There are never more of those than places in the pool, because each
+/// keeps its place, and none lasts longer than the longest connect.
+pub(super) struct Drive<D: PoolDriver>(Option<Timed<PoolPursuit<D>>>);
+
+impl<D: PoolDriver> Drive<D> {
+    pub(super) const fn new(pursuit: PoolPursuit<D>) -> Self {
+        Self(Some(Timed::new(pursuit)))
+    }
+
+    fn let_go(&mut self) {
+        let Some(timed) = self.0.take() else { return };
+        if let Some(rest) = timed.step.outlive(clock::now())
+            && let Ok(runtime) = Handle::try_current()
+        {
+            runtime.spawn(Timed::new(rest));
+        }
+    }
+}
+
+impl<D: PoolDriver> Future for Drive<D> {
+    type Output = PoolEnd<D>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let timed = self.0.as_mut();
+        let timed = timed.expect("it is not polled after it was ready");
+        let end = ready!(Pin::new(timed).poll(cx));
+        self.let_go();
+        Poll::Ready(end)
+    }
+}
+
 impl<D: PoolDriver> Drop for Drive<D> {
     fn drop(&mut self) {
-        let Some(mut pursuit) = self.pursuit.take() else {
-            return;
-        };
-        if self.is_rest || !pursuit.outlive(clock::now()) {
-            return;
-        }
-        if let Ok(runtime) = Handle::try_current() {
-            let rest = Self {
-                pursuit: Some(pursuit),
-                timer: None,
-                is_rest: true,
-            };
-            runtime.spawn(async move {
-                if let Ok(caught) = rest.await {
-                    // The connection goes back to the pool, and then its place.
-                    drop(caught.settle(clock::now()));
-                }
-            });
-        }
+        self.let_go();
     }
 }
 
 impl<D: PoolDriver> fmt::Debug for Drive<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Drive").field(&self.pursuit).finish()
+        let pursuit = self.0.as_ref().map(|timed| &timed.step);
+        f.debug_tuple("Drive").field(&pursuit).finish()
     }
 }

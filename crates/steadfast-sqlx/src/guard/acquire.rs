@@ -3,42 +3,54 @@
 use std::{
     fmt,
     pin::Pin,
-    task::{Context, Poll},
+    sync::Arc,
+    task::{Context, Poll, ready},
 };
 
-use sqlx::Pool;
+use sqlx::{Pool, SqlStr, pool::PoolConnection};
 use steadfast_core::{
-    Deadline, Failure, PoolDriver, PoolEnd, PoolFuture, PoolMeaning, PoolPursuit,
+    Deadline, Failure, PoolDriver, PoolEnd, PoolFuture, PoolLease, PoolMeaning, PoolPursuit,
+    PoolStep,
 };
 use tokio::{
     runtime::Handle,
     time::{Sleep, sleep_until},
 };
 
+use super::{GuardedConnection, GuardedTransaction, transaction::begin};
 use crate::{classify::classify, clock, driver::Driver, gauges::Gauges, probe};
 
-/// How a connection is taken from the pool, with or without a transaction on it.
-pub(super) type Take<C> = Box<dyn Fn() -> PoolFuture<sqlx::Result<C>> + Send + Sync>;
-
 /// The connections of a pool.
-pub(super) struct Connections<DB: Driver, C> {
+pub(super) struct Connections<DB: Driver> {
     pool: Pool<DB>,
-    take: Take<C>,
+    how: How,
 }
 
-impl<DB: Driver, C> Connections<DB, C> {
-    pub(super) fn new(pool: &Pool<DB>, take: Take<C>) -> Self {
+/// How a connection is wanted.
+#[derive(Clone)]
+pub(super) enum How {
+    Bare,
+    /// In a transaction that has begun, with this statement if there is one.
+    Begun(Option<SqlStr>),
+}
+
+impl<DB: Driver> Connections<DB> {
+    pub(super) fn new(pool: &Pool<DB>, how: How) -> Self {
         let pool = pool.clone();
-        Self { pool, take }
+        Self { pool, how }
     }
 }
 
-impl<DB: Driver, C: Send + 'static> PoolDriver for Connections<DB, C> {
-    type Connection = C;
+impl<DB: Driver> PoolDriver for Connections<DB> {
+    type Connection = PoolConnection<DB>;
     type Error = sqlx::Error;
 
-    fn connect(&self) -> PoolFuture<sqlx::Result<C>> {
-        (self.take)()
+    fn connect(&self) -> PoolFuture<sqlx::Result<PoolConnection<DB>>> {
+        let acquired = self.pool.acquire();
+        let How::Begun(statement) = self.how.clone() else {
+            return Box::pin(acquired);
+        };
+        Box::pin(async move { begin(acquired.await?, statement).await })
     }
 
     fn ask(&self, until: Deadline) -> PoolFuture<Result<(), Failure>> {
@@ -59,46 +71,38 @@ impl<DB: Driver, C: Send + 'static> PoolDriver for Connections<DB, C> {
             error => PoolMeaning::Failure(classify(error)),
         }
     }
-}
 
-/// A pursuit with a timer.
-///
-/// Dropped half-way it goes on as a task, if it has work that should not be cut. There are
-/// never more of those than places in the pool, because each keeps its place, and none
-/// lasts longer than the longest connect.
-pub(super) struct Drive<D: PoolDriver> {
-    pursuit: Option<PoolPursuit<D>>,
-    timer: Option<Pin<Box<Sleep>>>,
-    /// Whether the request has gone. A task that is ended with its runtime must not begin
-    /// another one.
-    is_rest: bool,
-}
-
-impl<D: PoolDriver> Drive<D> {
-    pub(super) const fn new(pursuit: PoolPursuit<D>) -> Self {
-        Self {
-            pursuit: Some(pursuit),
-            timer: None,
-            is_rest: false,
+    fn give_back(self: Arc<Self>, connection: PoolConnection<DB>, lease: PoolLease) {
+        let connection = GuardedConnection::new(connection, lease);
+        match self.how {
+            How::Bare => drop(connection),
+            How::Begun(_) => drop(GuardedTransaction::new(connection)),
         }
     }
 }
 
-impl<D: PoolDriver> Future for Drive<D> {
-    type Output = PoolEnd<D>;
+/// A step with a timer.
+pub(super) struct Timed<S> {
+    step: S,
+    timer: Option<Pin<Box<Sleep>>>,
+}
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+impl<S> Timed<S> {
+    pub(super) const fn new(step: S) -> Self {
+        Self { step, timer: None }
+    }
+}
+
+impl<S: PoolStep + Unpin> Future for Timed<S> {
+    type Output = S::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<S::Output> {
         let this = &mut *self;
-        let pursuit = this
-            .pursuit
-            .as_mut()
-            .expect("it is not polled after it was ready");
         loop {
-            if let Poll::Ready(end) = pursuit.poll(cx, clock::now()) {
-                this.pursuit = None;
+            if let Poll::Ready(end) = this.step.poll(cx, clock::now()) {
                 return Poll::Ready(end);
             }
-            let Some(at) = pursuit.wake_at() else {
+            let Some(at) = this.step.wake_at() else {
                 return Poll::Pending;
             };
             let timer = match &mut this.timer {
@@ -115,32 +119,49 @@ impl<D: PoolDriver> Future for Drive<D> {
     }
 }
 
+/// A pursuit with a timer, for as long as its request waits.
+///
+/// When that is over, by an answer, a deadline or a drop, the work that should not be cut
+/// goes on as a task. There are never more of those than places in the pool, because each
+/// keeps its place, and none lasts longer than the longest connect.
+pub(super) struct Drive<D: PoolDriver>(Option<Timed<PoolPursuit<D>>>);
+
+impl<D: PoolDriver> Drive<D> {
+    pub(super) const fn new(pursuit: PoolPursuit<D>) -> Self {
+        Self(Some(Timed::new(pursuit)))
+    }
+
+    fn let_go(&mut self) {
+        let Some(timed) = self.0.take() else { return };
+        if let Some(rest) = timed.step.outlive(clock::now())
+            && let Ok(runtime) = Handle::try_current()
+        {
+            runtime.spawn(Timed::new(rest));
+        }
+    }
+}
+
+impl<D: PoolDriver> Future for Drive<D> {
+    type Output = PoolEnd<D>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let timed = self.0.as_mut();
+        let timed = timed.expect("it is not polled after it was ready");
+        let end = ready!(Pin::new(timed).poll(cx));
+        self.let_go();
+        Poll::Ready(end)
+    }
+}
+
 impl<D: PoolDriver> Drop for Drive<D> {
     fn drop(&mut self) {
-        let Some(mut pursuit) = self.pursuit.take() else {
-            return;
-        };
-        if self.is_rest || !pursuit.outlive(clock::now()) {
-            return;
-        }
-        if let Ok(runtime) = Handle::try_current() {
-            let rest = Self {
-                pursuit: Some(pursuit),
-                timer: None,
-                is_rest: true,
-            };
-            runtime.spawn(async move {
-                if let Ok(caught) = rest.await {
-                    // The connection goes back to the pool, and then its place.
-                    drop(caught.settle(clock::now()));
-                }
-            });
-        }
+        self.let_go();
     }
 }
 
 impl<D: PoolDriver> fmt::Debug for Drive<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Drive").field(&self.pursuit).finish()
+        let pursuit = self.0.as_ref().map(|timed| &timed.step);
+        f.debug_tuple("Drive").field(&pursuit).finish()
     }
 }

@@ -1,4 +1,4 @@
-//! What a guard lends: a connection, or one with a transaction on it.
+//! A connection that a guard lends, and its way back.
 
 use std::{
     fmt,
@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{Transaction, pool::PoolConnection};
+use sqlx::pool::PoolConnection;
 use steadfast_core::{PoolCatch, PoolLease};
 use tokio::{runtime::Handle, time::timeout};
 
@@ -30,8 +30,12 @@ pub struct GuardedConnection<DB: Driver> {
 }
 
 impl<DB: Driver> GuardedConnection<DB> {
-    pub(super) fn new(caught: PoolCatch<PoolConnection<DB>>) -> Self {
+    pub(super) fn caught(caught: PoolCatch<PoolConnection<DB>>) -> Self {
         let (connection, lease) = caught.settle(clock::now());
+        Self::new(connection, lease)
+    }
+
+    pub(super) const fn new(connection: PoolConnection<DB>, lease: PoolLease) -> Self {
         Self {
             connection: Some(connection),
             lease: Some(lease),
@@ -80,12 +84,12 @@ impl<DB: Driver> Drop for GuardedConnection<DB> {
         else {
             return;
         };
-        // Without a runtime there is no pool to go back to.
+        // What sqlx's own drop spawns; here the place follows when it is done. Without a
+        // runtime there is nobody to test the connection, so it is closed.
+        let back = connection.return_to_pool();
         let Ok(runtime) = Handle::try_current() else {
             return;
         };
-        // What sqlx's own drop spawns; here the place follows when it is done.
-        let back = connection.return_to_pool();
         runtime.spawn(async move {
             let _ = timeout(RETURN_MAX, back).await;
             lease.give_back(clock::now());
@@ -97,86 +101,6 @@ impl<DB: Driver> fmt::Debug for GuardedConnection<DB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GuardedConnection")
             .field("lease", &self.lease)
-            .finish_non_exhaustive()
-    }
-}
-
-/// A transaction on a connection of a guarded pool; rolled back when it is dropped.
-///
-/// Use it as `&mut *transaction` wherever sqlx takes an executor.
-#[must_use = "a transaction that is dropped has been rolled back"]
-pub struct GuardedTransaction<DB: Driver> {
-    /// Dropped before the lease.
-    transaction: Transaction<'static, DB>,
-    lease: Lease,
-}
-
-/// A lease that is given back with the time.
-struct Lease(Option<PoolLease>);
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if let Some(lease) = self.0.take() {
-            lease.give_back(clock::now());
-        }
-    }
-}
-
-impl<DB: Driver> GuardedTransaction<DB> {
-    pub(super) fn new(caught: PoolCatch<Transaction<'static, DB>>) -> Self {
-        let (transaction, lease) = caught.settle(clock::now());
-        Self {
-            transaction,
-            lease: Lease(Some(lease)),
-        }
-    }
-
-    /// Commits.
-    ///
-    /// # Errors
-    /// What the server says; then nobody knows whether it was committed.
-    ///
-    /// # Cancel safety
-    /// Cancelled, it is committed or rolled back, and nobody knows which. The connection is
-    /// in no transaction either way.
-    pub async fn commit(self) -> Result<(), sqlx::Error> {
-        let Self { transaction, lease } = self;
-        let _lease = lease;
-        transaction.commit().await
-    }
-
-    /// Rolls back, and waits for it.
-    ///
-    /// # Errors
-    /// What the server says; the connection is closed then, and the server rolls back.
-    ///
-    /// # Cancel safety
-    /// It is rolled back all the same.
-    pub async fn rollback(self) -> Result<(), sqlx::Error> {
-        let Self { transaction, lease } = self;
-        let _lease = lease;
-        transaction.rollback().await
-    }
-}
-
-impl<DB: Driver> Deref for GuardedTransaction<DB> {
-    type Target = DB::Connection;
-
-    fn deref(&self) -> &DB::Connection {
-        &self.transaction
-    }
-}
-
-impl<DB: Driver> DerefMut for GuardedTransaction<DB> {
-    fn deref_mut(&mut self) -> &mut DB::Connection {
-        &mut self.transaction
-    }
-}
-
-impl<DB: Driver> fmt::Debug for GuardedTransaction<DB> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GuardedTransaction")
-            .field("lease", &self.lease.0)
             .finish_non_exhaustive()
     }
 }

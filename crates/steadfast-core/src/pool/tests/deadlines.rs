@@ -1,96 +1,28 @@
 //! Whom a request's short deadline concerns: itself.
 
-use std::sync::Mutex;
-
-use super::*;
-use crate::{Deadline, DependencyState, Failure, Trip};
-
-const MS: Duration = Duration::from_millis(1);
-
-/// A pool and a server that never answer.
-#[derive(Debug, Default)]
-struct Silent {
-    connects: AtomicU32,
-    asked_until: Mutex<Vec<Deadline>>,
-}
-
-impl PoolDriver for Silent {
-    type Connection = ();
-    type Error = ();
-
-    fn connect(&self) -> PoolFuture<Result<(), ()>> {
-        self.connects.fetch_add(1, Ordering::Relaxed);
-        Box::pin(std::future::pending())
-    }
-
-    fn ask(&self, until: Deadline) -> PoolFuture<Result<(), Failure>> {
-        self.asked_until.lock().expect("no panic").push(until);
-        Box::pin(std::future::pending())
-    }
-
-    fn in_use(&self) -> u32 {
-        0
-    }
-
-    fn meaning(&self, (): &()) -> PoolMeaning {
-        PoolMeaning::Silence
-    }
-}
-
-struct Pool {
-    driver: Arc<Silent>,
-    state: Arc<DependencyState>,
-    gate: Arc<PoolGate>,
-}
-
-impl Pool {
-    fn new(now: Instant) -> Self {
-        let rules = Trip::default().build().expect("the defaults are valid");
-        let name = Name::from_static("orders-db");
-        Self {
-            driver: Arc::default(),
-            state: Arc::new(DependencyState::new(name, rules, 1, now)),
-            gate: gate(&PoolSettings::new(4).connect_max(SECOND), now),
-        }
-    }
-
-    fn pursue(&self, left: Option<Duration>, now: Instant) -> PoolPursuit<Silent> {
-        PoolPursuit::new(
-            Arc::clone(&self.driver),
-            Arc::clone(&self.state),
-            &self.gate,
-            left.map(|left| Deadline::at(now + left)),
-            Location::caller(),
-            now,
-            7,
-        )
-    }
-}
-
-fn poll(pursuit: &mut PoolPursuit<Silent>, now: Instant) -> bool {
-    let waker = Waker::from(Arc::new(Bell::default()));
-    pursuit
-        .poll(&mut Context::from_waker(&waker), now)
-        .is_ready()
-}
+use super::{
+    scripted::{MS, Pool, is_refused, step, waits},
+    *,
+};
+use crate::{CallKind, Cause, Failure};
 
 /// Goal: the answer that everybody hears is not cut by the deadline of the one who asks.
 #[test]
 fn a_short_deadline_is_no_evidence_for_others() {
     let start = origin();
     let pool = Pool::new(start);
-    let mut hasty = pool.pursue(Some(150 * MS), start);
-    let mut patient = pool.pursue(None, start);
-    let late = start + 100 * MS;
+    let mut hasty = pool.pursue(Some(start + 150 * MS));
+    let mut patient = pool.pursue(None);
+    let late = start + KNOCK_AFTER;
     for pursuit in [&mut hasty, &mut patient] {
-        assert!(!poll(pursuit, start));
-        assert!(!poll(pursuit, late));
+        waits(pursuit, start);
+        waits(pursuit, late);
     }
-    let asked = pool.driver.asked_until.lock().expect("no panic").clone();
-    assert_eq!(asked.len(), 1, "one asks for all");
-    assert!(asked[0].remaining(late) > 500 * MS, "{asked:?}");
-    assert!(poll(&mut hasty, start + 150 * MS), "its own time is over");
-    assert!(!poll(&mut patient, start + 150 * MS), "refused for another");
+    assert_eq!(pool.questions(), 1, "one asks for all");
+    let until = pool.driver.questions.lock().expect("no panic")[0].0;
+    assert!(until.remaining(late) > 500 * MS, "{until:?}");
+    let _ = is_refused(&mut hasty, start + 150 * MS);
+    waits(&mut patient, start + 150 * MS);
 }
 
 /// Goal: a request that nobody waits for costs the pool no connection.
@@ -98,10 +30,95 @@ fn a_short_deadline_is_no_evidence_for_others() {
 fn nothing_is_begun_for_a_deadline_that_is_over() {
     let start = origin();
     let pool = Pool::new(start);
-    let mut gone = pool.pursue(Some(Duration::ZERO), start);
-    assert!(poll(&mut gone, start));
-    assert_eq!(pool.driver.connects.load(Ordering::Relaxed), 0);
-    drop(gone);
-    let leases: Vec<_> = (0..4).map(|_| lend(&pool.gate, start)).collect();
-    assert_eq!(leases.len(), 4, "every place is there");
+    let mut gone = pool.pursue(Some(start));
+    let _ = is_refused(&mut gone, start);
+    assert_eq!(pool.connects(), 0);
+    assert!(gone.outlive(start).is_none());
+    assert_eq!(pool.taken(start), (0, 0));
+}
+
+/// Goal: what a hasty request has begun is finished for the pool, and counted once.
+#[test]
+fn a_deadline_refuses_its_request_and_the_connection_goes_to_the_pool() {
+    let start = origin();
+    let pool = Pool::new(start);
+    let until = start + 20 * MS;
+    let mut hasty = pool.pursue(Some(until));
+    waits(&mut hasty, start);
+    assert_eq!(hasty.wake_at(), Some(until));
+    let refusal = is_refused(&mut hasty, until);
+    assert_eq!(refusal.cause(), Cause::DependencyDown);
+    assert_eq!(
+        pool.taken(until),
+        (0, 1),
+        "the driver works on in its place"
+    );
+
+    let mut rest = hasty.outlive(until).expect("there is work");
+    waits(&mut rest, until);
+    let later = start + 80 * MS;
+    pool.connect(0, Ok(17));
+    assert!(step(&mut rest, later).is_ready());
+    assert_eq!(pool.taken(later), (1, 0), "until it is back");
+    let (connection, lease) = pool.driver.given_back.lock().expect("no panic").remove(0);
+    assert_eq!(connection, 17);
+    lease.give_back(later);
+    assert_eq!(pool.taken(later), (0, 0));
+    assert_eq!(pool.gate.snapshot(later).refused, 1);
+    let calls = pool.state.calls();
+    assert_eq!(calls.of(CallKind::Success), 1, "there was a connection");
+    assert_eq!(
+        calls.of(CallKind::Failure) + calls.of(CallKind::Abandoned),
+        0
+    );
+}
+
+/// Goal: how long nobody holds a connection is not how long requests hold one.
+#[test]
+fn a_connection_that_goes_straight_back_predicts_no_short_holds() {
+    let mut now = origin();
+    let pool = Pool::new(now);
+    for nth in 0..20 {
+        let mut hasty = pool.pursue(Some(now + MS));
+        waits(&mut hasty, now);
+        now += MS;
+        let _ = is_refused(&mut hasty, now);
+        let mut rest = hasty.outlive(now).expect("there is work");
+        pool.connect(nth, Ok(1));
+        assert!(step(&mut rest, now).is_ready());
+        let (_, lease) = pool.driver.given_back.lock().expect("no panic").remove(0);
+        lease.give_back(now);
+    }
+    assert_eq!(pool.gate.snapshot(now).mean_hold, None);
+}
+
+/// Goal: work without a request ends too, and what it found out is known, but it refuses
+/// nobody.
+#[test]
+fn work_that_fails_after_its_request_has_gone_is_evidence_and_no_refusal() {
+    let start = origin();
+    let pool = Pool::new(start);
+    let mut gone = pool.pursue(None);
+    waits(&mut gone, start);
+    let mut rest = gone.outlive(start).expect("there is work");
+    waits(&mut rest, start + KNOCK_AFTER);
+    pool.answer(0, Err(Failure::new(FailureClass::Unreachable, "refused")));
+    assert!(step(&mut rest, start + KNOCK_AFTER).is_ready());
+    let seen = pool.gate.snapshot(start + KNOCK_AFTER);
+    assert_eq!((seen.connecting, seen.refused), (0, 0));
+    assert_eq!(
+        seen.trouble.map(|trouble| trouble.failure.class()),
+        Some(FailureClass::Unreachable)
+    );
+    assert_eq!(pool.state.calls().of(CallKind::Failure), 1);
+
+    // Against a server that says nothing at all, it ends with the longest connect.
+    let mut gone = pool.pursue(None);
+    waits(&mut gone, start + SECOND);
+    let mut rest = gone.outlive(start + SECOND).expect("there is work");
+    assert_eq!(rest.wake_at(), Some(start + SECOND + KNOCK_AFTER));
+    waits(&mut rest, start + SECOND + KNOCK_AFTER);
+    assert_eq!(rest.wake_at(), Some(start + 2 * SECOND));
+    assert!(step(&mut rest, start + 2 * SECOND).is_ready());
+    assert_eq!(pool.taken(start + 2 * SECOND), (0, 0));
 }

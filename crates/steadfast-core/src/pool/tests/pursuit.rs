@@ -1,0 +1,220 @@
+//! The states of a pursuit: idle, waiting, working, and each of its ends.
+
+use super::{
+    scripted::{Fault, MS, Pool, caught, is_refused, step, waits},
+    *,
+};
+use crate::{CallKind, Cause, DependencyState, Failure};
+
+fn down() -> Failure {
+    Failure::new(FailureClass::Unreachable, "connection refused")
+}
+
+#[test]
+fn until_it_is_polled_it_is_nobody() {
+    let start = origin();
+    let pool = Pool::new(start);
+    let unpolled = pool.pursue(None);
+    assert_eq!(unpolled.wake_at(), None);
+    assert_eq!(pool.taken(start), (0, 0));
+    assert_eq!(pool.connects(), 0);
+    assert!(unpolled.outlive(start).is_none());
+
+    // It has waited since it was polled, and not since it was made.
+    let all: Vec<_> = (0..4).map(|_| lend(&pool.gate, start)).collect();
+    let mut late = pool.pursue(None);
+    let polled = start + 60 * SECOND;
+    waits(&mut late, polled);
+    assert_eq!(late.wake_at(), Some(polled + 2 * SECOND));
+    let refusal = is_refused(&mut late, polled + 2 * SECOND);
+    assert_eq!(exhausted(&refusal).waited, 2 * SECOND);
+    drop(all);
+}
+
+#[test]
+fn an_answer_is_a_connection_with_its_place_and_its_permit() {
+    let start = origin();
+    let pool = Pool::new(start);
+    let mut pursuit = pool.pursue(None);
+    waits(&mut pursuit, start);
+    assert_eq!(pool.taken(start), (0, 1));
+    assert_eq!(pursuit.wake_at(), Some(start + KNOCK_AFTER));
+    pool.connect(0, Ok(5));
+    let caught = caught(&mut pursuit, start + MS);
+    assert_eq!((caught.connection, pool.taken(start)), (5, (1, 0)));
+    assert!(pursuit.outlive(start).is_none(), "it has come to its end");
+    let (_, lease) = caught.settle(start + MS);
+    assert_eq!(pool.state.calls().of(CallKind::Success), 1);
+    lease.give_back(start + SECOND);
+    assert_eq!(pool.taken(start), (0, 0));
+}
+
+#[test]
+fn one_who_waits_begins_at_its_turn_and_leaves_by_itself() {
+    let start = origin();
+    let pool = Pool::new(start);
+    let mut held: Vec<_> = (0..4).map(|_| lend(&pool.gate, start)).collect();
+    let (mut first, mut second) = (pool.pursue(None), pool.pursue(None));
+    waits(&mut first, start);
+    waits(&mut second, start);
+    assert_eq!(first.wake_at(), Some(start + 2 * SECOND));
+    assert!(second.outlive(start + MS).is_none());
+    assert_eq!(pool.gate.snapshot(start).cancelled, 1);
+    assert_eq!(pool.connects(), 0, "the driver has not been asked");
+    held.remove(0).give_back(start + MS);
+    waits(&mut first, start + MS);
+    assert_eq!((pool.connects(), pool.taken(start)), (1, (3, 1)));
+}
+
+#[test]
+fn one_who_waits_is_refused_at_the_earlier_of_its_deadline_and_the_longest_wait() {
+    let start = origin();
+    let pool = Pool::new(start);
+    let _held: Vec<_> = (0..4).map(|_| lend(&pool.gate, start)).collect();
+    for (left, ends) in [(Some(SECOND), SECOND), (Some(9 * SECOND), 2 * SECOND)] {
+        let mut pursuit = pool.pursue(left.map(|left| start + left));
+        waits(&mut pursuit, start);
+        waits(&mut pursuit, start + ends - MS);
+        let refusal = is_refused(&mut pursuit, start + ends);
+        let pool = exhausted(&refusal);
+        assert_eq!((pool.in_use, pool.waited), (4, ends));
+        assert_eq!(pool.class, FailureClass::Saturated);
+    }
+    assert_eq!(pool.gate.snapshot(start).waiting, 0);
+}
+
+#[test]
+fn what_one_hears_of_the_server_is_told_to_all_who_are_late() {
+    let start = origin();
+    let pool = Pool::new(start);
+    let mut all: Vec<_> = (0..3).map(|_| pool.pursue(None)).collect();
+    let late = start + KNOCK_AFTER;
+    for pursuit in &mut all {
+        waits(pursuit, start);
+        waits(pursuit, late);
+    }
+    assert_eq!(pool.questions(), 1);
+    pool.answer(0, Err(down()));
+    for pursuit in &mut all {
+        let refusal = is_refused(pursuit, late + MS);
+        let Evidence::DependencyDown(seen) = refusal.evidence() else {
+            panic!("another cause: {refusal:?}")
+        };
+        assert_eq!(&*seen.last_error, "connection refused");
+    }
+    assert_eq!(pool.state.calls().of(CallKind::Failure), 3);
+    assert_eq!(pool.taken(late), (0, 0));
+    let connects = pool.driver.connects.lock().expect("no panic");
+    assert!(connects.iter().all(scripted::Answer::is_cut));
+}
+
+#[test]
+fn a_pool_that_is_silent_beside_a_server_that_answers_is_busy() {
+    let start = origin();
+    let pool = Pool::new(start);
+    let (mut hasty, mut patient) = (pool.pursue(Some(start + 500 * MS)), pool.pursue(None));
+    waits(&mut hasty, start);
+    waits(&mut patient, start);
+    waits(&mut hasty, start + KNOCK_AFTER);
+    pool.answer(0, Ok(()));
+    waits(&mut hasty, start + KNOCK_AFTER);
+    // Its turn is over, so the next asks for itself, once.
+    waits(&mut patient, start + KNOCK_AFTER);
+    pool.answer(1, Ok(()));
+    waits(&mut patient, start + 2 * KNOCK_AFTER);
+    assert_eq!(pool.questions(), 2);
+
+    let cut = is_refused(&mut hasty, start + 500 * MS);
+    assert_eq!(cut.cause(), Cause::PoolExhausted, "also at a deadline");
+    let refusal = is_refused(&mut patient, start + SECOND);
+    let seen = exhausted(&refusal);
+    assert_eq!((seen.in_use, seen.class), (4, FailureClass::Saturated));
+    let calls = pool.state.calls();
+    assert_eq!(calls.of(CallKind::Failure) + calls.of(CallKind::Timeout), 0);
+}
+
+#[test]
+fn silence_of_pool_and_server_is_a_failure_at_the_longest_connect() {
+    let start = origin();
+    let pool = Pool::new(start);
+    // The driver's own time may be over sooner, and means the same.
+    for answer in [None, Some(Fault::TimedOut)] {
+        let nth = pool.connects();
+        let mut pursuit = pool.pursue(None);
+        waits(&mut pursuit, start);
+        waits(&mut pursuit, start + KNOCK_AFTER);
+        assert_eq!(pursuit.wake_at(), Some(start + SECOND));
+        let now = match answer {
+            None => start + SECOND,
+            Some(fault) => {
+                pool.connect(nth, Err(fault));
+                start + 900 * MS
+            }
+        };
+        let refusal = is_refused(&mut pursuit, now);
+        let Evidence::DependencyDown(seen) = refusal.evidence() else {
+            panic!("another cause: {refusal:?}")
+        };
+        assert_eq!(seen.class, FailureClass::Timeout, "{refusal:?}");
+        assert_eq!(pool.taken(now), (0, 0));
+    }
+    assert_eq!(pool.state.calls().of(CallKind::Timeout), 2);
+}
+
+#[test]
+fn an_error_that_says_nothing_about_the_server_is_handed_on() {
+    let start = origin();
+    let pool = Pool::new(start);
+    let mut pursuit = pool.pursue(None);
+    waits(&mut pursuit, start);
+    pool.connect(0, Err(Fault::Closed));
+    let end = step(&mut pursuit, start);
+    assert!(
+        matches!(end, Poll::Ready(Err(PoolError::Driver(Fault::Closed)))),
+        "{end:?}"
+    );
+    assert_eq!(pool.state.calls().of(CallKind::Failure), 0);
+    assert_eq!(pool.taken(start), (0, 0));
+
+    let mut pursuit = pool.pursue(None);
+    waits(&mut pursuit, start);
+    pool.connect(1, Err(Fault::Down(down())));
+    let refusal = is_refused(&mut pursuit, start);
+    assert_eq!(refusal.cause(), Cause::DependencyDown);
+}
+
+#[test]
+fn an_open_breaker_refuses_before_a_place_is_taken_and_at_the_turn() {
+    let start = origin();
+    let pool = Pool::new(start);
+    let mut held: Vec<_> = (0..4).map(|_| lend(&pool.gate, start)).collect();
+    let mut waiting = pool.pursue(None);
+    waits(&mut waiting, start);
+    let mut now = start;
+    while pool.state.refusal(now).is_none() {
+        now += SECOND / 2;
+        let state = Arc::clone(&pool.state);
+        let permit = DependencyState::try_acquire(state, now, 0, 7).expect("it is closed");
+        permit.fail(FailureClass::Unreachable.into(), &down(), now);
+    }
+    let mut late = pool.pursue(None);
+    let refusal = is_refused(&mut late, now);
+    assert_eq!(refusal.cause(), Cause::DependencyDown);
+    assert!(!refusal.safe_to_retry(), "a handler was entered");
+    held.remove(0).give_back(now);
+    let refusal = is_refused(&mut waiting, now);
+    assert_eq!(refusal.cause(), Cause::DependencyDown);
+    assert_eq!(pool.taken(now), (3, 0), "its turn is not kept");
+    assert_eq!(pool.connects(), 0);
+}
+
+#[test]
+#[should_panic(expected = "not polled after it was ready")]
+fn a_pursuit_that_was_cut_is_not_polled_again() {
+    let start = origin();
+    let pool = Pool::new(start);
+    let mut hasty = pool.pursue(Some(start + MS));
+    waits(&mut hasty, start);
+    let _ = is_refused(&mut hasty, start + MS);
+    let _ = step(&mut hasty, start + MS);
+}

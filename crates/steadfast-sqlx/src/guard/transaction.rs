@@ -1,0 +1,144 @@
+//! A transaction on a connection that a guard lends.
+//!
+//! It is sqlx's own transaction manager on a [`GuardedConnection`], and not sqlx's
+//! `Transaction`, for two reasons. The place of a transaction that was dropped is free when
+//! its connection is back in the pool, after the rollback, and not before: one who is lent
+//! the place sooner waits for a connection that others are said to have no use for. And a
+//! `BEGIN` that is cut leaves no transaction behind.
+
+use std::{
+    fmt,
+    ops::{Deref, DerefMut},
+};
+
+use sqlx::{Database, SqlStr, pool::PoolConnection};
+use sqlx_core::transaction::TransactionManager;
+
+use super::GuardedConnection;
+use crate::driver::Driver;
+
+/// A transaction on a connection of a guarded pool; rolled back when it is dropped.
+///
+/// Use it as `&mut *transaction` wherever sqlx takes an executor. Its place is free for
+/// others when it is rolled back and its connection is back in the pool.
+#[must_use = "a transaction that is dropped has been rolled back"]
+pub struct GuardedTransaction<DB: Driver> {
+    connection: GuardedConnection<DB>,
+    is_open: bool,
+}
+
+/// Begins a transaction with `statement`, or as sqlx does.
+///
+/// On an error of the server the connection is back in the pool before the error is told.
+pub(super) async fn begin<DB: Driver>(
+    connection: PoolConnection<DB>,
+    statement: Option<SqlStr>,
+) -> sqlx::Result<PoolConnection<DB>> {
+    let mut beginning = Beginning(Some(connection));
+    let begun = <DB as Database>::TransactionManager::begin(beginning.get(), statement).await;
+    let Err(error) = begun else {
+        return Ok(beginning.take());
+    };
+    if matches!(error, sqlx::Error::Database(_) | sqlx::Error::BeginFailed) {
+        // Nothing has begun, and the connection works.
+        beginning.take().return_to_pool().await;
+    }
+    Err(error)
+}
+
+/// A connection on which a transaction begins.
+///
+/// Dropped meanwhile, it is closed: the server may have begun what the driver does not know
+/// of (sqlx 0.8.4 to 0.9.0 on PostgreSQL, all versions on MySQL), and would then keep the
+/// transaction open on a connection that is lent to somebody else.
+struct Beginning<DB: Driver>(Option<PoolConnection<DB>>);
+
+impl<DB: Driver> Beginning<DB> {
+    fn get(&mut self) -> &mut PoolConnection<DB> {
+        self.0.as_mut().expect("it is taken once, at the end")
+    }
+
+    fn take(&mut self) -> PoolConnection<DB> {
+        self.0.take().expect("it is taken once, at the end")
+    }
+}
+
+impl<DB: Driver> Drop for Beginning<DB> {
+    fn drop(&mut self) {
+        if let Some(connection) = &mut self.0
+            && !DB::UNDOES_A_CUT_BEGIN
+        {
+            connection.close_on_drop();
+        }
+    }
+}
+
+impl<DB: Driver> GuardedTransaction<DB> {
+    /// Takes over a connection on which a transaction has begun.
+    pub(super) const fn new(connection: GuardedConnection<DB>) -> Self {
+        Self {
+            connection,
+            is_open: true,
+        }
+    }
+
+    /// Commits.
+    ///
+    /// # Errors
+    /// What the server says; then nobody knows whether it was committed.
+    ///
+    /// # Cancel safety
+    /// Cancelled, it is committed or rolled back, and nobody knows which. The connection is
+    /// in no transaction either way.
+    pub async fn commit(mut self) -> Result<(), sqlx::Error> {
+        <DB as Database>::TransactionManager::commit(&mut self.connection).await?;
+        self.is_open = false;
+        Ok(())
+    }
+
+    /// Rolls back, and waits for it.
+    ///
+    /// # Errors
+    /// What the server says. It is told once more on the connection's way back, and one that
+    /// does not answer then is closed.
+    ///
+    /// # Cancel safety
+    /// It is rolled back all the same.
+    pub async fn rollback(mut self) -> Result<(), sqlx::Error> {
+        <DB as Database>::TransactionManager::rollback(&mut self.connection).await?;
+        self.is_open = false;
+        Ok(())
+    }
+}
+
+impl<DB: Driver> Deref for GuardedTransaction<DB> {
+    type Target = DB::Connection;
+
+    fn deref(&self) -> &DB::Connection {
+        &self.connection
+    }
+}
+
+impl<DB: Driver> DerefMut for GuardedTransaction<DB> {
+    fn deref_mut(&mut self) -> &mut DB::Connection {
+        &mut self.connection
+    }
+}
+
+impl<DB: Driver> Drop for GuardedTransaction<DB> {
+    fn drop(&mut self) {
+        if self.is_open {
+            // The driver sends it before whatever is asked next, which is the test on the way
+            // back to the pool.
+            <DB as Database>::TransactionManager::start_rollback(&mut self.connection);
+        }
+    }
+}
+
+impl<DB: Driver> fmt::Debug for GuardedTransaction<DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("GuardedTransaction")
+            .field(&self.connection)
+            .finish()
+    }
+}
