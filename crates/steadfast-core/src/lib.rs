@@ -106,9 +106,9 @@ pub use name::{NAME_LEN_MAX, Name, NameError};
 pub use pool::{
     CONNECT_MAX_DEFAULT, HELD_LONG_DEFAULT, HELD_SHOWN_MAX, KNOCK_AFTER, KnockTurn, POOL_SIZE_MAX,
     PoolAdvice, PoolCatch, PoolDriver, PoolEnd, PoolEntry, PoolError, PoolFit, PoolFleet,
-    PoolFuture, PoolGate, PoolHeld, PoolLease, PoolMeaning, PoolPursuit, PoolRest, PoolSettings,
-    PoolSilence, PoolSnapshot, PoolStep, PoolTicket, PoolTrouble, STUCK_AFTER_DEFAULT,
-    WAIT_MAX_DEFAULT, WAITERS_MAX, WAITERS_PER_CONNECTION,
+    PoolFuture, PoolGate, PoolHeld, PoolLease, PoolMeaning, PoolPursuit, PoolRest, PoolReturn,
+    PoolSettings, PoolSilence, PoolSnapshot, PoolStep, PoolTicket, PoolTrouble, RETURN_MAX,
+    STUCK_AFTER_DEFAULT, WAIT_MAX_DEFAULT, WAITERS_MAX, WAITERS_PER_CONNECTION,
 };
 pub use priority::Priority;
 pub use pulse::{BEAT, Pulse};

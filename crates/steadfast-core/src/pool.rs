@@ -45,6 +45,7 @@
 mod advice;
 mod book;
 mod diagnosis;
+mod homecoming;
 mod inquiry;
 mod knock;
 mod lease;
@@ -70,6 +71,7 @@ use crate::{
 };
 
 pub use advice::{PoolAdvice, PoolFit, PoolFleet};
+pub use homecoming::{PoolReturn, RETURN_MAX};
 pub use knock::KnockTurn;
 pub use lease::{PoolLease, PoolSilence};
 pub use pursuit::{

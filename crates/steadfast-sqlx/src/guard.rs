@@ -175,7 +175,12 @@ impl<DB: Driver> PoolGuardBuilder<DB> {
                 "pool of {name}: the dependency has {max} pools already, which are as many as it may"
             )));
         }
-        Ok(PoolGuard(Arc::new(Inner { gate, state, pool })))
+        let connections = Arc::new(Connections::new(&pool, How::Bare));
+        Ok(PoolGuard(Arc::new(Inner {
+            gate,
+            state,
+            connections,
+        })))
     }
 }
 
@@ -194,7 +199,7 @@ pub struct PoolGuard<DB: Driver>(Arc<Inner<DB>>);
 struct Inner<DB: Driver> {
     gate: Arc<PoolGate>,
     state: Arc<DependencyState>,
-    pool: Pool<DB>,
+    connections: Arc<Connections<DB>>,
 }
 
 impl<DB: Driver> PoolGuard<DB> {
@@ -227,7 +232,8 @@ impl<DB: Driver> PoolGuard<DB> {
     /// As [`Self::acquire`].
     #[track_caller]
     pub fn acquire_before(&self, deadline: Option<Deadline>) -> Acquire<DB> {
-        Acquire(self.pursue(How::Bare, deadline))
+        let connections = Arc::clone(&self.0.connections);
+        Acquire(self.pursue(connections, deadline))
     }
 
     /// Takes a connection and begins a transaction on it.
@@ -243,7 +249,8 @@ impl<DB: Driver> PoolGuard<DB> {
     /// gives the connection back to the pool with an open transaction.
     #[track_caller]
     pub fn begin(&self) -> Begin<DB> {
-        Begin(self.pursue(How::Begun(None), Deadline::current()))
+        let begun = How::Begun(None);
+        Begin(self.pursue(self.connections(begun), Deadline::current()))
     }
 
     /// Takes a connection and begins a transaction on it with `statement`:
@@ -256,14 +263,14 @@ impl<DB: Driver> PoolGuard<DB> {
     /// As [`Self::begin`].
     #[track_caller]
     pub fn begin_with(&self, statement: impl SqlSafeStr) -> Begin<DB> {
-        let how = How::Begun(Some(statement.into_sql_str()));
-        Begin(self.pursue(how, Deadline::current()))
+        let begun = How::Begun(Some(statement.into_sql_str()));
+        Begin(self.pursue(self.connections(begun), Deadline::current()))
     }
 
     /// Returns the pool, for what needs it whole: migrations, closing.
     #[must_use]
     pub fn pool(&self) -> &Pool<DB> {
-        &self.0.pool
+        &self.0.connections.pool
     }
 
     /// Returns the numbers, and who holds connections.
@@ -296,16 +303,21 @@ impl<DB: Driver> PoolGuard<DB> {
         Ok(slots.map(fleet))
     }
 
+    fn connections(&self, how: How) -> Arc<Connections<DB>> {
+        Arc::new(Connections::new(self.pool(), how))
+    }
+
     #[track_caller]
-    fn pursue(&self, how: How, deadline: Option<Deadline>) -> Drive<Connections<DB>> {
-        Drive::new(PoolPursuit::new(
-            Arc::new(Connections::new(&self.0.pool, how)),
+    fn pursue(&self, connections: Arc<Connections<DB>>, deadline: Option<Deadline>) -> Pursuit<DB> {
+        let drive = Drive::new(PoolPursuit::new(
+            Arc::clone(&connections),
             Arc::clone(&self.0.state),
             Arc::clone(&self.0.gate),
             deadline,
             Location::caller(),
             fastrand::u64(..),
-        ))
+        ));
+        Pursuit { drive, connections }
     }
 }
 
@@ -324,29 +336,45 @@ impl<DB: Driver> fmt::Debug for PoolGuard<DB> {
 /// Takes a connection; made by [`PoolGuard::acquire`].
 #[derive(Debug)]
 #[must_use = "nothing is acquired unless this is awaited"]
-pub struct Acquire<DB: Driver>(Drive<Connections<DB>>);
+pub struct Acquire<DB: Driver>(Pursuit<DB>);
 
 impl<DB: Driver> Future for Acquire<DB> {
     type Output = Result<GuardedConnection<DB>, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let caught = ready!(Pin::new(&mut self.0).poll(cx));
-        Poll::Ready(caught.map(GuardedConnection::caught).map_err(Error::from))
+        Pin::new(&mut self.0).poll(cx)
     }
 }
 
 /// Begins a transaction; made by [`PoolGuard::begin`].
 #[derive(Debug)]
 #[must_use = "nothing is begun unless this is awaited"]
-pub struct Begin<DB: Driver>(Drive<Connections<DB>>);
+pub struct Begin<DB: Driver>(Pursuit<DB>);
 
 impl<DB: Driver> Future for Begin<DB> {
     type Output = Result<GuardedTransaction<DB>, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let caught = ready!(Pin::new(&mut self.0).poll(cx));
-        let connection = caught.map(GuardedConnection::caught);
-        Poll::Ready(connection.map(GuardedTransaction::new).map_err(Error::from))
+        let connection = ready!(Pin::new(&mut self.0).poll(cx));
+        Poll::Ready(connection.map(GuardedTransaction::new))
+    }
+}
+
+/// The way to a connection, of either kind.
+#[derive(Debug)]
+struct Pursuit<DB: Driver> {
+    drive: Drive<Connections<DB>>,
+    connections: Arc<Connections<DB>>,
+}
+
+impl<DB: Driver> Future for Pursuit<DB> {
+    type Output = Result<GuardedConnection<DB>, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(match ready!(Pin::new(&mut self.drive).poll(cx)) {
+            Ok(caught) => Ok(GuardedConnection::caught(caught, &self.connections)),
+            Err(error) => Err(error.into()),
+        })
     }
 }
 

@@ -22,8 +22,14 @@ use crate::{classify::classify, clock, driver::Driver, gauges::Gauges, probe};
 
 /// The connections of a pool.
 pub(super) struct Connections<DB: Driver> {
-    pool: Pool<DB>,
+    pub(super) pool: Pool<DB>,
     how: How,
+}
+
+impl<DB: Driver> fmt::Debug for Connections<DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connections").finish_non_exhaustive()
+    }
 }
 
 /// How a connection is wanted.
@@ -73,10 +79,10 @@ impl<DB: Driver> PoolDriver for Connections<DB> {
     }
 
     fn give_back(self: Arc<Self>, connection: PoolConnection<DB>, lease: PoolLease) {
-        let connection = GuardedConnection::new(connection, lease);
-        match self.how {
-            How::Bare => drop(connection),
-            How::Begun(_) => drop(GuardedTransaction::new(connection)),
+        let is_begun = matches!(self.how, How::Begun(_));
+        let connection = GuardedConnection::new(connection, lease, self);
+        if is_begun {
+            drop(GuardedTransaction::new(connection));
         }
     }
 }

@@ -3,42 +3,49 @@
 use std::{
     fmt,
     ops::{Deref, DerefMut},
-    time::Duration,
+    sync::Arc,
 };
 
 use sqlx::pool::PoolConnection;
-use steadfast_core::{PoolCatch, PoolLease};
-use tokio::{runtime::Handle, time::timeout};
+use steadfast_core::{PoolCatch, PoolLease, PoolReturn};
+use tokio::runtime::Handle;
 
+use super::acquire::{Connections, Timed};
 use crate::{clock, driver::Driver};
-
-/// How long a connection may take to come back. A query that was abandoned runs on in the
-/// server, and its connection is not free before it ends; past this it is closed, so that a
-/// path which died without a word does not keep its place for ever.
-const RETURN_MAX: Duration = Duration::from_secs(30);
 
 /// A connection of a guarded pool; goes back when it is dropped.
 ///
 /// Use it as `&mut *connection` wherever sqlx takes an executor. Its place is free for
 /// others when it is back in the pool, which a query that was cancelled half-way delays
-/// until the server has ended it.
+/// until the server has ended it. One that is not back after [`RETURN_MAX`] is closed.
+///
+/// [`RETURN_MAX`]: steadfast_core::RETURN_MAX
 #[must_use = "a connection that is dropped has gone back"]
 pub struct GuardedConnection<DB: Driver> {
     /// Both are `None` only while it is dropped.
     connection: Option<PoolConnection<DB>>,
     lease: Option<PoolLease>,
+    connections: Arc<Connections<DB>>,
 }
 
 impl<DB: Driver> GuardedConnection<DB> {
-    pub(super) fn caught(caught: PoolCatch<PoolConnection<DB>>) -> Self {
+    pub(super) fn caught(
+        caught: PoolCatch<PoolConnection<DB>>,
+        connections: &Arc<Connections<DB>>,
+    ) -> Self {
         let (connection, lease) = caught.settle(clock::now());
-        Self::new(connection, lease)
+        Self::new(connection, lease, Arc::clone(connections))
     }
 
-    pub(super) const fn new(connection: PoolConnection<DB>, lease: PoolLease) -> Self {
+    pub(super) const fn new(
+        connection: PoolConnection<DB>,
+        lease: PoolLease,
+        connections: Arc<Connections<DB>>,
+    ) -> Self {
         Self {
             connection: Some(connection),
             lease: Some(lease),
+            connections,
         }
     }
 
@@ -90,10 +97,9 @@ impl<DB: Driver> Drop for GuardedConnection<DB> {
         let Ok(runtime) = Handle::try_current() else {
             return;
         };
-        runtime.spawn(async move {
-            let _ = timeout(RETURN_MAX, back).await;
-            lease.give_back(clock::now());
-        });
+        let connections = Arc::clone(&self.connections);
+        let back = PoolReturn::new(connections, lease, Box::pin(back), clock::now());
+        runtime.spawn(Timed::new(back));
     }
 }
 

@@ -1,6 +1,7 @@
 //! What each trouble of the server is told as, and what becomes of the breaker.
 
-use steadfast_core::PoolFit;
+use dependencies_tests::now;
+use steadfast_core::{PoolFit, RETURN_MAX};
 use steadfast_sqlx::GuardedConnection;
 
 use super::*;
@@ -69,6 +70,32 @@ async fn a_restarted_server_is_noticed_by_nobody() {
     }
     assert_eq!(failures(&rig.orders_db), 0);
     rig.is_whole(&postgres).await;
+}
+
+#[tokio::test]
+async fn connections_that_break_while_they_are_held_are_no_pool_in_use() {
+    let mut postgres = Postgres::builder().start();
+    let options = PgPoolOptions::new().max_connections(2).min_connections(2);
+    let inner = options.acquire_timeout(LONG);
+    let inner = inner.connect_lazy(&postgres.admin_url()).unwrap();
+    let orders_db = dependency(quick_trip());
+    let db = guard(&inner, &orders_db).waiters_max(0).build().unwrap();
+    let mut held = Vec::new();
+    while held.len() < 2 {
+        held.extend(db.acquire().await.ok());
+    }
+    postgres.stop();
+    drop(held);
+    let began = now();
+    // sqlx opens others for them, and tries that for minutes.
+    wait_until("a server that is down", || async {
+        let error = db.acquire().await.map(drop).unwrap_err();
+        error.refusal().unwrap().cause() == Cause::DependencyDown
+    })
+    .await;
+    assert!(now() - began < RETURN_MAX, "not because the time was over");
+    postgres.start_again();
+    wait_until("a connection", || async { db.acquire().await.is_ok() }).await;
 }
 
 #[tokio::test]
