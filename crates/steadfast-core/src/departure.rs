@@ -46,7 +46,8 @@ pub struct Closed {
     pub by_peer: u64,
     /// By the peer, with a reset or in the middle of a message.
     pub reset_by_peer: u64,
-    /// Upgraded connections that ended by themselves.
+    /// Upgraded connections that ended by themselves, and over HTTP/2, where a WebSocket is
+    /// a stream among others, such streams.
     pub upgraded: u64,
     /// By a bound on slow peers: a head, a preface or a read that took too long.
     pub too_slow: u64,

@@ -23,6 +23,7 @@ mod registry;
 mod service;
 mod slots;
 mod sniff;
+mod streams;
 
 use std::{convert::Infallible, fmt::Debug, sync::Arc, time::Duration};
 

@@ -3,7 +3,8 @@
 //! Once upgraded, a connection is no request any more: no layer sees it, and `axum::serve`
 //! neither waits for it nor tells it anything, so a restart cuts it without a close frame.
 //! A [`DrainSocket`] sends *1001, going away* when its [`DrainToken`] says so, and the drain
-//! waits for it.
+//! waits for it. Over HTTP/2 a WebSocket is one stream of its connection (RFC 8441): it is
+//! told and waited for alike, and the connection stays open for it after its GOAWAY.
 //!
 //! ```
 //! use axum::{Router, extract::ws::WebSocketUpgrade, response::Response, routing::get};

@@ -409,7 +409,7 @@ impl State {
         self.idle_since = now;
     }
 
-    /// An answer said 101: what follows is no HTTP any more.
+    /// An answer said 101, or opened a tunnel: what follows is no HTTP any more.
     pub(super) fn upgrades(&mut self, slot: usize, now: Instant) {
         self.slots.keep_route_of(slot);
         self.upgraded = Some(now);

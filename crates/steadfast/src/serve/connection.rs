@@ -13,10 +13,7 @@ use std::{
 };
 
 use axum::{extract::Request, response::Response};
-use hyper::{
-    rt::Executor,
-    server::conn::{http1, http2},
-};
+use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -31,6 +28,7 @@ use super::{
     limits::Connections,
     service::OnConnection,
     sniff::sniff,
+    streams::OnTasks,
 };
 use crate::{clock, drain::Stage};
 
@@ -166,22 +164,5 @@ impl Bounds {
             changed.as_mut().poll(cx).map(|_| Event::Stage)
         })
         .await
-    }
-}
-
-/// Runs HTTP/2 streams as tasks, which end with their connection.
-#[derive(Clone, Debug)]
-struct OnTasks(Arc<Conn>);
-
-impl<F> Executor<F> for OnTasks
-where
-    F: Future + Send + 'static,
-    F::Output: Send,
-{
-    fn execute(&self, future: F) {
-        let task = tokio::spawn(async move {
-            future.await;
-        });
-        self.0.state().slots.newest_runs_as(task.abort_handle());
     }
 }

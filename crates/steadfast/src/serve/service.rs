@@ -15,7 +15,7 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, Version, header};
+use http::{HeaderMap, Method, StatusCode, Version, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use pin_project::pin_project;
@@ -23,7 +23,10 @@ use steadfast_core::WhenDraining;
 use tower::util::Oneshot;
 use tower_service::Service;
 
-use super::conn::{Conn, Protocol};
+use super::{
+    conn::{Conn, Mode, Protocol},
+    streams,
+};
 use crate::{
     clock,
     drain::{DrainToken, Reason, Stage},
@@ -52,6 +55,7 @@ where
     fn call(&self, request: http::Request<Incoming>) -> Self::Future {
         let body_open = !request.body().is_end_stream();
         let http2 = request.version() == Version::HTTP_2;
+        let connect = request.method() == Method::CONNECT;
         let when = self.shedder.classes().when_draining(request.uri().path());
         let slot = {
             let mut state = self.conn.state();
@@ -60,7 +64,7 @@ where
         let place = Place {
             conn: Arc::clone(&self.conn),
             slot,
-            done: false,
+            end: End::Early,
         };
         let mut request = request.map(|body| {
             if !body_open {
@@ -79,6 +83,7 @@ where
         Running {
             place: Some(place),
             http2,
+            connect,
             when,
             answering: Oneshot::new(self.app.clone(), request),
         }
@@ -88,24 +93,59 @@ where
 /// A request's place on its connection. Dropped, the request has ended: in order if its
 /// answer did, and otherwise because its client left.
 #[derive(Debug)]
-struct Place {
+pub(super) struct Place {
     conn: Arc<Conn>,
     slot: usize,
-    done: bool,
+    end: End,
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// Before its answer did.
+    Early,
+    /// With its answer.
+    Served,
+    /// With what it had been upgraded to.
+    Upgraded,
+}
+
+impl Place {
+    /// Its answer is whole, and the stream it came on is no request any more.
+    pub(super) fn upgrades(&mut self) {
+        let room = &self.conn.room;
+        if room.is_leaving() {
+            room.tally().served += 1;
+        }
+        let mut state = self.conn.state();
+        state.slots.upgrades(self.slot, clock::now());
+    }
+
+    /// What it was upgraded to has come to its end.
+    pub(super) fn ends_in_order(mut self) {
+        self.end = End::Upgraded;
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.conn.state().request_ends(self.slot, clock::now());
         let room = &self.conn.room;
+        let cut = {
+            let mut state = self.conn.state();
+            state.request_ends(self.slot, clock::now());
+            state.mode == Mode::Cut
+        };
         if !room.is_leaving() {
             return;
         }
         let mut tally = room.tally();
-        if self.done {
-            tally.served += 1;
-        } else if room.stage() < Stage::Cutting {
-            tally.abandoned += 1;
+        match self.end {
+            End::Served => tally.served += 1,
+            // Counted by whoever cut it.
+            End::Upgraded if cut => {}
+            End::Upgraded => tally.closed.upgraded += 1,
+            End::Early if room.stage() < Stage::Cutting => tally.abandoned += 1,
+            End::Early => {}
         }
     }
 }
@@ -118,6 +158,8 @@ pub(super) struct Running<F> {
     answering: F,
     place: Option<Place>,
     http2: bool,
+    /// Whether success opens a tunnel.
+    connect: bool,
     when: Option<WhenDraining>,
 }
 
@@ -132,7 +174,12 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Running<F> {
             .take()
             .expect("a future is not polled after it is ready");
         let (parts, body) = response.into_parts();
-        if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+        let tunnel = *this.connect && parts.status.is_success();
+        if tunnel && *this.http2 {
+            streams::goes_on(place);
+            return Poll::Ready(Ok(http::Response::from_parts(parts, Answer::empty(body))));
+        }
+        if tunnel || parts.status == StatusCode::SWITCHING_PROTOCOLS {
             let now = clock::now();
             place.conn.state().upgrades(place.slot, now);
         }
@@ -141,7 +188,7 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Running<F> {
         }
         // hyper drops a body that has ended already unread.
         if body.is_end_stream() {
-            place.done = true;
+            place.end = End::Served;
             drop(place);
             return Poll::Ready(Ok(http::Response::from_parts(parts, Answer::empty(body))));
         }
@@ -212,7 +259,7 @@ impl Answer {
 
     fn end(&mut self) {
         if let Some(mut place) = self.place.take() {
-            place.done = true;
+            place.end = End::Served;
         }
         self.told = None;
     }

@@ -130,6 +130,14 @@ impl Slots {
         }
     }
 
+    /// What follows is no HTTP any more.
+    pub(super) fn upgrades(&mut self, at: usize, since: Instant) {
+        if let Some(slot) = self.get_mut(at) {
+            slot.answering = Some(Reason::Upgrade);
+            slot.since = since;
+        }
+    }
+
     pub(super) fn running(&self) -> impl Iterator<Item = &Slot> {
         self.all.iter().flatten()
     }
