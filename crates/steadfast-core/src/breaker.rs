@@ -68,6 +68,7 @@ mod round;
 mod rules;
 mod settle;
 mod snapshot;
+mod stage;
 mod state;
 mod step;
 mod streak;

@@ -29,6 +29,7 @@ use steadfast_core::{
 };
 
 pub use builder::DependencyBuilder;
+pub use call::DependencyCall;
 pub use call_error::{CallError, CallTimedOut};
 pub use keyed::{Keyed, KeyedSettings};
 pub use permit::Permit;

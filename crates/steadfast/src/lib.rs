@@ -42,7 +42,8 @@ pub use classify::HeadView;
 pub use config::GuardConfig;
 pub use deadlines::Deadlines;
 pub use dependency::{
-    CallError, CallTimedOut, Dependency, DependencyBuilder, Keyed, KeyedSettings, Permit,
+    CallError, CallTimedOut, Dependency, DependencyBuilder, DependencyCall, Keyed, KeyedSettings,
+    Permit,
 };
 pub use drain::{
     Drain, DrainFuture, DrainLayer, DrainPermit, DrainService, DrainToken, UntilLeaving,

@@ -166,7 +166,8 @@ async fn a_permit_comes_back_on_error_drop_and_panic() {
     let mut client = payments.layer().layer(Strict::default());
     assert!(ask(&mut client, "error").await.is_err());
     assert_eq!(in_flight(&payments), 0);
-    let running = client.ready().await.expect("ready").call("hang");
+    let mut running = Box::pin(client.ready().await.expect("ready").call("hang"));
+    assert!(running.as_mut().now_or_never().is_none());
     assert_eq!(in_flight(&payments), 1);
     drop(running);
     assert_eq!(in_flight(&payments), 0);
@@ -290,6 +291,94 @@ async fn a_call_can_end_with_its_body() {
         assert_eq!(in_flight(&payments), 0);
         assert_eq!(count(&payments, expected), 1, "{expected:?}");
     }
+}
+
+/// Cancellation at each await, and a panic at each place where foreign code runs: nothing
+/// stays under way, and what is counted is what happened.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_dropped_after_any_number_of_polls_gives_back_what_it_holds() {
+    /// Waits a few times, then answers with a body that waits as often.
+    async fn slowly(
+        turns: usize,
+    ) -> Result<Response<impl Body<Data = Bytes, Error = io::Error>>, io::Error> {
+        for _ in 0..turns {
+            tokio::task::yield_now().await;
+        }
+        let frames = futures_util::stream::unfold(0, move |turn| async move {
+            tokio::task::yield_now().await;
+            let frame = Ok::<_, io::Error>(Frame::data(Bytes::from_static(b"x")));
+            (turn < turns).then_some((frame, turn + 1))
+        });
+        Ok(Response::new(StreamBody::new(Box::pin(frames))))
+    }
+    for dropped_after in 0..12 {
+        let payments = payments();
+        // The first call makes the breaker.
+        assert!(payments.call(slowly(0)).await.is_ok());
+        let layer = payments.layer();
+        let mut at_head = layer.clone().layer(tower::service_fn(slowly));
+        let mut at_end = layer.judge_bodies().layer(tower::service_fn(slowly));
+        let calls: [Pin<Box<dyn Future<Output = ()>>>; 3] = [
+            Box::pin(payments.call(slowly(3)).map(drop)),
+            Box::pin(at_head.call(3).map(drop)),
+            Box::pin(at_end.call(3).then(|answer| async {
+                let body = answer.expect("an answer").into_body();
+                assert!(body.collect().await.is_ok());
+            })),
+        ];
+        // A call that nobody polls has not been asked for; a client's has with its `call`.
+        let (mut succeeded, mut left) = (1, 0);
+        for (which, mut call) in calls.into_iter().enumerate() {
+            let polls = std::iter::repeat_with(|| call.as_mut().now_or_never());
+            let ended = polls.take(dropped_after).flatten().next().is_some();
+            drop(call);
+            succeeded += u64::from(ended);
+            left += u64::from(!ended && (which > 0 || dropped_after > 0));
+            let counted = |kind| count(&payments, kind);
+            let seen = (counted(CallKind::Success), counted(CallKind::Abandoned));
+            assert_eq!(
+                seen,
+                (succeeded, left),
+                "call {which} after {dropped_after} polls"
+            );
+            let seen = payments.view().breaker.and_then(|seen| seen.in_flight);
+            assert_eq!(
+                seen.unwrap_or(0),
+                0,
+                "call {which} after {dropped_after} polls"
+            );
+            assert_eq!(state(&payments), BreakerState::Closed);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_a_classifier_or_a_body_is_a_failure_and_gives_back() {
+    let payments = payments();
+    let judge = |_: Result<&Answer, &io::Error>| -> CallOutcome { panic!("told to") };
+    let mut client = payments.layer().classify(judge).layer(Strict::default());
+    let call = AssertUnwindSafe(async { ask(&mut client, "200").await.map(drop) });
+    assert!(call.catch_unwind().await.is_err(), "not swallowed");
+    assert_eq!(
+        (in_flight(&payments), count(&payments, CallKind::Failure)),
+        (0, 1)
+    );
+    let broken = tower::service_fn(|_: Request<()>| {
+        let frames =
+            futures_util::stream::poll_fn(|_| -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+                panic!("told to")
+            });
+        ready(Ok::<_, io::Error>(Response::new(StreamBody::new(frames))))
+    });
+    let mut client = payments.layer().judge_bodies().layer(broken);
+    let answer = client.call(Request::new(())).await.expect("a head");
+    let body = AssertUnwindSafe(answer.into_body().collect());
+    let panicked = AssertUnwindSafe(async move { body.0.await.is_ok() });
+    assert!(panicked.catch_unwind().await.is_err(), "not swallowed");
+    assert_eq!(
+        (in_flight(&payments), count(&payments, CallKind::Failure)),
+        (0, 2)
+    );
 }
 
 #[tokio::test(start_paused = true)]

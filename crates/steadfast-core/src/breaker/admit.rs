@@ -10,6 +10,7 @@ use super::{
     reason::BreakerReason,
     refusal::BreakerRefusal,
     round::{Round, Standing},
+    stage::Stage,
     state::{BreakerMode, BreakerState},
     step::BreakerTransition,
     word::{Event, Word, tag},
@@ -19,13 +20,15 @@ use crate::sync::atomic::Ordering::{AcqRel, Acquire};
 /// What a permit remembers of its admission.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ticket {
+    /// What it means depends on the stage.
     pub(super) started_ms: u64,
-    pub(super) stripe: u32,
-    pub(super) generation: u32,
-    pub(super) jitter: u32,
     /// The step that the admission took, packed so that a permit stays small; zero is none.
     pub(super) moved: u64,
+    pub(super) generation: u32,
+    pub(super) jitter: u32,
+    stripe: u32,
     pub(super) kind: Kind,
+    pub(super) stage: Stage,
 }
 
 impl Ticket {
@@ -39,7 +42,20 @@ impl Ticket {
             jitter: (random >> 32) as u32,
             moved: 0,
             kind,
+            stage: Stage::Underway,
         }
+    }
+
+    /// Makes the ticket of a call whose time has not begun.
+    #[inline]
+    pub(super) fn untimed(word: Word, stripe: usize) -> Self {
+        let mut ticket = Self::new(word, Kind::Call, 0, stripe, 0);
+        ticket.stage = Stage::Asked;
+        ticket
+    }
+
+    pub(super) const fn stripe(&self) -> usize {
+        self.stripe as usize
     }
 }
 
@@ -49,6 +65,8 @@ pub(super) enum Kind {
     Call,
     /// One of the few that decide whether the dependency is back.
     Probe,
+    /// A probe that has been judged by the head of its answer.
+    Heard,
     /// A call that would have been refused if the breaker did more than observe. Its
     /// result is no evidence, as it would not exist.
     Bystander,
@@ -126,7 +144,7 @@ impl Breaker {
             return Ok(ticket);
         }
         if let Some(flights) = &self.flights {
-            flights.end(ticket.stripe as usize, now_ms);
+            flights.end(ticket.stripe(), now_ms);
         }
         Err(self.refusal(self.word(), now_ms, Some(moved)))
     }

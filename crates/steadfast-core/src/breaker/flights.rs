@@ -7,8 +7,9 @@
 //! *elders*, who are counted together with the time slot of the oldest.
 //!
 //! A call counts as stalled when it is older than the limit **and** nothing has been
-//! answered since it started. So long-lived streams beside healthy traffic are not
-//! stalled, and a dependency that answers anything at all is not hung.
+//! answered since it started. So long calls beside healthy traffic are not stalled, and a
+//! dependency that answers anything at all is not hung. A call whose answer has begun and
+//! goes on, a stream, is counted apart and is never stalled.
 //!
 //! # Hazards
 //! - Ages are known to a quarter of the limit; a call is never called stalled too early.
@@ -30,8 +31,10 @@ pub(super) struct Flights {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Airborne {
     pub(super) calls: u32,
-    /// Age of the oldest, to a quarter of the stall limit.
+    /// Age of the oldest that has not been answered, to a quarter of the stall limit.
     pub(super) oldest_ms: Option<u64>,
+    /// Age of the oldest of the stalled.
+    pub(super) stalled_ms: u64,
     /// Calls older than the limit without any answer since they started.
     pub(super) stalled: u32,
 }
@@ -97,6 +100,17 @@ impl Flights {
         }
     }
 
+    /// Counts a call whose answer has begun and goes on: it is under way and cannot hang.
+    pub(super) fn stream(&self, stripe: usize, now_ms: u64) {
+        self.answered(stripe, now_ms);
+        self.stripe(stripe).streams.fetch_add(1, Relaxed);
+    }
+
+    /// Counts the end of such a call.
+    pub(super) fn end_stream(&self, stripe: usize) {
+        self.stripe(stripe).streams.fetch_sub(1, Relaxed);
+    }
+
     /// Notes that the dependency answered something.
     pub(super) fn answered(&self, stripe: usize, now_ms: u64) {
         // One more than the moment, so that zero means never. A store that goes back by
@@ -124,6 +138,10 @@ impl Flights {
             let (epoch, biased) = split(stripe.elders.load(Relaxed));
             let elders = biased.saturating_sub(BIAS);
             self.add(&mut seen, epoch, elders, answered, now_ms);
+            let streams = stripe.streams.load(Relaxed);
+            seen.calls = seen
+                .calls
+                .saturating_add(u32::try_from(streams).unwrap_or(u32::MAX));
         }
         seen
     }
@@ -139,6 +157,7 @@ impl Flights {
         let is_old = now / self.slot_ms > epoch.saturating_add(SLOTS_PER_LIMIT);
         if is_old && answered.is_none_or(|last| epoch > last) {
             seen.stalled = seen.stalled.saturating_add(count);
+            seen.stalled_ms = seen.stalled_ms.max(age);
         }
     }
 
@@ -156,6 +175,8 @@ struct Stripe {
     elders: AtomicU64,
     /// The moment of the last answer plus one; zero is never.
     answered: AtomicU64,
+    /// Calls whose answer has begun and goes on. Its end comes to the same stripe.
+    streams: AtomicU64,
 }
 
 impl Default for Stripe {
@@ -164,6 +185,7 @@ impl Default for Stripe {
             slots: Default::default(),
             elders: AtomicU64::new(join(0, BIAS)),
             answered: AtomicU64::new(0),
+            streams: AtomicU64::new(0),
         }
     }
 }

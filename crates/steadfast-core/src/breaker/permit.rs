@@ -1,11 +1,16 @@
 //! The permission to make one call, to be settled with how the call ended.
 
-use std::{fmt, ops::Deref, time::Instant};
+use std::{
+    fmt,
+    ops::Deref,
+    time::{Duration, Instant},
+};
 
 use super::{
     Breaker,
     admit::{Kind, Ticket},
     outcome::CallOutcome,
+    stage::Stage,
     step::BreakerTransition,
 };
 
@@ -33,6 +38,30 @@ impl<B: Deref<Target = Breaker>> BreakerPermit<B> {
         self.end(outcome, now)
     }
 
+    /// Begins the time of a call that was admitted without it, at its first wait.
+    pub(crate) fn begin(&mut self, now: Instant, random: u64) -> Option<BreakerTransition> {
+        let breaker = &*self.handle;
+        breaker.begin(&mut self.ticket, breaker.ms(now), random)
+    }
+
+    /// Whether the call's time has begun.
+    #[inline]
+    pub(crate) fn has_begun(&self) -> bool {
+        self.ticket.stage != Stage::Asked
+    }
+
+    /// Tells that the head of the answer is there while its end is still to come. Returns
+    /// the transition if this probe decided.
+    ///
+    /// From here on the call no longer counts as one that might hang, its time for the slow
+    /// rule is over, and leaving it is no evidence. A probe has succeeded, unless the call
+    /// fails while the round is still on.
+    #[must_use = "nobody else gets this transition"]
+    pub fn answered(&mut self, now: Instant) -> Option<BreakerTransition> {
+        let breaker = &*self.handle;
+        breaker.answer(&mut self.ticket, breaker.ms(now))
+    }
+
     /// Settles, and leaves the handle to the caller.
     #[inline]
     pub(crate) fn end(&mut self, outcome: CallOutcome, now: Instant) -> Option<BreakerTransition> {
@@ -55,7 +84,7 @@ impl<B: Deref<Target = Breaker>> BreakerPermit<B> {
     /// Whether this call helps to decide if the dependency is back.
     #[must_use]
     pub fn is_probe(&self) -> bool {
-        self.ticket.kind == Kind::Probe
+        matches!(self.ticket.kind, Kind::Probe | Kind::Heard)
     }
 
     /// Whether the call would have been refused if the breaker did more than observe.
@@ -68,8 +97,9 @@ impl<B: Deref<Target = Breaker>> BreakerPermit<B> {
         &self.handle
     }
 
+    #[inline]
     pub(crate) const fn stripe(&self) -> usize {
-        self.ticket.stripe as usize
+        self.ticket.stripe()
     }
 
     /// Whether the admission was more than a look at a closed breaker.
@@ -84,10 +114,11 @@ impl<B: Deref<Target = Breaker>> BreakerPermit<B> {
         self.ticket.generation
     }
 
-    /// Returns when the permit was given, to the millisecond.
+    /// Returns how long the dependency has let the call wait for an answer, to the
+    /// millisecond.
     #[must_use]
-    pub fn started(&self) -> Instant {
-        self.handle.instant(self.ticket.started_ms)
+    pub fn waited(&self, now: Instant) -> Duration {
+        Duration::from_millis(self.ticket.waited_ms(self.handle.ms(now)))
     }
 }
 

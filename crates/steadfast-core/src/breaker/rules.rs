@@ -118,7 +118,7 @@ fn slow(answered: bool) -> Verdict {
     }
 }
 
-fn nothing(answered: bool) -> Verdict {
+pub(super) fn nothing(answered: bool) -> Verdict {
     Verdict {
         finding: Finding::Nothing,
         sample: Sample::default(),

@@ -8,7 +8,8 @@ use super::{
     outcome::CallOutcome,
     reason::BreakerReason,
     round::Standing,
-    rules::{Finding, Verdict},
+    rules::{self, Finding, Verdict},
+    stage::Stage,
     state::BreakerState,
     step::BreakerTransition,
     trip_rules::ms,
@@ -22,13 +23,15 @@ impl Breaker {
         outcome: CallOutcome,
         now_ms: u64,
     ) -> Option<BreakerTransition> {
-        let elapsed_ms = now_ms.saturating_sub(ticket.started_ms);
-        let verdict = self.rules.judge(outcome, elapsed_ms);
-        if let Some(flights) = &self.flights {
-            flights.end(ticket.stripe as usize, ticket.started_ms);
-            if verdict.answered {
-                flights.answered(ticket.stripe as usize, now_ms);
-            }
+        let is_stream = ticket.stage == Stage::Answered;
+        let verdict = match outcome {
+            // Whoever leaves a stream has had an answer, and how long it went on is no fault.
+            CallOutcome::Abandoned { .. } if is_stream => rules::nothing(false),
+            outcome => self.rules.judge(outcome, ticket.waited_ms(now_ms)),
+        };
+        self.land(&ticket);
+        if let (Some(flights), true) = (&self.flights, verdict.answered) {
+            flights.answered(ticket.stripe(), now_ms);
         }
         if let Finding::Bad { class, .. } = verdict.finding {
             self.notes.failed(class);
@@ -42,15 +45,18 @@ impl Breaker {
         match ticket.kind {
             Kind::Call => self.settle_call(word, ticket, verdict, now_ms),
             Kind::Probe => self.settle_probe(word, ticket, verdict, now_ms),
+            // The round is still on: a bad end takes back what the head of the answer said.
+            Kind::Heard => match verdict.finding {
+                Finding::Bad { .. } => self.settle_probe(word, ticket, verdict, now_ms),
+                Finding::Good | Finding::Slow { .. } | Finding::Nothing => None,
+            },
             Kind::Bystander | Kind::Over => None,
         }
     }
 
     /// Gives back what a permit holds that ends without an outcome, and without a time.
     pub(super) fn release(&self, ticket: Ticket) {
-        if let Some(flights) = &self.flights {
-            flights.end(ticket.stripe as usize, ticket.started_ms);
-        }
+        self.land(&ticket);
         let word = self.word();
         if ticket.kind == Kind::Probe && word.generation() == ticket.generation {
             // If that was one inconclusive probe too many, the next call or tick, which has
@@ -73,7 +79,7 @@ impl Breaker {
         }
         let reason = BreakerReason::Stalled {
             calls: seen.stalled,
-            oldest: Duration::from_millis(seen.oldest_ms.unwrap_or(0)),
+            oldest: Duration::from_millis(seen.stalled_ms),
         };
         self.trip(word.generation(), reason, None, jitter, now_ms)
     }
@@ -86,8 +92,7 @@ impl Breaker {
         now_ms: u64,
     ) -> Option<BreakerTransition> {
         let generation = word.generation();
-        self.window
-            .record(ticket.stripe as usize, verdict.sample, now_ms);
+        self.window.record(ticket.stripe(), verdict.sample, now_ms);
         let streak = match verdict.finding {
             // A success is never a reason to open, so it looks at no rule.
             Finding::Good => {
@@ -178,7 +183,7 @@ impl Breaker {
             })
     }
 
-    fn settle_probe(
+    pub(super) fn settle_probe(
         &self,
         word: Word,
         ticket: Ticket,

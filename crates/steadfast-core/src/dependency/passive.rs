@@ -2,7 +2,11 @@
 //!
 //! This file uses atomics: it reads the flag that spares gates the lock.
 
-use std::{fmt, ops::Deref, time::Instant};
+use std::{
+    fmt,
+    ops::Deref,
+    time::{Duration, Instant},
+};
 
 use super::{DependencyState, calls::CallKind, keys, reason::DependencyReason, view::LastError};
 use crate::{
@@ -19,7 +23,7 @@ use crate::{
 
 /// How long one error's text stands before another of the same kind replaces it. During an
 /// outage every call fails; ten texts a second are enough for whoever reads them.
-const ERROR_KEPT: std::time::Duration = std::time::Duration::from_millis(100);
+const ERROR_KEPT: Duration = Duration::from_millis(100);
 
 /// Permission to call the dependency once; ends in exactly one [`CallPermit::settle`].
 ///
@@ -70,6 +74,26 @@ impl DependencyState {
                 Ok(permit)
             }
             Err(refused) => Err(state.refuse(&refused, now)),
+        }
+    }
+
+    /// Asks for a permit without the time, where it plays no part: the breaker is plainly
+    /// closed and no slow limit is set. A call that is answered at once then costs one
+    /// reading of a clock instead of two. One that has to wait must
+    /// [`CallPermit::begin`] its time, and so must one that is settled with anything but a
+    /// success.
+    ///
+    /// # Errors
+    /// Gives the handle back where the time is needed: ask [`DependencyState::try_acquire`].
+    #[inline]
+    pub fn try_acquire_untimed<H: AsRef<Self>>(
+        handle: H,
+        stripe: usize,
+    ) -> Result<CallPermit<H>, H> {
+        let breaker = handle.as_ref().breaker.get();
+        match breaker.and_then(|breaker| breaker.admit_untimed(stripe)) {
+            Some(ticket) => Ok(CallPermit(BreakerPermit::new(Calling(handle), ticket))),
+            None => Err(handle),
         }
     }
 
@@ -219,6 +243,29 @@ impl<H: AsRef<DependencyState>> CallPermit<H> {
         }
     }
 
+    /// Begins the time of a call that was asked for without it; nothing for any other.
+    /// `random` is uniform over `u64`.
+    pub fn begin(&mut self, now: Instant, random: u64) {
+        if let Some(moved) = self.0.begin(now, random) {
+            self.state().tell(&moved);
+        }
+    }
+
+    /// Whether the call's time has begun.
+    #[must_use]
+    #[inline]
+    pub fn has_begun(&self) -> bool {
+        self.0.has_begun()
+    }
+
+    /// Tells that the head of the answer is there while its end is still to come; see
+    /// [`BreakerPermit::answered`].
+    pub fn answered(&mut self, now: Instant) {
+        if let Some(moved) = self.0.answered(now) {
+            self.state().tell(&moved);
+        }
+    }
+
     /// Tells that the call failed, and with which error.
     pub fn fail(self, failure: CallFailure, error: &dyn fmt::Display, now: Instant) {
         // Before the breaker may move, so that whoever hears of it finds the error.
@@ -238,10 +285,11 @@ impl<H: AsRef<DependencyState>> CallPermit<H> {
         self.0.is_probe()
     }
 
-    /// Returns when the permit was given, to the millisecond.
+    /// Returns how long the dependency has let the call wait for an answer, to the
+    /// millisecond.
     #[must_use]
-    pub fn started(&self) -> Instant {
-        self.0.started()
+    pub fn waited(&self, now: Instant) -> Duration {
+        self.0.waited(now)
     }
 
     #[cold]

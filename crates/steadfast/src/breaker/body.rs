@@ -16,12 +16,17 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::classifier::{Classify, FAILED};
-use crate::dependency::{CallError, Dependency, Permit, call::conclude, within::Within};
+use crate::dependency::{
+    CallError, Dependency, Permit, call::conclude, permit::PanicFails, within::Within,
+};
 
 /// A [`super::BreakerLayer`] that judges answers at the end of their body.
 ///
 /// A body that ends well is judged by its trailers, one that breaks off has failed, and one
-/// that the caller drops half-way is *abandoned*.
+/// that the caller drops half-way is *abandoned*, which is no evidence: the head was there.
+/// Its time is that of the head, so a stream that stays open for hours is neither slow nor
+/// does it hang. A probe has succeeded with its head, unless its body ends badly while the
+/// breaker still probes.
 #[derive(Clone, Debug)]
 pub struct BodyBreakerLayer<C> {
     dependency: Dependency,
@@ -124,7 +129,12 @@ where
             }
             StateProjection::Running { inner, kept } => (inner, kept),
         };
-        let ended = ready!(inner.poll(cx));
+        let Poll::Ready(ended) = PanicFails::watch(kept, || inner.poll(cx)) else {
+            if let Some((permit, _)) = kept {
+                permit.waits();
+            }
+            return Poll::Pending;
+        };
         let (permit, classify) = kept
             .take()
             .expect("a future is not polled after it is ready");
@@ -153,14 +163,16 @@ pub struct CallBody<B, C, E> {
 
 impl<B: Body, C: Classify<Response<B>, E>, E> CallBody<B, C, E> {
     fn new(inner: B, permit: Permit, classify: C) -> Self {
-        let has_ended = inner.is_end_stream();
         let mut body = Self {
             inner,
             kept: Some((permit, classify)),
             client: PhantomData,
         };
-        if has_ended {
+        if body.inner.is_end_stream() {
             settle(&mut body.kept, None);
+        } else if let Some((permit, _)) = &mut body.kept {
+            // It may be a stream: from here on it goes on, and does not hang.
+            permit.answered();
         }
         body
     }
@@ -209,7 +221,8 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let mut this = self.project();
-        let frame = ready!(this.inner.as_mut().poll_frame(cx));
+        let frame = PanicFails::watch(this.kept, || this.inner.as_mut().poll_frame(cx));
+        let frame = ready!(frame);
         match &frame {
             Some(Ok(frame)) => {
                 if let Some(trailers) = frame.trailers_ref() {

@@ -4,7 +4,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use pin_project::pin_project;
@@ -16,7 +16,7 @@ use super::{
     body::BodyBreakerLayer,
     classifier::{Classify, Http},
 };
-use crate::dependency::{CallError, Dependency, Permit, call::conclude, within::Within};
+use crate::dependency::{CallError, Dependency, Permit, call::Counted};
 
 /// Puts a dependency's breaker around an outbound client. Made by [`Dependency::layer`].
 ///
@@ -63,7 +63,8 @@ impl<C> BreakerLayer<C> {
     }
 
     /// Judges at the end of the body instead of at the head: for gRPC, whose status is in
-    /// the trailers, and for answers that break off half-way. The permit is held until then.
+    /// the trailers, and for answers that break off half-way. The permit is held until then;
+    /// how long the body takes is no evidence.
     pub fn judge_bodies(self) -> BodyBreakerLayer<C> {
         BodyBreakerLayer::new(self.dependency, self.classify)
     }
@@ -107,15 +108,13 @@ where
     #[inline]
     fn call(&mut self, request: R) -> Self::Future {
         let state = match Permit::ask(self.dependency.clone()) {
-            Ok(permit) => State::Running {
-                // The permit is made first: if `call` panics, its drop gives it back.
-                inner: Within::new(
-                    self.inner.call(request),
-                    self.dependency.state().call_timeout(),
-                ),
-                permit: Some(permit),
-                classify: self.classify.clone(),
-            },
+            // The permit is made first: if `call` panics, its drop gives it back.
+            Ok(permit) => State::Running(Counted::new(
+                self.inner.call(request),
+                self.dependency.state().call_timeout(),
+                permit,
+                self.classify.clone(),
+            )),
             Err(refusal) => State::Refused(Some(refusal)),
         };
         BreakerFuture { state }
@@ -134,12 +133,7 @@ pub struct BreakerFuture<F, C> {
 #[derive(Debug)]
 enum State<F, C> {
     Refused(Option<Refusal>),
-    Running {
-        #[pin]
-        inner: Within<F>,
-        permit: Option<Permit>,
-        classify: C,
-    },
+    Running(#[pin] Counted<F, C>),
 }
 
 impl<F, T, E, C> Future for BreakerFuture<F, C>
@@ -158,16 +152,7 @@ where
                 let refusal = refusal.expect("a future is not polled after it is ready");
                 Poll::Ready(Err(CallError::Refused(refusal)))
             }
-            StateProjection::Running {
-                inner,
-                permit,
-                classify,
-            } => {
-                let ended = ready!(inner.poll(cx));
-                let permit = permit.take();
-                let permit = permit.expect("a future is not polled after it is ready");
-                Poll::Ready(conclude(permit, classify, ended))
-            }
+            StateProjection::Running(call) => call.poll(cx),
         }
     }
 }

@@ -1,13 +1,21 @@
 //! Calls through a dependency, whatever makes them.
 
-use std::{error::Error, fmt, future::Future};
+use std::{
+    error::Error,
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
+use pin_project::pin_project;
 use steadfast_core::{BreakerMode, CallOutcome, DependencyState, FailureClass, Refusal};
 
 use super::{
     Dependency,
     call_error::{CallError, CallTimedOut},
-    permit::{Permit, in_handler},
+    permit::{PanicFails, Permit, in_handler},
     within::{Late, Within},
 };
 use crate::{
@@ -30,28 +38,33 @@ impl Dependency {
     /// # Cancel safety
     /// Dropped, it drops the future and counts the call as *abandoned* after the time it
     /// ran. A cancelled probe hands its slot back.
-    pub async fn call<T, E, F>(&self, future: F) -> Result<T, CallError<E>>
+    pub fn call<T, E, F>(&self, future: F) -> DependencyCall<'_, F>
     where
         F: Future<Output = Result<T, E>>,
         E: fmt::Display,
     {
-        self.call_by(Plain, future).await
+        self.call_by(Plain, future)
     }
 
     /// Calls the dependency like [`Dependency::call`], and asks `classify` how it ended.
     ///
     /// # Errors
     /// As [`Dependency::call`].
-    pub async fn call_by<T, E, F, C>(&self, classify: C, future: F) -> Result<T, CallError<E>>
+    pub fn call_by<T, E, F, C>(&self, classify: C, future: F) -> DependencyCall<'_, F, C>
     where
         F: Future<Output = Result<T, E>>,
         C: Classify<T, E>,
         E: fmt::Display,
     {
-        let state: &DependencyState = self.state();
-        let permit = Permit::ask(state).map_err(CallError::Refused)?;
-        let ended = Within::new(future, state.call_timeout()).await;
-        conclude(permit, &classify, ended)
+        DependencyCall {
+            state: self.state(),
+            has_asked: false,
+            counted: Counted {
+                inner: Within::new(future, None),
+                permit: None,
+                classify,
+            },
+        }
     }
 
     /// Asks for the right to make one call, for those who settle it themselves.
@@ -59,7 +72,7 @@ impl Dependency {
     /// # Errors
     /// A refusal with cause `dependency-down`.
     pub fn try_acquire(&self) -> Result<Permit, Refusal> {
-        Permit::ask(self.clone())
+        Permit::ask_now(self.clone())
     }
 
     /// Returns a layer for an outbound tower client: hyper-util's, reqwest's, a tonic
@@ -97,13 +110,111 @@ impl Dependency {
 
     /// Sets the longest call from now on, `None` for as long as it likes; see
     /// [`DependencyBuilder::call_timeout`](super::DependencyBuilder::call_timeout).
-    pub fn set_call_timeout(&self, limit: Option<std::time::Duration>) {
+    pub fn set_call_timeout(&self, limit: Option<Duration>) {
         self.state().set_call_timeout(limit);
     }
 
     /// Sets who decides on calls, from now on. No timer undoes it.
     pub fn set_mode(&self, mode: BreakerMode) {
         self.state().set_mode(mode, clock::now());
+    }
+}
+
+/// A call through a dependency, made by [`Dependency::call`] and [`Dependency::call_by`].
+/// It asks for its permit when it is polled, and keeps the future where it is.
+#[pin_project]
+#[must_use = "futures do nothing unless polled"]
+pub struct DependencyCall<'a, F, C = Plain> {
+    state: &'a DependencyState,
+    has_asked: bool,
+    #[pin]
+    counted: Counted<F, C, &'a DependencyState>,
+}
+
+impl<F, T, E, C> Future for DependencyCall<'_, F, C>
+where
+    F: Future<Output = Result<T, E>>,
+    E: fmt::Display,
+    C: Classify<T, E>,
+{
+    type Output = Result<T, CallError<E>>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let mut counted = this.counted;
+        if !*this.has_asked {
+            *this.has_asked = true;
+            match Permit::ask(*this.state) {
+                Ok(permit) => counted.as_mut().begin(permit, this.state.call_timeout()),
+                Err(refusal) => return Poll::Ready(Err(CallError::Refused(refusal))),
+            }
+        }
+        counted.poll(cx)
+    }
+}
+
+impl<F, C> fmt::Debug for DependencyCall<'_, F, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DependencyCall")
+            .field("dependency", self.state.name())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A future with the permit that it ends.
+#[pin_project]
+#[derive(Debug)]
+pub(crate) struct Counted<F, C, H: AsRef<DependencyState> = Dependency> {
+    #[pin]
+    inner: Within<F>,
+    permit: Option<Permit<H>>,
+    classify: C,
+}
+
+impl<F, C, H: AsRef<DependencyState>> Counted<F, C, H> {
+    #[inline]
+    pub(crate) fn new(future: F, limit: Option<Duration>, permit: Permit<H>, classify: C) -> Self {
+        Self {
+            inner: Within::new(future, limit),
+            permit: Some(permit),
+            classify,
+        }
+    }
+
+    #[inline]
+    fn begin(self: Pin<&mut Self>, permit: Permit<H>, limit: Option<Duration>) {
+        let this = self.project();
+        *this.permit = Some(permit);
+        this.inner.limit(limit);
+    }
+}
+
+impl<F, T, E, C, H> Future for Counted<F, C, H>
+where
+    F: Future<Output = Result<T, E>>,
+    E: fmt::Display,
+    C: Classify<T, E>,
+    H: AsRef<DependencyState>,
+{
+    type Output = Result<T, CallError<E>>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        match PanicFails::watch(this.permit, || this.inner.poll(cx)) {
+            Poll::Pending => {
+                if let Some(permit) = this.permit {
+                    permit.waits();
+                }
+                Poll::Pending
+            }
+            Poll::Ready(ended) => {
+                let permit = this.permit.take();
+                let permit = permit.expect("a future is not polled after it is ready");
+                Poll::Ready(conclude(permit, this.classify, ended))
+            }
+        }
     }
 }
 

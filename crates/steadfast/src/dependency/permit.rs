@@ -19,9 +19,18 @@ use crate::{clock, explain};
 pub struct Permit<H: AsRef<DependencyState> = Dependency>(Option<CallPermit<H>>);
 
 impl<H: AsRef<DependencyState>> Permit<H> {
-    /// Asks for a permit. A refusal is noted for the request that this thread polls.
+    /// Asks for a permit for a future, whose time begins when it first waits
+    /// ([`Permit::waits`]). A refusal is noted for the request that this thread polls.
     #[inline]
     pub(crate) fn ask(handle: H) -> Result<Self, Refusal> {
+        match DependencyState::try_acquire_untimed(handle, stripe::current()) {
+            Ok(permit) => Ok(Self(Some(permit))),
+            Err(handle) => Self::ask_now(handle),
+        }
+    }
+
+    /// Asks for a permit for a call that begins now.
+    pub(crate) fn ask_now(handle: H) -> Result<Self, Refusal> {
         let asked = DependencyState::try_acquire(
             handle,
             clock::now(),
@@ -34,9 +43,34 @@ impl<H: AsRef<DependencyState>> Permit<H> {
         }
     }
 
+    /// Tells that the call waits.
+    #[inline]
+    pub(crate) fn waits(&mut self) {
+        if let Some(permit) = &mut self.0 {
+            if !permit.has_begun() {
+                begin(permit);
+            }
+        }
+    }
+
+    /// Tells that the head of the answer is there while its end is still to come: a stream,
+    /// or a body that is read by and by.
+    ///
+    /// From here on the call does not count as one that hangs, however long it goes on; it
+    /// has been as slow as its head was; and leaving it is no evidence. A probe has
+    /// succeeded, unless the call fails while the breaker still probes.
+    pub fn answered(&mut self) {
+        if let Some(permit) = &mut self.0 {
+            permit.answered(clock::now());
+        }
+    }
+
     /// Tells how the call ended.
     #[inline]
     pub fn settle(mut self, outcome: CallOutcome) {
+        if outcome != CallOutcome::Success {
+            self.waits();
+        }
         if let Some(permit) = self.0.take() {
             permit.settle(outcome, clock::now());
         }
@@ -45,6 +79,7 @@ impl<H: AsRef<DependencyState>> Permit<H> {
     /// Tells that the call failed, and with which error; its text is shown to operators,
     /// redacted.
     pub fn fail(mut self, failure: impl Into<CallFailure>, error: &dyn fmt::Display) {
+        self.waits();
         if let Some(permit) = self.0.take() {
             permit.fail(failure.into(), error, clock::now());
         }
@@ -61,6 +96,27 @@ impl<H: AsRef<DependencyState>> Permit<H> {
     pub(crate) fn dependency(&self) -> &Name {
         let permit = self.0.as_ref().expect("it is settled by value");
         permit.state().name()
+    }
+}
+
+/// Fails the call if foreign code panics before this is forgotten. The future that holds the
+/// permit may be dropped long after the panic has been caught, and nobody could tell then.
+pub(crate) struct PanicFails<'a, T>(&'a mut Option<T>);
+
+impl<'a, T> PanicFails<'a, T> {
+    /// Polls foreign code.
+    #[inline]
+    pub(crate) fn watch<R>(held: &'a mut Option<T>, poll: impl FnOnce() -> R) -> R {
+        let watch = Self(held);
+        let polled = poll();
+        std::mem::forget(watch);
+        polled
+    }
+}
+
+impl<T> Drop for PanicFails<'_, T> {
+    fn drop(&mut self) {
+        drop(self.0.take());
     }
 }
 
@@ -81,14 +137,22 @@ impl<H: AsRef<DependencyState>> Drop for Permit<H> {
     }
 }
 
+/// A call that waits is not in a hurry, so what it needs for waiting is out of the way of
+/// those that do not.
 #[cold]
-fn abandon<H: AsRef<DependencyState>>(permit: CallPermit<H>) {
+fn begin<H: AsRef<DependencyState>>(permit: &mut CallPermit<H>) {
+    permit.begin(clock::now(), fastrand::u64(..));
+}
+
+#[cold]
+fn abandon<H: AsRef<DependencyState>>(mut permit: CallPermit<H>) {
     let now = clock::now();
+    permit.begin(now, fastrand::u64(..));
     if thread::panicking() {
         permit.fail(FailureClass::Panicked.into(), &"the caller panicked", now);
         return;
     }
-    let elapsed = now.saturating_duration_since(permit.started());
+    let elapsed = permit.waited(now);
     permit.settle(CallOutcome::Abandoned { elapsed }, now);
 }
 

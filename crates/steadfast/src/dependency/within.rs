@@ -35,6 +35,10 @@ impl<F> Within<F> {
             limit,
         }
     }
+
+    pub(crate) fn limit(self: Pin<&mut Self>, limit: Option<Duration>) {
+        *self.project().limit = limit;
+    }
 }
 
 impl<F: Future> Future for Within<F> {

@@ -139,6 +139,40 @@ fn the_result_of_a_ramp_counts_in_the_closed_state_that_follows() {
 }
 
 #[test]
+fn a_probe_is_judged_by_the_head_of_its_answer_and_a_bad_end_takes_it_back() {
+    let rig = Rig::new(Trip::default());
+    rig.trip(0);
+    let mut stream = rig.acquire(1_000).expect("a probe");
+    assert_eq!(stream.answered(rig.at(1_100)), None);
+    assert_eq!(stream.answered(rig.at(1_200)), None, "once");
+    assert!(stream.is_probe());
+    assert_eq!(rig.snapshot(1_200).probes_succeeded, 1);
+    assert_eq!(rig.tick(60_000), None, "no lease runs");
+    let moved = stream.settle(FAILED, rig.at(60_000)).expect("it broke off");
+    assert_eq!(
+        moved.reason,
+        BreakerReason::ProbeFailed(FailureClass::Unhealthy)
+    );
+    // What ends otherwise has been counted, and two heads are enough.
+    let mut second = rig.acquire(62_000).expect("a probe");
+    assert_eq!(second.answered(rig.at(62_100)), None);
+    assert_eq!(second.settle(CallOutcome::Neutral, rig.at(62_200)), None);
+    let mut third = rig.acquire(62_300).expect("a probe");
+    let moved = third.answered(rig.at(62_400)).expect("enough");
+    assert_eq!(moved.to, BreakerState::Ramping);
+    assert_eq!(third.settle(FAILED, rig.at(62_500)), None, "too late");
+}
+
+#[test]
+fn a_probe_whose_head_is_slow_fails_the_round() {
+    let rig = Rig::new(Trip::default().slow_limit(Duration::from_millis(100)));
+    rig.trip(0);
+    let mut probe = rig.acquire(1_000).expect("a probe");
+    let moved = probe.answered(rig.at(1_100)).expect("slow");
+    assert_eq!(moved.reason, BreakerReason::ProbeSlow);
+}
+
+#[test]
 fn a_gate_that_looks_takes_no_slot() {
     let rig = Rig::new(Trip::default());
     rig.trip(0);

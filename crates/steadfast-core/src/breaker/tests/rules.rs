@@ -98,6 +98,65 @@ fn a_permit_holds_its_place_until_it_ends_and_no_longer() {
     assert_eq!(rig.snapshot(9_000).counts.calls, 1);
 }
 
+/// A stream is under way to its end, cannot hang, and is as slow as its head was.
+#[test]
+fn a_call_whose_answer_has_begun_is_judged_by_its_head() {
+    let rig = Rig::new(Trip::default().slow_limit(Duration::from_millis(100)));
+    let mut streams: Vec<_> = (0..30).map(|_| rig.acquire(0).expect("closed")).collect();
+    for stream in &mut streams {
+        assert_eq!(stream.answered(rig.at(99)), None);
+    }
+    assert_eq!(streams[0].waited(rig.at(5_000)), Duration::from_millis(99));
+    assert_eq!(rig.tick(3_600_000), None);
+    let seen = rig.snapshot(3_600_000);
+    assert_eq!((seen.in_flight, seen.oldest), (Some(30), None));
+    for stream in streams.drain(..15) {
+        assert_eq!(stream.settle(abandoned(3_600_000), rig.at(3_600_000)), None);
+    }
+    let mut dropped = streams.split_off(10);
+    dropped.clear();
+    for stream in streams {
+        assert_eq!(stream.settle(CallOutcome::Success, rig.at(3_600_000)), None);
+    }
+    let seen = rig.snapshot(3_600_000);
+    assert_eq!(seen.in_flight, Some(0));
+    let counts = seen.counts;
+    assert_eq!((counts.calls, counts.slow, counts.abandoned), (10, 0, 0));
+}
+
+#[test]
+fn a_call_that_is_asked_for_without_the_time_begins_at_its_first_wait() {
+    let rig = Rig::new(Trip::default());
+    let untimed = || {
+        let ticket = rig.breaker.admit_untimed(0).expect("plainly closed");
+        BreakerPermit::new(&rig.breaker, ticket)
+    };
+    let at_once = untimed();
+    assert_eq!(rig.snapshot(0).in_flight, Some(0));
+    assert_eq!(at_once.settle(CallOutcome::Success, rig.at(0)), None);
+    let mut waiting = untimed();
+    assert_eq!(waiting.begin(rig.at(1_000), MIDDLE), None);
+    assert_eq!(waiting.begin(rig.at(9_000), MIDDLE), None, "once");
+    assert_eq!(waiting.waited(rig.at(3_000)), Duration::from_secs(2));
+    assert_eq!(rig.snapshot(3_000).in_flight, Some(1));
+    assert_eq!(waiting.settle(CallOutcome::Success, rig.at(3_000)), None);
+    assert_eq!(rig.snapshot(3_000).in_flight, Some(0));
+    assert_eq!(rig.snapshot(3_000).counts.calls, 2);
+    // Those that hang are seen by the next one that waits, which goes on.
+    let mut hung: Vec<_> = (0..4).map(|_| untimed()).collect();
+    for permit in &mut hung[..3] {
+        assert_eq!(permit.begin(rig.at(20_000), MIDDLE), None);
+    }
+    let moved = hung[3].begin(rig.at(120_000), MIDDLE).expect("three hang");
+    assert_eq!(moved.reason.code(), "stalled");
+    assert!(rig.breaker.admit_untimed(0).is_none(), "open");
+    let timed = Rig::new(Trip::default().slow_limit(Duration::from_millis(100)));
+    assert!(
+        timed.breaker.admit_untimed(0).is_none(),
+        "what is slow is timed"
+    );
+}
+
 #[test]
 fn a_snapshot_tells_the_numbers_of_the_outage() {
     let rig = Rig::new(Trip::default().no_consecutive_failures());
