@@ -39,9 +39,9 @@ pub struct BreakerSnapshot {
     pub probes_succeeded: u32,
     /// The share of calls that pass: 1 while closed, 0 while open or probing.
     pub admitted_ratio: f64,
-    /// Calls under way; `None` if the stall rule is off.
+    /// Calls that wait for an answer, or whose answer goes on; `None` if the stall rule is off.
     pub in_flight: Option<u32>,
-    /// Age of the oldest call under way, to a quarter of the stall limit.
+    /// Age of the oldest call that waits for an answer, to a quarter of the stall limit.
     pub oldest: Option<Duration>,
     /// The kind of the latest failure.
     pub last_failure: Option<FailureClass>,
