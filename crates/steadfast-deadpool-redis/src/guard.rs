@@ -35,6 +35,8 @@
 //! - It takes the pool's size once. A pool that is resized needs a new guard.
 //! - The driver ends a command after its own response timeout (500 ms unless set on the
 //!   client); a deadline of the request does not end it sooner.
+//! - A command that waits in the server on purpose (`BLPOP`, `XREAD BLOCK`) looks like one
+//!   that hangs: say so before with [`GuardedConnection::expect_up_to`].
 
 mod acquire;
 mod connection;

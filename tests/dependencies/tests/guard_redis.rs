@@ -240,6 +240,93 @@ async fn a_pool_that_is_held_is_exhausted_and_names_the_holder() {
     write(&redis).await.unwrap();
 }
 
+/// Goal: a queue that is empty is not a server that hangs. Method: rules under which a few
+/// calls of a tenth of a second are an outage, and commands that wait for longer than the
+/// driver does.
+#[tokio::test]
+async fn commands_that_wait_on_purpose_are_no_failure_and_no_stuck_pool() {
+    let server = Redis::builder().start();
+    let cache = dependency(
+        quick_trip()
+            .slow_limit(Duration::from_millis(50))
+            .stall_limit(Duration::from_millis(100))
+            .stalled_calls(1)
+            .calls_min(2),
+    );
+    let redis = guard(&pool(&server.url(), 2), &cache)
+        .waiters_max(0)
+        .connect_max(LONG)
+        .stuck_after(Duration::from_millis(100))
+        .held_long(Duration::from_millis(100))
+        .build()
+        .unwrap();
+    let mut waiting = JoinSet::new();
+    for _ in 0..2 {
+        let redis = redis.clone();
+        waiting.spawn(async move {
+            let mut connection = redis.acquire().await.unwrap();
+            connection.expect_up_to(LONG);
+            let mut take = redis::cmd("BLPOP");
+            let take = take.arg("jobs").arg(0);
+            take.query_async::<(String, String)>(&mut connection)
+                .await
+                .unwrap()
+        });
+    }
+    wait_until("two who wait", || async {
+        server
+            .commands("INFO clients")
+            .contains("blocked_clients:2")
+    })
+    .await;
+    // Longer than the driver's own response timeout, and than every limit above.
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let error = redis.acquire().await.map(drop).unwrap_err();
+    let seen = exhausted(error.refusal().unwrap(), FailureClass::Saturated);
+    assert_eq!(seen.in_use, 2);
+    assert_eq!(redis.snapshot().held_long, 0);
+    assert_eq!(breaker(&cache), BreakerState::Closed);
+    let _ = server.commands("RPUSH jobs a b");
+    let jobs = waiting.join_all().await;
+    assert!(jobs.iter().all(|(list, _)| list == "jobs"), "{jobs:?}");
+    assert_eq!(failures(&cache), 0);
+    assert_eq!(breaker(&cache), BreakerState::Closed);
+    // The pool's own connections wait no longer than before.
+    write(&redis).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_command_that_is_cancelled_while_it_waits_blocks_nobody_after_it() {
+    let server = Redis::builder().start();
+    let cache = dependency(quick_trip());
+    let redis = guard(&pool(&server.url(), 1), &cache).connect_max(LONG);
+    let redis = redis.build().unwrap();
+    let blocked = async |count: u32| {
+        let wanted = format!("blocked_clients:{count}");
+        wait_until(&wanted, || async {
+            server.commands("INFO clients").contains(&wanted)
+        })
+        .await;
+    };
+    let waiting = tokio::spawn({
+        let redis = redis.clone();
+        async move {
+            let mut connection = redis.acquire().await.unwrap();
+            connection.expect_up_to(LONG);
+            let mut take = redis::cmd("BLPOP");
+            let take = take.arg("jobs").arg(0);
+            take.query_async::<(String, String)>(&mut connection).await
+        }
+    });
+    blocked(1).await;
+    waiting.abort();
+    let _ = waiting.await;
+    blocked(0).await;
+    write(&redis).await.unwrap();
+    assert_eq!(failures(&cache), 0);
+    assert_eq!(redis.snapshot().in_use, 0);
+}
+
 #[tokio::test]
 async fn thousands_of_cancelled_requests_cost_no_connection() {
     let server = Redis::builder().start();

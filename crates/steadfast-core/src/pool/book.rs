@@ -41,8 +41,18 @@ pub(super) struct Held {
     pub(super) is_lent: bool,
     /// Whether the hold says how long requests hold a connection.
     is_measured: bool,
+    /// Until when its holder has said that it will have it.
+    expected: Option<Instant>,
     /// Who wants to know when it turns out that the server cannot be reached.
     waker: Option<Waker>,
+}
+
+impl Held {
+    /// Whether it is held for longer than `limit`, and than was said.
+    pub(super) fn is_long(&self, limit: Duration, now: Instant) -> bool {
+        let is_over = self.expected.is_none_or(|until| now >= until);
+        is_over && now.saturating_duration_since(self.since) >= limit
+    }
 }
 
 #[derive(Debug)]
@@ -84,7 +94,7 @@ pub(super) struct Book {
     hold_secs: f64,
     holds: u64,
     /// When a connection last came back or answered.
-    pub(super) progress_at: Instant,
+    progress_at: Instant,
     trouble: Option<Trouble>,
     /// How many failures have been noted; a lease compares it with what it saw first.
     pub(super) failures: u64,
@@ -134,6 +144,7 @@ impl Book {
             since,
             is_lent: false,
             is_measured: true,
+            expected: None,
             waker: None,
         });
         self.counts.peak = self.counts.peak.max(self.taken());
@@ -148,6 +159,7 @@ impl Book {
                 since: now,
                 is_lent: true,
                 is_measured: true,
+                expected: None,
                 waker: None,
             };
         }
@@ -165,6 +177,25 @@ impl Book {
         if let Some(held) = &mut self.slots[slot.0 as usize] {
             held.is_measured = false;
         }
+    }
+
+    /// Says that the place is held until then on purpose.
+    pub(super) fn expect(&mut self, slot: Slot, until: Instant) {
+        if let Some(held) = &mut self.slots[slot.0 as usize] {
+            held.expected = Some(until);
+            held.is_measured = false;
+        }
+    }
+
+    /// Returns for how long no connection has come back or answered that should have: holds
+    /// of which it was said how long they will be are not waited for.
+    pub(super) fn quiet(&self, now: Instant) -> Duration {
+        let due = |held: &Held| held.expected.unwrap_or(held.since);
+        let overdue = self
+            .holders()
+            .map(|held| now.saturating_duration_since(due(held)));
+        let longest = overdue.max().unwrap_or(Duration::MAX);
+        now.saturating_duration_since(self.progress_at).min(longest)
     }
 
     /// Gives a place back, to the first who waits if anybody does; returns whom to wake.
@@ -301,10 +332,12 @@ impl Book {
     }
 
     /// Returns in what time the next who lines up is expected to have its turn; `None` while
-    /// too few holds have been measured.
+    /// too few holds have been measured, or if all that are held are so on purpose.
     pub(super) fn turn_in(&self) -> Option<Duration> {
         let mean = self.mean_hold()?;
-        Some(mean.mul_f64(f64::from(self.waiting() + 1) / f64::from(self.size)))
+        let declared = self.holders().filter(|held| held.expected.is_some());
+        let moving = self.size as usize - declared.count();
+        (moving > 0).then(|| mean.mul_f64(f64::from(self.waiting() + 1) / moving as f64))
     }
 
     /// Returns the moving mean of how long a connection is held.

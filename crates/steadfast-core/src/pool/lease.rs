@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{PoolGate, book::Slot};
-use crate::{Failure, FailureClass, Refusal, sync::lock};
+use crate::{Deadline, Failure, FailureClass, Refusal, sync::lock};
 
 /// The right to have one connection of the pool.
 ///
@@ -59,6 +59,16 @@ impl PoolLease {
             let mut book = lock(&self.gate.book);
             book.lend(slot, now);
             book.without_measure(slot);
+        }
+    }
+
+    /// Says that the connection is held for so long on purpose, at most a day: for a command
+    /// that waits in the server, or a long query. Until then it is neither reported as held
+    /// for long nor makes a full pool stuck; and its length predicts no other hold.
+    pub fn expect_up_to(&self, hold: Duration, now: Instant) {
+        if let Some(slot) = self.slot {
+            let until = Deadline::after(now, hold).instant();
+            lock(&self.gate.book).expect(slot, until);
         }
     }
 

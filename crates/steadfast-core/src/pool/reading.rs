@@ -18,13 +18,13 @@ impl PoolGauge for PoolGate {
             };
             let held = |since| now.saturating_duration_since(since);
             let longest = book.holders().map(|holder| held(holder.since)).max();
-            let is_long = |since| held(since) >= self.settings.held_long;
-            let leaked = book.holders().filter(|holder| is_long(holder.since));
+            let long = self.settings.held_long;
+            let leaked = book.holders().filter(|holder| holder.is_long(long, now));
             let leaked = u32::try_from(leaked.count()).unwrap_or(u32::MAX);
             let mut reading = PoolReading::new(book.size(), book.lent(), 0, book.waiting());
             reading.pressure = if book.lent() < book.size() {
                 PoolPressure::None
-            } else if held(book.progress_at) >= self.settings.stuck_after {
+            } else if book.quiet(now) >= self.settings.stuck_after {
                 PoolPressure::Stuck
             } else {
                 PoolPressure::Saturated

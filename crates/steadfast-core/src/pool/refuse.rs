@@ -19,7 +19,7 @@ impl PoolGate {
         let diagnosis = diagnose(&Seen {
             size: book.size(),
             lent: book.lent(),
-            quiet: now.saturating_duration_since(book.progress_at),
+            quiet: book.quiet(now),
             trouble: book.trouble(now).map(|trouble| &trouble.failure),
             stuck_after: self.settings.stuck_after,
         });
@@ -42,8 +42,7 @@ impl PoolGate {
         now: Instant,
     ) -> Refusal {
         book.counts.refused += 1;
-        let quiet = now.saturating_duration_since(book.progress_at);
-        let class = if quiet >= self.settings.stuck_after {
+        let class = if book.quiet(now) >= self.settings.stuck_after {
             FailureClass::Stuck
         } else {
             FailureClass::Saturated

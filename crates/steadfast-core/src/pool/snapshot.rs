@@ -15,7 +15,8 @@ pub struct PoolHeld {
     pub place: Box<str>,
     /// For how long it has been held.
     pub held: Duration,
-    /// Whether that is longer than [`PoolSettings::held_long`](super::PoolSettings::held_long).
+    /// Whether that is longer than [`PoolSettings::held_long`](super::PoolSettings::held_long),
+    /// and than its holder has said.
     pub is_long: bool,
 }
 
@@ -74,16 +75,15 @@ impl PoolGate {
         let long = self.settings.held_long;
         let mut holders: Vec<_> = book
             .holders()
-            .map(|holder| (now.saturating_duration_since(holder.since), holder.place))
+            .map(|holder| PoolHeld {
+                place: place(holder.place),
+                held: now.saturating_duration_since(holder.since),
+                is_long: holder.is_long(long, now),
+            })
             .collect();
-        holders.sort_by_key(|(held, _)| std::cmp::Reverse(*held));
-        let held_long = holders.iter().filter(|(held, _)| *held >= long).count();
-        let held = holders.into_iter().take(HELD_SHOWN_MAX);
-        let held = held.map(|(held, borrowed_at)| PoolHeld {
-            place: place(borrowed_at),
-            held,
-            is_long: held >= long,
-        });
+        holders.sort_by_key(|holder| std::cmp::Reverse(holder.held));
+        let held_long = holders.iter().filter(|holder| holder.is_long).count();
+        holders.truncate(HELD_SHOWN_MAX);
         PoolSnapshot {
             size: book.size(),
             in_use: book.lent(),
@@ -98,7 +98,7 @@ impl PoolGate {
             waited: book.counts.waited + book.waiting_for(now),
             mean_hold: book.mean_hold(),
             held_long: u32::try_from(held_long).unwrap_or(u32::MAX),
-            held: held.collect(),
+            held: holders,
             trouble: book.trouble(now).map(|trouble| PoolTrouble {
                 failure: trouble.failure.clone(),
                 since: now.saturating_duration_since(trouble.since),

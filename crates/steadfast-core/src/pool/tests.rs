@@ -17,7 +17,7 @@ use std::{
 };
 
 use super::*;
-use crate::{Evidence, FailureClass, PoolExhausted, testing::origin};
+use crate::{Evidence, FailureClass, PoolExhausted, PoolGauge, testing::origin};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -199,6 +199,44 @@ fn a_pool_that_nothing_comes_back_to_is_stuck_and_names_the_longest_borrower() {
     let _next = lend(&gate, later);
     let refusal = refused(enter(&gate, later + SECOND));
     assert_eq!(exhausted(&refusal).class, FailureClass::Saturated);
+}
+
+#[test]
+fn one_who_says_for_how_long_is_neither_long_nor_stuck_until_then() {
+    let now = origin();
+    let settings = PoolSettings::new(2).waiters_max(0);
+    let gate = gate(&settings.stuck_after(3 * SECOND).held_long(5 * SECOND), now);
+    let class = |at: Instant| exhausted(&refused(enter(&gate, at))).class;
+    let (waits, works) = (lend(&gate, now), lend(&gate, now));
+    waits.expect_up_to(60 * SECOND, now);
+    assert_eq!(class(now + 3 * SECOND), FailureClass::Stuck, "by the other");
+    works.expect_up_to(20 * SECOND, now);
+    for at in [3, 19, 22] {
+        assert_eq!(class(now + at * SECOND), FailureClass::Saturated, "{at}");
+    }
+    let seen = gate.snapshot(now + 19 * SECOND);
+    assert_eq!((seen.in_use, seen.held_long), (2, 0));
+    assert_eq!(gate.reading(now + 19 * SECOND).leaked, 0);
+    // One has broken its word.
+    assert_eq!(class(now + 23 * SECOND), FailureClass::Stuck);
+    assert_eq!(gate.snapshot(now + 20 * SECOND).held_long, 1);
+    assert_eq!(gate.reading(now + 20 * SECOND).leaked, 1);
+    drop(works);
+
+    // The one that waits on purpose predicts no hold, and its place is nobody's turn.
+    let mut at = now + 30 * SECOND;
+    for _ in 0..8 {
+        let lease = lend(&gate, at);
+        at += SECOND;
+        lease.give_back(at);
+    }
+    waits.give_back(at);
+    assert_eq!(gate.snapshot(at).mean_hold, Some(SECOND));
+    let again = lend(&gate, at);
+    again.expect_up_to(60 * SECOND, at);
+    let _works = lend(&gate, at);
+    let refusal = refused(enter(&gate, at));
+    assert_eq!(refusal.retry_after(), SECOND, "one place of two moves");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::{
     fmt,
     ops::{Deref, DerefMut},
     sync::Arc,
+    time::Duration,
 };
 
 use sqlx::pool::PoolConnection;
@@ -46,6 +47,16 @@ impl<DB: Driver> GuardedConnection<DB> {
             connection: Some(connection),
             lease: Some(lease),
             connections,
+        }
+    }
+
+    /// Says that this connection is held for so long on purpose, at most a day: for a long
+    /// report, or a `LISTEN`. Until then the guard neither reports it as held for long nor
+    /// calls a full pool stuck because of it. Its place is taken all the same, so what waits
+    /// for ever belongs on a connection of its own beside the pool.
+    pub fn expect_up_to(&self, hold: Duration) {
+        if let Some(lease) = &self.lease {
+            lease.expect_up_to(hold, clock::now());
         }
     }
 

@@ -9,6 +9,7 @@
 use std::{
     fmt,
     ops::{Deref, DerefMut},
+    time::Duration,
 };
 
 use sqlx::{Database, SqlStr, pool::PoolConnection};
@@ -80,6 +81,11 @@ impl<DB: Driver> GuardedTransaction<DB> {
             connection,
             is_open: true,
         }
+    }
+
+    /// Says that it lasts for so long on purpose: see [`GuardedConnection::expect_up_to`].
+    pub fn expect_up_to(&self, hold: Duration) {
+        self.connection.expect_up_to(hold);
     }
 
     /// Commits.
