@@ -284,15 +284,14 @@ impl Drop for GuardedConnection {
         if let Some(permit) = self.permit.take() {
             permit.settle(CallOutcome::Success, now);
         }
-        if let Some(connection) = self.connection.take() {
-            if self
+        if let Some(connection) = self.connection.take()
+            && self
                 .patient
                 .take()
                 .is_some_and(|patient| patient.is_waiting)
-            {
-                // Closed, and not given back.
-                drop(Connection::take(connection));
-            }
+        {
+            // Closed, and not given back.
+            drop(Connection::take(connection));
         }
         if let Some(lease) = self.lease.take() {
             lease.give_back(now);
