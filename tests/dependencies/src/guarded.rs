@@ -11,7 +11,7 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
-use steadfast::{Dependency, Guard};
+use steadfast::{Deadlines, Dependency, Guard};
 use steadfast_core::{
     BreakerState, BreakerTransition, CallKind, Cause, DependencyDown, DependencyListener,
     DependencyState, Evidence, FailureClass, PoolExhausted, Refusal, Trip,
@@ -19,6 +19,9 @@ use steadfast_core::{
 use tower::ServiceExt;
 
 use super::Duration;
+
+/// What opens the operator's page.
+const TOKEN: &str = "0123456789abcdef-test";
 
 /// Rules that open after three failures, and wait and ramp for moments, so that a test sees
 /// a whole outage. The order of what happens does not depend on the lengths.
@@ -132,7 +135,11 @@ impl App {
     where
         F: Future<Output = Result<(), steadfast::Error>> + Send + 'static,
     {
-        let guard = Guard::builder().without_signals().dependency(dependency);
+        let guard = Guard::builder()
+            .without_signals()
+            .token(TOKEN)
+            .deadlines(Deadlines::default().header("x-timeout"))
+            .dependency(dependency);
         let guard = guard.build().expect("the settings are right");
         let orders = get(move || {
             let work = work.clone();
@@ -149,14 +156,45 @@ impl App {
     /// # Panics
     /// Never: a guarded application answers.
     pub async fn get(&self, path: &str) -> Answer {
-        let request = Request::builder().uri(path).body(Body::empty());
-        let request = request.expect("the path is one");
+        self.ask(path, &[]).await
+    }
+
+    /// Asks for a path on behalf of one who waits no longer than this.
+    ///
+    /// # Panics
+    /// Never: a guarded application answers.
+    pub async fn get_within(&self, path: &str, time: Duration) -> Answer {
+        let time = format!("{}ms", time.as_millis());
+        self.ask(path, &[("x-timeout", &time)]).await
+    }
+
+    /// Asks for the operator's page.
+    ///
+    /// # Panics
+    /// Never: it is there, for one who has the token.
+    pub async fn page(&self) -> serde_json::Value {
+        let bearer = format!("Bearer {TOKEN}");
+        let page = self.ask("/why503/", &[("authorization", &bearer)]).await;
+        page.is_served();
+        serde_json::from_str(&page.body).expect("it is JSON")
+    }
+
+    async fn ask(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut request = Request::builder().uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::empty()).expect("the path is one");
         let response: Response<_> = self.0.clone().oneshot(request).await.expect("infallible");
-        let why = response.headers().get("why-503");
+        let (head, body) = response.into_parts();
+        let body = axum::body::to_bytes(body, usize::MAX).await;
+        let body = body.expect("it is in memory").to_vec();
+        let why = head.headers.get("why-503");
         Answer {
-            status: response.status(),
+            status: head.status,
             why: why.map(|why| why.to_str().expect("it is ASCII").to_owned()),
-            has_retry_after: response.headers().contains_key("retry-after"),
+            has_retry_after: head.headers.contains_key("retry-after"),
+            body: String::from_utf8(body).expect("it is text"),
         }
     }
 }
@@ -170,6 +208,8 @@ pub struct Answer {
     pub why: Option<String>,
     /// Whether it says when to come again.
     pub has_retry_after: bool,
+    /// The body.
+    pub body: String,
 }
 
 impl Answer {

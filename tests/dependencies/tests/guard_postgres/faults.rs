@@ -220,6 +220,36 @@ async fn idle_transactions_that_hold_the_pool_are_named_by_their_lines() {
     rig.is_whole(&postgres).await;
 }
 
+/// Goal: the wait for a connection ends with the request. Method: without that it would
+/// last longer than the test.
+#[tokio::test]
+async fn a_requests_deadline_ends_its_wait_for_a_connection() {
+    let postgres = Postgres::builder().start();
+    let rig = Rig::new(&postgres, 2);
+    let mut held = Vec::new();
+    while held.len() < 2 {
+        held.extend(rig.db.acquire().await.ok());
+    }
+    let time = Duration::from_millis(100);
+    let refused = rig.app.get_within("/orders", time).await;
+    refused.is_refused(Cause::PoolExhausted);
+    let page = rig.app.page().await;
+    let evidence = &page["incidents"][0]["evidence"];
+    assert_eq!(evidence["in_use"], 2, "{evidence}");
+    assert_eq!(evidence["class"], "saturated", "{evidence}");
+    assert!(evidence["waited_ms"].as_u64() >= Some(100), "{evidence}");
+    assert_eq!(page["dependencies"][0]["pool"]["in_use"], 2);
+    assert_eq!(rig.db.snapshot().waiting, 0, "it has left the queue");
+    assert_eq!(failures(&rig.orders_db), 0);
+    drop(held);
+    wait_until("a call that is served", || async {
+        let answer = rig.app.get_within("/orders", LONG).await;
+        answer.status.is_success()
+    })
+    .await;
+    rig.is_whole(&postgres).await;
+}
+
 #[tokio::test]
 async fn the_servers_limit_is_shared_by_the_instances() {
     let postgres = Postgres::builder().max_connections(20).start();
