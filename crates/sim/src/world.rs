@@ -29,7 +29,10 @@ pub fn run(setup: &Setup, make: MakeLimit<'_>, seed: u64) -> Record {
             break;
         }
         world.now = next.at;
-        world.happen(next.event);
+        match world.sleeps_until() {
+            Some(wakes) if next.event.needs_processor() => world.postpone(next, wakes),
+            _ => world.happen(next.event),
+        }
     }
     world.finish()
 }
@@ -60,6 +63,22 @@ enum Event {
     Note,
     /// Instances restart.
     Restart,
+}
+
+impl Event {
+    /// Whether it is the process that does it, and so waits while the process does.
+    const fn needs_processor(self) -> bool {
+        match self {
+            Self::Arrival | Self::Note | Self::Restart => false,
+            Self::Client(_)
+            | Self::Burst(_)
+            | Self::Retry { .. }
+            | Self::Delayed(..)
+            | Self::Worked(..)
+            | Self::Shared { .. }
+            | Self::Leaves(..) => true,
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -119,6 +138,10 @@ struct World<'a> {
     asleep: Vec<bool>,
     record: Record,
     sent: u64,
+    /// When the present slice of the processor ends, and when the next one begins.
+    slice: (u64, u64),
+    /// Draws slices apart from everything else, so that worlds without them stay the same.
+    slices: Rng,
 }
 
 impl<'a> World<'a> {
@@ -155,6 +178,8 @@ impl<'a> World<'a> {
             asleep: Vec::new(),
             record: Record::default(),
             sent: 0,
+            slice: (0, 0),
+            slices: Rng::new(seed ^ 0x517c_e5e5),
         }
     }
 
@@ -206,6 +231,21 @@ impl<'a> World<'a> {
         self.base + Duration::from_nanos(self.now)
     }
 
+    /// Until when the process waits for a processor, if it does.
+    fn sleeps_until(&mut self) -> Option<u64> {
+        let (awake, asleep) = self.setup.slices?;
+        while self.now >= self.slice.1 {
+            let ends = self.slice.1 + nanos(awake * (0.5 + self.slices.unit()));
+            self.slice = (ends, ends + nanos(asleep * (0.5 + self.slices.unit())));
+        }
+        (self.now >= self.slice.0).then_some(self.slice.1)
+    }
+
+    /// Does it when the process runs again, in the order in which it was due.
+    fn postpone(&mut self, due: Scheduled, wakes: u64) {
+        self.events.push(Reverse(Scheduled { at: wakes, ..due }));
+    }
+
     fn happen(&mut self, event: Event) {
         match event {
             Event::Arrival => self.arrival(),
@@ -251,7 +291,14 @@ impl<'a> World<'a> {
             1.0 / rate
         };
         self.schedule(gap, Event::Arrival);
-        self.send(self.now, 0, None);
+        match self.sleeps_until() {
+            // It waits in its socket.
+            Some(wakes) => {
+                let (first_sent, tries) = (self.now, 0);
+                self.schedule_at(wakes, Event::Retry { first_sent, tries });
+            }
+            None => self.send(self.now, 0, None),
+        }
     }
 
     fn client(&mut self, client: u32) {

@@ -145,8 +145,21 @@ fn durations_that_differ_wildly_keep_their_goodput() {
 }
 
 #[test]
-fn a_brownout_from_overload_needs_no_time_outs() {
-    holds("brownout-from-2x", 1..=2);
+fn a_brownout_from_overload_needs_no_time_outs_and_is_over_when_it_is_over() {
+    let scenario = scenario("brownout-from-2x");
+    let mut recovery = Vec::new();
+    for seed in 1..=8 {
+        for figure in figures(&scenario, "adaptive", seed) {
+            // How long the recovery takes depends on where the last dip falls.
+            match figure.name {
+                "recovery" => recovery.push(figure.value),
+                _ => assert!(figure.holds(), "seed {seed}: {figure:?}"),
+            }
+        }
+    }
+    recovery.sort_by(f64::total_cmp);
+    let median = recovery[recovery.len() / 2];
+    assert!(median <= 0.25, "{recovery:?}");
 }
 
 #[test]
@@ -183,6 +196,25 @@ fn a_changed_route_mix_does_not_halve_the_limit() {
 fn a_hundred_instances_do_not_oscillate_in_step_and_half_may_restart() {
     holds("fleet-100-random", 1..=1);
     holds("fleet-100-two-choices", 1..=1);
+}
+
+/// Goal: requests that end in one slice of a processor are not taken for independent ones,
+/// so a limit that is right is left alone (without that: about 80 changes here).
+#[test]
+fn a_process_that_waits_for_a_processor_keeps_its_limit_and_its_goodput() {
+    let scenario = scenario("starved-5x");
+    let mut changes = 0;
+    for seed in 1..=10 {
+        let run = |peer: &str| {
+            let make = |seed| scenario.limit(peer, seed).expect("a peer of this name");
+            world::run(&scenario.setup, &make, seed)
+        };
+        let (ours, fixed) = (run("adaptive"), run("fixed-24"));
+        changes += ours.changes.len();
+        let share = ours.goodput(5.0, 14.0) / fixed.goodput(5.0, 14.0);
+        assert!(share >= 0.84, "seed {seed}: {share} of a limit of 24");
+    }
+    assert!(changes <= 55, "{changes} changes over ten seeds");
 }
 
 #[test]

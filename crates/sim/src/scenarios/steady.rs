@@ -135,12 +135,33 @@ pub(super) fn all() -> Vec<Scenario> {
         (0.97, 1.3),
         5.0,
     ));
+    // Neighbours leave the process an eighth of a processor, a slice at a time.
+    for times in [0.5, 1.5, 5.0] {
+        all.push(starved(times));
+    }
     for (name, secs) in [("creep-3min", 180.0), ("creep-30min", 1800.0)] {
         let setup = Setup::pool(16, WORK, 4800.0, secs).poisson();
         all.push(settled(name, setup, WORK, 1600.0, (0.97, 1.3), secs - 60.0));
     }
     all
 }
+
+/// A service that waits for a processor most of the time. What it can do then depends on how
+/// its slices fall, so the figures are those of a fixed limit beside it: see the claims.
+fn starved(times: f64) -> Scenario {
+    let mut setup = Setup::pool(16, WORK, STARVED * times, 15.0);
+    setup.slices = Some((0.003, 0.021));
+    Scenario::new(format!("starved-{times}x"), setup, |r| {
+        vec![
+            Figure::info("goodput", r.goodput(5.0, 14.0) / STARVED),
+            Figure::info("p99", r.latency(5.0, 14.0, 0.99) / WORK.p99()),
+            Figure::info("time-outs/s", r.time_outs(5.0, 14.0)),
+        ]
+    })
+}
+
+/// What sixteen workers do each second when their process runs for 3 ms in 24.
+const STARVED: f64 = 600.0;
 
 fn arrivals(setup: Setup, poisson: bool) -> Setup {
     if poisson { setup.poisson() } else { setup }

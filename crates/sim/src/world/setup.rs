@@ -102,6 +102,9 @@ pub struct Setup {
     pub retries: (u32, f64),
     /// Share of requests whose client leaves at a random moment before the deadline.
     pub leaves: f64,
+    /// How long the processes run and then wait for a processor that others use, in
+    /// seconds: means, each drawn between half and one and a half of it.
+    pub slices: Option<(f64, f64)>,
     /// Instances `0..n` restart with a fresh limit at a moment.
     pub restart: Option<(f64, usize)>,
 }
@@ -129,6 +132,7 @@ impl Setup {
             deadline: 0.5,
             retries: (0, 0.0),
             leaves: 0.0,
+            slices: None,
             restart: None,
         }
     }

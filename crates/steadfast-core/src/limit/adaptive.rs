@@ -9,6 +9,7 @@ use super::{
 use held::{Held, Outcome};
 use watch::Watch;
 
+mod clusters;
 mod cycle;
 mod held;
 mod slope;

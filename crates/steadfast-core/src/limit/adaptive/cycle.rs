@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::clusters::{Clusters, larger};
 use super::sums::Sums;
 
 /// What an experiment is doing.
@@ -43,6 +44,7 @@ pub(super) enum Kind {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Group {
     pub(super) sums: Sums,
+    pub(super) clusters: Clusters,
     open: f64,
     open_admitted: f64,
     open_in_flight: f64,
@@ -62,6 +64,18 @@ impl Group {
         if let Some((latency, in_flight, abandoned)) = sample {
             self.sums.add(latency, in_flight, abandoned);
         }
+    }
+
+    /// Squared relative error of the mean latency.
+    pub(super) fn error_squared(&self) -> f64 {
+        let mean = self.sums.latency().max(1e-9);
+        let clusters = self.clusters.latency_spread().over(mean * mean);
+        larger(self.sums.error_squared(), clusters)
+    }
+
+    /// Variance of the mean of the logarithms.
+    pub(super) fn log_error_squared(&self) -> f64 {
+        larger(self.sums.log_error_squared(), self.clusters.log_spread())
     }
 
     pub(super) fn open(&self) -> bool {

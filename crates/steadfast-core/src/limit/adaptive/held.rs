@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::clusters::WIDTH;
 use super::cycle::{Group, Kind, Step};
 use super::slope::Saturation;
 use super::sums::Sums;
@@ -200,7 +201,7 @@ impl Held {
         let sample = ended.sample();
         let kind = ended.tag.raw() & 3;
         if ended.tag.raw() >> 2 == self.epoch && kind != OTHER {
-            let at = self.secs(ended.admitted_at);
+            let (at, ends_at) = (self.secs(ended.admitted_at), self.secs(now));
             let wait = (TARGET - 1.0) * self.latency;
             let group = if kind == HIGH {
                 &mut self.high
@@ -210,6 +211,7 @@ impl Held {
             group.ended(at, ended.in_flight, sample);
             if let Some((latency, ..)) = sample {
                 group.sums.would_wait(latency, wait);
+                group.clusters.add(ends_at, WIDTH * self.latency, latency);
             }
         }
         let reference = kind != LOW && f64::from(ended.in_flight) >= REFERENCE * self.limit;

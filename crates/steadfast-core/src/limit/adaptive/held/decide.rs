@@ -33,7 +33,7 @@ impl Held {
         let (high_f, low_f) = (high.in_flight(), low.in_flight());
         let fewer = (low_f / high_f).min(1.0);
         let ratio = (low.latency() / high.latency()).clamp(fewer, 1.0);
-        let error = (high.error_squared() + low.error_squared()).sqrt();
+        let error = (self.high.error_squared() + self.low.error_squared()).sqrt();
         let experiment = Experiment::new(now, low_f, high_f, ratio, error);
         self.experiment = Some(experiment);
         if kind == Kind::Verify {
@@ -43,7 +43,8 @@ impl Held {
         let rest = self.dip_secs(now) / DUTY * random.between(0.75, 1.25);
         if !found.strong && error > ERROR_FINE {
             // Not enough is known: keep the sums, look again soon if they hint at something.
-            let soon = found.step.abs() > HINT * error || self.apart(1.0) < LOG_SMALL;
+            let few = self.high.clusters.few() || self.low.clusters.few();
+            let soon = few || found.step.abs() > HINT * error || self.apart(1.0) < LOG_SMALL;
             self.rest(now, if soon { 0.0 } else { rest });
             return Outcome::Nothing;
         }
@@ -60,10 +61,11 @@ impl Held {
         self.knee = found.knee;
         let queued = if found.strong { 1.15 } else { 1.05 };
         self.deep = ratio < queued * fewer || found.knee.is_none();
+        let reference = self.high;
         self.forget();
         self.rest(now, if found.strong || self.deep { 0.0 } else { rest });
         if found.strong && found.step > RISE_FROM {
-            self.low.sums = high;
+            self.low = reference;
             self.begin(now);
             self.step = Step::Rise;
         }
@@ -123,10 +125,10 @@ impl Held {
     ///
     /// Where durations differ a lot a mean needs thousands of requests, but a queue shows in the short ones at once.
     fn apart(&self, errors: f64) -> f64 {
-        let (high, low) = (&self.high.sums, &self.low.sums);
-        let apart = high.log() - low.log();
+        let (high, low) = (&self.high, &self.low);
+        let apart = high.sums.log() - low.sums.log();
         let error = (high.log_error_squared() + low.log_error_squared()).sqrt();
-        (apart + errors * error) / low.shift().max(1e-3)
+        (apart + errors * error) / low.sums.shift().max(1e-3)
     }
 
     /// The factor to grow by when the logarithms exclude a queue.
