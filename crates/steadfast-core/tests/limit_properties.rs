@@ -210,3 +210,49 @@ proptest! {
         prop_assert!(caller.limit.snapshot().limit.is_some(), "2x for 6000 arrivals and no limit");
     }
 }
+
+/// Goal: clients whose patience was used up before they came here (in a socket that a
+/// starved process did not read) say nothing about how many may run.
+#[test]
+fn clients_that_leave_at_once_do_not_lower_the_limit() {
+    let limit = Adaptive::builder(7).min(16).start(24).build();
+    let mut caller = Caller::new(limit, (16, u32::MAX));
+    let mut ends: Vec<(Instant, Ending)> = Vec::new();
+    let mut coming = 0_u32;
+    let mut least = u32::MAX;
+    for millisecond in 0..10_000_u32 {
+        caller.now += Duration::from_millis(1);
+        // Newest first, because an end moves the last of those who run into its place.
+        for index in (0..ends.len()).rev() {
+            if ends[index].0 <= caller.now {
+                let (_, ending) = ends.swap_remove(index);
+                caller.end(index, ending);
+            }
+        }
+        for _ in 0..8 {
+            let before = caller.running.len();
+            caller.arrive();
+            if caller.running.len() > before {
+                coming += 1;
+                let leaves = millisecond > 3_000 && coming % 10 < 7;
+                let (stay, ending) = if leaves {
+                    (1, Ending::Abandoned)
+                } else {
+                    // Sixteen at once take 10 ms; more wait for one of them.
+                    (10 * (before as u64 / 16 + 1), Ending::Completed)
+                };
+                ends.push((caller.now + Duration::from_millis(stay), ending));
+            }
+        }
+        caller.check();
+        if let Some(limit) = caller
+            .limit
+            .snapshot()
+            .limit
+            .filter(|_| millisecond > 3_000)
+        {
+            least = least.min(limit);
+        }
+    }
+    assert!(least > 16, "it fell to {least}");
+}

@@ -198,7 +198,7 @@ impl Held {
     pub(super) fn ended(&mut self, ended: &Ended, random: &mut Random) -> Outcome {
         let now = ended.now;
         self.last_end = Some(now);
-        let sample = ended.sample();
+        let sample = ended.sample().filter(|sample| self.tells(*sample));
         let kind = ended.tag.raw() & 3;
         if ended.tag.raw() >> 2 == self.epoch && kind != OTHER {
             let (at, ends_at) = (self.secs(ended.admitted_at), self.secs(now));
@@ -225,6 +225,13 @@ impl Held {
         }
         self.clock(now);
         self.finish(now, random)
+    }
+
+    /// Whether a sample says something about the queue. A client that leaves long before
+    /// answers come would have left at any limit: its patience was used up elsewhere, most
+    /// likely in a socket that nobody read.
+    fn tells(&self, (latency, _, abandoned): (f64, u32, bool)) -> bool {
+        !abandoned || latency >= TOO_SOON * self.latency
     }
 
     pub(super) fn window(&mut self, window: &Window, random: &mut Random) -> Outcome {
@@ -454,6 +461,9 @@ const REFERENCE: f64 = 0.85;
 const PRESSED: f64 = 0.1;
 /// With fewer refused than this share there is nothing to look into but whether the limit is too high.
 const IDLE_REFUSED: f64 = 0.005;
+/// A client that leaves in less than this share of what answers take left for no queue here:
+/// at its target a limit makes requests no more than 1.4 times slower.
+const TOO_SOON: f64 = 0.5;
 /// Without refusals for this long the limit goes away.
 const QUIET: Duration = Duration::from_secs(10);
 /// Refusing while nothing ends, for so many latencies and at least so long, is refusing blindly.
