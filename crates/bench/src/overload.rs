@@ -77,6 +77,7 @@ fn measure_all(options: &Options) -> io::Result<()> {
         let place = Place {
             postgres_url: postgres.as_ref().map(support::Postgres::admin_url),
             spins,
+            watch: options.watch,
         };
         let stage = Stage { backend, place };
         let measured = measure(&stage, options)?;
@@ -103,7 +104,8 @@ fn measure(stage: &Stage, options: &Options) -> io::Result<Measured> {
     for peer in &options.peers {
         eprintln!("{} before {}", peer, stage.backend.name());
         let mut drawn = Vec::new();
-        for act in plan::acts(pace, before.per_sec, stage.backend.brownout()) {
+        let acts = plan::acts(pace, before.per_sec, stage.backend.brownout());
+        for act in plan::only(acts, &options.phases) {
             let run = stage.run(peer, act)?;
             let new = stage.rows(peer, &run, &before);
             if options.json {

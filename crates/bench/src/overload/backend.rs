@@ -40,6 +40,8 @@ pub(crate) struct Place {
     pub(crate) postgres_url: Option<String>,
     /// Rounds of computing, measured once so that every server does the same.
     pub(crate) spins: u64,
+    /// Whether our own server says where its gate stands.
+    pub(crate) watch: bool,
 }
 
 impl Backend {

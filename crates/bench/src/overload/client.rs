@@ -245,6 +245,11 @@ impl Client {
             }
         }
         self.outstanding += 1;
+        // Nobody sends what nobody waits for any more. Sent all the same, it would be one
+        // connection for each request, opened and reset at once, which is a load of its own.
+        if sent_at - meant_at >= DEADLINE_SECS {
+            return self.count(pending, Ending::Unsent);
+        }
         let Some(index) = self.place() else {
             return self.count(pending, Ending::Failed);
         };
@@ -409,7 +414,7 @@ impl Client {
         }
         let closed = |phase: &super::plan::Phase| matches!(phase.load, Load::Closed { .. });
         // One that failed is not sent again, or a dead server would be asked for ever.
-        let goes_on = ending != Ending::Failed
+        let goes_on = !matches!(ending, Ending::Failed | Ending::Unsent)
             && self.act.phases.get(self.phase).is_some_and(closed)
             && now < self.ends_at();
         if goes_on {

@@ -7,6 +7,10 @@ use super::{
     plan::Phase,
 };
 
+/// A request sent so much later than it was meant to be has lost a tenth of its client's
+/// patience to the generator.
+pub(crate) const LATE_MAX_MS: f64 = 50.0;
+
 /// What the backend can do, measured in a closed loop against the bare server.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Capacity {
@@ -87,6 +91,12 @@ impl Row {
         }
     }
 
+    /// Whether the generator was so late that the row says more of it than of the peer.
+    pub(crate) fn doubtful(&self) -> bool {
+        let late = self.counted.lag_p99_ms.is_some_and(|it| it > LATE_MAX_MS);
+        late || self.counted.unsent > 0
+    }
+
     fn per_sec(&self, count: u64) -> f64 {
         count as f64 / self.counted.secs
     }
@@ -117,6 +127,7 @@ impl Row {
             "sent_per_s": round(self.per_sec(counted.sent), 1),
             "refused_per_s": round(self.per_sec(counted.refused), 1),
             "probe_p99_ms": counted.probe_p99_ms.map(|it| round(it, 1)),
+            "doubtful": self.doubtful(),
             "send_lag_p99_ms": counted.lag_p99_ms.map(|it| round(it, 2)),
             "client_cores": round(self.cores.client, 2),
             "server_cores": round(self.cores.server, 2),
@@ -190,6 +201,10 @@ mod tests {
         let above = row(4_000.0, 1.0, 1_000);
         assert_eq!((above.goodput, above.p99_ratio), (0.5, Some(8.0)));
         assert_eq!(above.false_refusals, None);
+        assert!(!above.doubtful());
+        let mut late = above.clone();
+        late.counted.lag_p99_ms = Some(LATE_MAX_MS + 1.0);
+        assert!(late.doubtful());
         let browned = row(500.0, 8.0, 200);
         assert_eq!((browned.goodput, browned.p99_ratio), (1.0, Some(1.0)));
     }

@@ -1,9 +1,12 @@
 //! What can be typed after `bench overload`.
 
-use super::{backend::Backend, peers, plan::Pace};
+use super::{
+    backend::Backend,
+    peers,
+    plan::{self, Pace},
+};
 
-pub(crate) const USAGE: &str =
-    "usage: bench overload [--quick] [--json] [--peer NAME]... [--backend NAME]...";
+pub(crate) const USAGE: &str = "usage: bench overload [--quick] [--json] [--watch] [--peer NAME]... [--backend NAME]... [--phase NAME]...";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Options {
@@ -11,6 +14,10 @@ pub(crate) struct Options {
     pub(crate) json: bool,
     pub(crate) peers: Vec<String>,
     pub(crate) backends: Vec<Backend>,
+    /// Only what leads to these phases is run; all are, if none is named.
+    pub(crate) phases: Vec<String>,
+    /// Whether our own server says on standard error where its gate stands.
+    pub(crate) watch: bool,
 }
 
 impl Options {
@@ -21,6 +28,8 @@ impl Options {
             json: false,
             peers: Vec::new(),
             backends: Vec::new(),
+            phases: Vec::new(),
+            watch: false,
         };
         let mut rest = arguments.iter();
         while let Some(argument) = rest.next() {
@@ -29,6 +38,8 @@ impl Options {
                 "--json" => options.json = true,
                 "--peer" => options.peers.push(peer(rest.next())?),
                 "--backend" => options.backends.push(backend(rest.next())?),
+                "--phase" => options.phases.push(phase(rest.next())?),
+                "--watch" => options.watch = true,
                 other => return Err(format!("unknown option `{other}`\n{USAGE}")),
             }
         }
@@ -79,6 +90,15 @@ fn backend(name: Option<&&str>) -> Result<Backend, String> {
     })
 }
 
+fn phase(name: Option<&&str>) -> Result<String, String> {
+    let name = name.ok_or("--phase needs a name")?;
+    if plan::PHASES.contains(name) {
+        return Ok((*name).to_owned());
+    }
+    let known = plan::PHASES.join(" ");
+    Err(format!("no phase is called `{name}`; known are {known}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,6 +110,7 @@ mod tests {
             (&["--peer", "nginx"], "`nginx`"),
             (&["--peer", "tower-0"], "`tower-0`"),
             (&["--backend"], "needs a name"),
+            (&["--phase", "11x"], "`11x`"),
         ] {
             let fault = Options::parse(line).expect_err("it makes no sense");
             assert!(fault.contains(named), "{fault}");

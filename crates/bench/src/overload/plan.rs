@@ -78,6 +78,24 @@ impl Phase {
     }
 }
 
+/// The phases of all acts, by their names.
+pub(crate) const PHASES: [&str; 10] = [
+    "0.5x", "0.8x", "1x", "cold-2x", "2x", "5x", "10x", "recovery", "brownout", "healed",
+];
+
+/// Leaves of the acts what leads to one of these phases; everything, if none is named.
+pub(crate) fn only(acts: Vec<Vec<Phase>>, wanted: &[String]) -> Vec<Vec<Phase>> {
+    if wanted.is_empty() {
+        return acts;
+    }
+    let leads = |mut act: Vec<Phase>| {
+        let last = act.iter().rposition(|phase| wanted.contains(&phase.name))?;
+        act.truncate(last + 1);
+        Some(act)
+    };
+    acts.into_iter().filter_map(leads).collect()
+}
+
 /// How long the phases are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pace {
@@ -137,4 +155,27 @@ pub(crate) fn acts(pace: Pace, capacity: f64, brownout: Option<f64>) -> Vec<Vec<
         ]);
     }
     acts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_phase_is_known_and_can_be_asked_for_alone() {
+        let acts = acts(Pace::Full, 100.0, Some(8.0));
+        let names = |acts: &[Vec<Phase>]| -> Vec<Vec<String>> {
+            let of = |act: &Vec<Phase>| act.iter().map(|phase| phase.name.clone()).collect();
+            acts.iter().map(of).collect()
+        };
+        for name in names(&acts).concat() {
+            assert!(
+                name == "before" || PHASES.contains(&name.as_str()),
+                "{name}"
+            );
+        }
+        let led = names(&only(acts.clone(), &["2x".to_owned()]));
+        assert_eq!(led, [["0.5x", "1x", "2x"]]);
+        assert_eq!(only(acts.clone(), &[]).len(), acts.len());
+    }
 }

@@ -6,7 +6,7 @@ use sim::svg::{Curve, Panel, draw_panels};
 
 use super::{
     client::tally::{BIN_SECS, Bin},
-    figures::{Capacity, Recovery, Row},
+    figures::{Capacity, LATE_MAX_MS, Recovery, Row},
     peers,
 };
 
@@ -92,7 +92,8 @@ impl Measured {
                     let ratio = row
                         .p99_ratio
                         .map_or("-".to_owned(), |it| format!("{it:.1}"));
-                    format!("{:.2} ({ratio})", row.goodput)
+                    let doubt = if row.doubtful() { "?" } else { "" };
+                    format!("{:.2}{doubt} ({ratio})", row.goodput)
                 });
                 line += &format!(" {cell} |");
             }
@@ -159,6 +160,11 @@ impl Measured {
             most(&|row| row.cores.server),
             super::backend::cores(),
         );
+        if self.rows.iter().any(Row::doubtful) {
+            println!(
+                "**A `?` marks a load that was sent more than {LATE_MAX_MS:.0} ms late: the generator lacked a processor, and the figure says nothing of the peer.**"
+            );
+        }
     }
 
     /// Draws a picture of each peer and one of all together; returns how many.

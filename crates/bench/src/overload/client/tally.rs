@@ -31,6 +31,8 @@ pub(crate) struct Counted {
     pub(crate) served_work: f64,
     pub(crate) refused: u64,
     pub(crate) timed_out: u64,
+    /// Never sent, because the generator was late by more than a client waits.
+    pub(crate) unsent: u64,
     /// Ended by a broken connection, another status, or for want of a connection.
     pub(crate) failed: u64,
     pub(crate) p50_ms: Option<f64>,
@@ -58,6 +60,7 @@ pub(super) enum Ending {
     Served,
     Refused,
     TimedOut,
+    Unsent,
     Failed,
 }
 
@@ -91,6 +94,7 @@ impl Tally {
                 self.refused_ms.push(millis(since_sent));
             }
             Ending::TimedOut => counted.timed_out += 1,
+            Ending::Unsent => counted.unsent += 1,
             Ending::Failed => counted.failed += 1,
         }
     }
@@ -137,7 +141,7 @@ impl Bins {
                 latencies.push(millis(since_meant));
             }
             Ending::Refused => bin.refused += 1,
-            Ending::TimedOut | Ending::Failed => bin.timed_out += 1,
+            Ending::TimedOut | Ending::Unsent | Ending::Failed => bin.timed_out += 1,
         }
     }
 
