@@ -29,6 +29,11 @@ const GOAWAY_ACK_MAX: Duration = Duration::from_secs(1);
 /// every socket first, so what had arrived before is known when it fires.
 const TURN: Duration = Duration::from_millis(1);
 
+/// How long what is read may be the rest of a body that a handler left unread. hyper looks
+/// for it once, when it is polled next, and closes the connection if it is not all there;
+/// the poll that is going on when the handler drops the body is the first.
+const UNREAD_POLLS: u8 = 2;
+
 /// How the wrapper treats a read for which there is nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
@@ -89,6 +94,8 @@ pub(super) struct State {
     idle_since: Instant,
     /// When the first byte came of a head that is not complete.
     head_since: Option<Instant>,
+    /// How many more polls of hyper may read what a handler has left of a request's body.
+    unread_polls: u8,
     /// Since when the peer takes no byte.
     blocked_since: Option<Instant>,
     served: u64,
@@ -119,6 +126,7 @@ impl Conn {
             opened: now,
             idle_since: now,
             head_since: None,
+            unread_polls: 0,
             blocked_since: None,
             served: 0,
             turn_until: None,
@@ -153,11 +161,13 @@ impl Conn {
         self.state().task = Some(task);
     }
 
-    /// Returns when the connection's task has to look at it next, if ever.
-    pub(super) fn next_due(&self) -> Option<Instant> {
-        self.state()
-            .next_due(&self.limits, &self.room)
-            .map(|it| it.0)
+    /// Returns when the connection's task, which has just polled hyper, has to look at it
+    /// next, if ever.
+    pub(super) fn polled(&self) -> Option<Instant> {
+        let mut state = self.state();
+        state.unread_polls = state.unread_polls.saturating_sub(1);
+        let next = state.next_due(&self.limits, &self.room);
+        next.map(|it| it.0)
     }
 
     /// Returns what is due at this moment.
@@ -356,8 +366,10 @@ impl State {
 
     /// A read brought bytes.
     pub(super) fn read(&mut self, now: Instant) {
-        // Over HTTP/2, bytes outside a request are the protocol's own.
-        if self.slots.is_empty() && self.protocol != Protocol::Http2 {
+        // Over HTTP/2, bytes outside a request are the protocol's own. What is left of a body
+        // is no head; a head behind it in the same read is known by what follows.
+        let outside = self.slots.is_empty() && self.unread_polls == 0;
+        if outside && self.protocol != Protocol::Http2 {
             self.head_since.get_or_insert(now);
         }
         self.heard_since_goaway |= self.goaway_said.is_some();
@@ -404,8 +416,16 @@ impl State {
     pub(super) fn request_ends(&mut self, slot: usize, now: Instant) {
         // What hyper still has to write of its answer can be cut.
         self.slots.keep_route_of(slot);
-        self.slots.end(slot);
+        self.slots.answered(slot);
         self.served += 1;
+        self.idle_since = now;
+    }
+
+    /// Nobody reads a request's body any more.
+    pub(super) fn upload_dropped(&mut self, slot: usize, now: Instant) {
+        if self.slots.body_dropped(slot) {
+            self.unread_polls = UNREAD_POLLS;
+        }
         self.idle_since = now;
     }
 

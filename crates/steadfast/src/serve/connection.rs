@@ -152,7 +152,7 @@ impl Bounds {
             }
             // The poll may have made something due earlier; what has become due later is
             // found out when the timer fires.
-            if let Some(due) = conn.next_due().map(Instant::from_std) {
+            if let Some(due) = conn.polled().map(Instant::from_std) {
                 if due < timer.deadline() {
                     timer.as_mut().reset(due);
                 }

@@ -317,7 +317,7 @@ impl HttpBody for Answer {
     }
 }
 
-/// A request's body, until its end.
+/// A request's body, until its end. It may outlive the answer, and the request with it.
 struct Upload {
     body: Incoming,
     conn: Arc<Conn>,
@@ -332,6 +332,11 @@ impl HttpBody for Upload {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        // Of a body with a known length, hyper tells the end too late once the answer is out:
+        // with the next request.
+        if self.body.is_end_stream() {
+            return Poll::Ready(None);
+        }
         let polled = ready!(Pin::new(&mut self.body).poll_frame(cx));
         if polled.is_none() || self.body.is_end_stream() {
             self.conn.state().slots.body_ended(self.slot);
@@ -345,6 +350,12 @@ impl HttpBody for Upload {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        self.conn.state().upload_dropped(self.slot, clock::now());
     }
 }
 

@@ -25,7 +25,12 @@ pub(super) struct Slots {
 pub(super) struct Slot {
     pub(super) since: Instant,
     route: Route,
+    /// Whether the request's body has not come to its end.
     body_open: bool,
+    /// Whether somebody can still read it.
+    body_held: bool,
+    /// Whether its answer has ended.
+    answered: bool,
     answering: Option<Reason>,
     /// Since when a part of the answer waits for the peer to take it.
     pub(super) waiting_since: Option<Instant>,
@@ -60,6 +65,7 @@ impl Slot {
     /// Where it is in its life.
     pub(super) const fn reason(&self) -> Reason {
         match self.answering {
+            _ if self.answered => Reason::RequestBody,
             Some(reason) => reason,
             None if self.body_open => Reason::RequestBody,
             None => Reason::Handler,
@@ -81,6 +87,8 @@ impl Slots {
             since,
             route: Route::new(path),
             body_open,
+            body_held: body_open,
+            answered: false,
             answering: None,
             waiting_since: None,
             task: None,
@@ -100,8 +108,32 @@ impl Slots {
         at
     }
 
-    pub(super) fn end(&mut self, at: usize) {
-        if self.all.get_mut(at).and_then(Option::take).is_some() {
+    /// Its answer has ended. Its place is used again once nobody holds its body either.
+    pub(super) fn answered(&mut self, at: usize) {
+        if let Some(slot) = self.get_mut(at) {
+            slot.answered = true;
+            self.end_if_over(at);
+        }
+    }
+
+    /// Nobody reads its body any more. Returns whether some of it was left.
+    pub(super) fn body_dropped(&mut self, at: usize) -> bool {
+        let Some(slot) = self.get_mut(at) else {
+            return false;
+        };
+        slot.body_held = false;
+        let unread = slot.body_open;
+        self.end_if_over(at);
+        unread
+    }
+
+    fn end_if_over(&mut self, at: usize) {
+        let over = |slot: &mut Slot| slot.answered && !slot.body_held;
+        if self
+            .all
+            .get_mut(at)
+            .is_some_and(|it| it.take_if(over).is_some())
+        {
             self.running -= 1;
         }
     }
@@ -185,8 +217,8 @@ mod tests {
         let mut slots = Slots::default();
         let (first, second) = (slots.begin("/a", false, now), slots.begin("/b", true, now));
         assert_ne!(first, second);
-        slots.end(first);
-        slots.end(first);
+        slots.answered(first);
+        slots.answered(first);
         assert!(!slots.is_empty());
         assert_eq!(slots.begin("/c", false, now), first);
         let seen: Vec<_> = slots
@@ -194,6 +226,19 @@ mod tests {
             .map(|it| (it.route(), it.reason()))
             .collect();
         assert_eq!(seen, [("/c", Reason::Handler), ("/b", Reason::RequestBody)]);
+    }
+
+    #[test]
+    fn a_body_that_outlives_its_answer_keeps_the_place() {
+        let mut slots = Slots::default();
+        let upload = slots.begin("/upload", true, clock::now());
+        slots.answers(upload, Reason::Body);
+        slots.answered(upload);
+        let left: Vec<_> = slots.running().map(Slot::reason).collect();
+        assert_eq!(left, [Reason::RequestBody]);
+        assert!(slots.body_dropped(upload), "it had not ended");
+        assert!(slots.is_empty());
+        assert!(!slots.body_dropped(upload));
     }
 
     #[test]
