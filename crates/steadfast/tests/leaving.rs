@@ -3,15 +3,18 @@
 
 mod common;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{Router, routing::get};
 use common::{PATIENCE, soon, until};
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use steadfast::{Drain, Guard, Phase};
-use tokio::net::{TcpListener, TcpStream};
+use steadfast::{Drain, Guard, HookEnd, Phase};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Notify,
+};
 
 /// Long against the second after which a silent HTTP/2 peer is dropped.
 const SLOW_READ: Duration = Duration::from_millis(150);
@@ -95,6 +98,62 @@ async fn a_hook_that_hangs_is_in_the_report() {
     let report = served.expect("no error");
     assert!(report.to_string().contains("hangs"), "{report}");
     assert!(!report.is_clean(), "{report}");
+}
+
+/// Goal: a second signal ends the hooks that wait for requests too, and the report says so.
+#[tokio::test]
+async fn a_hook_that_was_hurried_is_in_the_report_with_those_behind_it() {
+    let guard = guard();
+    let control = guard.control();
+    let begun = Arc::new(Notify::new());
+    let begins = Arc::clone(&begun);
+    control.after_listener_closed("hangs", || async move {
+        begins.notify_one();
+        std::future::pending().await
+    });
+    control.after_listener_closed("behind it", || async {});
+    control.after_drain("at the end", || async {});
+    control.begin_drain("a test");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let hurry = async {
+        begun.notified().await;
+        control.hurry();
+    };
+    let (served, ()) = soon("the end", async {
+        tokio::join!(guard.serve(listener, guard.protect(app())), hurry)
+    })
+    .await;
+    let report = served.expect("no error");
+    let ends: Vec<_> = report.hooks.iter().map(|it| (&*it.name, it.end)).collect();
+    let expected = [
+        ("hangs", HookEnd::TimedOut),
+        ("behind it", HookEnd::NotRun),
+        ("at the end", HookEnd::Done),
+    ];
+    assert_eq!(ends, expected, "{report}");
+    assert!(!report.is_clean(), "{report}");
+}
+
+/// Goal: where nobody says that the listener is closed, hooks for that moment are not run,
+/// and not forgotten.
+#[tokio::test]
+async fn a_hook_whose_moment_never_comes_is_in_the_report() {
+    let drain = Drain::default()
+        .lame_duck_max(Duration::ZERO)
+        .grace(Duration::from_millis(10));
+    let guard = Guard::builder().without_signals().drain(drain).build();
+    let guard = guard.expect("valid");
+    let control = guard.control();
+    control.after_listener_closed("forgotten", || async {});
+    let _running = guard.start().expect("it starts");
+    control.begin_drain("a test");
+    let report = soon("the report", async {
+        until("it", || control.report().is_some()).await;
+        control.report().expect("it is there")
+    })
+    .await;
+    let ends: Vec<_> = report.hooks.iter().map(|it| (&*it.name, it.end)).collect();
+    assert_eq!(ends, [("forgotten", HookEnd::NotRun)], "{report}");
 }
 
 /// Goal: who has heard that an HTTP/2 connection ends still gets all of its answer, however

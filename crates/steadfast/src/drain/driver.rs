@@ -44,7 +44,8 @@ pub(crate) async fn drive(control: Control, why: Box<str>, wanted: LameDuck, beg
     let max = wanted.max(&settings);
     let (lame_duck_end, ()) = tokio::join!(
         lame_duck(&control, room, max, began),
-        room.hooks.run(HookStage::BeforeDrain, settings.hooks)
+        room.hooks
+            .run(HookStage::BeforeDrain, tokio::time::sleep(settings.hooks))
     );
     let closing = clock::now();
     let mut report = DrainReport::default();
@@ -53,7 +54,8 @@ pub(crate) async fn drive(control: Control, why: Box<str>, wanted: LameDuck, beg
     report.lame_duck_end = lame_duck_end;
     report.forced = !finish(&control, room, closing).await;
     report.draining = clock::now().saturating_duration_since(closing);
-    room.hooks.run(HookStage::AfterDrain, settings.hooks).await;
+    let time = tokio::time::sleep(settings.hooks);
+    room.hooks.run(HookStage::AfterDrain, time).await;
     complete(&mut report, &control, room, began);
     control.advance(Phase::Stopped);
     room.stage.send_replace(Stage::Over);
@@ -105,10 +107,18 @@ async fn finish(control: &Control, room: &Room, closing: Instant) -> bool {
     let notice = NOTICE.min(grace / 4);
     let everything = async {
         let hooks = async {
-            room.server_reached(Server::Closed).await;
-            // Before the last moment, so that what became of them is in the report.
-            let left = (until - notice).saturating_duration_since(clock::now());
-            room.hooks.run(HookStage::AfterListenerClosed, left).await;
+            let last_moment = || async {
+                let mut stages = room.stage.subscribe();
+                let _ = stages.wait_for(|stage| *stage >= Stage::Cancelling).await;
+            };
+            tokio::select! {
+                () = room.server_reached(Server::Closed) => {}
+                () = last_moment() => {}
+            }
+            let hooks = &room.hooks;
+            hooks
+                .run(HookStage::AfterListenerClosed, last_moment())
+                .await;
         };
         tokio::join!(
             hooks,
@@ -126,6 +136,9 @@ async fn finish(control: &Control, room: &Room, closing: Instant) -> bool {
     }
     room.stage.send_replace(Stage::Cancelling);
     tokio::select! {
+        // Polled before anything else ends it: hooks whose last moment this is write down
+        // what became of them.
+        biased;
         _ = &mut everything => return true,
         () = tokio::time::sleep(notice) => {}
     }

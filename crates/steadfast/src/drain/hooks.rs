@@ -5,10 +5,10 @@
 
 use std::{
     fmt,
-    future::Future,
-    pin::Pin,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
     sync::{Mutex, PoisonError},
-    time::Duration,
+    task::Poll,
 };
 
 use steadfast_core::{HookEnd, HookReport, HookStage};
@@ -53,15 +53,31 @@ impl Hooks {
         true
     }
 
-    /// Runs the hooks of one stage, one after another, for at most this long together.
-    pub(crate) async fn run(&self, stage: HookStage, time: Duration) {
-        let until = clock::now() + time;
+    /// Runs the hooks of one stage, one after another, until their time is over. Each has an
+    /// entry in the report then, also the one that hung and those behind it.
+    ///
+    /// # Cancel safety
+    /// Dropped, it leaves a hook running that no report names.
+    pub(crate) async fn run(&self, stage: HookStage, over: impl Future<Output = ()>) {
+        let mut over = pin!(over);
+        let mut left = true;
         while let Some(hook) = self.next(stage) {
             let began = clock::now();
-            let end = if began >= until {
-                HookEnd::NotRun
+            left = left && poll_fn(|cx| Poll::Ready(over.as_mut().poll(cx).is_pending())).await;
+            let end = if left {
+                // A task of its own, so that its panic is an answer.
+                let mut task = tokio::spawn(async move { (hook.run)().await });
+                tokio::select! {
+                    biased;
+                    ended = &mut task => ended.map_or(HookEnd::Panicked, |()| HookEnd::Done),
+                    () = &mut over => {
+                        task.abort();
+                        left = false;
+                        HookEnd::TimedOut
+                    }
+                }
             } else {
-                run_one(hook.run, until.into()).await
+                HookEnd::NotRun
             };
             let took = clock::now().saturating_duration_since(began);
             if end != HookEnd::Done {
@@ -83,19 +99,6 @@ impl Hooks {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let at = waiting.iter().position(|hook| hook.stage == stage)?;
         Some(waiting.remove(at))
-    }
-}
-
-/// A hook is a task of its own, so that its panic is an answer.
-async fn run_one(run: Box<dyn FnOnce() -> Run + Send>, until: tokio::time::Instant) -> HookEnd {
-    let mut task = tokio::spawn(async move { run().await });
-    match tokio::time::timeout_at(until, &mut task).await {
-        Ok(Ok(())) => HookEnd::Done,
-        Ok(Err(_)) => HookEnd::Panicked,
-        Err(_) => {
-            task.abort();
-            HookEnd::TimedOut
-        }
     }
 }
 

@@ -188,7 +188,8 @@ impl Control {
 
     /// Adds something to do once nothing new can come, while requests finish. Only an accept
     /// loop of this library ([`crate::Guard::serve`]) knows that moment; without one it is
-    /// the moment of [`Control::drained`]. It has the grace.
+    /// the moment of [`Control::drained`]. It has the grace, or what a second signal leaves of
+    /// it; whatever is not done by then is in the report, also if that moment never came.
     pub fn after_listener_closed<F, R>(&self, name: &str, hook: F)
     where
         F: FnOnce() -> R + Send + 'static,
