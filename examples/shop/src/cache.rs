@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use deadpool_redis::{Config, Pool, PoolConfig, Runtime, Timeouts, redis};
+use deadpool_redis::{Config, PoolConfig, Runtime, redis};
+use steadfast::{ConfigError, Dependency};
+use steadfast_deadpool_redis::{PoolGuard, guard};
 
 use crate::Fatal;
 
@@ -17,11 +19,12 @@ const FRESH_SECONDS: u64 = 10;
 
 const PRODUCTS: &str = "shop:products";
 
-#[derive(Clone)]
-pub(crate) struct Cache(Pool);
+/// The pool of `REDIS_URL`.
+pub(crate) struct Pool(deadpool_redis::Pool);
 
-impl Cache {
-    /// Makes the pool; nothing is connected yet.
+impl Pool {
+    /// Makes the pool; nothing is connected yet. It has no timeouts of its own, because
+    /// every connection comes through the guard.
     pub(crate) fn open(url: &str) -> Result<Self, Fatal> {
         // The error would repeat the URL, and with it the password.
         let fault = || {
@@ -31,23 +34,31 @@ impl Cache {
         };
         redis::Client::open(url).map_err(|_| fault())?;
         let mut config = Config::from_url(url);
-        let mut pool = PoolConfig::new(CONNECTIONS_MAX);
-        pool.timeouts = Timeouts {
-            wait: Some(WAIT_MAX),
-            create: Some(WAIT_MAX),
-            recycle: Some(WAIT_MAX),
-        };
-        config.pool = Some(pool);
+        config.pool = Some(PoolConfig::new(CONNECTIONS_MAX));
         let pool = config
             .create_pool(Some(Runtime::Tokio1))
             .map_err(|_| fault())?;
         Ok(Self(pool))
     }
 
-    pub(crate) const fn pool(&self) -> &Pool {
+    /// Returns what the check asks.
+    pub(crate) const fn inner(&self) -> &deadpool_redis::Pool {
         &self.0
     }
 
+    /// Puts the guard in front. While the cache is down its breaker refuses at once, so a
+    /// request loses no time on it.
+    pub(crate) fn guard(&self, cache: &Dependency) -> Result<Cache, ConfigError> {
+        let guard = guard(&self.0, cache).wait_max(WAIT_MAX).build()?;
+        Ok(Cache(guard))
+    }
+}
+
+/// The cache behind the guard of its pool. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Cache(PoolGuard);
+
+impl Cache {
     /// Returns the list of products as it was last written here.
     pub(crate) async fn products(&self) -> Option<String> {
         self.ask(redis::cmd("GET").arg(PRODUCTS)).await.flatten()
@@ -61,14 +72,14 @@ impl Cache {
 
     async fn ask<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> Option<T> {
         let asked = async {
-            let mut connection = self.0.get().await.map_err(|error| error.to_string())?;
-            let answer = command.query_async(&mut connection).await;
-            answer.map_err(|error| error.to_string())
+            let mut connection = self.0.acquire().await?;
+            Ok::<T, steadfast_deadpool_redis::Error>(command.query_async(&mut connection).await?)
         };
         match tokio::time::timeout(WAIT_MAX, asked).await {
             Ok(Ok(answer)) => Some(answer),
             Ok(Err(error)) => {
-                tracing::debug!(error, "the cache did not help");
+                // A refusal too: that there is no cache is no reason to refuse the request.
+                tracing::debug!(%error, "the cache did not help");
                 None
             }
             Err(_) => {

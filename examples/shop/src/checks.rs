@@ -4,8 +4,7 @@ use steadfast::{Check, Dependency, DependencyBuilder};
 use steadfast_sqlx::{migrations, ping};
 
 use crate::{
-    Fatal,
-    cache::Cache,
+    Fatal, cache,
     store::{MIGRATIONS, Pool},
 };
 
@@ -29,9 +28,9 @@ pub(crate) fn schema(pool: &Pool) -> Result<Dependency, Fatal> {
 }
 
 /// The cache: without it the shop is slower and works.
-pub(crate) fn cache(cache: &Cache) -> Result<Dependency, Fatal> {
+pub(crate) fn cache(pool: &cache::Pool) -> Result<Dependency, Fatal> {
     let dependency = Dependency::builder("cache").degrades();
-    build(dependency, steadfast_deadpool_redis::ping(cache.pool()))
+    build(dependency, steadfast_deadpool_redis::ping(pool.inner()))
 }
 
 fn build(dependency: DependencyBuilder, check: impl Check) -> Result<Dependency, Fatal> {

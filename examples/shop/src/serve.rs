@@ -10,8 +10,7 @@ use tokio::{net::TcpListener, sync::oneshot};
 use crate::{
     Fatal,
     app::{self, Shop},
-    cache::Cache,
-    checks, hints, log,
+    cache, checks, hints, log,
     payments::{Payments, stand_in::StandIn},
     settings::Settings,
     store::Pool,
@@ -35,7 +34,6 @@ pub(crate) async fn run() -> Result<(), Fatal> {
         Some(url) => Pool::open(url)?,
         None => Pool::open_temporary(&directory),
     };
-    let cache = settings.redis_url.as_deref().map(Cache::open).transpose()?;
     let (stand_in, payments) = match &settings.payments_url {
         Some(url) => (None, Payments::new(url)?),
         None => {
@@ -49,9 +47,15 @@ pub(crate) async fn run() -> Result<(), Fatal> {
         checks::schema(&pool)?,
         payments.dependency.clone(),
     ];
-    if let Some(cache) = &cache {
-        dependencies.push(checks::cache(cache)?);
-    }
+    let cache = match &settings.redis_url {
+        Some(url) => {
+            let pool = cache::Pool::open(url)?;
+            let dependency = checks::cache(&pool)?;
+            dependencies.push(dependency.clone());
+            Some(pool.guard(&dependency).map_err(Fatal::config)?)
+        }
+        None => None,
+    };
     let guard = guard(&settings, &dependencies)?;
     let listener = listen(&settings.addr).await?;
     let address = listener.local_addr().map_err(Fatal::new)?;
