@@ -54,6 +54,17 @@ use tree::Tree;
 /// idle_linger = "1s"
 /// hooks = "3s"
 ///
+/// [connections]
+/// max = 20000
+/// first_request = "30s"
+/// header_read = "30s"
+/// idle = "620s"
+/// write_stall = "1m"
+/// streams_max = 200
+/// resets_max = 20
+/// ping_every = "30s"
+/// ping_timeout = "20s"
+///
 /// [start]
 /// hold = "30s"
 ///
@@ -142,6 +153,15 @@ use tree::Tree;
 /// | `drain.grace` | above 0s to 1h | `15s` |
 /// | `drain.idle_linger` | 0s to 1h | `1s` |
 /// | `drain.hooks` | 0s to 1h | `3s` |
+/// | `connections.max` | 1 to 1000000: connections of [`Guard::serve`](crate::Guard::serve) that may be open; further ones wait | `20000` |
+/// | `connections.first_request` | 10ms to 24h: how long a new connection may be silent | `30s` |
+/// | `connections.header_read` | 10ms to 24h: how long a request's head may take | `30s` |
+/// | `connections.idle` | 10ms to 24h between two requests; longer than the balancer keeps it | `620s` |
+/// | `connections.write_stall` | 10ms to 24h: how long a peer may take no byte of its answer | `1m` |
+/// | `connections.streams_max` | 1 to 10000: streams of one HTTP/2 connection | `200` |
+/// | `connections.resets_max` | 0 to 10000: HTTP/2 streams that were reset before they were looked at | `20` |
+/// | `connections.ping_every` | 10ms to 24h between two pings over HTTP/2 | `30s` |
+/// | `connections.ping_timeout` | 10ms to 24h to answer one | `20s` |
 /// | `start.hold` | 0s to 1h | `30s` |
 /// | `explain.type_base` | an absolute URL without a fragment | [`TYPE_BASE_DEFAULT`](crate::explain::TYPE_BASE_DEFAULT) |
 /// | `explain.disclosure` | `public` or `full` | `public` |
@@ -204,6 +224,7 @@ pub struct GuardConfig {
     pub(crate) top: TopConfig,
     pub(crate) shed: ShedConfig,
     pub(crate) drain: DrainConfig,
+    pub(crate) connections: ConnectionsConfig,
     pub(crate) start: StartConfig,
     pub(crate) explain: ExplainConfig,
     pub(crate) probes: ProbesConfig,
@@ -298,6 +319,7 @@ impl GuardConfig {
             top: self.top.merge(stronger.top),
             shed: self.shed.merge(stronger.shed),
             drain: self.drain.merge(stronger.drain),
+            connections: self.connections.merge(stronger.connections),
             start: self.start.merge(stronger.start),
             explain: self.explain.merge(stronger.explain),
             probes: self.probes.merge(stronger.probes),
@@ -335,6 +357,7 @@ impl GuardConfig {
             top: TopConfig::read(top),
             shed: top.section("shed", ShedConfig::read),
             drain: top.section("drain", DrainConfig::read),
+            connections: top.section("connections", ConnectionsConfig::read),
             start: top.section("start", StartConfig::read),
             explain: top.section("explain", ExplainConfig::read),
             probes: top.section("probes", ProbesConfig::read),

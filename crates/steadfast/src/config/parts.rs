@@ -14,6 +14,7 @@ use crate::{
     drain::Drain,
     explain::{self, Disclosure},
     guard,
+    serve::Connections,
 };
 
 /// Declares a section: a value for each key, if it was given, and what a stronger source
@@ -64,6 +65,21 @@ section! {
         grace: Duration,
         idle_linger: Duration,
         hooks: Duration,
+    }
+}
+
+section! {
+    /// `[connections]`
+    ConnectionsConfig {
+        max: u32,
+        first_request: Duration,
+        header_read: Duration,
+        idle: Duration,
+        write_stall: Duration,
+        streams_max: u32,
+        resets_max: u32,
+        ping_every: Duration,
+        ping_timeout: Duration,
     }
 }
 
@@ -192,6 +208,25 @@ impl DrainConfig {
             grace: drain.length("grace", "above 0s to 1h", |length| {
                 !length.is_zero() && length <= Drain::LENGTH_MAX
             }),
+        }
+    }
+}
+
+impl ConnectionsConfig {
+    pub(super) fn read(connections: &mut Section<'_>) -> Self {
+        let allowed = Connections::LENGTH_MIN..=Connections::LENGTH_MAX;
+        let mut bound =
+            |key| connections.length(key, "10ms to 24h", |length| allowed.contains(&length));
+        Self {
+            first_request: bound("first_request"),
+            header_read: bound("header_read"),
+            idle: bound("idle"),
+            write_stall: bound("write_stall"),
+            ping_every: bound("ping_every"),
+            ping_timeout: bound("ping_timeout"),
+            max: connections.count("max", 1..=Connections::COUNT_MAX),
+            streams_max: connections.count("streams_max", 1..=Connections::STREAMS_MAX),
+            resets_max: connections.count("resets_max", 0..=Connections::RESETS_MAX),
         }
     }
 }

@@ -6,7 +6,9 @@ use proptest::prelude::*;
 use steadfast_core::{CheckOutcome, CheckSettings, Requirement};
 
 use super::*;
-use crate::{Dependency, Drain, Guard, GuardBuilder, RouteClass, Shed, WhenDraining, check};
+use crate::{
+    Connections, Dependency, Drain, Guard, GuardBuilder, RouteClass, Shed, WhenDraining, check,
+};
 
 fn toml(text: &str) -> GuardConfig {
     GuardConfig::from_toml_str(text).expect(text)
@@ -132,6 +134,7 @@ fn every_fault_of_a_file_is_told_at_once() {
         sheds = {}
         shed = { limit = 0, mode = "refuse", held_max = 10, "line\nbreak" = 1 }
         drain = { lame_duck_max = "2h", grace = "5 parsecs" }
+        connections = { max = 0, idle = 620, ping_every = "1ms", streams_max = 10001, idle_max = "5s" }
         start.hold = ["30s"]
         explain = { type_base = "causes", disclosure = true, retry_after_min = "1ms" }
         probes = { health_path = "health", aliases = "true", listen = "9090" }
@@ -149,6 +152,11 @@ fn every_fault_of_a_file_is_told_at_once() {
         "shed.line\\nbreak: no such key; allowed are limit, queue, mode",
         "drain.lame_duck_max: found \"2h\"; allowed is a duration",
         "drain.grace: found \"5 parsecs\"",
+        "connections.max: found 0; allowed is a whole number from 1 to 1000000",
+        "connections.idle: found 620; allowed is a duration such as \"250ms\"",
+        "connections.ping_every: found \"1ms\"",
+        "connections.streams_max: found 10001; allowed is a whole number from 1 to 10000",
+        "connections.idle_max: no such key",
         "start.hold: found a list",
         "explain.type_base: found \"causes\"; allowed is an absolute URL",
         "explain.disclosure: found true; allowed is \"public\" or \"full\"",
@@ -307,6 +315,7 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_code() {
     let file = toml(
         "shed = { limit = 64, held_max = '20s' }\n\
          dependency.orders-db = { timeout = '2s', fall = 4 }\n\
+         connections = { max = 10, resets_max = 3 }
          probes.strict = false",
     );
     let variables = environment(&[
@@ -318,6 +327,7 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_code() {
         // Later in the code, and still weaker.
         .shed(Shed::fixed(8).observe())
         .drain(Drain::default().grace(Duration::from_secs(3)))
+        .connections(Connections::default().idle(Duration::from_secs(7)).max(9))
         .probes(crate::Probes::default().strict())
         .dependency(&db);
     let expected = "ShedSettings { plan: Fixed(16), mode: Enforce, held_max: 20s, ";
@@ -327,6 +337,8 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_code() {
         "{result:?}"
     );
     assert_eq!(result.drain.grace, Duration::from_secs(3));
+    let connections = Connections::default().idle(Duration::from_secs(7));
+    assert_eq!(result.connections, connections.max(10).resets_max(3));
     assert!(!result.probes.profile.strict);
     result.build().expect("valid");
 }

@@ -8,8 +8,8 @@ use super::GuardBuilder;
 use crate::{
     clock,
     config::{
-        DependencyConfig, ExplainConfig, GuardConfig, Named, ProbesConfig, RouteConfig, Spelling,
-        nearest,
+        ConnectionsConfig, DependencyConfig, DrainConfig, ExplainConfig, GuardConfig, Named,
+        ProbesConfig, RouteConfig, Spelling, nearest,
     },
     dependency::Dependency,
 };
@@ -92,6 +92,7 @@ impl GuardBuilder {
             top,
             shed,
             drain,
+            connections,
             start,
             explain,
             probes,
@@ -114,13 +115,8 @@ impl GuardBuilder {
             shed.streams_max,
             shed.held_max,
         );
-        let leaving = &mut self.drain;
-        replace(&mut leaving.lame_duck_min, drain.lame_duck_min);
-        replace(&mut leaving.lame_duck_max, drain.lame_duck_max);
-        replace(&mut leaving.failing_probes, drain.failing_probes);
-        replace(&mut leaving.grace, drain.grace);
-        replace(&mut leaving.idle_linger, drain.idle_linger);
-        replace(&mut leaving.hooks, drain.hooks);
+        self.configure_drain(&drain);
+        self.configure_connections(&connections);
         replace(&mut self.start_hold, start.hold);
         self.configure_explain(explain);
         self.configure_probes(probes);
@@ -130,6 +126,30 @@ impl GuardBuilder {
         self.maintenance_file = maintenance.file.or(self.maintenance_file.take());
         self.configure_routes(routes);
         self.plans(dependencies)
+    }
+
+    fn configure_drain(&mut self, config: &DrainConfig) {
+        let drain = &mut self.drain;
+        replace(&mut drain.lame_duck_min, config.lame_duck_min);
+        replace(&mut drain.lame_duck_max, config.lame_duck_max);
+        replace(&mut drain.failing_probes, config.failing_probes);
+        replace(&mut drain.grace, config.grace);
+        replace(&mut drain.idle_linger, config.idle_linger);
+        replace(&mut drain.hooks, config.hooks);
+    }
+
+    fn configure_connections(&mut self, config: &ConnectionsConfig) {
+        let connections = &mut self.connections;
+        replace(&mut connections.max, config.max.map(|max| max as usize));
+        replace(&mut connections.first_request, config.first_request);
+        replace(&mut connections.header_read, config.header_read);
+        replace(&mut connections.idle, config.idle);
+        replace(&mut connections.write_stall, config.write_stall);
+        replace(&mut connections.streams_max, config.streams_max);
+        let resets_max = config.resets_max.map(|max| max as usize);
+        replace(&mut connections.resets_max, resets_max);
+        replace(&mut connections.ping_every, config.ping_every);
+        replace(&mut connections.ping_timeout, config.ping_timeout);
     }
 
     fn configure_explain(&mut self, config: ExplainConfig) {

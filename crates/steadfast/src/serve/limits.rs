@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Bounds on the connections of [`crate::Guard::serve`].
 ///
-/// They keep peers that send or read slowly, or not at all, from holding a connection for
+/// In a file, [`crate::GuardConfig`] has them as `[connections]`. They keep peers that send or read slowly, or not at all, from holding a connection for
 /// ever. None of them limits how long a handler may take or how much it may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
@@ -40,11 +40,18 @@ impl Default for Connections {
 
 impl Connections {
     /// Longest and shortest time of any of them.
-    const LENGTH_MAX: Duration = Duration::from_secs(24 * 3600);
-    const LENGTH_MIN: Duration = Duration::from_millis(10);
+    pub(crate) const LENGTH_MAX: Duration = Duration::from_secs(24 * 3600);
+    pub(crate) const LENGTH_MIN: Duration = Duration::from_millis(10);
 
     /// Most connections at all; a file descriptor each.
-    const COUNT_MAX: usize = 1_000_000;
+    pub(crate) const COUNT_MAX: u32 = 1_000_000;
+
+    /// Most streams of a connection: a request that begins looks for a place among them.
+    pub(crate) const STREAMS_MAX: u32 = 10_000;
+
+    /// Most resets of a connection that may wait to be looked at. What this bounds is work
+    /// for nothing, so a bound far above the default is none.
+    pub(crate) const RESETS_MAX: u32 = 10_000;
 
     /// Sets how many connections may be open. Further ones wait in the kernel's queue.
     /// Default 20,000, some hundreds of megabytes when all are in use; a lower limit of
@@ -81,14 +88,14 @@ impl Connections {
         self
     }
 
-    /// Sets how many HTTP/2 streams a connection may have open. Default 200.
+    /// Sets how many HTTP/2 streams a connection may have open, at most 10,000. Default 200.
     pub const fn streams_max(mut self, count: u32) -> Self {
         self.streams_max = count;
         self
     }
 
     /// Sets how many HTTP/2 streams a peer may have opened and reset before they were looked
-    /// at; more close the connection (CVE-2023-44487). Default 20.
+    /// at, at most 10,000; more close the connection (CVE-2023-44487). Default 20.
     pub const fn resets_max(mut self, count: usize) -> Self {
         self.resets_max = count;
         self
@@ -109,8 +116,8 @@ impl Connections {
             ("header_read", self.header_read),
             ("idle", self.idle),
             ("write_stall", self.write_stall),
-            ("ping interval", self.ping_every),
-            ("ping timeout", self.ping_timeout),
+            ("ping_every", self.ping_every),
+            ("ping_timeout", self.ping_timeout),
         ];
         for (key, length) in lengths {
             if !(Self::LENGTH_MIN..=Self::LENGTH_MAX).contains(&length) {
@@ -119,15 +126,18 @@ impl Connections {
                 ));
             }
         }
-        if !(1..=Self::COUNT_MAX).contains(&self.max) {
-            faults.push(format!(
-                "connections: max {}; allowed is 1 to {}",
-                self.max,
-                Self::COUNT_MAX
-            ));
-        }
-        if self.streams_max == 0 {
-            faults.push("connections: streams_max 0; allowed is 1 or more".to_owned());
+        let streams = self.streams_max as usize;
+        let counts = [
+            ("max", self.max, 1, Self::COUNT_MAX),
+            ("streams_max", streams, 1, Self::STREAMS_MAX),
+            ("resets_max", self.resets_max, 0, Self::RESETS_MAX),
+        ];
+        for (key, count, min, max) in counts {
+            if !(min..=max as usize).contains(&count) {
+                faults.push(format!(
+                    "connections: {key} {count}; allowed is {min} to {max}"
+                ));
+            }
         }
         faults
     }
