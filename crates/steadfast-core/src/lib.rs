@@ -100,7 +100,8 @@ pub use ledger::{
     Recorded, RefusalId, RequestNote, SOURCES_MAX, StateChange, Total,
 };
 pub use lifecycle::{
-    Declarer, LeavingNotes, Lifecycle, LifecycleView, Maintenance, Moved, Phase, REASON_LEN_MAX,
+    Declarer, LeavingNotes, Lifecycle, LifecycleView, Maintenance, MaintenanceEnd, Moved, Phase,
+    REASON_LEN_MAX,
 };
 pub use name::{NAME_LEN_MAX, Name, NameError};
 pub use pool::{

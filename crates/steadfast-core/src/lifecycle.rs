@@ -15,7 +15,7 @@ mod phase;
 use std::time::{Duration, Instant};
 
 pub use leaving::LeavingNotes;
-pub use phase::{Declarer, LifecycleView, Maintenance, Phase, REASON_LEN_MAX};
+pub use phase::{Declarer, LifecycleView, Maintenance, MaintenanceEnd, Phase, REASON_LEN_MAX};
 
 use crate::{
     evidence::Evidence,
@@ -135,20 +135,22 @@ impl Lifecycle {
     }
 
     /// Declares maintenance. The reason is redacted, and cut to [`REASON_LEN_MAX`]
-    /// characters on one line.
+    /// characters on one line. Returns whether there was one before, of whoever, whose end
+    /// nobody has been told.
     pub fn begin_maintenance(
         &self,
         by: Declarer,
         reason: &str,
         until: Option<Instant>,
         now: Instant,
-    ) {
+    ) -> bool {
         let reason: String = redact(reason.trim())
             .chars()
             .map(|c| if c.is_control() { ' ' } else { c })
             .take(REASON_LEN_MAX)
             .collect();
         let mut inner = lock(&self.inner);
+        let was_declared = inner.by_operator.is_some() || inner.by_file.is_some();
         let slot = inner.slot(by);
         let since = slot
             .as_ref()
@@ -160,21 +162,25 @@ impl Lifecycle {
             until,
         });
         self.publish(&inner, now);
+        was_declared
     }
 
-    /// Ends the maintenance that `by` declared. Returns whether there was one.
-    pub fn end_maintenance(&self, by: Declarer, now: Instant) -> bool {
+    /// Ends the maintenance that `by` declared. Returns what there is now, `None` if `by` had
+    /// declared none, or its end by itself has been told by
+    /// [`Lifecycle::expire_maintenance`].
+    pub fn end_maintenance(&self, by: Declarer, now: Instant) -> Option<MaintenanceEnd> {
         let mut inner = lock(&self.inner);
-        let was_on = inner.slot(by).take().is_some_and(|old| old.on(now));
+        inner.slot(by).take()?;
         self.publish(&inner, now);
-        was_on
+        Some(inner.left(now))
     }
 
-    /// Clears a maintenance of the operator that has ended by itself. Returns whether there
-    /// was one, so that its end can be told once.
-    pub fn expire_maintenance(&self, now: Instant) -> bool {
+    /// Clears a maintenance of the operator that has ended by itself. Returns what there is
+    /// now, `None` if none has: so an end is told once.
+    pub fn expire_maintenance(&self, now: Instant) -> Option<MaintenanceEnd> {
         let mut inner = lock(&self.inner);
-        inner.by_operator.take_if(|old| !old.on(now)).is_some()
+        inner.by_operator.take_if(|old| !old.on(now))?;
+        Some(inner.left(now))
     }
 
     /// Whether every request passes now, so that nobody need read the clock to ask.
@@ -300,6 +306,13 @@ impl Inner {
             Declarer::File => &mut self.by_file,
             Declarer::Operator => &mut self.by_operator,
         }
+    }
+
+    /// Clears what has ended by itself too: one end is told, not two.
+    fn left(&mut self, now: Instant) -> MaintenanceEnd {
+        self.by_operator.take_if(|old| !old.on(now));
+        let left = self.maintenance(now).cloned();
+        left.map_or(MaintenanceEnd::Over, MaintenanceEnd::StillOn)
     }
 
     fn maintenance(&self, now: Instant) -> Option<&Maintenance> {

@@ -797,6 +797,48 @@ async fn maintenance_by_a_file_lasts_as_long_as_the_file() {
     );
 }
 
+/// Goal: the timeline says off when requests pass again, not when one of two who declared a
+/// maintenance has ended theirs.
+#[tokio::test(start_paused = true)]
+async fn a_maintenance_that_two_declared_is_off_when_both_have_ended() {
+    let file = format!("steadfast-maintenance-both-{}", std::process::id());
+    let path = std::env::temp_dir().join(file);
+    std::fs::write(&path, "schema change").expect("written");
+    let service = start(builder().maintenance_file(&path));
+    let control = service.guard.control();
+    tokio::time::sleep(3 * SECOND).await;
+    control.begin_maintenance("moving house", None);
+    control.end_maintenance();
+    assert_eq!(service.ask("/").await.status, 503);
+    control.begin_maintenance("moving again", Some(SECOND));
+    tokio::time::sleep(3 * SECOND).await;
+    assert_eq!(service.ask("/").await.status, 503);
+    std::fs::remove_file(&path).expect("removed");
+    tokio::time::sleep(3 * SECOND).await;
+    assert_eq!(service.ask("/").await.status, 200);
+    let changes = control.explain().ledger().view().changes;
+    // The newest comes first.
+    let seen: Vec<_> = changes
+        .iter()
+        .rev()
+        .filter(|it| it.subject.as_str() == "maintenance")
+        .map(|it| (&*it.from, &*it.to, &*it.why))
+        .collect();
+    let expected = [
+        ("off", "on", "schema change"),
+        ("on", "on", "moving house"),
+        ("on", "on", "the operator's has ended; still: schema change"),
+        ("on", "on", "moving again"),
+        (
+            "on",
+            "on",
+            "the operator's time is over; still: schema change",
+        ),
+        ("on", "off", "the file's has ended"),
+    ];
+    assert_eq!(seen, expected);
+}
+
 #[tokio::test(start_paused = true)]
 async fn maintenance_by_a_request_needs_the_token() {
     let service = start(builder());

@@ -64,6 +64,24 @@ pub enum Declarer {
     Operator,
 }
 
+impl std::fmt::Display for Declarer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::File => "file",
+            Self::Operator => "operator",
+        })
+    }
+}
+
+/// What there is when one of those who declared a maintenance has ended theirs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MaintenanceEnd {
+    /// No maintenance.
+    Over,
+    /// The one that somebody else declared.
+    StillOn(Maintenance),
+}
+
 /// A maintenance that is on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Maintenance {

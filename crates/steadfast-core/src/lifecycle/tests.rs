@@ -69,16 +69,34 @@ fn maintenance_ends_by_itself_and_each_declarer_ends_only_its_own() {
         Some(Cause::Maintenance),
         "the file is still there"
     );
-    assert!(life.end_maintenance(Declarer::File, now + 12 * SEC));
+    assert_eq!(
+        life.end_maintenance(Declarer::File, now + 12 * SEC),
+        Some(MaintenanceEnd::Over)
+    );
     assert_eq!(cause(&life, now + 12 * SEC), None);
-    assert!(
-        life.expire_maintenance(now + 12 * SEC) && !life.expire_maintenance(now + 12 * SEC),
-        "told once"
-    );
-    assert!(
-        !life.end_maintenance(Declarer::Operator, now + 13 * SEC),
-        "it had ended by itself"
-    );
+    let late = now + 13 * SEC;
+    assert_eq!(life.expire_maintenance(late), None, "told with the other");
+    assert_eq!(life.end_maintenance(Declarer::Operator, late), None);
+}
+
+#[test]
+fn the_end_of_one_maintenance_says_which_is_left() {
+    let now = origin();
+    let life = Lifecycle::new(now);
+    assert!(!life.begin_maintenance(Declarer::File, "by file", None, now));
+    assert!(life.begin_maintenance(Declarer::Operator, "a", Some(now + SEC), now));
+    for end in [
+        life.expire_maintenance(now + SEC),
+        life.begin_maintenance(Declarer::Operator, "b", None, now)
+            .then(|| life.end_maintenance(Declarer::Operator, now + SEC))
+            .flatten(),
+    ] {
+        assert!(
+            matches!(&end, Some(MaintenanceEnd::StillOn(left)) if &*left.reason == "by file"),
+            "{end:?}"
+        );
+    }
+    assert_eq!(life.expire_maintenance(now + SEC), None);
 }
 
 #[test]

@@ -6,7 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use steadfast_core::{Declarer, DrainReport, HookStage, Local, Name, Phase, Standing, Verdict};
+use steadfast_core::{
+    Declarer, DrainReport, HookStage, Local, MaintenanceEnd, Name, Phase, Standing, Verdict,
+};
 use tokio::{runtime::Handle, task::JoinHandle};
 
 use crate::{
@@ -105,28 +107,35 @@ impl Control {
     ) {
         let now = clock::now();
         let until = length.map(|length| now + length.min(MAINTENANCE_MAX));
-        self.0
-            .readiness
-            .life
-            .begin_maintenance(by, reason, until, now);
-        self.0.explain.note(&MAINTENANCE, "off", "on", reason);
+        let life = &self.0.readiness.life;
+        let was_on = life.begin_maintenance(by, reason, until, now);
+        let from = if was_on { "on" } else { "off" };
+        self.0.explain.note(&MAINTENANCE, from, "on", reason);
         self.0.readiness.publish();
     }
 
     /// Tells the end of a maintenance whose time is over.
     pub(crate) fn expire_maintenance(&self) {
-        if self.0.readiness.life.expire_maintenance(clock::now()) {
-            self.0
-                .explain
-                .note(&MAINTENANCE, "on", "off", "its time is over");
+        if let Some(end) = self.0.readiness.life.expire_maintenance(clock::now()) {
+            self.maintenance_ended(Declarer::Operator, "time is over", &end);
         }
     }
 
     pub(crate) fn end_maintenance_by(&self, by: Declarer) {
-        if self.0.readiness.life.end_maintenance(by, clock::now()) {
-            self.0.explain.note(&MAINTENANCE, "on", "off", "");
+        if let Some(end) = self.0.readiness.life.end_maintenance(by, clock::now()) {
+            self.maintenance_ended(by, "has ended", &end);
         }
         self.0.readiness.publish();
+    }
+
+    /// Writes down that one has ended. It is off only if nobody else has declared one.
+    fn maintenance_ended(&self, by: Declarer, how: &str, end: &MaintenanceEnd) {
+        let (to, still) = match end {
+            MaintenanceEnd::Over => ("off", String::new()),
+            MaintenanceEnd::StillOn(other) => ("on", format!("; still: {}", other.reason)),
+        };
+        let why = format!("the {by}'s {how}{still}");
+        self.0.explain.note(&MAINTENANCE, "on", to, &why);
     }
 
     /// Begins to leave: readiness says no while everything is still served, then running
