@@ -27,7 +27,7 @@ const TOKEN: &str = "0123456789abcdef-test";
 /// a whole outage. The order of what happens does not depend on the lengths.
 pub fn quick_trip() -> Trip {
     Trip::default()
-        .consecutive_failures(3)
+        .consecutive_failures(FAILURES as u32)
         .consecutive_spread(Duration::ZERO)
         .open_base(Duration::from_millis(200))
         .open_max(Duration::from_millis(400))
@@ -64,9 +64,12 @@ pub fn failures(dependency: &Dependency) -> u64 {
     calls.of(CallKind::Failure) + calls.of(CallKind::Timeout)
 }
 
-/// Every step of a breaker, in order.
+/// How many failures in a row open a breaker by [`quick_trip`].
+pub const FAILURES: u64 = 3;
+
+/// Every step of a breaker, in order, and why.
 #[derive(Debug, Default)]
-pub struct Steps(Mutex<Vec<BreakerState>>);
+pub struct Steps(Mutex<Vec<(BreakerState, String)>>);
 
 impl Steps {
     /// Begins to watch.
@@ -82,14 +85,30 @@ impl Steps {
     #[must_use]
     pub fn count(&self, wanted: BreakerState) -> u64 {
         let steps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        steps.iter().filter(|state| **state == wanted).count() as u64
+        steps.iter().filter(|(state, _)| *state == wanted).count() as u64
+    }
+
+    /// Claims that it opened by its rule: no later than the failures in a row that the rule
+    /// asks for, with as many more as were under way, and one for each probe since.
+    ///
+    /// # Panics
+    /// If it did not.
+    #[track_caller]
+    pub fn opened_by_rule(&self, dependency: &Dependency, at_once: u64) {
+        let (failed, rounds) = (failures(dependency), self.count(BreakerState::Probing));
+        let most = FAILURES + at_once + rounds;
+        assert!(failed <= most, "{failed} failures, {most} are allowed");
+        let steps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, why) = steps.first().expect("it has moved");
+        let rule = format!("{FAILURES} calls in a row failed within");
+        assert!(why.starts_with(&rule), "{why}");
     }
 }
 
 impl DependencyListener for Steps {
     fn moved(&self, _: &DependencyState, transition: &BreakerTransition) {
         let mut steps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        steps.push(transition.to);
+        steps.push((transition.to, transition.reason.to_string()));
     }
 }
 
@@ -222,6 +241,13 @@ impl Answer {
         assert_eq!(self.status, StatusCode::OK, "{self:?}");
     }
 
+    /// Whether it is for this cause that it was refused.
+    #[must_use]
+    pub fn is_for(&self, cause: Cause) -> bool {
+        let why = self.why.as_deref().unwrap_or_default();
+        why.contains(&format!("cause={cause}"))
+    }
+
     /// Claims that it was refused for this cause, with a hint when to come again.
     ///
     /// # Panics
@@ -229,8 +255,7 @@ impl Answer {
     #[track_caller]
     pub fn is_refused(&self, cause: Cause) {
         assert_eq!(self.status, StatusCode::SERVICE_UNAVAILABLE, "{self:?}");
-        let why = self.why.as_deref().unwrap_or_default();
-        assert!(why.contains(&format!("cause={cause}")), "{self:?}");
+        assert!(self.is_for(cause), "{self:?}");
         assert!(self.has_retry_after, "{self:?}");
     }
 }

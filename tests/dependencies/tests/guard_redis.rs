@@ -80,6 +80,7 @@ impl Rig {
             breaker(&self.cache) == BreakerState::Open
         })
         .await;
+        self.steps.opened_by_rule(&self.cache, 4);
         self.app
             .get("/orders")
             .await
@@ -214,6 +215,7 @@ async fn a_redis_that_takes_no_writes_opens_the_breaker_of_those_who_write() {
     let refusal = rig.refusal().await;
     assert_eq!(down(&refusal).class, FailureClass::ReadOnly, "{refusal:?}");
     assert!(down(&refusal).last_error.contains("OOM"), "{refusal:?}");
+    rig.sees_no_herd().await;
     let _ = server.commands("CONFIG SET maxmemory 0");
     rig.until_closed().await;
 }

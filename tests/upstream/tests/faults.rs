@@ -316,6 +316,39 @@ fn few_probes_reach_an_upstream_that_may_be_back_and_traffic_returns() {
 }
 
 #[test]
+fn whatever_the_trouble_was_all_traffic_returns_and_nothing_is_left_over() {
+    let moods = [
+        Mood::Hanging,
+        Mood::Resetting,
+        Mood::Busy { retry_after: 1 },
+        Mood::Slow(Duration::from_millis(250)),
+    ];
+    for mood in moods {
+        let trip = opens_for_good()
+            .calls_min(5)
+            // Far above what an upstream on this machine needs that is well.
+            .slow_limit(Duration::from_millis(200))
+            .open_base(Duration::from_millis(50))
+            .open_max(Duration::from_millis(50))
+            .ramp(Duration::from_millis(100));
+        let rig = Rig::start(trip, |it| it);
+        rig.upstream.set(mood);
+        let _ = rig.call_until_refused("/call");
+        rig.upstream.set(Mood::Well);
+        wait_until("the recovery", || {
+            let _ = rig.get("/call");
+            rig.state() == Some(BreakerState::Closed)
+        });
+        rig.service.wait_until_ready();
+        assert_eq!(rig.get("/call").body, "paid", "{mood:?}");
+        wait_until("the calls' end", || rig.upstream.running() == 0);
+        let breaker = snapshot(&rig.payments).expect("calls were made");
+        let left = (breaker.in_flight, breaker.probes_running);
+        assert_eq!(left, (Some(0), 0), "{mood:?}");
+    }
+}
+
+#[test]
 fn a_recovered_upstream_gets_its_traffic_by_and_by() {
     let trip = opens_for_good()
         .open_base(Duration::from_millis(50))

@@ -1,7 +1,7 @@
 //! What each trouble of the server is told as, and what becomes of the breaker.
 
 use dependencies_tests::now;
-use steadfast_core::{PoolFit, RETURN_MAX};
+use steadfast_core::{PoolFit, PoolPressure, RETURN_MAX};
 use steadfast_sqlx::GuardedConnection;
 
 use super::*;
@@ -26,7 +26,7 @@ async fn a_killed_server_is_down_at_once_and_back_without_a_herd() {
         down(&refusal).reason.is_some(),
         "the rule is told: {refusal:?}"
     );
-    rig.sees_no_herd().await;
+    rig.sees_no_herd(Cause::DependencyDown).await;
     postgres.start_again();
     rig.until_closed().await;
     rig.is_whole(&postgres).await;
@@ -50,7 +50,7 @@ async fn a_paused_server_is_stuck_and_goes_on() {
         "{refusal:?}"
     );
     rig.until_open().await;
-    rig.sees_no_herd().await;
+    rig.sees_no_herd(Cause::DependencyDown).await;
     postgres.resume();
     rig.until_closed().await;
     rig.is_whole(&postgres).await;
@@ -114,12 +114,8 @@ async fn a_server_without_a_slot_exhausts_the_pool_and_opens_the_breaker() {
         "{refusal:?}"
     );
     assert_eq!((said.in_use, said.max), (0, 2));
-    wait_until("an open breaker", || async {
-        let _ = rig.calls(4).await;
-        breaker(&rig.orders_db) != BreakerState::Closed
-    })
-    .await;
-    rig.app.get("/hello").await.is_served();
+    rig.until_open().await;
+    rig.sees_no_herd(Cause::PoolExhausted).await;
     drop(taken);
     others.close().await;
     rig.until_closed().await;
@@ -160,6 +156,7 @@ async fn a_table_lock_fills_the_pool_and_says_nothing_against_the_server() {
         .await
         .is_refused(Cause::PoolExhausted);
     rig.app.get("/hello").await.is_served();
+    assert_eq!(pressure(&rig.orders_db), Some(PoolPressure::Saturated));
 
     // Their clients go; the server goes on with the queries, and so the places are taken.
     readers.iter().for_each(tokio::task::JoinHandle::abort);
@@ -174,6 +171,11 @@ async fn a_table_lock_fills_the_pool_and_says_nothing_against_the_server() {
     admin.close().await;
     rig.is_whole(&postgres).await;
     rig.app.get("/orders").await.is_served();
+}
+
+/// What the dependency shows of its pool.
+fn pressure(orders_db: &Dependency) -> Option<PoolPressure> {
+    orders_db.view().pool.map(|pool| pool.pressure)
 }
 
 async fn read(mut connection: GuardedConnection<Pg>) {
@@ -210,6 +212,7 @@ async fn idle_transactions_that_hold_the_pool_are_named_by_their_lines() {
             .all(|held| held.place.ends_with(&place))
     );
     assert_eq!(in_transaction(&postgres), "2");
+    assert_eq!(pressure(&rig.orders_db), Some(PoolPressure::Stuck));
     rig.app.get("/hello").await.is_served();
     assert_eq!(breaker(&rig.orders_db), BreakerState::Closed);
     drop(held);

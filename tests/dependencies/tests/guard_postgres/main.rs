@@ -89,16 +89,23 @@ impl Rig {
             breaker(&self.orders_db) != BreakerState::Closed
         })
         .await;
+        self.steps.opened_by_rule(&self.orders_db, 4);
     }
 
     /// Calls with many at once while the server is still in trouble: each is refused as
-    /// down, and no more reach the server than there are probes to let through.
-    async fn sees_no_herd(&self) {
+    /// down, or as a probe finds it, and no more reach the server than there are probes to
+    /// let through.
+    async fn sees_no_herd(&self, found: Cause) {
         let rounds = self.steps.count(BreakerState::Probing);
         let failed = failures(&self.orders_db);
         wait_until("some probes", || async {
             for answer in self.calls(20).await {
-                answer.is_refused(Cause::DependencyDown);
+                let is_probe = answer.is_for(found);
+                answer.is_refused(if is_probe {
+                    found
+                } else {
+                    Cause::DependencyDown
+                });
             }
             self.app.get("/hello").await.is_served();
             self.steps.count(BreakerState::Probing) >= rounds + 3
