@@ -3,10 +3,10 @@
 #![cfg(feature = "sqlite")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use sqlx::{Sqlite, sqlite::SqlitePoolOptions};
-use steadfast::Dependency;
+use steadfast::{Dependency, test_util::poll_once};
 use steadfast_core::{Evidence, FailureClass};
 use steadfast_sqlx::{PoolGuard, guard};
 use tokio::sync::Semaphore;
@@ -147,18 +147,30 @@ async fn one_that_is_never_polled_has_no_place() {
     drop(kept);
 }
 
+/// Goal: nothing panics where there is no runtime. Method: a pool that keeps a connection
+/// open, which sqlx would open anew on a task.
 #[test]
-fn a_connection_dropped_outside_of_a_runtime_gives_its_place_back() {
+fn what_is_dropped_outside_of_a_runtime_gives_its_place_back() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
-    let (db, connection) = runtime.block_on(async {
-        let (db, _door) = behind_a_door().await;
-        let connection = db.acquire().await.unwrap();
-        (db, connection)
-    });
-    drop(connection);
-    assert_eq!(db.snapshot().in_use, 0);
-    runtime.shutdown_timeout(Duration::ZERO);
+    for min in [0, 1] {
+        let options = SqlitePoolOptions::new()
+            .max_connections(3)
+            .min_connections(min);
+        let (db, kept) = runtime.block_on(async {
+            let pool = options.connect("sqlite::memory:").await.unwrap();
+            let orders_db = Dependency::builder("orders-db").build().unwrap();
+            let db = guard(&pool, &orders_db).build().unwrap();
+            let kept = (db.acquire().await.unwrap(), db.begin().await.unwrap());
+            let mut begin = Box::pin(db.begin());
+            // Until it waits for the answer to its BEGIN, or for one before that.
+            assert!(poll_once(begin.as_mut()).is_pending());
+            (db, (kept, begin))
+        });
+        drop(kept);
+        let seen = db.snapshot();
+        assert_eq!((seen.in_use, seen.connecting), (0, 0), "{min}");
+    }
 }

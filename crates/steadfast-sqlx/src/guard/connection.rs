@@ -1,7 +1,7 @@
 //! A connection that a guard lends, and its way back.
 
 use std::{
-    fmt,
+    fmt, mem,
     ops::{Deref, DerefMut},
     sync::Arc,
     time::Duration,
@@ -102,16 +102,26 @@ impl<DB: Driver> Drop for GuardedConnection<DB> {
         else {
             return;
         };
-        // What sqlx's own drop spawns; here the place follows when it is done. Without a
-        // runtime there is nobody to test the connection, so it is closed.
-        let back = connection.return_to_pool();
         let Ok(runtime) = Handle::try_current() else {
+            discard(connection);
             return;
         };
+        // What sqlx's own drop spawns; here the place follows when it is done.
+        let back = connection.return_to_pool();
         let connections = Arc::clone(&self.connections);
         let back = PoolReturn::new(connections, lease, Box::pin(back), clock::now());
         runtime.spawn(Timed::new(back));
     }
+}
+
+/// Closes a connection where there is no runtime, and so nobody to test it.
+///
+/// sqlx would panic there, because it spawns a task whenever a connection of a pool is
+/// dropped. The handle to the pool that is forgotten for it keeps the pool in memory, and
+/// no connection open.
+pub(super) fn discard<DB: Driver>(mut connection: PoolConnection<DB>) {
+    drop(connection.return_to_pool());
+    mem::forget(connection);
 }
 
 impl<DB: Driver> fmt::Debug for GuardedConnection<DB> {

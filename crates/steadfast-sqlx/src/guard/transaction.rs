@@ -14,8 +14,9 @@ use std::{
 
 use sqlx::{Database, SqlStr, pool::PoolConnection};
 use sqlx_core::transaction::TransactionManager;
+use tokio::runtime::Handle;
 
-use super::GuardedConnection;
+use super::{GuardedConnection, connection::discard};
 use crate::driver::Driver;
 
 /// A transaction on a connection of a guarded pool; rolled back when it is dropped.
@@ -66,9 +67,12 @@ impl<DB: Driver> Beginning<DB> {
 
 impl<DB: Driver> Drop for Beginning<DB> {
     fn drop(&mut self) {
-        if let Some(connection) = &mut self.0
-            && !DB::UNDOES_A_CUT_BEGIN
-        {
+        let Some(mut connection) = self.0.take() else {
+            return;
+        };
+        if Handle::try_current().is_err() {
+            discard(connection);
+        } else if !DB::UNDOES_A_CUT_BEGIN {
             connection.close_on_drop();
         }
     }
