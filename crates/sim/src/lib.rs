@@ -7,5 +7,6 @@ pub mod peers;
 pub mod rng;
 pub mod scenario;
 pub mod scenarios;
+pub mod summary;
 pub mod svg;
 pub mod world;

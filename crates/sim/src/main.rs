@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use sim::scenario::{Bar, Scenario};
+use sim::scenario::{Bar, Figure, Scenario};
+use sim::summary::Summary;
 use sim::{peers, scenarios, svg, world};
 
-const USAGE: &str = "usage: sim [SCENARIO] [--peer NAME|all] [--seed N | --seeds N] [--changes] [--csv] [--svg DIR]
-Runs every scenario whose name contains SCENARIO. Peers: adaptive fixed-N start-N aimd gradient2 vegas.";
+const USAGE: &str = "usage: sim [SCENARIO] [--peer NAME|all] [--seed N | --seeds N | --seeds FROM-TO] [--summary | --csv] [--changes] [--svg DIR]
+Runs every scenario whose name contains SCENARIO; several names are separated by commas. Peers: adaptive fixed-N start-N aimd gradient2 vegas.";
 
 struct Options {
     scenario: String,
@@ -15,6 +16,7 @@ struct Options {
     seeds: std::ops::RangeInclusive<u64>,
     changes: bool,
     csv: bool,
+    summary: bool,
     svg: Option<PathBuf>,
 }
 
@@ -26,23 +28,41 @@ fn main() -> ExitCode {
     if options.csv {
         println!("scenario,peer,seed,figure,value,bar,holds");
     }
+    let mut held = (0, 0);
     for scenario in scenarios::all() {
-        if !scenario.name.contains(&options.scenario) {
+        if !options.wants(&scenario.name) {
             continue;
         }
         for peer in &options.peers {
+            let mut summary = Summary::new(&scenario.name);
             for seed in options.seeds.clone() {
-                if let Err(error) = run(&options, &scenario, peer, seed) {
-                    eprintln!("{error}");
-                    return ExitCode::FAILURE;
+                match run(&options, &scenario, peer, seed) {
+                    Ok(figures) => summary.add(&figures),
+                    Err(error) => {
+                        eprintln!("{error}");
+                        return ExitCode::FAILURE;
+                    }
                 }
             }
+            held.0 += summary.held().0;
+            held.1 += summary.held().1;
+            if options.summary {
+                print!("{summary}");
+            }
         }
+    }
+    if options.summary {
+        println!("{} of {} figures held", held.0, held.1);
     }
     ExitCode::SUCCESS
 }
 
-fn run(options: &Options, scenario: &Scenario, peer: &str, seed: u64) -> std::io::Result<()> {
+fn run(
+    options: &Options,
+    scenario: &Scenario,
+    peer: &str,
+    seed: u64,
+) -> std::io::Result<Vec<Figure>> {
     let make = |seed| scenario.limit(peer, seed).expect("the name was checked");
     let record = world::run(&scenario.setup, &make, seed);
     let name = &scenario.name;
@@ -59,7 +79,7 @@ fn run(options: &Options, scenario: &Scenario, peer: &str, seed: u64) -> std::io
                 figure.name
             );
         }
-    } else {
+    } else if !options.summary {
         print!("{name:26} {peer:10} {seed:2}");
         for figure in &figures {
             let (value, sign) = (figure.value, if figure.holds() { "" } else { "!" });
@@ -82,7 +102,7 @@ fn run(options: &Options, scenario: &Scenario, peer: &str, seed: u64) -> std::io
         let picture = svg::draw(&format!("{name}, {peer}, seed {seed}"), &record);
         std::fs::write(dir.join(format!("{name}-{peer}-{seed}.svg")), picture)?;
     }
-    Ok(())
+    Ok(figures)
 }
 
 fn options() -> Option<Options> {
@@ -92,6 +112,7 @@ fn options() -> Option<Options> {
         seeds: 1..=1,
         changes: false,
         csv: false,
+        summary: false,
         svg: None,
     };
     let mut args = std::env::args().skip(1);
@@ -110,7 +131,8 @@ fn options() -> Option<Options> {
                 let seed = args.next()?.parse().ok()?;
                 options.seeds = seed..=seed;
             }
-            "--seeds" => options.seeds = 1..=args.next()?.parse().ok()?,
+            "--seeds" => options.seeds = seeds(&args.next()?)?,
+            "--summary" => options.summary = true,
             "--changes" => options.changes = true,
             "--csv" => options.csv = true,
             "--svg" => options.svg = Some(args.next()?.into()),
@@ -119,4 +141,16 @@ fn options() -> Option<Options> {
         }
     }
     Some(options)
+}
+
+/// `N` is the seeds from 1 to N, `FROM-TO` those between.
+fn seeds(text: &str) -> Option<std::ops::RangeInclusive<u64>> {
+    let (from, to) = text.split_once('-').unwrap_or(("1", text));
+    Some(from.parse().ok()?..=to.parse().ok()?)
+}
+
+impl Options {
+    fn wants(&self, name: &str) -> bool {
+        self.scenario.split(',').any(|part| name.contains(part))
+    }
 }

@@ -45,6 +45,14 @@ pub enum Bar {
     None,
 }
 
+impl Bar {
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_none(self) -> bool {
+        matches!(self, Self::None)
+    }
+}
+
 impl Figure {
     /// A figure that must be at least `bar`.
     #[must_use]
