@@ -26,6 +26,18 @@ fn holds(name: &str, seeds: std::ops::RangeInclusive<u64>) {
     }
 }
 
+/// Of all figures over the seeds, no more than so many miss their bar: where a figure is
+/// chance around its bar, one seed says nothing.
+fn mostly(name: &str, seeds: std::ops::RangeInclusive<u64>, misses_max: usize) {
+    let scenario = scenario(name);
+    let mut missed = Vec::new();
+    for seed in seeds {
+        let all = figures(&scenario, "adaptive", seed).into_iter();
+        missed.extend(all.filter(|f| !f.holds()).map(|figure| (seed, figure)));
+    }
+    assert!(missed.len() <= misses_max, "{name}: {missed:?}");
+}
+
 #[test]
 fn a_cold_start_on_a_slow_upstream_refuses_nobody() {
     for name in [
@@ -105,6 +117,12 @@ fn overload_keeps_its_goodput_and_its_latency() {
 }
 
 #[test]
+fn at_the_capacity_bursts_are_not_taken_for_an_overload() {
+    mostly("1x-poisson", 1..=8, 1);
+    mostly("1.2x-poisson", 1..=8, 1);
+}
+
+#[test]
 fn every_size_of_pool_keeps_its_goodput() {
     for name in [
         "pool-1x10000us",
@@ -177,7 +195,24 @@ fn half_an_hour_of_3x_does_not_creep() {
 
 #[test]
 fn capacity_that_fades_is_followed() {
-    holds("capacity-4-to-1-slowly", 1..=3);
+    mostly("capacity-4-to-1-slowly", 1..=8, 3);
+    mostly("capacity-16-to-4", 1..=8, 2);
+}
+
+#[test]
+fn capacity_that_changes_at_once_is_found() {
+    mostly("capacity-4-to-1", 1..=8, 5);
+    mostly("capacity-1-to-4", 1..=8, 5);
+}
+
+#[test]
+fn capacity_that_comes_back_is_used() {
+    let scenario = scenario("capacity-1-to-4");
+    for seed in 1..=8 {
+        // The best limit that never moves, 7, serves 0.94 here.
+        let goodput = &figures(&scenario, "adaptive", seed)[0];
+        assert!(goodput.value >= 0.87, "seed {seed}: {goodput:?}");
+    }
 }
 
 #[test]

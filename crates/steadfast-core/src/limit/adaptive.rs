@@ -38,9 +38,9 @@ mod watch;
 ///
 /// Where nothing can be learnt from latency any more, because most clients give up, it tries a limit if they did not give up while fewer were in flight.
 ///
-/// **Held.** The limit is `1.4 N + 1`. First it is *verified*: if requests are no faster by it, it is lifted, and saturation is not believed for 8 latencies, doubled each time.
+/// **Held.** The limit is `1.4 N + 1`. First it is *verified* against the requests that were admitted last without it: if the others are no faster, it is lifted, and saturation is not believed for 8 latencies, doubled each time.
 /// Then, while a tenth of the arrivals is refused, it *dips* to 0.65 for about one cohort of `max(16, limit / 2)` requests and compares those admitted in the dip with those admitted at the limit before and after it:
-/// `N = F_high * R_low / R_high`, with means and their standard error. Sums are kept over dips until they are sure.
+/// `N = F_high * R_low / R_high`, with means and their standard error. Sums are kept over dips until they are sure, and dropped when the latency at the limit shows that the service became faster or slower meanwhile.
 /// Where nobody queues the limit grows by 3, and after two growths on end goes away.
 /// It also goes away when nobody was refused for 10 s, and when requests are refused while nothing at all ends for 10 latencies: then what was known no longer holds.
 /// While it refuses nobody it watches as if it were open, so a limit that is too high is found as well.
@@ -183,6 +183,12 @@ impl Adaptive {
     }
 
     fn watched(&mut self, ended: &Ended, serial: u32) -> Option<Change> {
+        if self.held.is_some() && !self.watches() {
+            // It was admitted before the limit that is being verified.
+            return self.advance(ended.now, |held, random| {
+                held.ended_earlier(ended, serial, random)
+            });
+        }
         let sample = ended.sample();
         let saturation = self.watch.ended(ended.now, serial, sample)?;
         if self.doubt_until.is_some_and(|until| ended.now < until) {
@@ -194,8 +200,9 @@ impl Adaptive {
             Some(_) => return None,
             None => self.epoch,
         };
+        let newest = self.watch.newest(ended.now);
         self.watch.clear();
-        self.held = Some(Held::saturated(ended.now, &saturation, epoch));
+        self.held = Some(Held::saturated(ended.now, &saturation, newest, epoch));
         let why = Why::Saturated {
             in_flight: saturation.high.in_flight(),
             slower: saturation.slower,
@@ -346,9 +353,9 @@ impl Random {
 /// The low bits of a tag say what it is for.
 const WATCH: u32 = 1;
 
-/// The cap while nobody is refused is this share of the knee and so many more; it falls to the limit as refusals near a fifth.
+/// The cap while nobody is refused is this share of the knee and so many more; it falls to the limit as refusals near three tenths.
 /// At exactly the capacity a fixed limit on 16 workers needs 37 for a goodput of 0.97, and 30 for a p99 of 1.3 at twice the capacity, so one number cannot do both (study, section 7).
-const HEADROOM_SHARE: f64 = 2.3;
+const HEADROOM_SHARE: f64 = 1.8;
 const HEADROOM_BURST: f64 = 8.0;
 
 /// A queue is worth a limit when this share of the knee and so many more are in flight: below it, one that comes and goes at 0.8 of the capacity would be refused.

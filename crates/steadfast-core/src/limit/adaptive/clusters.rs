@@ -74,6 +74,18 @@ impl Clusters {
         self.log.add(n, log);
     }
 
+    /// Adds those of another group.
+    pub(super) fn merge(&mut self, other: &Self) {
+        let mut other = *other;
+        other.close_last();
+        self.close_last();
+        self.closed += other.closed;
+        self.n += other.n;
+        self.sizes += other.sizes;
+        self.latency.merge(other.latency);
+        self.log.merge(other.log);
+    }
+
     /// Whether there are too few to tell.
     pub(super) fn few(&self) -> bool {
         self.latency_spread() == Spread::Few
@@ -122,6 +134,12 @@ impl Spread {
 }
 
 impl Moments {
+    fn merge(&mut self, other: Self) {
+        self.sum += other.sum;
+        self.squares += other.squares;
+        self.by_size += other.by_size;
+    }
+
     fn add(&mut self, n: f64, sum: f64) {
         self.sum += sum;
         self.squares += sum * sum;

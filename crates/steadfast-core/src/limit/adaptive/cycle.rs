@@ -66,6 +66,11 @@ impl Group {
         }
     }
 
+    fn merge(&mut self, other: &Self) {
+        self.sums.merge(&other.sums);
+        self.clusters.merge(&other.clusters);
+    }
+
     /// Squared relative error of the mean latency.
     pub(super) fn error_squared(&self) -> f64 {
         let mean = self.sums.latency().max(1e-9);
@@ -76,6 +81,19 @@ impl Group {
     /// Variance of the mean of the logarithms.
     pub(super) fn log_error_squared(&self) -> f64 {
         larger(self.sums.log_error_squared(), self.clusters.log_spread())
+    }
+
+    /// Counts `count` that were admitted about then.
+    pub(super) fn admitted_before(&mut self, count: u32, at_secs: f64, in_flight: f64) {
+        let count = f64::from(count);
+        self.open += count;
+        self.open_admitted += count * at_secs;
+        self.open_in_flight += count * in_flight;
+    }
+
+    /// How many there are, ended or not.
+    pub(super) fn len(&self) -> f64 {
+        self.sums.n() + self.open
     }
 
     pub(super) fn open(&self) -> bool {
@@ -93,6 +111,24 @@ impl Group {
             self.sums.add(age, in_flight, false);
         }
         (self.open, self.open_admitted, self.open_in_flight) = (0.0, 0.0, 0.0);
+    }
+}
+
+/// What earlier cycles saw without being sure.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Kept {
+    pub(super) high: Group,
+    pub(super) low: Group,
+}
+
+impl Kept {
+    /// Adds what was seen to a new cycle, unless the service changed its speed since: sums over two speeds fit neither.
+    pub(super) fn add_to(&self, high: &mut Group, low: &mut Group) {
+        let error_squared = high.error_squared() + self.high.error_squared();
+        if self.high.sums.n() > 0.0 && !high.sums.differs_from(&self.high.sums, error_squared) {
+            high.merge(&self.high);
+            low.merge(&self.low);
+        }
     }
 }
 

@@ -83,4 +83,22 @@ impl Sums {
         let variance = (self.latency_squares / n - mean * mean).max(0.0);
         (variance / (mean * mean)).max(1e-4) / n
     }
+
+    /// The latency of this group over that of one with more in flight: between their ratio in flight, if all of them queue, and 1, if nobody does.
+    pub(super) fn queued(&self, high: &Self) -> f64 {
+        let fewer = (self.in_flight() / high.in_flight()).min(1.0);
+        (self.latency() / high.latency()).clamp(fewer, 1.0)
+    }
+
+    /// Whether the mean latencies of two groups at the same limit cannot be of one service: it became faster or slower between them.
+    /// `error_squared` is that of the logarithm of their ratio.
+    pub(super) fn differs_from(&self, other: &Self, error_squared: f64) -> bool {
+        let apart = (self.latency() / other.latency().max(1e-9)).ln().abs();
+        apart > MOVED && apart > SURE * error_squared.sqrt()
+    }
 }
+
+/// Logarithm by which a latency must move to say that the service changed its speed; noise moves it by half of that.
+const MOVED: f64 = 0.4;
+/// And so many standard errors.
+const SURE: f64 = 4.0;

@@ -8,6 +8,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::cycle::Group;
 use super::slope::{Difference, Noise, Saturation, Slope, saturation, slope};
 use super::sums::Sums;
 use super::{BURST_PLUS, BURST_SHARE};
@@ -98,10 +99,13 @@ impl Watch {
         sample: Option<(f64, u32, bool)>,
     ) -> Option<Saturation> {
         let block = self.blocks[serial as usize % BLOCKS].as_mut()?;
-        if block.serial != serial || block.ended >= BLOCK_ENDS {
+        if block.serial != serial {
             return None;
         }
         block.ended += 1;
+        if block.ended > BLOCK_ENDS {
+            return None;
+        }
         if let Some((latency, in_flight, abandoned)) = sample {
             block.sums.add(latency, in_flight, abandoned);
         }
@@ -110,6 +114,28 @@ impl Watch {
         }
         let block = *block;
         self.conclude(now).or_else(|| self.given_up(&block))
+    }
+
+    /// The samples that were admitted last, with about as many in flight as now: the side with which a new limit is compared, and the serial of its first block.
+    pub(super) fn newest(&self, now: Instant) -> (u32, Group) {
+        let mut group = Group::default();
+        let mut from = self.serial;
+        for serial in (self.serial.saturating_sub(BLOCKS as u32 - 1)..=self.serial).rev() {
+            let Some(block) = self.block(serial) else {
+                continue;
+            };
+            let in_flight = block.mean_in_flight();
+            let other = in_flight < NEWEST_SHARE * self.in_flight;
+            if group.len() >= if other { NEWEST_MIN } else { NEWEST_MAX } {
+                break;
+            }
+            let age = now.saturating_duration_since(block.opened_at).as_secs_f64();
+            let open = block.admitted.saturating_sub(block.ended);
+            group.sums.merge(&block.sums);
+            group.admitted_before(open, -age, in_flight);
+            from = serial;
+        }
+        (from, group)
     }
 
     /// When most clients give up, where they did not while fewer were in flight, something must be tried:
@@ -251,3 +277,9 @@ const BLOCK_SECS_MIN: f64 = 0.002;
 const ONE_IN_MAX: u16 = 1024;
 /// After this the calmest block is that of another time.
 const CALM_AGE_MAX: Duration = Duration::from_secs(60);
+/// A block was admitted with about as many in flight as now if with this share of them.
+const NEWEST_SHARE: f64 = 0.8;
+/// A block with fewer in flight is taken too while there are fewer samples than a verification takes.
+const NEWEST_MIN: f64 = 16.0;
+/// More than four blocks say nothing more about now.
+const NEWEST_MAX: f64 = 64.0;

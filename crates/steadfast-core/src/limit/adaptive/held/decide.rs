@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use super::super::Random;
-use super::super::cycle::{Kind, Step};
+use super::super::cycle::{Kept, Kind, Step};
 use super::{DIP, Held, LIMIT_MAX, LIMIT_MIN, Outcome, target};
 use crate::limit::{Experiment, Why};
 
@@ -24,6 +24,8 @@ struct Finding {
 
 impl Held {
     pub(super) fn decide(&mut self, now: Instant, kind: Kind, random: &mut Random) -> Outcome {
+        let kept = std::mem::take(&mut self.kept);
+        kept.add_to(&mut self.high, &mut self.low);
         let (high, low) = (self.high.sums, self.low.sums);
         if high.n() < 4.0 || low.n() < 4.0 {
             self.forget();
@@ -32,7 +34,7 @@ impl Held {
         }
         let (high_f, low_f) = (high.in_flight(), low.in_flight());
         let fewer = (low_f / high_f).min(1.0);
-        let ratio = (low.latency() / high.latency()).clamp(fewer, 1.0);
+        let ratio = low.queued(&high);
         let error = (self.high.error_squared() + self.low.error_squared()).sqrt();
         let experiment = Experiment::new(now, low_f, high_f, ratio, error);
         self.experiment = Some(experiment);
@@ -45,6 +47,11 @@ impl Held {
             // Not enough is known: keep the sums, look again soon if they hint at something.
             let few = self.high.clusters.few() || self.low.clusters.few();
             let soon = few || found.step.abs() > HINT * error || self.apart(1.0) < LOG_SMALL;
+            self.kept = Kept {
+                high: std::mem::take(&mut self.high),
+                low: std::mem::take(&mut self.low),
+            };
+            self.deep &= ratio < SHALLOW * fewer;
             self.rest(now, if soon { 0.0 } else { rest });
             return Outcome::Nothing;
         }
@@ -164,19 +171,24 @@ impl Held {
             self.enter(Step::Verify, now);
             return Outcome::Nothing;
         }
+        // Clients that gave up cut the high side short, and a service that became slower does so with what the watch saw: both make the knee too large, so the smaller counts.
+        let seen = self.watched.map_or(f64::INFINITY, |(watched, _)| {
+            watched.in_flight() * self.low.sums.queued(&watched)
+        });
+        let knee = experiment.knee.min(seen);
         // The watch saw more requests than this one cohort, so its knee stands unless it is far off.
         let off = self
             .knee
-            .map_or(f64::INFINITY, |knee| (experiment.knee / knee).ln().abs());
+            .map_or(f64::INFINITY, |before| (knee / before).ln().abs());
         if from_queue > HINT && off > FAR_OFF {
-            self.knee = Some(experiment.knee);
-            self.limit = target(experiment.knee).clamp(self.limit / 3.0, self.limit * 3.0);
+            self.knee = Some(knee);
+            self.limit = target(knee).clamp(self.limit / 3.0, self.limit * 3.0);
         }
         self.forget();
         self.rest(now, 0.0);
         Outcome::Confirmed(Why::Queueing {
             latency_ratio: ratio,
-            knee: experiment.knee,
+            knee,
         })
     }
 }
@@ -207,6 +219,8 @@ const VERIFY_MAX: f64 = 128.0;
 const DAMP: f64 = 0.6;
 /// Share of the time that dips take while all is quiet; at 0.3 they cost 2-7 % on small pools (study).
 const DUTY: f64 = 0.05;
+/// An unsure dip in which latency fell by less than so many times what a queue would make was deep enough: the knee is between, and deep dips starve a small pool.
+const SHALLOW: f64 = 1.3;
 /// A step larger than this is itself the next experiment.
 const RISE_FROM: f64 = 0.4;
 /// After growing so often on end the limit goes away: throughput grows with it.
