@@ -54,6 +54,7 @@ mod calls;
 mod keys;
 mod passive;
 mod pools;
+mod prepared;
 mod reason;
 mod view;
 
@@ -98,6 +99,7 @@ pub struct DependencyState {
     /// Whether the check was failing when it last ran: a gate looks here first.
     check_fails: AtomicBool,
     errors: Mutex<view::LastErrors>,
+    prepared: prepared::Prepared,
     pools: [OnceLock<Arc<dyn PoolGauge>>; POOLS_MAX],
     listeners: Mutex<Vec<Arc<dyn DependencyListener>>>,
 }
@@ -133,6 +135,7 @@ impl DependencyState {
             call_timeout_ms: AtomicU64::new(0),
             check_fails: AtomicBool::new(false),
             errors: Mutex::new(view::LastErrors::default()),
+            prepared: prepared::Prepared::default(),
             pools: std::array::from_fn(|_| OnceLock::new()),
             listeners: Mutex::new(Vec::new()),
         };

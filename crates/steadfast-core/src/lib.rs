@@ -52,6 +52,7 @@ mod ledger;
 mod lifecycle;
 pub mod limit;
 mod name;
+mod period;
 mod pilot;
 mod pool;
 mod priority;

@@ -4,7 +4,7 @@
 use std::{
     error::Error,
     fmt,
-    sync::OnceLock,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -29,7 +29,7 @@ pub struct Refusal {
     at: Instant,
     retry_after: Duration,
     entered: bool,
-    evidence: Box<Evidence>,
+    evidence: Arc<Evidence>,
     witness: OnceLock<Box<Witness>>,
 }
 
@@ -39,12 +39,22 @@ impl Refusal {
     /// `source` is who decided: the name of a gate or of a dependency. `retry_after` is
     /// the gate's own prediction, before jitter and bounds.
     pub fn new(source: Name, evidence: Evidence, retry_after: Duration, at: Instant) -> Self {
+        Self::sharing(source, Arc::new(evidence), retry_after, at)
+    }
+
+    /// Refuses with evidence that other refusals carry too.
+    pub(crate) const fn sharing(
+        source: Name,
+        evidence: Arc<Evidence>,
+        retry_after: Duration,
+        at: Instant,
+    ) -> Self {
         Self {
             source,
             at,
             retry_after,
             entered: false,
-            evidence: Box::new(evidence),
+            evidence,
             witness: OnceLock::new(),
         }
     }
@@ -88,7 +98,7 @@ impl Refusal {
 
     /// Returns the numbers at the moment of the decision.
     #[must_use]
-    pub const fn evidence(&self) -> &Evidence {
+    pub fn evidence(&self) -> &Evidence {
         &self.evidence
     }
 

@@ -24,10 +24,13 @@
 //! needs "my record, then everybody's counts" puts a fence between them
 //! ([`Window::counts_after_record`]).
 
-use crate::sync::atomic::{
-    AtomicU64,
-    Ordering::{Relaxed, SeqCst},
-    fence,
+use crate::{
+    period::Period,
+    sync::atomic::{
+        AtomicU64,
+        Ordering::{Relaxed, SeqCst},
+        fence,
+    },
 };
 
 /// A window of time buckets over stripes.
@@ -38,7 +41,7 @@ pub(crate) struct Window {
     stripe_mask: usize,
     slot_mask: u64,
     buckets: u64,
-    bucket_ms: u64,
+    bucket: Period,
 }
 
 /// How one call is counted.
@@ -83,7 +86,7 @@ impl Window {
             stripe_mask: stripes - 1,
             slot_mask: slots as u64 - 1,
             buckets: buckets.max(1) as u64,
-            bucket_ms: bucket_ms.max(1),
+            bucket: Period::new(bucket_ms),
         }
     }
 
@@ -99,6 +102,13 @@ impl Window {
         if marks != 0 {
             add(&slot.marks, epoch, marks);
         }
+    }
+
+    /// Counts one call that succeeded in good time.
+    #[inline]
+    pub(crate) fn record_success(&self, stripe: usize, now_ms: u64) {
+        let epoch = self.epoch(now_ms);
+        add(&self.slot(stripe & self.stripe_mask, epoch).calls, epoch, 1);
     }
 
     /// Sums the buckets that are live at `now_ms`.
@@ -145,7 +155,7 @@ impl Window {
     }
 
     fn epoch(&self, now_ms: u64) -> u64 {
-        now_ms / self.bucket_ms
+        self.bucket.of(now_ms)
     }
 
     fn slot(&self, stripe: usize, epoch: u64) -> &Slot {

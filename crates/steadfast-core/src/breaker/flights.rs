@@ -18,13 +18,16 @@
 //!
 //! This file uses atomics. Counts guard no other memory; every access is relaxed.
 
-use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::{
+    period::Period,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 #[derive(Debug)]
 pub(super) struct Flights {
     stripes: Box<[Stripe]>,
     stripe_mask: usize,
-    slot_ms: u64,
+    slot: Period,
 }
 
 /// Calls under way at one moment.
@@ -45,14 +48,14 @@ impl Flights {
         Self {
             stripes: (0..stripes).map(|_| Stripe::default()).collect(),
             stripe_mask: stripes - 1,
-            slot_ms: (limit_ms / SLOTS_PER_LIMIT).max(1),
+            slot: Period::new(limit_ms / SLOTS_PER_LIMIT),
         }
     }
 
     /// Counts a start. Returns whether it was the first of its time slot on this stripe:
     /// the moment to look for stalled calls where nothing ticks.
     pub(super) fn start(&self, stripe: usize, now_ms: u64) -> bool {
-        let epoch = now_ms / self.slot_ms;
+        let epoch = self.slot.of(now_ms);
         let stripe = self.stripe(stripe);
         let slot = stripe.slot(epoch);
         let mut seen = slot.load(Relaxed);
@@ -83,7 +86,7 @@ impl Flights {
 
     /// Counts the end of a call that started at `started_ms` on `stripe`.
     pub(super) fn end(&self, stripe: usize, started_ms: u64) {
-        let epoch = started_ms / self.slot_ms;
+        let epoch = self.slot.of(started_ms);
         let stripe = self.stripe(stripe);
         let slot = stripe.slot(epoch);
         let mut seen = slot.load(Relaxed);
@@ -128,7 +131,7 @@ impl Flights {
     }
 
     pub(super) fn look(&self, now_ms: u64) -> Airborne {
-        let answered = self.last_answer().map(|moment| moment / self.slot_ms);
+        let answered = self.last_answer().map(|moment| self.slot.of(moment));
         let mut seen = Airborne::default();
         for stripe in &self.stripes {
             for slot in &stripe.slots {
@@ -152,9 +155,9 @@ impl Flights {
         }
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         seen.calls = seen.calls.saturating_add(count);
-        let age = now.saturating_sub(epoch * self.slot_ms);
+        let age = now.saturating_sub(epoch * self.slot.ms());
         seen.oldest_ms = Some(seen.oldest_ms.map_or(age, |oldest| oldest.max(age)));
-        let is_old = now / self.slot_ms > epoch.saturating_add(SLOTS_PER_LIMIT);
+        let is_old = self.slot.of(now) > epoch.saturating_add(SLOTS_PER_LIMIT);
         if is_old && answered.is_none_or(|last| epoch > last) {
             seen.stalled = seen.stalled.saturating_add(count);
             seen.stalled_ms = seen.stalled_ms.max(age);

@@ -38,6 +38,15 @@ impl<B: Deref<Target = Breaker>> BreakerPermit<B> {
         self.end(outcome, now)
     }
 
+    /// Settles with a success, and leaves the handle to the caller.
+    #[inline]
+    pub(crate) fn succeed(&mut self, now: Instant) -> Option<BreakerTransition> {
+        let ticket = self.ticket;
+        self.ticket.kind = Kind::Over;
+        let breaker = &*self.handle;
+        breaker.succeed(ticket, breaker.ms(now))
+    }
+
     /// Begins the time of a call that was admitted without it, at its first wait.
     pub(crate) fn begin(&mut self, now: Instant, random: u64) -> Option<BreakerTransition> {
         let breaker = &*self.handle;

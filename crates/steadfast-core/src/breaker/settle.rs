@@ -54,6 +54,29 @@ impl Breaker {
         }
     }
 
+    /// Takes a success as evidence: what nearly every call is, and where nothing is judged
+    /// but the time.
+    #[inline]
+    pub(super) fn succeed(&self, ticket: Ticket, now_ms: u64) -> Option<BreakerTransition> {
+        let word = self.word();
+        let is_plain = word.is_plain_closed()
+            && word.generation() == ticket.generation
+            && ticket.kind == Kind::Call
+            && self.rules.slow_ms.is_none();
+        if !is_plain {
+            return self.settle(ticket, CallOutcome::Success, now_ms);
+        }
+        if let Some(flights) = &self.flights {
+            if ticket.stage != Stage::Asked {
+                self.land(&ticket);
+            }
+            flights.answered(ticket.stripe(), now_ms);
+        }
+        self.window.record_success(ticket.stripe(), now_ms);
+        self.streak.succeed(ticket.generation);
+        None
+    }
+
     /// Gives back what a permit holds that ends without an outcome, and without a time.
     pub(super) fn release(&self, ticket: Ticket) {
         self.land(&ticket);

@@ -175,6 +175,12 @@ impl DependencyState {
 
     #[cold]
     fn describe(&self, refused: &BreakerRefusal, now: Instant) -> Refusal {
+        let make = || Evidence::DependencyDown(self.evidence(refused, now));
+        let evidence = self.prepared.evidence(refused, now, make);
+        Refusal::sharing(self.name.clone(), evidence, refused.retry_after, now)
+    }
+
+    fn evidence(&self, refused: &BreakerRefusal, now: Instant) -> DependencyDown {
         let last = lock(&self.errors).latest();
         let reason = refused.reason.map(|reason| DependencyReason::Breaker {
             state: refused.state,
@@ -184,22 +190,16 @@ impl DependencyState {
             .and_then(|reason| reason.class())
             .or(refused.last_failure)
             .or(last.as_ref().map(|last| last.class));
-        let down = DependencyDown {
+        DependencyDown {
             dependency: self.name.clone(),
             key: self.key.as_ref().map(keys::Key::text),
             since: now.saturating_duration_since(refused.since),
             class: class.unwrap_or(FailureClass::Other),
-            last_error: last.map_or_else(|| "".into(), |last| last.message),
+            last_error: last.map(|last| last.message).unwrap_or_default(),
             reason,
             next_probe: (refused.mode == BreakerMode::Auto && refused.state == BreakerState::Open)
                 .then_some(refused.retry_after),
-        };
-        Refusal::new(
-            self.name.clone(),
-            Evidence::DependencyDown(down),
-            refused.retry_after,
-            now,
-        )
+        }
     }
 
     #[cold]
@@ -238,6 +238,17 @@ impl<H: AsRef<DependencyState>> CallPermit<H> {
         let moved = self.0.end(outcome, now);
         let state = self.state();
         state.count(self.0.stripe(), CallKind::of(&outcome));
+        if let Some(moved) = moved {
+            state.tell(&moved);
+        }
+    }
+
+    /// Tells that the call succeeded; [`CallPermit::settle`] with less to look at.
+    #[inline]
+    pub fn succeed(mut self, now: Instant) {
+        let moved = self.0.succeed(now);
+        let state = self.state();
+        state.count(self.0.stripe(), CallKind::Success);
         if let Some(moved) = moved {
             state.tell(&moved);
         }

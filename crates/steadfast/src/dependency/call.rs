@@ -234,6 +234,7 @@ where
         Ok(result) => {
             let outcome = classify.classify(result.as_ref());
             match outcome {
+                CallOutcome::Success => permit.succeed(),
                 CallOutcome::Failure(failure) => {
                     permit.fail(failure, &Described(classify, result.as_ref()));
                 }

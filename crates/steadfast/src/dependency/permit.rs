@@ -68,11 +68,20 @@ impl<H: AsRef<DependencyState>> Permit<H> {
     /// Tells how the call ended.
     #[inline]
     pub fn settle(mut self, outcome: CallOutcome) {
-        if outcome != CallOutcome::Success {
-            self.waits();
+        if matches!(outcome, CallOutcome::Success) {
+            return self.succeed();
         }
+        self.waits();
         if let Some(permit) = self.0.take() {
             permit.settle(outcome, clock::now());
+        }
+    }
+
+    /// Tells that the call succeeded.
+    #[inline]
+    pub(crate) fn succeed(mut self) {
+        if let Some(permit) = self.0.take() {
+            permit.succeed(clock::now());
         }
     }
 
