@@ -4,6 +4,7 @@ use crate::rng::Dist;
 use crate::scenario::Scenario;
 
 mod brownout;
+mod classes;
 mod fleet;
 mod healthy;
 mod steady;
@@ -19,6 +20,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(steady::all());
     all.extend(brownout::all());
     all.extend(steps::all());
+    all.extend(classes::all());
     all.extend(fleet::all());
     all
 }

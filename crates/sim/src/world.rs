@@ -61,6 +61,8 @@ enum Event {
     Leaves(u32, u32),
     /// The limit's numbers go to the record.
     Note,
+    /// The gates' heartbeat.
+    Beat,
     /// Instances restart.
     Restart,
 }
@@ -69,7 +71,7 @@ impl Event {
     /// Whether it is the process that does it, and so waits while the process does.
     const fn needs_processor(self) -> bool {
         match self {
-            Self::Arrival | Self::Note | Self::Restart => false,
+            Self::Arrival | Self::Note | Self::Beat | Self::Restart => false,
             Self::Client(_)
             | Self::Burst(_)
             | Self::Retry { .. }
@@ -162,7 +164,7 @@ impl<'a> World<'a> {
             order: 0,
             events: BinaryHeap::new(),
             gates: (0..instances)
-                .map(|i| Gate::new(make(seed * 1000 + i)))
+                .map(|i| gate(setup, make(seed * 1000 + i), base))
                 .collect(),
             servers: (0..instances)
                 .map(|_| {
@@ -203,13 +205,16 @@ impl<'a> World<'a> {
             self.schedule(at, Event::Restart);
         }
         self.schedule(record::BIN * 0.999, Event::Note);
+        if self.setup.has_classes() {
+            self.schedule(gate::BEAT_SECS, Event::Beat);
+        }
     }
 
     fn finish(mut self) -> Record {
-        let calls: u64 = self.gates.iter().map(|g| g.calls).sum();
+        let calls: u64 = self.gates.iter().map(Gate::calls).sum();
         self.record.calls_per_request = calls as f64 / self.sent.max(1) as f64;
         self.record.base = Some(self.base);
-        self.record.changes = std::mem::take(&mut self.gates[0].changes);
+        self.record.changes.extend(self.gates[0].take_changes());
         self.record
     }
 
@@ -268,6 +273,11 @@ impl<'a> World<'a> {
             }
             Event::Delayed(..) | Event::Worked(..) | Event::Leaves(..) => {}
             Event::Note => self.note(),
+            Event::Beat => {
+                let now = self.instant();
+                self.gates.iter().for_each(|gate| gate.beat(now));
+                self.schedule(gate::BEAT_SECS, Event::Beat);
+            }
             Event::Restart => self.restart(),
         }
     }
@@ -318,9 +328,11 @@ impl<'a> World<'a> {
         self.record.bin(secs).sent += 1;
         let instance = self.choose_instance();
         let route = self.choose_route();
-        let now = self.instant();
-        let Some(permit) = self.gates[instance].admit(now) else {
+        let (now, priority) = (self.instant(), self.setup.routes[route].priority);
+        self.record.bin(secs).sent_of[priority.index()] += 1;
+        let Some(permit) = self.gates[instance].admit(priority, now) else {
             self.record.bin(secs).refused += 1;
+            self.record.bin(secs).refused_of[priority.index()] += 1;
             return self.try_again(first_sent, tries, client);
         };
         let id = self.slot();
@@ -375,7 +387,7 @@ impl<'a> World<'a> {
             return one;
         }
         let two = self.rng.below(n);
-        if self.gates[two].in_flight < self.gates[one].in_flight {
+        if self.gates[two].in_flight() < self.gates[one].in_flight() {
             two
         } else {
             one
@@ -439,7 +451,10 @@ impl<'a> World<'a> {
     }
 
     fn note(&mut self) {
-        let (cap, in_flight) = (self.gates[0].cap(), self.gates[0].in_flight);
+        let now = self.instant();
+        let (cap, in_flight) = (self.gates[0].cap(now), self.gates[0].in_flight());
+        let changes = self.gates[0].take_changes();
+        self.record.changes.extend(changes);
         let bin = self.record.bin(self.now as f64 * 1e-9);
         (bin.cap, bin.in_flight) = (cap, in_flight);
         self.schedule(record::BIN, Event::Note);
@@ -459,8 +474,17 @@ impl<'a> World<'a> {
         }
         for instance in 0..count {
             let limit = (self.make)(self.seed * 1000 + 500 + instance as u64);
-            self.gates[instance] = Gate::new(limit);
+            self.gates[instance] = gate(self.setup, limit, self.instant());
         }
+    }
+}
+
+/// The gate of an instance.
+fn gate(setup: &Setup, limit: Box<dyn Limit>, now: Instant) -> Gate {
+    if setup.has_classes() {
+        Gate::real(limit, now)
+    } else {
+        Gate::new(limit)
     }
 }
 

@@ -253,6 +253,19 @@ fn a_process_that_waits_for_a_processor_keeps_its_limit_and_its_goodput() {
 }
 
 #[test]
+fn critical_requests_are_served_at_ten_times_the_load() {
+    for name in [
+        "critical-pool-1",
+        "critical-pool-4",
+        "critical-pool-16",
+        "critical-pool-64",
+        "critical-deterministic",
+    ] {
+        holds(name, 1..=2);
+    }
+}
+
+#[test]
 fn the_same_seed_gives_the_same_world() {
     let scenario = scenario("2x-poisson");
     let twice = [1, 2].map(|_| {

@@ -9,15 +9,32 @@
 //! never more than `limit` requests run, and a request is refused only after every place
 //! was found empty.
 //!
+//! **Kept places.** Some of the limit can be kept for those who go first. Then only
+//! `limit - kept` credits go round, and whoever goes first may *borrow* when they are out:
+//! the pool goes negative, down to what is kept from its class, and the next returns pay
+//! that debt before anybody finds a credit again. So in flight never exceeds the limit, a
+//! class takes its last place at `limit` less what is kept from it, and while nothing is
+//! kept nothing here is different.
+//!
 //! The one race that is left: a credit on its way from a purse to the pool is in neither.
 //! A request that searches in that instant can be refused although a credit was about to
 //! be free; it searches twice to make that rarer, and it never admits one too many.
 
+mod bounds;
+#[cfg(all(test, loom))]
+mod loom_tests;
+#[cfg(all(test, not(loom)))]
+mod tests;
+
+use bounds::Bounds;
+
 use crate::{
+    priority::Priority,
     stripe::{Padded, STRIPES},
     sync::{
-        atomic::{AtomicBool, AtomicI64, Ordering},
-        between_store_and_load,
+        Mutex,
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+        between_store_and_load, lock,
     },
 };
 
@@ -31,12 +48,17 @@ const FETCH_MAX: i64 = 32;
 /// Counts who is in flight against a limit.
 #[derive(Debug)]
 pub(crate) struct Credits {
-    limit: AtomicI64,
+    /// See [`Bounds`].
+    bounds: AtomicU64,
+    /// Held by whoever changes them.
+    changing: Mutex<()>,
+    /// What is kept from each class: see [`Keep`].
+    keep: AtomicU64,
     /// Whether somebody waits for a credit. Beside the limit, because both are read by all
     /// and seldom written.
     wanted: AtomicBool,
-    /// Credits that no stripe has. Negative after the limit was lowered: a debt that the
-    /// next returns pay.
+    /// Credits that no stripe has. Negative after the limit was lowered, and where somebody
+    /// borrowed: a debt that the next returns pay.
     pool: Padded<AtomicI64>,
     stripes: [Padded<Purse>; STRIPES],
 }
@@ -57,13 +79,58 @@ pub(crate) enum Credit {
     Beyond,
 }
 
+/// How many places of the limit are kept from each class; more from those who go later.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Keep([u32; Priority::ALL.len()]);
+
+impl Keep {
+    /// Nothing is kept from the critical ones, and from a class no less than from one that
+    /// goes before it.
+    pub(crate) fn new(from: [u32; Priority::ALL.len()]) -> Self {
+        let mut most = 0;
+        Self(from.map(|places| {
+            most = most.max(places).min(LIMIT_MAX);
+            most
+        }))
+        .without_critical()
+    }
+
+    fn without_critical(mut self) -> Self {
+        self.0[Priority::Critical.index()] = 0;
+        self
+    }
+
+    /// How many are kept from a class.
+    pub(crate) const fn from(self, class: Priority) -> u32 {
+        self.0[class.index()]
+    }
+
+    /// The most that is kept from any.
+    pub(crate) fn most(self) -> u32 {
+        self.0.into_iter().max().unwrap_or(0)
+    }
+
+    /// Three times 20 bits: [`LIMIT_MAX`] has 20, and the first is zero.
+    fn to_word(self) -> u64 {
+        let later = self.0[1..].iter().rev();
+        later.fold(0, |word, places| word << 20 | u64::from(*places))
+    }
+
+    fn from_word(word: u64) -> Self {
+        let part = |at: u32| (word >> (20 * at) & 0xf_ffff) as u32;
+        Self([0, part(0), part(1), part(2)])
+    }
+}
+
 impl Credits {
     pub(crate) fn new(limit: u32) -> Self {
-        let limit = i64::from(limit.clamp(1, LIMIT_MAX));
+        let bounds = Bounds::new(limit, 0);
         Self {
-            limit: AtomicI64::new(limit),
+            bounds: AtomicU64::new(bounds.to_word()),
+            changing: Mutex::new(()),
+            keep: AtomicU64::new(0),
             wanted: AtomicBool::new(false),
-            pool: Padded(AtomicI64::new(limit)),
+            pool: Padded(AtomicI64::new(bounds.common())),
             stripes: std::array::from_fn(|_| Padded(Purse::default())),
         }
     }
@@ -77,13 +144,51 @@ impl Credits {
         (self.search(stripe) || self.fetch(stripe) || self.search(stripe)).then_some(Credit::Within)
     }
 
+    /// Takes a credit, or a place that is kept for the class, if there is one.
+    #[inline]
+    pub(crate) fn take_as(&self, class: Priority, stripe: usize) -> Option<Credit> {
+        self.take(stripe).or_else(|| self.borrow(class))
+    }
+
     /// Takes a credit for somebody who waits. To be called after [`Credits::want`].
     ///
     /// `None` means that there was none, or that whoever has put one back since will see
     /// that it is wanted.
-    pub(crate) fn claim(&self, stripe: usize) -> Option<Credit> {
+    pub(crate) fn claim(&self, class: Priority, stripe: usize) -> Option<Credit> {
         between_store_and_load();
-        self.take(stripe)
+        self.take_as(class, stripe)
+    }
+
+    /// Takes a place that is kept from others. To be called when no credit was found.
+    ///
+    /// The pool is read after the bounds, and taken from only if it has not changed since:
+    /// so whatever was kept when it was looked at had been paid for.
+    #[cold]
+    fn borrow(&self, class: Priority) -> Option<Credit> {
+        let pool = &self.pool.0;
+        loop {
+            let debt_max = self.debt_max(class);
+            // For the order see `is_wanted`.
+            let there = pool.load(Ordering::SeqCst);
+            if there <= -debt_max {
+                return None;
+            }
+            // Acquire pairs with the release in `give_back`.
+            let took =
+                pool.compare_exchange_weak(there, there - 1, Ordering::Acquire, Ordering::Relaxed);
+            if took.is_ok() {
+                return Some(Credit::Within);
+            }
+        }
+    }
+
+    /// How deep the pool may go into debt for this class.
+    fn debt_max(&self, class: Priority) -> i64 {
+        let (bounds, keep) = (self.bounds(), self.keep());
+        // What is kept from a class is a bound of its own, and one that is a moment old is
+        // a request admitted or refused a moment later.
+        let theirs = bounds.kept_from(keep.from(class), keep.most());
+        i64::from(bounds.kept() - theirs)
     }
 
     /// Says whether credits are wanted. Only with the queue's lock held.
@@ -135,7 +240,7 @@ impl Credits {
             return;
         }
         let lying = purse.credits.fetch_add(1, Ordering::SeqCst) + 1;
-        let batch = self.batch(self.limit.load(Ordering::Relaxed));
+        let batch = self.batch(i64::from(self.limit()));
         if lying > 2 * batch {
             self.move_to_pool(&purse.credits, batch);
         }
@@ -144,11 +249,53 @@ impl Credits {
     /// Changes the limit. Raising gives the new credits to the pool; lowering takes them
     /// from the pool, whose debt the running requests pay as they end: nobody is cut.
     pub(crate) fn set_limit(&self, limit: u32) {
-        let limit = i64::from(limit.clamp(1, LIMIT_MAX));
-        // AcqRel: two callers see each other's change, so the differences add up.
-        let before = self.limit.swap(limit, Ordering::AcqRel);
-        self.pool.0.fetch_add(limit - before, Ordering::SeqCst);
-        if limit < before {
+        self.set_limit_sparing(limit, 0);
+    }
+
+    /// The same, with `spared` more places for those from whom nothing is kept.
+    pub(crate) fn set_limit_sparing(&self, limit: u32, spared: u32) {
+        let limit = limit.clamp(1, LIMIT_MAX);
+        let all = limit.saturating_add(spared);
+        self.change(|_, keep| {
+            (
+                Bounds::new(all, keep.most().saturating_add(all - limit)),
+                keep,
+            )
+        });
+    }
+
+    /// Changes what is kept from each class, in the same way. At most all but one place is.
+    pub(crate) fn set_keep(&self, keep: Keep) {
+        if self.keep() != keep {
+            self.change(|bounds, before| {
+                let spared = bounds.kept.saturating_sub(before.most());
+                let kept = keep.most().saturating_add(spared);
+                (Bounds::new(bounds.limit, kept), keep)
+            });
+        }
+    }
+
+    /// What is kept may only be seen once the pool has paid for it, or somebody would
+    /// borrow beyond the limit; and no longer once the pool has it back. The lock makes the
+    /// two steps one for whoever else changes something.
+    fn change(&self, to: impl FnOnce(Bounds, Keep) -> (Bounds, Keep)) {
+        let _changing = lock(&self.changing);
+        let before = self.bounds();
+        let (after, keep) = to(before, self.keep());
+        if after == before && keep == self.keep() {
+            return;
+        }
+        let more = after.common() - before.common();
+        if more < 0 {
+            self.pool.0.fetch_add(more, Ordering::SeqCst);
+        }
+        self.keep.store(keep.to_word(), Ordering::Relaxed);
+        // Release: whoever sees the new bounds sees what the pool paid for them.
+        self.bounds.store(after.to_word(), Ordering::Release);
+        if more > 0 {
+            self.pool.0.fetch_add(more, Ordering::SeqCst);
+        }
+        if more < 0 {
             for purse in &self.stripes {
                 let idle = purse.0.credits.swap(0, Ordering::AcqRel);
                 self.pool.0.fetch_add(idle, Ordering::SeqCst);
@@ -156,8 +303,24 @@ impl Credits {
         }
     }
 
+    #[inline]
+    fn bounds(&self) -> Bounds {
+        // Acquire pairs with the release in `change`.
+        Bounds::from_word(self.bounds.load(Ordering::Acquire))
+    }
+
     pub(crate) fn limit(&self) -> u32 {
-        u32::try_from(self.limit.load(Ordering::Relaxed)).unwrap_or(LIMIT_MAX)
+        self.bounds().limit
+    }
+
+    /// What is kept from each class, as far as the limit leaves it.
+    pub(crate) fn kept(&self) -> Keep {
+        let (bounds, keep) = (self.bounds(), self.keep());
+        Keep(keep.0.map(|places| bounds.kept_from(places, keep.most())))
+    }
+
+    fn keep(&self) -> Keep {
+        Keep::from_word(self.keep.load(Ordering::Relaxed))
     }
 
     /// Returns how many requests run now. Exact when nothing moves; while credits move
@@ -169,7 +332,7 @@ impl Credits {
             free += purse.0.credits.load(Ordering::Acquire);
             over += purse.0.over.load(Ordering::Relaxed);
         }
-        let running = self.limit.load(Ordering::Relaxed) - free + over;
+        let running = self.bounds().common() - free + over;
         u32::try_from(running.max(0)).unwrap_or(u32::MAX)
     }
 
@@ -235,115 +398,4 @@ fn take_one(purse: &AtomicI64) -> bool {
         }
     }
     false
-}
-
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        /// Goal: whatever the order of takes, returns and changes of the limit, the count is
-        /// that of a plain integer, and a take succeeds exactly when the integer is below the limit.
-        #[test]
-        fn one_thread_behaves_like_a_plain_count(
-            start in 1_u32..40,
-            steps in proptest::collection::vec((0_u8..4, 0_usize..STRIPES, 1_u32..60), 0..400),
-        ) {
-            let credits = Credits::new(start);
-            let (mut limit, mut held) = (start, Vec::new());
-            for (step, stripe, value) in steps {
-                match step {
-                    0 | 1 => {
-                        let within = held.iter().filter(|credit| **credit == Credit::Within).count();
-                        let taken = credits.take(stripe);
-                        prop_assert_eq!(taken.is_some(), (within as u32) < limit);
-                        held.push(taken.unwrap_or_else(|| credits.take_beyond(stripe)));
-                    }
-                    2 => if let Some(credit) = held.pop() { credits.give_back(stripe, credit) },
-                    _ => { limit = value; credits.set_limit(limit); }
-                }
-                prop_assert_eq!(credits.in_flight() as usize, held.len());
-            }
-            while let Some(credit) = held.pop() { credits.give_back(0, credit) }
-            prop_assert_eq!(credits.in_flight(), 0);
-        }
-    }
-
-    #[test]
-    fn threads_never_hold_more_than_the_limit_and_return_all() {
-        use std::sync::atomic::{AtomicU32, Ordering};
-        let credits = Credits::new(5);
-        let (running, peak) = (AtomicU32::new(0), AtomicU32::new(0));
-        std::thread::scope(|scope| {
-            for stripe in 0..8 {
-                let (credits, running, peak) = (&credits, &running, &peak);
-                scope.spawn(move || {
-                    for _ in 0..20_000 {
-                        if let Some(credit) = credits.take(stripe) {
-                            let now = running.fetch_add(1, Ordering::AcqRel) + 1;
-                            peak.fetch_max(now, Ordering::AcqRel);
-                            running.fetch_sub(1, Ordering::AcqRel);
-                            credits.give_back((stripe + 1) % STRIPES, credit);
-                        }
-                    }
-                });
-            }
-        });
-        assert!(peak.into_inner() <= 5);
-        assert_eq!(credits.in_flight(), 0);
-        assert_eq!((0..5).filter(|_| credits.take(0).is_some()).count(), 5);
-        assert_eq!(credits.take(0), None);
-    }
-}
-
-#[cfg(all(test, loom))]
-mod loom_tests {
-    use super::*;
-    use loom::{sync::Arc, thread};
-
-    #[test]
-    fn loom_two_takers_of_the_last_credit_get_one() {
-        loom::model(|| {
-            let credits = Arc::new(Credits::new(1));
-            let other = Arc::clone(&credits);
-            let taken = thread::spawn(move || other.take(1).is_some());
-            let here = credits.take(0).is_some();
-            let there = taken.join().expect("joined");
-            assert!(here ^ there);
-            assert_eq!(credits.in_flight(), 1);
-        });
-    }
-
-    #[test]
-    fn loom_a_credit_given_back_on_another_stripe_is_not_lost() {
-        loom::model(|| {
-            let credits = Arc::new(Credits::new(1));
-            let held = credits.take(0).expect("the first");
-            let other = Arc::clone(&credits);
-            let returned = thread::spawn(move || other.give_back(1, held));
-            let second = credits.take(0);
-            returned.join().expect("joined");
-            if let Some(second) = second {
-                credits.give_back(0, second);
-            }
-            assert_eq!(credits.in_flight(), 0);
-            assert!(credits.take(0).is_some());
-        });
-    }
-
-    #[test]
-    fn loom_lowering_the_limit_neither_leaks_nor_mints_credits() {
-        loom::model(|| {
-            let credits = Arc::new(Credits::new(2));
-            let held = credits.take(0).expect("the first");
-            let other = Arc::clone(&credits);
-            let lowered = thread::spawn(move || other.set_limit(1));
-            credits.give_back(0, held);
-            lowered.join().expect("joined");
-            assert_eq!(credits.in_flight(), 0);
-            assert!(credits.take(0).is_some());
-            assert!(credits.take(0).is_none());
-        });
-    }
 }

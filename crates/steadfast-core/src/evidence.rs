@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     cause::Cause, cause::Rule, check::FailureClass, credits::LIMIT_MAX,
-    dependency::DependencyReason, held::Held, lag::Lagging, name::Name,
+    dependency::DependencyReason, held::Held, lag::Lagging, name::Name, reserve::Reserved,
 };
 
 /// Why, with the numbers that decided. Its variant is the [`Cause`].
@@ -85,6 +85,8 @@ pub struct Queued {
 pub enum Pressure {
     /// The runtime was late.
     Lag(Lagging),
+    /// The places that were left are kept for those who go first.
+    Reserved(Reserved),
     /// As many streams were open as may be.
     Streams {
         /// Streams that were open.
@@ -100,6 +102,10 @@ impl Pressure {
             Self::Streams { open, max } => {
                 show("streams_open", Value::Count((*open).into()));
                 show("streams_max", Value::Count((*max).into()));
+            }
+            Self::Reserved(reserved) => {
+                show("priority", Value::Text(reserved.priority.code()));
+                show("kept_from_it", Value::Count(reserved.kept.into()));
             }
             Self::Lag(lagging) => {
                 show("runtime_lag", Value::Time(lagging.lag));

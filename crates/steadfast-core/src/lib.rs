@@ -61,6 +61,7 @@ mod queue;
 mod readiness;
 mod redact;
 mod refusal;
+mod reserve;
 mod routes;
 mod shared;
 mod shed;
@@ -120,6 +121,7 @@ pub use queue::{
 pub use readiness::{CheckState, CheckView, Health, HealthChange};
 pub use redact::{MESSAGE_LEN_MAX, redact};
 pub use refusal::{RETRY_AFTER_MAX, RETRY_AFTER_MIN, Refusal, RetryHint};
+pub use reserve::{ReserveChange, ReserveSnapshot, Reserved};
 pub use routes::{PATTERN_LEN_MAX, ROUTES_MAX, RouteClass, RouteTable, Streams, WhenDraining};
 pub use shared::{Local, SHARDS_PER_THREAD};
 pub use shed::{

@@ -69,6 +69,20 @@ pub trait Limit: fmt::Debug + Send {
         None
     }
 
+    /// Hears how many places of its cap are kept for those who go first, whenever that changes: everybody else stops short of the cap by so many.
+    ///
+    /// An algorithm that measures adds them to the cap that it finds, so that it goes on to see as many in flight as it asked for; without that the limit holds and fewer run.
+    fn kept(&mut self, places: u32) {
+        let _ = places;
+    }
+
+    /// Says how many places its cap is lower than its limit for the moment of an experiment.
+    ///
+    /// Asked whenever the directive changes while some places are kept: those who go first may take these too, so that an experiment costs only the others.
+    fn spared(&self) -> u32 {
+        0
+    }
+
     /// Hears what was counted since the last call.
     fn window(&mut self, window: Window) -> Option<Change> {
         let _ = window;

@@ -42,6 +42,8 @@ struct Inner {
     /// Totals at the end of the last window.
     admitted: u64,
     refused: u64,
+    /// Places that are kept for those who go first.
+    kept: u32,
     changes: VecDeque<Change>,
 }
 
@@ -80,6 +82,7 @@ impl Pilot {
                 limit,
                 admitted: 0,
                 refused: 0,
+                kept: 0,
                 changes: VecDeque::new(),
             }),
         }
@@ -179,11 +182,22 @@ impl Pilot {
         self.publish(&inner, credits);
     }
 
+    /// Tells the algorithm how many places of its cap are kept for those who go first.
+    pub(crate) fn kept(&self, places: u32, credits: &Credits) {
+        let mut inner = lock(&self.inner);
+        inner.kept = places;
+        inner.limit.kept(places);
+        self.publish(&inner, credits);
+        self.enforce(&inner, credits);
+    }
+
     /// Puts another algorithm in charge. Tags of the old one are not given to it.
     pub(crate) fn replace(&self, limit: Box<dyn Limit>, counts: Counts<'_>) {
         let mut inner = lock(&self.inner);
         (inner.admitted, inner.refused) = (counts.admitted.sum(), counts.refused.sum());
+        let kept = inner.kept;
         inner.limit = limit;
+        inner.limit.kept(kept);
         self.publish(&inner, counts.credits);
     }
 
@@ -203,11 +217,18 @@ impl Pilot {
         let directive = inner.limit.directive();
         let word = directive.to_word();
         if self.word.swap(word, Ordering::Relaxed) != word {
-            let cap = directive.cap.unwrap_or(LIMIT_MAX);
-            if cap != credits.limit() {
-                credits.set_limit(cap);
-            }
+            self.enforce(inner, credits);
         }
+    }
+
+    fn enforce(&self, inner: &Inner, credits: &Credits) {
+        let cap = self.cap().unwrap_or(LIMIT_MAX);
+        let spared = if inner.kept > 0 {
+            inner.limit.spared()
+        } else {
+            0
+        };
+        credits.set_limit_sparing(cap, spared);
     }
 }
 

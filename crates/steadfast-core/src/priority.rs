@@ -2,7 +2,8 @@
 //!
 //! Four classes, as few as an operator can keep apart at night. A class says how much it
 //! hurts to refuse a request, not how expensive it is. While there is room for all, the
-//! class of a request changes nothing.
+//! class of a request changes nothing. When there is not, places are kept for those who go
+//! first, those who wait are served in this order, and background is refused first.
 
 use std::fmt;
 

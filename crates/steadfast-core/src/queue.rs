@@ -180,7 +180,7 @@ impl WaitQueue {
         let newcomer = Some(asking.priority);
         let all = inner.serve(self.settings, credits, stripe, newcomer, &mut woken);
         let entered = if inner.goes_first(self.settings, asking.priority) {
-            credits.claim(stripe).map(Entered::Run)
+            credits.claim(asking.priority, stripe).map(Entered::Run)
         } else {
             None
         };
@@ -354,9 +354,10 @@ impl Inner {
             if woken.is_full() {
                 return false;
             }
-            let fate = if self.line.waiter(first).until <= self.clock {
+            let waiter = self.line.waiter(first);
+            let fate = if waiter.until <= self.clock {
                 Fate::Late
-            } else if let Some(credit) = credits.claim(stripe) {
+            } else if let Some(credit) = credits.claim(waiter.priority, stripe) {
                 Fate::Granted(credit)
             } else {
                 return true;

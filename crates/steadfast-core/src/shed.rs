@@ -9,13 +9,14 @@
 //! Laws kept here: admitting allocates nothing and writes no line that all threads share
 //! while there is room ([`crate::Counter`] and the credits are striped); never more than
 //! the limit run; with nothing in flight the next request is always admitted, because the
-//! limit is at least one.
+//! limit is at least one and not all of it is ever kept for some.
 
 mod ask;
 mod decide;
 mod pace;
 mod permit;
 mod pressure;
+mod reserved;
 mod settings;
 mod snapshot;
 mod streams;
@@ -44,6 +45,7 @@ use crate::{
     limit::{Change, Limit},
     pilot::{Counts, Pilot},
     queue::WaitQueue,
+    reserve::Reserve,
     stripe::{self, Counter},
     sync::atomic::{AtomicBool, AtomicU32, Ordering},
 };
@@ -58,6 +60,7 @@ pub struct ShedGate {
     held: HeldTable,
     lag: LagLoop,
     streams: StreamPool,
+    reserve: Reserve,
     held_max: Duration,
     admitted: Counter,
     refused: Counter,
@@ -86,6 +89,7 @@ impl ShedGate {
             held: HeldTable::new(now),
             lag: LagLoop::new(settings.lag_mode(), now),
             streams: StreamPool::new(settings.streams_max),
+            reserve: Reserve::new(now),
             held_max: settings.held_max,
             admitted: Counter::new(),
             refused: Counter::new(),

@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use metrics::{counter, gauge};
-use steadfast_core::{CallKind, Health, LagPhase, Phase, ShedSnapshot, limit::Why};
+use steadfast_core::{CallKind, Health, LagPhase, Phase, Priority, ShedSnapshot, limit::Why};
 
 use crate::{clock, guard::Control};
 
@@ -37,6 +37,10 @@ impl Meter {
         gauge!("steadfast_runtime_lag_seconds").set(shed.lag.lag.as_secs_f64());
         gauge!("steadfast_lag_refused_ratio").set(shed.lag.refused_ratio);
         gauge!("steadfast_streams").set(f64::from(shed.streams.open));
+        for class in Priority::ALL {
+            gauge!("steadfast_reserved_places", "priority" => class.code())
+                .set(f64::from(shed.reserve.kept[class.index()]));
+        }
         gauge!("steadfast_streams_limit").set(f64::from(shed.streams.max));
         if let Some(demand) = self.demand(&shed, now) {
             gauge!("steadfast_demand").set(demand);

@@ -49,6 +49,50 @@ async fn what_is_exempt_is_served_when_nothing_else_is_and_counts_nowhere() {
     until("the place back", || shedder.in_flight() == 0).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_last_places_are_kept_for_those_who_go_first_once_the_limit_is_met() {
+    let guard = Guard::builder()
+        .without_signals()
+        .route("/pay", RouteClass::critical())
+        .route("/report", RouteClass::background())
+        .shed(Shed::fixed(8))
+        .build()
+        .expect("valid");
+    let slow = || async {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        "served"
+    };
+    let app = Router::new()
+        .route("/pay", get(slow))
+        .route("/report", get(slow));
+    let app = guard.protect(app);
+    let mut asked = tokio::task::JoinSet::new();
+    // One critical request, the last of ninety-one every 12 ms, is a tenth of
+    // what eight places serve; the others ask for nine times as much as all of them.
+    for round in 0..250_u32 {
+        for path in std::iter::repeat_n("/report", 90).chain(std::iter::once("/pay")) {
+            let app = app.clone();
+            asked.spawn(async move { (round, path, ask(&app, request_for(path)).await) });
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(12)).await;
+    }
+    let mut refused = [0; 2];
+    while let Some(done) = asked.join_next().await {
+        let (round, path, answer) = done.expect("answered");
+        // In the first second it is seen what is needed.
+        if answer.status != StatusCode::OK && round > 80 {
+            refused[usize::from(path == "/report")] += 1;
+            let header = &answer.headers["why-503"];
+            let header = header.to_str().expect("text");
+            assert!(header.contains("rule=priority"), "{path}: {header}");
+        }
+    }
+    assert_eq!(refused[0], 0, "{refused:?}");
+    assert!(refused[1] > 12_000, "{refused:?}");
+    let seen = guard.control().shedder().snapshot();
+    assert!((1..8).contains(&seen.reserve.kept[3]), "{:?}", seen.reserve);
+}
+
 #[tokio::test]
 async fn the_layer_alone_knows_the_same_classes() {
     let shed = Shed::fixed(1).route("/version", RouteClass::exempt());

@@ -1,5 +1,7 @@
 //! A healthy service is never refused.
 
+use steadfast_core::Priority;
+
 use super::WORK;
 use crate::rng::Dist;
 use crate::scenario::{Figure, Scenario};
@@ -54,6 +56,7 @@ pub(super) fn all() -> Vec<Scenario> {
             let mut setup = slower_dependency(|t| if t < 5.0 { 0.0 } else { 0.3 });
             setup.routes[0].weight = always(0.5);
             setup.routes.push(Route {
+                priority: Priority::Default,
                 weight: always(0.5),
                 delay: always(Dist::Constant(0.0)),
                 work: Some((0, WORK)),
@@ -84,6 +87,7 @@ pub(super) fn all() -> Vec<Scenario> {
             let mut setup = Setup::pool(64, Dist::Lognormal(0.002, 0.5), 0.0, 30.0);
             setup.routes[0].weight = step(0.95, 10.0, 0.6);
             setup.routes.push(Route {
+                priority: Priority::Default,
                 weight: step(0.05, 10.0, 0.4),
                 delay: always(Dist::Constant(0.0)),
                 work: Some((0, Dist::Lognormal(0.2, 0.5))),
@@ -137,6 +141,7 @@ fn beside() -> Setup {
     setup.deadline = 100.0;
     setup.routes[0].weight = always(1120.0);
     setup.routes.push(Route {
+        priority: Priority::Default,
         weight: always(30.0),
         delay: always(Dist::Uniform(2.0, 30.0)),
         work: None,

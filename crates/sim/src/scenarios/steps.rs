@@ -1,5 +1,7 @@
 //! Steps: of the load, of the capacity, of what is asked for; and any limit to start from.
 
+use steadfast_core::Priority;
+
 use super::WORK;
 use crate::rng::Dist;
 use crate::scenario::{Figure, Scenario};
@@ -134,6 +136,7 @@ fn mix() -> Setup {
     let mut setup = Setup::pool(16, WORK, 0.0, 20.0).poisson();
     setup.routes[0].weight = Box::new(move |t| 1.0 - share(t));
     setup.routes.push(Route {
+        priority: Priority::Default,
         weight: Box::new(share),
         delay: always(Dist::Constant(0.0)),
         work: Some((0, Dist::Lognormal(0.2, 0.5))),
@@ -148,6 +151,7 @@ fn two_pools() -> Setup {
     setup.servers.push(Server::Pool(always(8)));
     setup.routes[0].weight = always(1280.0);
     setup.routes.push(Route {
+        priority: Priority::Default,
         weight: always(120.0),
         delay: always(Dist::Constant(0.0)),
         work: Some((1, Dist::Lognormal(0.2, 0.5))),

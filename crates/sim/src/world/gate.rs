@@ -1,41 +1,154 @@
 //! The caller's side of the seam, as the real admit path keeps it: a count, the published word, and calls only when the directive asks.
+//!
+//! Where requests have classes, the real gate keeps the count: what it does for them is what such a world is about.
 
 #![expect(missing_debug_implementations, reason = "worlds hold closures")]
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use steadfast_core::limit::{
     Admitted, Change, Directive, Ended, Ending, Limit, Sampling, Tag, Window,
 };
+use steadfast_core::{
+    Ask, BEAT, Decision, LagMode, Local, Outcome, Priority, ShedGate, ShedPermit, ShedSettings,
+};
 
 /// Admits requests of one instance.
-pub struct Gate {
-    /// The algorithm.
-    pub limit: Box<dyn Limit>,
+pub enum Gate {
+    /// Counts.
+    Plain(Plain),
+    /// Is the real one.
+    Real(Local<ShedGate>),
+}
+
+/// What an admitted request carries.
+pub enum Permit {
+    /// From a plain count.
+    Plain(Carried),
+    /// From the real gate.
+    Real(ShedPermit),
+}
+
+/// Between two heartbeats, in seconds.
+pub const BEAT_SECS: f64 = BEAT.as_millis() as f64 * 1e-3;
+
+impl Gate {
+    /// Puts an algorithm in charge.
+    #[must_use]
+    pub fn new(limit: Box<dyn Limit>) -> Self {
+        Self::Plain(Plain::new(limit))
+    }
+
+    /// The same with the real gate.
+    ///
+    /// # Panics
+    /// Never: the settings are valid.
+    #[must_use]
+    pub fn real(limit: Box<dyn Limit>, now: Instant) -> Self {
+        let once = Mutex::new(Some(limit));
+        let settings = ShedSettings::algorithm("sim", move |_| {
+            let mut once = once.lock().unwrap_or_else(PoisonError::into_inner);
+            once.take().expect("a gate is made once")
+        });
+        let gate = ShedGate::new(&settings.lag(LagMode::Off), 0, now);
+        Self::Real(Local::new(gate.expect("the settings are valid")))
+    }
+
+    /// Decides on a request.
+    pub fn admit(&mut self, priority: Priority, now: Instant) -> Option<Permit> {
+        match self {
+            Self::Plain(plain) => plain.admit(now).map(Permit::Plain),
+            Self::Real(gate) => match ShedGate::admit(gate, Ask::new("").priority(priority), now) {
+                Decision::Admit(permit) => Some(Permit::Real(permit)),
+                _ => None,
+            },
+        }
+    }
+
+    /// Takes a permit back.
+    pub fn settle(&mut self, now: Instant, permit: Permit, ending: Ending) {
+        match (self, permit) {
+            (Self::Plain(plain), Permit::Plain(carried)) => plain.settle(now, carried, ending),
+            (_, Permit::Real(permit)) => permit.settle(
+                match ending {
+                    Ending::Abandoned => Outcome::Abandoned,
+                    _ => Outcome::Done,
+                },
+                now,
+            ),
+            _ => {}
+        }
+    }
+
+    /// Takes a heartbeat.
+    pub fn beat(&self, now: Instant) {
+        if let Self::Real(gate) = self {
+            gate.beat(std::time::Duration::ZERO, now);
+        }
+    }
+
     /// Requests in flight.
-    pub in_flight: u32,
+    #[must_use]
+    pub fn in_flight(&self) -> u32 {
+        match self {
+            Self::Plain(plain) => plain.in_flight,
+            Self::Real(gate) => gate.in_flight(),
+        }
+    }
+
+    /// Calls into the algorithm, as far as they are counted.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        match self {
+            Self::Plain(plain) => plain.calls,
+            Self::Real(_) => 0,
+        }
+    }
+
+    /// Takes the changes of the limit.
+    pub fn take_changes(&mut self) -> Vec<Change> {
+        match self {
+            Self::Plain(plain) => std::mem::take(&mut plain.changes),
+            Self::Real(gate) => gate.take_changes(),
+        }
+    }
+
+    /// The cap in force.
+    #[must_use]
+    pub fn cap(&self, now: Instant) -> Option<u32> {
+        match self {
+            Self::Plain(plain) => plain.cap(),
+            Self::Real(gate) => gate.snapshot(now).limit,
+        }
+    }
+}
+
+/// A plain count.
+pub struct Plain {
+    limit: Box<dyn Limit>,
+    /// Requests in flight.
+    in_flight: u32,
     /// Every change of the limit.
-    pub changes: Vec<Change>,
+    changes: Vec<Change>,
     /// Calls into the algorithm.
-    pub calls: u64,
+    calls: u64,
     word: u64,
     sample: u32,
     admitted: u32,
     refused: u32,
 }
 
-/// What an admitted request carries.
+/// What a request carries from a plain count.
 #[derive(Clone, Copy)]
-pub struct Permit {
+pub struct Carried {
     tag: Tag,
     in_flight: u32,
     admitted_at: Instant,
 }
 
-impl Gate {
-    /// Puts an algorithm in charge.
-    #[must_use]
-    pub fn new(limit: Box<dyn Limit>) -> Self {
+impl Plain {
+    fn new(limit: Box<dyn Limit>) -> Self {
         let word = limit.directive().to_word();
         Self {
             limit,
@@ -49,8 +162,7 @@ impl Gate {
         }
     }
 
-    /// Decides on a request.
-    pub fn admit(&mut self, now: Instant) -> Option<Permit> {
+    fn admit(&mut self, now: Instant) -> Option<Carried> {
         let directive = Directive::from_word(self.word);
         let admitted = directive.admits(self.in_flight);
         let mut permit = None;
@@ -67,7 +179,7 @@ impl Gate {
                     self.word = self.limit.directive().to_word();
                 }
             }
-            permit = Some(Permit {
+            permit = Some(Carried {
                 tag,
                 in_flight: self.in_flight,
                 admitted_at: now,
@@ -86,8 +198,7 @@ impl Gate {
         permit
     }
 
-    /// Takes a permit back.
-    pub fn settle(&mut self, now: Instant, permit: Permit, ending: Ending) {
+    fn settle(&mut self, now: Instant, permit: Carried, ending: Ending) {
         self.in_flight -= 1;
         if !permit.tag.is_none() {
             self.calls += 1;
@@ -102,9 +213,7 @@ impl Gate {
         }
     }
 
-    /// The cap in force.
-    #[must_use]
-    pub fn cap(&self) -> Option<u32> {
+    fn cap(&self) -> Option<u32> {
         Directive::from_word(self.word).cap
     }
 

@@ -12,6 +12,10 @@ pub const BIN: f64 = 0.05;
 pub struct Bin {
     /// Requests sent.
     pub sent: u32,
+    /// Those of them of each class.
+    pub sent_of: [u32; 4],
+    /// Requests of each class that were refused.
+    pub refused_of: [u32; 4],
     /// Requests refused.
     pub refused: u32,
     /// Requests answered in time.

@@ -2,6 +2,8 @@
 
 #![expect(missing_debug_implementations, reason = "worlds hold closures")]
 
+use steadfast_core::Priority;
+
 use crate::rng::Dist;
 
 /// A number that changes over time.
@@ -43,6 +45,9 @@ pub enum Server {
 pub struct Route {
     /// Its weight among the routes.
     pub weight: Over<f64>,
+    /// Who goes first. Where any route has another class than the default one, requests
+    /// pass the real gate with its reserve instead of a plain count.
+    pub priority: Priority,
     /// What it waits for before it needs a server, in seconds.
     pub delay: Over<Dist>,
     /// Index of the server it needs, and for how long; `None` needs none.
@@ -120,6 +125,7 @@ impl Setup {
             servers: vec![Server::Pool(always(workers))],
             routes: vec![Route {
                 weight: always(1.0),
+                priority: Priority::Default,
                 delay: always(Dist::Constant(0.0)),
                 work: Some((0, work)),
             }],
@@ -135,6 +141,13 @@ impl Setup {
             slices: None,
             restart: None,
         }
+    }
+
+    /// Whether any request goes before another.
+    #[must_use]
+    pub fn has_classes(&self) -> bool {
+        let classified = |route: &Route| route.priority != Priority::Default;
+        self.routes.iter().any(classified)
     }
 
     /// No server at all: each request waits for something elsewhere.

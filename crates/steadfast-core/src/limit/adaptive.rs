@@ -84,6 +84,8 @@ pub struct Adaptive {
     doubts: u32,
     /// The first epoch of the next limit that is held.
     epoch: u32,
+    /// Places that are kept for those who go first, beside the limit: what is found out is about how many run, and nobody else takes them.
+    kept: u32,
     change: Option<Change>,
     last: Option<super::Experiment>,
 }
@@ -222,7 +224,7 @@ impl Limit for Adaptive {
         match &self.held {
             None => Directive::new(self.bounds.max, Sampling::OneIn(self.watch.one_in()), 0),
             Some(held) => Directive::new(
-                Some(self.bounds.clamp(held.cap())),
+                Some(self.bounds.clamp(held.cap().saturating_add(self.kept))),
                 Sampling::OneIn(if held.idle() {
                     self.watch.one_in()
                 } else {
@@ -231,6 +233,14 @@ impl Limit for Adaptive {
                 held.window_arrivals(),
             ),
         }
+    }
+
+    fn kept(&mut self, places: u32) {
+        self.kept = places;
+    }
+
+    fn spared(&self) -> u32 {
+        self.held.as_ref().map_or(0, Held::dip)
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -311,6 +321,7 @@ impl AdaptiveBuilder {
             doubt_until: None,
             doubts: 0,
             epoch: 1,
+            kept: 0,
             change: None,
             last: None,
         }

@@ -6,11 +6,12 @@ use super::{Ask, ShedGate, ShedPermit, ShedTicket};
 use crate::{
     cause::Rule,
     credits::Credit,
-    evidence::{Evidence, Overloaded, Queued},
+    evidence::{Evidence, Overloaded, Pressure, Queued},
     held::PlaceId,
     lag::Line,
     name::Name,
     pilot::Heard,
+    priority::Priority,
     refusal::Refusal,
     shared::Local,
     stripe,
@@ -53,9 +54,10 @@ impl ShedGate {
         if let Err(refusal) = this.press(ask, stripe, now) {
             return Decision::Refuse(refusal);
         }
+        this.reserve.arrived(stripe, ask.priority);
         // Who comes while somebody waits takes nothing that lies about.
         if !this.credits.seems_wanted() {
-            if let Some(credit) = this.credits.take(stripe) {
+            if let Some(credit) = this.credits.take_as(ask.priority, stripe) {
                 return Decision::Admit(Self::run(owner, credit, stripe, ask, now));
             }
         }
@@ -111,17 +113,29 @@ impl ShedGate {
         &self,
         rule: Rule,
         queue: Option<Queued>,
+        priority: Priority,
         stripe: usize,
         now: Instant,
     ) -> Refusal {
         self.refused.add_at(stripe, 1);
+        self.reserve.refused(stripe, priority);
         self.pilot.arrived(stripe, false, self.counts(), now);
         self.offer(stripe, Some(now));
         let limit = self.credits.limit();
-        let in_flight = self.credits.in_flight().max(limit);
-        // Little's law: places free up at in_flight / mean_held a second, and those who
-        // wait already have the first of them.
-        let turns = queue.map_or(0, |queue| queue.len) + 1;
+        let in_flight = self.credits.in_flight();
+        let pressure = self.reserved(priority, in_flight, limit);
+        let kept = match &pressure {
+            Some(Pressure::Reserved(reserved)) => reserved.kept,
+            _ => 0,
+        };
+        let in_flight = in_flight.max(limit - kept);
+        let rule = match rule {
+            Rule::Limit if kept > 0 => Rule::Priority,
+            rule => rule,
+        };
+        // Little's law: places free up at in_flight / mean_held a second. Those who wait
+        // already have the first of them, and those who go first the next.
+        let turns = queue.map_or(0, |queue| queue.len) + kept + 1;
         let hint = self.mean_held(now).map_or(HINT_UNMEASURED, |held| {
             (held / in_flight).saturating_mul(turns)
         });
@@ -131,7 +145,7 @@ impl ShedGate {
             limit,
             stuck: self.stuck(now),
             queue,
-            pressure: None,
+            pressure,
         };
         Refusal::new(SOURCE, Evidence::Overloaded(overloaded), hint, now)
     }

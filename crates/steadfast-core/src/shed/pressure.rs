@@ -13,6 +13,7 @@ use crate::{
     lag::{LagChange, LagMode, Lagging},
     name::Name,
     refusal::Refusal,
+    stripe,
 };
 
 /// The retry hint of a refusal for pressure, which lasts for seconds or goes away.
@@ -65,6 +66,7 @@ impl ShedGate {
     /// should have. Ten times a second ([`crate::BEAT`]); without it the lag loop is idle.
     pub fn beat(&self, lag: Duration, now: Instant) {
         self.note_peak();
+        self.beat_reserve(stripe::current(), now);
         self.lag.beat(self.arrived(), lag, now);
     }
 

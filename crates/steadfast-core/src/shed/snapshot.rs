@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{ShedGate, ShedMode, StreamsSnapshot};
 use crate::{
     credits::LIMIT_MAX, held::Held, lag::LagSnapshot, limit::Snapshot, queue::QueueSnapshot,
-    sync::atomic::Ordering,
+    reserve::ReserveSnapshot, sync::atomic::Ordering,
 };
 
 /// What the gate says about itself.
@@ -32,6 +32,8 @@ pub struct ShedSnapshot {
     pub oldest: Option<Held>,
     /// Answers that are counted apart.
     pub streams: StreamsSnapshot,
+    /// Places that are kept for those who go first.
+    pub reserve: ReserveSnapshot,
     /// The lag loop.
     pub lag: LagSnapshot,
     /// Where the algorithm behind the limit stands.
@@ -66,6 +68,7 @@ impl ShedGate {
             peak: self.note_peak(),
             algorithm: self.pilot.snapshot(),
             streams: self.streams(),
+            reserve: self.reserve.snapshot(&self.credits),
             lag: self.lag.snapshot(now),
             mode: self.mode(),
             admitted: self.admitted.sum(),

@@ -2,8 +2,14 @@ use std::task::{Poll, Waker};
 
 use super::*;
 use crate::{
-    cause::Rule, deadline::Deadline, evidence::Evidence, queue::QueueSettings, refusal::Refusal,
-    shared::Local, testing::origin,
+    cause::Rule,
+    deadline::Deadline,
+    evidence::{Evidence, Pressure},
+    priority::Priority,
+    queue::QueueSettings,
+    refusal::Refusal,
+    shared::Local,
+    testing::origin,
 };
 
 fn gate(limit: u32, mode: ShedMode) -> (Local<ShedGate>, Instant) {
@@ -214,4 +220,96 @@ fn a_limit_that_is_chosen_later_has_no_queue() {
     let settings = ShedSettings::adaptive().queue(Some(QueueSettings::default()));
     let gate = ShedGate::new(&settings.limit(4), 7, origin()).expect("valid");
     assert_eq!(gate.snapshot(origin()).queue, None);
+}
+
+/// Ten times the load over a fixed limit without a queue, in virtual time: requests that
+/// take 10 ms, of which a tenth of the capacity is critical. Returns how many of each were
+/// asked and admitted after the first second, and the last refusal of each.
+fn flood(limit: u32) -> ([(u32, u32); 2], [Option<Refusal>; 2]) {
+    let (gate, start) = gate(limit, ShedMode::Enforce);
+    let mut running: std::collections::VecDeque<(Instant, ShedPermit)> = Default::default();
+    let (mut counts, mut last) = ([(0, 0); 2], [None, None]);
+    let mut random = 7_u64;
+    let mut unit = move || {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (random >> 11) as f64 / (1_u64 << 53) as f64
+    };
+    let gap = 0.010 / (10.0 * f64::from(limit));
+    let mut at = 0.0;
+    let mut beat = 0.1;
+    while at < 20.0 {
+        at += -gap * (1.0 - unit()).ln();
+        let now = start + Duration::from_secs_f64(at);
+        if at >= beat {
+            beat += 0.1;
+            gate.beat(Duration::ZERO, now);
+        }
+        while running.front().is_some_and(|(end, _)| *end <= now) {
+            let (end, permit) = running.pop_front().expect("one is there");
+            permit.settle(Outcome::Done, end);
+        }
+        let (kind, class) = match unit() < 0.01 {
+            true => (0, Priority::Critical),
+            false => (1, Priority::Background),
+        };
+        let decided = ShedGate::admit(&gate, Ask::new("/x").priority(class), now);
+        counts[kind].0 += u32::from(at > 1.0);
+        match decided {
+            Decision::Admit(permit) => {
+                counts[kind].1 += u32::from(at > 1.0);
+                let end = now + Duration::from_secs_f64(0.005 + 0.010 * unit());
+                let place = running.partition_point(|(other, _)| *other <= end);
+                running.insert(place, (end, permit));
+            }
+            Decision::Refuse(refusal) => last[kind] = Some(refusal),
+            other => panic!("{other:?}"),
+        }
+        assert!(gate.in_flight() <= limit);
+    }
+    (counts, last)
+}
+
+#[test]
+fn critical_requests_find_a_place_at_ten_times_the_load() {
+    // What a fixed limit without a queue can do at most is what it would do if it served
+    // critical ones alone, but for the one that is admitted when nothing is in flight.
+    for (limit, least) in [(2, 0.88), (4, 0.99), (16, 0.999), (64, 0.999)] {
+        let ([critical, background], [_, refused]) = flood(limit);
+        let share = |(asked, admitted): (u32, u32)| f64::from(admitted) / f64::from(asked);
+        assert!(
+            share(critical) >= least,
+            "{limit}: {critical:?} {background:?}"
+        );
+        assert!(
+            share(background) > 0.015,
+            "{limit}: {critical:?} {background:?}"
+        );
+        let refusal = refused.expect("nine of ten are");
+        assert_eq!(refusal.rule(), Some(Rule::Priority));
+        let Evidence::Overloaded(seen) = refusal.evidence() else {
+            panic!("{refusal:?}")
+        };
+        let Some(Pressure::Reserved(reserved)) = seen.pressure else {
+            panic!("{refusal:?}")
+        };
+        assert_eq!(reserved.priority, Priority::Background);
+        assert!(seen.in_flight < limit && seen.in_flight + reserved.kept >= limit);
+    }
+}
+
+#[test]
+fn without_classes_nobody_is_refused_below_the_limit() {
+    let (gate, start) = gate(4, ShedMode::Enforce);
+    for round in 0..2_000_u32 {
+        let now = start + Duration::from_millis(round.into());
+        let running: Vec<_> = (0..4).map(|_| admitted(&gate, now)).collect();
+        assert!(matches!(
+            ShedGate::admit(&gate, Ask::new("/x"), now),
+            Decision::Refuse(refusal) if refusal.rule() == Some(Rule::Limit)
+        ));
+        drop(running);
+    }
+    assert_eq!(gate.snapshot(start).reserve.kept, [0; 4]);
 }

@@ -71,10 +71,12 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedTicket<T> {
                 let ask = Ask::new(route).priority(self.priority);
                 Ok(ShedGate::run(&self.owner, credit, stripe, ask, now))
             }
-            Told::Refuse(rule, queued) => Err(gate.refuse(rule, Some(queued), stripe, now)),
+            Told::Refuse(rule, queued) => {
+                Err(gate.refuse(rule, Some(queued), self.priority, stripe, now))
+            }
             Told::TooLate(credit, queued) => {
                 gate.give_back(stripe, credit, Some(now));
-                Err(gate.refuse(Rule::Deadline, Some(queued), stripe, now))
+                Err(gate.refuse(Rule::Deadline, Some(queued), self.priority, stripe, now))
             }
         })
     }
@@ -104,9 +106,14 @@ impl ShedGate {
         T: AsRef<Self> + Send + Sync + 'static,
     {
         let this: &Self = (**owner).as_ref();
+        if this.look_at_reserve(stripe, now) && !this.credits.seems_wanted() {
+            if let Some(credit) = this.credits.take_as(ask.priority, stripe) {
+                return Decision::Admit(Self::run(owner, credit, stripe, ask, now));
+            }
+        }
         let limit = this.credits.limit();
         let Some(queue) = this.queue.as_ref().filter(|queue| queue.len_max(limit) > 0) else {
-            return Decision::Refuse(this.refuse(Rule::Limit, None, stripe, now));
+            return Decision::Refuse(this.refuse(Rule::Limit, None, ask.priority, stripe, now));
         };
         let asking = Asking {
             priority: ask.priority,
@@ -125,7 +132,7 @@ impl ShedGate {
                 priority: ask.priority,
             }),
             Entered::Refuse(rule, queued) => {
-                Decision::Refuse(this.refuse(rule, Some(queued), stripe, now))
+                Decision::Refuse(this.refuse(rule, Some(queued), ask.priority, stripe, now))
             }
         }
     }

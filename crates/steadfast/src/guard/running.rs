@@ -19,6 +19,8 @@ const SHED: Name = Name::from_static("shed");
 
 const RUNTIME_LAG: Name = Name::from_static("runtime-lag");
 
+const RESERVE: Name = Name::from_static("reserve");
+
 /// Most bytes read of the maintenance file; its first line is the reason.
 const MAINTENANCE_FILE_MAX: u64 = 1024;
 
@@ -136,6 +138,16 @@ async fn tick(control: Control, settings: Settings) {
             control
                 .explain()
                 .note(&RUNTIME_LAG, from, to, &change.to_string());
+        }
+        for change in control.shedder().take_reserve_changes() {
+            let places = |kept: u32| match kept {
+                0 => "nothing kept".to_owned(),
+                kept => format!("{kept} places kept"),
+            };
+            let (from, to) = (places(change.from), places(change.to));
+            control
+                .explain()
+                .note(&RESERVE, &from, &to, &change.to_string());
         }
         if let Some(overload) = &mut overload {
             let seen = control.shedder().snapshot();

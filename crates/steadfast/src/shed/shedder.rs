@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use steadfast_core::{
-    self as core, BEAT, ConfigError, LagChange, LagMode, Local, Refusal, ShedGate, ShedMode,
-    ShedSnapshot,
+    self as core, BEAT, ConfigError, LagChange, LagMode, Local, Refusal, ReserveChange, ShedGate,
+    ShedMode, ShedSnapshot,
     limit::{Change, Limit},
 };
 
@@ -114,6 +114,10 @@ impl Shedder {
 
     pub(crate) fn take_lag_changes(&self) -> Vec<LagChange> {
         self.0.gate.take_lag_changes()
+    }
+
+    pub(crate) fn take_reserve_changes(&self) -> Vec<ReserveChange> {
+        self.0.gate.take_reserve_changes()
     }
 
     /// Counts a stream that no response body stands for: an upgraded connection, whose

@@ -168,6 +168,16 @@ impl Held {
         (self.limit + extra * open).ceil() as u32
     }
 
+    /// By how much the cap is lower than the limit for the moment of a dip.
+    pub(super) fn dip(&self) -> u32 {
+        let dip = if self.dips() {
+            self.limit.ceil() as u32
+        } else {
+            0
+        };
+        dip.saturating_sub(self.cap())
+    }
+
     pub(super) fn one_in(&self) -> u16 {
         match self.step {
             Step::Rest | Step::Wait { .. } => (self.limit / 32.0).clamp(1.0, 1024.0) as u16,

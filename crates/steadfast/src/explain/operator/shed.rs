@@ -2,14 +2,15 @@
 
 use serde_json::{Value, json};
 use steadfast_core::{
-    Held, LagSnapshot, ShedMode, ShedSnapshot, StateChange, StreamsSnapshot, limit::Snapshot,
+    Held, LagSnapshot, Priority, ReserveSnapshot, ShedMode, ShedSnapshot, StateChange,
+    StreamsSnapshot, limit::Snapshot,
 };
 
 use super::render;
 use crate::clock;
 
 /// Whose changes are the history of load shedding.
-const SUBJECTS: [&str; 3] = ["shed", "runtime-lag", "resources"];
+const SUBJECTS: [&str; 4] = ["shed", "runtime-lag", "reserve", "resources"];
 
 /// Describes everything, with those of the changes that are about it.
 pub(super) fn describe(shed: &ShedSnapshot, changes: &[StateChange]) -> Value {
@@ -28,6 +29,7 @@ pub(super) fn describe(shed: &ShedSnapshot, changes: &[StateChange]) -> Value {
         "oldest": shed.oldest.as_ref().map(held),
         "lag": lag(&shed.lag),
         "streams": streams(shed.streams),
+        "reserve": reserve(&shed.reserve),
         "history": history,
     })
 }
@@ -46,6 +48,19 @@ fn lag(lag: &LagSnapshot) -> Value {
         "refused": lag.refused,
         "would_refuse": lag.would_refuse,
     })
+}
+
+fn reserve(reserve: &ReserveSnapshot) -> Value {
+    let classes = Priority::ALL.map(|class| {
+        let at = class.index();
+        let seen = json!({
+            "kept_from_it": reserve.kept[at],
+            "asked_before_it": reserve.ratio[at],
+            "refused": reserve.refused[at],
+        });
+        (class.code().to_owned(), seen)
+    });
+    Value::Object(classes.into_iter().collect())
 }
 
 fn streams(streams: StreamsSnapshot) -> Value {

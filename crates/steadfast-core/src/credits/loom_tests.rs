@@ -1,0 +1,90 @@
+//! The moves of credits under every interleaving.
+
+use super::*;
+use loom::{sync::Arc, thread};
+
+#[test]
+fn loom_two_takers_of_the_last_credit_get_one() {
+    loom::model(|| {
+        let credits = Arc::new(Credits::new(1));
+        let other = Arc::clone(&credits);
+        let taken = thread::spawn(move || other.take(1).is_some());
+        let here = credits.take(0).is_some();
+        let there = taken.join().expect("joined");
+        assert!(here ^ there);
+        assert_eq!(credits.in_flight(), 1);
+    });
+}
+
+#[test]
+fn loom_a_credit_given_back_on_another_stripe_is_not_lost() {
+    loom::model(|| {
+        let credits = Arc::new(Credits::new(1));
+        let held = credits.take(0).expect("the first");
+        let other = Arc::clone(&credits);
+        let returned = thread::spawn(move || other.give_back(1, held));
+        let second = credits.take(0);
+        returned.join().expect("joined");
+        if let Some(second) = second {
+            credits.give_back(0, second);
+        }
+        assert_eq!(credits.in_flight(), 0);
+        assert!(credits.take(0).is_some());
+    });
+}
+
+#[test]
+fn loom_lowering_the_limit_neither_leaks_nor_mints_credits() {
+    loom::model(|| {
+        let credits = Arc::new(Credits::new(2));
+        let held = credits.take(0).expect("the first");
+        let other = Arc::clone(&credits);
+        let lowered = thread::spawn(move || other.set_limit(1));
+        credits.give_back(0, held);
+        lowered.join().expect("joined");
+        assert_eq!(credits.in_flight(), 0);
+        assert!(credits.take(0).is_some());
+        assert!(credits.take(0).is_none());
+    });
+}
+
+#[test]
+fn loom_a_kept_place_is_lent_once_and_only_to_whom_it_is_kept_for() {
+    loom::model(|| {
+        let credits = Arc::new(Credits::new(2));
+        credits.set_keep(Keep::new([0, 0, 0, 1]));
+        let held = credits
+            .take_as(Priority::Background, 0)
+            .expect("one is for all");
+        let other = Arc::clone(&credits);
+        let critical = thread::spawn(move || other.take_as(Priority::Critical, 1).is_some());
+        let background = credits.take_as(Priority::Background, 0);
+        assert!(background.is_none(), "the second place is kept from it");
+        assert!(critical.join().expect("joined"));
+        assert_eq!(credits.in_flight(), 2);
+        credits.give_back(0, held);
+        assert!(
+            credits.take_as(Priority::Background, 0).is_none(),
+            "the debt first"
+        );
+    });
+}
+
+#[test]
+fn loom_keeping_a_place_while_it_is_asked_for_never_makes_one() {
+    loom::model(|| {
+        let credits = Arc::new(Credits::new(2));
+        let held = credits.take(0).expect("the first");
+        let other = Arc::clone(&credits);
+        let keeper = thread::spawn(move || {
+            other.set_keep(Keep::new([0, 0, 0, 1]));
+            other.take_as(Priority::Critical, 1).is_some()
+        });
+        let here = credits.take_as(Priority::Critical, 0).is_some();
+        let there = keeper.join().expect("joined");
+        assert!(!(here && there), "two run at most");
+        credits.give_back(0, held);
+        let running = u32::from(here) + u32::from(there);
+        assert_eq!(credits.in_flight(), running);
+    });
+}

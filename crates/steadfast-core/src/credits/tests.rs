@@ -1,0 +1,127 @@
+//! The count beside a plain model, and between threads.
+
+use super::*;
+use proptest::prelude::*;
+
+proptest! {
+    /// Goal: whatever the order of takes, returns and changes of the limit and of what is
+    /// kept, the count is that of a plain integer, and a take succeeds exactly when the
+    /// integer is below the limit less what is kept from the class.
+    #[test]
+    fn one_thread_behaves_like_a_plain_count(
+        start in 1_u32..40,
+        steps in proptest::collection::vec(
+            (0_u8..7, 0_usize..STRIPES, 1_u32..60, [0_u32..70, 0..70, 0..70, 0..70], 0_usize..4),
+            0..400,
+        ),
+    ) {
+        let credits = Credits::new(start);
+        let (mut limit, mut spared, mut keep, mut held) = (start, 0, Keep::default(), Vec::new());
+        for (step, stripe, value, from, class) in steps {
+            match step {
+                0..3 => {
+                    let class = Priority::ALL[class];
+                    let within = held.iter().filter(|credit| **credit == Credit::Within).count();
+                    let taken = credits.take_as(class, stripe);
+                    let kept = match keep.from(class) {
+                        // Nobody but those who go first may have what is spared for them.
+                        0 if spared == 0 || keep.most() > 0 => 0,
+                        0 => spared,
+                        places => places + spared,
+                    };
+                    let kept = kept.min(limit + spared - 1);
+                    prop_assert_eq!(taken.is_some(), (within as u32) < limit + spared - kept);
+                    held.push(taken.unwrap_or_else(|| credits.take_beyond(stripe)));
+                }
+                3 => if let Some(credit) = held.pop() { credits.give_back(stripe, credit) },
+                4 => { (limit, spared) = (value, 0); credits.set_limit(limit); }
+                5 => { (limit, spared) = (value, from[0]); credits.set_limit_sparing(limit, spared); }
+                _ => { keep = Keep::new(from); credits.set_keep(keep); }
+            }
+            prop_assert_eq!(credits.in_flight() as usize, held.len());
+            prop_assert_eq!(credits.limit(), limit + spared);
+        }
+        while let Some(credit) = held.pop() { credits.give_back(0, credit) }
+        prop_assert_eq!(credits.in_flight(), 0);
+    }
+
+    #[test]
+    fn what_is_kept_never_shrinks_from_class_to_class_and_survives_its_word(
+        from in [0_u32..2_000_000, 0..2_000_000, 0..2_000_000, 0..2_000_000],
+    ) {
+        let keep = Keep::new(from);
+        prop_assert_eq!(keep.from(Priority::Critical), 0);
+        prop_assert!(Priority::ALL.windows(2).all(|pair| keep.from(pair[0]) <= keep.from(pair[1])));
+        prop_assert_eq!(keep.most(), keep.from(Priority::Background));
+        prop_assert_eq!(Keep::from_word(keep.to_word()), keep);
+    }
+}
+
+#[test]
+fn threads_never_hold_more_than_the_limit_and_return_all() {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    let credits = Credits::new(5);
+    let (running, peak) = (AtomicU32::new(0), AtomicU32::new(0));
+    std::thread::scope(|scope| {
+        for stripe in 0..8 {
+            let (credits, running, peak) = (&credits, &running, &peak);
+            scope.spawn(move || {
+                for _ in 0..20_000 {
+                    if let Some(credit) = credits.take(stripe) {
+                        let now = running.fetch_add(1, Ordering::AcqRel) + 1;
+                        peak.fetch_max(now, Ordering::AcqRel);
+                        running.fetch_sub(1, Ordering::AcqRel);
+                        credits.give_back((stripe + 1) % STRIPES, credit);
+                    }
+                }
+            });
+        }
+    });
+    assert!(peak.into_inner() <= 5);
+    assert_eq!(credits.in_flight(), 0);
+    assert_eq!((0..5).filter(|_| credits.take(0).is_some()).count(), 5);
+    assert_eq!(credits.take(0), None);
+}
+
+#[test]
+fn threads_of_every_class_stay_within_the_limit_whatever_is_kept() {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    let credits = Credits::new(6);
+    let (running, peak) = (AtomicU32::new(0), AtomicU32::new(0));
+    std::thread::scope(|scope| {
+        for stripe in 0..8 {
+            let (credits, running, peak) = (&credits, &running, &peak);
+            scope.spawn(move || {
+                for _ in 0..20_000 {
+                    let class = Priority::ALL[stripe % Priority::ALL.len()];
+                    if let Some(credit) = credits.take_as(class, stripe) {
+                        let now = running.fetch_add(1, Ordering::AcqRel) + 1;
+                        peak.fetch_max(now, Ordering::AcqRel);
+                        running.fetch_sub(1, Ordering::AcqRel);
+                        credits.give_back((stripe + 1) % STRIPES, credit);
+                    }
+                }
+            });
+        }
+        let credits = &credits;
+        scope.spawn(move || {
+            for round in 0..20_000_u32 {
+                credits.set_keep(Keep::new([0, round % 2, round % 4, round % 7]));
+            }
+        });
+    });
+    assert!(peak.into_inner() <= 6);
+    assert_eq!(credits.in_flight(), 0);
+    credits.set_keep(Keep::new([0, 1, 2, 4]));
+    let taken = Priority::ALL.map(|_| 0);
+    let taken = Priority::ALL
+        .into_iter()
+        .rev()
+        .fold(taken, |mut taken, class| {
+            taken[class.index()] = (0..6)
+                .filter(|_| credits.take_as(class, 3).is_some())
+                .count();
+            taken
+        });
+    assert_eq!(taken, [1, 1, 2, 2], "each class up to its own bound");
+}

@@ -1,0 +1,61 @@
+//! The gate's side of the reserve: who is counted, and when somebody looks.
+
+use std::time::Instant;
+
+use super::ShedGate;
+use crate::{
+    evidence::Pressure,
+    priority::Priority,
+    reserve::{ReserveChange, Reserved, Totals},
+};
+
+impl ShedGate {
+    /// Takes note that somebody found no place, and says whether there may be one now.
+    pub(super) fn look_at_reserve(&self, stripe: usize, now: Instant) -> bool {
+        let totals = || self.totals(self.credits.in_flight() >= self.credits.limit());
+        let changed = self.reserve.look_if_due(&self.credits, totals, now);
+        if changed {
+            self.keep_changed(stripe, now);
+        }
+        changed
+    }
+
+    /// Looks in any case, ten times a second.
+    pub(super) fn beat_reserve(&self, stripe: usize, now: Instant) {
+        if self.reserve.beat(&self.credits, self.totals(false), now) {
+            self.keep_changed(stripe, now);
+        }
+    }
+
+    fn keep_changed(&self, stripe: usize, now: Instant) {
+        self.pilot.kept(self.reserve.beside(), &self.credits);
+        self.offer(stripe, Some(now));
+    }
+
+    fn totals(&self, met: bool) -> Totals {
+        Totals {
+            served: self.admitted.sum(),
+            refused: self.refused.sum(),
+            met,
+            queued: self.queue.is_some(),
+        }
+    }
+
+    /// What was kept from a class that found no place although there was one.
+    pub(super) fn reserved(
+        &self,
+        priority: Priority,
+        in_flight: u32,
+        limit: u32,
+    ) -> Option<Pressure> {
+        let kept = self.credits.kept().from(priority);
+        (kept > 0 && in_flight < limit).then_some(Pressure::Reserved(Reserved { priority, kept }))
+    }
+
+    /// Takes what became of the places that are kept for those who go first since the last
+    /// call, oldest first.
+    #[must_use]
+    pub fn take_reserve_changes(&self) -> Vec<ReserveChange> {
+        self.reserve.take_changes()
+    }
+}
