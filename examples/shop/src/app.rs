@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderName, Method, header},
     routing::{get, post, put},
 };
-use steadfast::{Control, Dependency, Guard};
+use steadfast::{Control, Dependency, DrainReport, Guard};
 use tokio::net::TcpListener;
 use tower_http::{
     cors::{Any, CorsLayer},
@@ -66,10 +66,14 @@ pub(crate) fn router(shop: Arc<Shop>) -> Router {
         .with_state(shop)
 }
 
-/// Serves the application behind the guard until the end of the drain. Outside the guard
-/// stands what must also see the requests that it refuses; the last layer sees a request
-/// first.
-pub(crate) async fn serve(guard: &Guard, listener: TcpListener, app: Router) -> io::Result<()> {
+/// Serves the application behind the guard until the end of the drain, and returns its
+/// report. Outside the guard stands what must also see the requests that it refuses; the
+/// last layer sees a request first.
+pub(crate) async fn serve(
+    guard: &Guard,
+    listener: TcpListener,
+    app: Router,
+) -> io::Result<DrainReport> {
     let app = guard
         .protect(app)
         // A browser's preflight is answered here, so it is never refused; and a page of
@@ -78,7 +82,7 @@ pub(crate) async fn serve(guard: &Guard, listener: TcpListener, app: Router) -> 
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))
         .layer(log::access())
         .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid));
-    guard.serve(listener, app).await.map(drop)
+    guard.serve(listener, app).await
 }
 
 fn cors() -> CorsLayer {

@@ -56,21 +56,18 @@ async fn main() -> ExitCode {
         .collect();
     let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => serve::run().await,
-        ["storm"] => storm::run().await,
+        ["storm"] => storm::run().await.map(|()| ExitCode::SUCCESS),
         ["-h" | "--help" | "help"] => {
             println!("{USAGE}");
-            Ok(())
+            Ok(ExitCode::SUCCESS)
         }
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(64);
         }
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(fatal) => {
-            eprintln!("shop: {fatal}");
-            ExitCode::FAILURE
-        }
-    }
+    done.unwrap_or_else(|fatal| {
+        eprintln!("shop: {fatal}");
+        ExitCode::FAILURE
+    })
 }

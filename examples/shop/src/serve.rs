@@ -1,6 +1,6 @@
 //! `shop`: everything is made, then served until a signal has led to the end of the drain.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, process::ExitCode, sync::Arc, time::Duration};
 
 use sqlx::migrate::MigrateError;
 use steadfast::{Dependency, Guard, GuardConfig, Probes};
@@ -24,8 +24,9 @@ const MIGRATE_WAIT: Duration = Duration::from_secs(1);
 /// Between two attempts to reach a database that is down.
 const MIGRATE_RETRY: Duration = Duration::from_secs(1);
 
-/// Serves until it is told to stop.
-pub(crate) async fn run() -> Result<(), Fatal> {
+/// Serves until it is told to stop. Returns the status to exit with: 75 if the drain cut
+/// anything that had begun, so that whoever deploys notices.
+pub(crate) async fn run() -> Result<ExitCode, Fatal> {
     log::begin();
     let settings = Settings::from_env()?;
     // Dropped last, when nobody has the file open any more.
@@ -78,13 +79,13 @@ pub(crate) async fn run() -> Result<(), Fatal> {
         shop.stand_in.is_some(),
     );
     let app = app::router(shop);
-    app::serve(&guard, listener, app)
+    let report = app::serve(&guard, listener, app)
         .await
         .map_err(|error| not_served(&settings, &error))?;
     writes.wait().await;
     // A connection that never comes back must not keep the process: it ends all the same.
     let _ = tokio::time::timeout(CLOSE_MAX, pool.close()).await;
-    Ok(())
+    Ok(ExitCode::from(report.exit_status()))
 }
 
 /// Longest wait for the pool to close. With lame duck, grace and the last writes it stays

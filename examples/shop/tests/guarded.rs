@@ -260,3 +260,31 @@ async fn sigterm_finishes_what_runs_and_ends_with_0() {
     assert!(shop.ended().await.success(), "{}", shop.logged());
     assert!(shop.logged().contains("draining"), "{}", shop.logged());
 }
+
+/// Goal: whoever deploys sees by the exit status whether the restart cut anything.
+#[cfg(unix)]
+#[tokio::test]
+async fn the_exit_status_says_whether_the_drain_cut_anything() {
+    for (work, status) in [(false, 0), (true, 75)] {
+        let mut shop = shop(&[
+            ("STEADFAST__DRAIN__LAME_DUCK_MAX", "0s"),
+            ("STEADFAST__DRAIN__GRACE", "1s"),
+        ])
+        .await;
+        let caller = shop.caller();
+        let mut held = JoinSet::new();
+        if work {
+            held.spawn(async move {
+                let _ = caller.try_ask(Method::GET, "/work?ms=60000", &[], "").await;
+            });
+            eventually("it works", || async {
+                let page = operator(&shop, Method::GET, "/why503/").await.json();
+                (page["shed"]["in_flight"] == 1).then_some(())
+            })
+            .await;
+        }
+        shop.terminate();
+        let ended = shop.ended().await;
+        assert_eq!(ended.code(), Some(status), "{}", shop.logged());
+    }
+}
