@@ -5,7 +5,7 @@
 //! before the signal, and the manager's. Only if they are nested is nothing killed in the
 //! middle of an answer.
 
-use std::{env, fmt, path::Path, time::Duration};
+use std::{env, ffi::OsString, fmt, path::Path, process, time::Duration};
 
 use crate::drain::Drain;
 
@@ -15,7 +15,14 @@ const KUBERNETES_DEFAULT: Duration = Duration::from_secs(30);
 /// What `docker stop` and Compose grant unless `--time` or `stop_grace_period` say otherwise.
 const DOCKER_DEFAULT: Duration = Duration::from_secs(10);
 
+/// What systemd grants unless `TimeoutStopSec` says otherwise: `DefaultTimeoutStopSec` of
+/// systemd-system.conf(5).
+const SYSTEMD_DEFAULT: Duration = Duration::from_secs(90);
+
 /// The time a process manager grants.
+///
+/// None of them tells the process. A guard that is given no budget warns at its start if the
+/// drain would not even fit the default of the manager that it runs under.
 ///
 /// ```
 /// use std::time::Duration;
@@ -52,7 +59,11 @@ impl Budget {
     }
 
     /// systemd's `TimeoutStopSec`. With the feature `systemd` and `Type=notify` the guard
-    /// asks for more time by itself, and this is not needed.
+    /// asks for as much time as its drain may take by itself, and this is not needed.
+    ///
+    /// The unit's own value is not looked up. Only the manager knows it, over its bus: a
+    /// service would have to start `systemctl` before it can serve, wait for its answer, and
+    /// do without in a sandbox that has no bus. Who writes the unit knows the number.
     pub const fn systemd(timeout_stop: Duration) -> Self {
         Self::new(Manager::Systemd, timeout_stop)
     }
@@ -73,10 +84,27 @@ impl Budget {
 
     /// What the surroundings look like, with their default; nothing on a plain host.
     pub(super) fn of_surroundings() -> Option<Self> {
-        if env::var_os("KUBERNETES_SERVICE_HOST").is_some() {
+        let docker = Path::new("/.dockerenv").exists();
+        Self::found(|name| env::var_os(name), docker, process::id())
+    }
+
+    fn found(
+        variable: impl Fn(&str) -> Option<OsString>,
+        docker: bool,
+        own_id: u32,
+    ) -> Option<Self> {
+        // systemd.exec(5): of the process that it started, which a shell's children are not.
+        let by_systemd = || {
+            let id = variable("SYSTEMD_EXEC_PID")?;
+            (id.to_str()?.parse() == Ok(own_id)).then_some(())
+        };
+        let asks_for_more = cfg!(feature = "systemd") && variable("NOTIFY_SOCKET").is_some();
+        if variable("KUBERNETES_SERVICE_HOST").is_some() {
             Some(Self::kubernetes(KUBERNETES_DEFAULT))
-        } else if Path::new("/.dockerenv").exists() {
+        } else if docker {
             Some(Self::docker(DOCKER_DEFAULT))
+        } else if by_systemd().is_some() && !asks_for_more {
+            Some(Self::systemd(SYSTEMD_DEFAULT))
         } else {
             None
         }
@@ -145,5 +173,31 @@ mod tests {
             fault.contains("= 23s + preStop 8s = 31s; allowed is 30s"),
             "{fault}"
         );
+    }
+
+    #[test]
+    fn the_surroundings_are_known_by_what_only_they_leave_behind() {
+        let found = |set: &[(&str, &str)], docker| {
+            let variable = |name: &str| {
+                let found = set.iter().find(|(key, _)| *key == name);
+                found.map(|(_, value)| OsString::from(value))
+            };
+            Budget::found(variable, docker, 7)
+        };
+        let kubernetes = ("KUBERNETES_SERVICE_HOST", "10.0.0.1");
+        let systemd = ("SYSTEMD_EXEC_PID", "7");
+        let (kubernetes_default, systemd_default) = (
+            Some(Budget::kubernetes(KUBERNETES_DEFAULT)),
+            Some(Budget::systemd(SYSTEMD_DEFAULT)),
+        );
+        assert_eq!(found(&[], false), None);
+        assert_eq!(found(&[], true), Some(Budget::docker(DOCKER_DEFAULT)));
+        assert_eq!(found(&[kubernetes, systemd], true), kubernetes_default);
+        assert_eq!(found(&[systemd], false), systemd_default);
+        // A child of what systemd started inherits the variable.
+        assert_eq!(found(&[("SYSTEMD_EXEC_PID", "6")], false), None);
+        let notified = found(&[systemd, ("NOTIFY_SOCKET", "/run/x")], false);
+        let expected = systemd_default.filter(|_| !cfg!(feature = "systemd"));
+        assert_eq!(notified, expected);
     }
 }
