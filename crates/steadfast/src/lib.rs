@@ -58,7 +58,7 @@ pub use guard::{
     GuardService, Guarded, GuardedFuture, Probes, Running,
 };
 pub use head::RequestHead;
-pub use serve::Connections;
+pub use serve::{Connections, Handshake};
 pub use shed::{
     OBSERVED_LIMIT_DEFAULT, Shed, ShedBody, ShedFuture, ShedLayer, ShedService, Shedder,
     StreamPermit,

@@ -17,6 +17,7 @@
 mod accept;
 mod conn;
 mod connection;
+mod handshake;
 mod io;
 mod limits;
 mod registry;
@@ -43,6 +44,7 @@ use io::Io;
 use registry::Registry;
 use service::OnConnection;
 
+pub use handshake::Handshake;
 pub use limits::Connections;
 
 /// How long connections that were cut may take to end.
@@ -60,6 +62,24 @@ impl Guard {
     /// Two kinds of peers can still lose a request to the close of an idle connection: one
     /// that sends after more than [`crate::Drain::idle_linger`] of silence at just that
     /// moment, and one behind a TLS listener of its own, whose buffers cannot be asked.
+    ///
+    /// # Listeners of your own, and TLS
+    /// A `TcpListener` or `UnixListener` of tokio is asked itself, without its `accept`. Any
+    /// other type is another listener, also one of those inside `ListenerExt::tap_io`:
+    ///
+    /// - Its `accept` is dropped, wherever it waits, when the lame duck is over, and when a
+    ///   signal ends it sooner. A TLS handshake that `accept` is in the middle of is lost with
+    ///   it, and its client sees the connection close. While it waits for one client's
+    ///   handshake, it also accepts nobody else.
+    ///   So let `accept` return once the socket is there, with a [`Handshake`]: it is then done
+    ///   on the connection's own task, within [`Connections::first_request`], and waited for
+    ///   like a first request.
+    /// - The queue is emptied by polling `accept` once after each turn of the runtime's
+    ///   driver, about a millisecond a connection, until one finds nothing. Nothing keeps
+    ///   the kernel from taking in one more between that look and the close; it is reset.
+    /// - Its errors are its own to log and to wait out.
+    ///
+    /// A proxy that ends TLS in front has none of this.
     ///
     /// # Errors
     /// The guard cannot be started (see [`Guard::start`]).

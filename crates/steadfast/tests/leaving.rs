@@ -5,13 +5,14 @@ mod common;
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{Router, routing::get};
+use axum::{Router, routing::get, serve::Listener};
 use common::{PATIENCE, soon, until};
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use steadfast::{Drain, Guard, HookEnd, Phase};
+use steadfast::{Drain, Guard, Handshake, HookEnd, Phase};
 use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::Notify,
 };
@@ -98,6 +99,68 @@ async fn a_hook_that_hangs_is_in_the_report() {
     let report = served.expect("no error");
     assert!(report.to_string().contains("hangs"), "{report}");
     assert!(!report.is_clean(), "{report}");
+}
+
+/// A listener whose clients send a byte before anything else, as with TLS they send more.
+struct Shaken(TcpListener);
+
+impl Listener for Shaken {
+    type Io = Handshake<TcpStream>;
+    type Addr = std::net::SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        let (mut socket, peer) = Listener::accept(&mut self.0).await;
+        let shaken = async move {
+            match socket.read_u8().await? {
+                b'!' => Ok(socket),
+                other => Err(std::io::Error::other(format!("found {other}"))),
+            }
+        };
+        (Handshake::new(shaken), peer)
+    }
+
+    fn local_addr(&self) -> std::io::Result<Self::Addr> {
+        self.0.local_addr()
+    }
+}
+
+/// Goal: a handshake that is half done when the process leaves ends in an answer, and keeps
+/// nobody else from theirs; one that fails ends its connection alone.
+#[tokio::test]
+async fn a_half_done_handshake_is_not_lost_and_keeps_nobody_waiting() {
+    let guard = guard();
+    let control = guard.control();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let server = guard.serve(Shaken(listener), guard.protect(app()));
+    let clients = async {
+        until("the start", || control.phase() == Some(Phase::Ready)).await;
+        let connect = || async { TcpStream::connect(address).await.expect("connected") };
+        let mut slow = connect().await;
+        for (hello, expected) in [(b'!', "HTTP/1.1 200"), (b'?', "")] {
+            let mut other = connect().await;
+            let answer = exchange(&mut other, hello).await;
+            assert_eq!(answer.get(..expected.len()), Some(expected));
+            assert_eq!(answer.is_empty(), expected.is_empty(), "{answer}");
+        }
+        control.begin_drain("a test");
+        control.clone().reached(Phase::Draining).await;
+        assert!(exchange(&mut slow, b'!').await.starts_with("HTTP/1.1 200"));
+    };
+    let (served, ()) = soon("the end", async { tokio::join!(server, clients) }).await;
+    let report = served.expect("no error");
+    assert!(report.is_clean() && !report.forced, "{report}");
+}
+
+/// Shakes hands, asks and reads to the end.
+async fn exchange(client: &mut TcpStream, hello: u8) -> String {
+    let request = b"GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
+    client.write_u8(hello).await.expect("sent");
+    client.write_all(request).await.expect("sent");
+    let mut answer = String::new();
+    // A failed handshake may reset.
+    let _ = soon("the answer", client.read_to_string(&mut answer)).await;
+    answer
 }
 
 /// Goal: a second signal ends the hooks that wait for requests too, and the report says so.
