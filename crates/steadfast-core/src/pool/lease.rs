@@ -30,7 +30,8 @@ pub struct PoolLease {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PoolSilence {
     /// The server answers others, so the connections are held by somebody who did not ask
-    /// this gate, or work on although their request has gone.
+    /// this gate, or work on although their request has gone; or the request's deadline came
+    /// soon after its turn, for which it had waited most of its time.
     Busy {
         /// How many the driver's pool has lent.
         in_use: u32,
@@ -96,7 +97,11 @@ impl PoolLease {
                 self.gate.refuse_full(&mut book, in_use, waited, now)
             }
             PoolSilence::Cut => {
-                let text = format!("no connection answered within {} ms", waited.as_millis());
+                let text = if waited.is_zero() {
+                    "the request's time was over before a connection was asked for".to_owned()
+                } else {
+                    format!("no connection answered within {} ms", waited.as_millis())
+                };
                 let failure = Failure::new(FailureClass::Timeout, text);
                 self.gate.refuse_failed(&failure, waited, now)
             }

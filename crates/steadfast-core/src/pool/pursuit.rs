@@ -211,7 +211,7 @@ impl<D: PoolDriver> PoolPursuit<D> {
     /// Has the driver begin its work, in a place of the pool.
     fn begin(&self, lease: PoolLease, now: Instant) -> Result<Stage<D>, Refusal> {
         if self.is_over(now) {
-            return Err(lease.refuse(PoolSilence::Cut, self.waited(now), now));
+            return Err(self.cut(&lease, now, false, now));
         }
         let stripe = stripe::current();
         let state = Arc::clone(&self.state);
@@ -266,16 +266,25 @@ impl<D: PoolDriver> PoolPursuit<D> {
         })
     }
 
-    /// Refuses the request at its own deadline, before the work has ended.
-    fn cut(&self, work: &Work<D>, now: Instant) -> Refusal {
-        let why = if work.server_answers() {
-            PoolSilence::Busy {
-                in_use: self.driver.in_use(),
-            }
+    /// Refuses the request at its own deadline, with a turn since `turn_at`.
+    ///
+    /// One that spent most of its time in the queue was refused by the queue, although its
+    /// turn came in the end: that the server did not answer in what was left says nothing.
+    fn cut(
+        &self,
+        lease: &PoolLease,
+        turn_at: Instant,
+        server_answers: bool,
+        now: Instant,
+    ) -> Refusal {
+        let (queued, worked) = (self.waited(turn_at), now.saturating_duration_since(turn_at));
+        let why = if server_answers || queued > worked {
+            let in_use = self.driver.in_use();
+            PoolSilence::Busy { in_use }
         } else {
             PoolSilence::Cut
         };
-        work.lease.refuse(why, self.waited(now), now)
+        lease.refuse(why, self.waited(now), now)
     }
 }
 
@@ -300,7 +309,8 @@ impl<D: PoolDriver> PoolStep for PoolPursuit<D> {
                 Stage::Working(mut work) => match work.poll(&*self.driver, cx, now) {
                     Poll::Ready(end) => return Poll::Ready(self.end(*work, end, now)),
                     Poll::Pending if self.is_over(now) => {
-                        let refusal = self.cut(&work, now);
+                        let answers = work.server_answers();
+                        let refusal = self.cut(&work.lease, work.since(), answers, now);
                         self.stage = Stage::Cut(work);
                         return Poll::Ready(Err(PoolError::Refused(refusal)));
                     }

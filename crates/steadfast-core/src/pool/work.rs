@@ -75,6 +75,11 @@ impl<D: PoolDriver> Work<D> {
         Poll::Pending
     }
 
+    /// Returns when it began.
+    pub(super) const fn since(&self) -> Instant {
+        self.since
+    }
+
     /// Whether the server answers others meanwhile.
     pub(super) const fn server_answers(&self) -> bool {
         self.inquiry.server_answers()

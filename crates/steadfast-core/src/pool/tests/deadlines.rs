@@ -37,6 +37,37 @@ fn nothing_is_begun_for_a_deadline_that_is_over() {
     assert_eq!(pool.taken(start), (0, 0));
 }
 
+/// Goal: a pool that is too small is not a server that is down, also where the turn comes
+/// just before the deadline, or with it.
+#[test]
+fn one_whose_time_went_by_in_the_queue_is_refused_by_the_queue() {
+    let start = origin();
+    let until = start + 120 * MS;
+    for turn_at in [start + 100 * MS, until] {
+        let pool = Pool::new(start);
+        let mut held: Vec<_> = (0..4).map(|_| lend(&pool.gate, start)).collect();
+        let mut late = pool.pursue(Some(until));
+        waits(&mut late, start);
+        held.remove(0).give_back(turn_at);
+        if turn_at < until {
+            waits(&mut late, turn_at);
+        }
+        let refusal = is_refused(&mut late, until);
+        let seen = exhausted(&refusal);
+        assert_eq!((seen.waited, seen.in_use), (120 * MS, 4), "{refusal:?}");
+        assert_eq!(seen.class, FailureClass::Saturated);
+        assert_eq!(pool.gate.snapshot(until).trouble, None);
+        // Its place is there for the next, with what was begun in it or without.
+        assert_eq!(late.outlive(until).is_some(), turn_at < until);
+    }
+    // With the same deadline and no queue, it was the server that kept it waiting.
+    let pool = Pool::new(start);
+    let mut alone = pool.pursue(Some(start + 20 * MS));
+    waits(&mut alone, start);
+    let refusal = is_refused(&mut alone, start + 20 * MS);
+    assert_eq!(refusal.cause(), Cause::DependencyDown);
+}
+
 /// Goal: what a hasty request has begun is finished for the pool, and counted once.
 #[test]
 fn a_deadline_refuses_its_request_and_the_connection_goes_to_the_pool() {
