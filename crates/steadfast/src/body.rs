@@ -190,18 +190,26 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> Held<T> {
     }
 
     /// Counts the request with the streams if its answer is one. To be called when it is
-    /// known that the answer goes out.
+    /// known that the answer goes out. A body whose length is known ends by itself, so it is
+    /// none whatever its type, and nobody need look at that.
     #[inline]
-    pub(crate) fn sort(&mut self, headers: &HeaderMap) -> Result<(), Refusal> {
-        match (self.streams, headers.get(CONTENT_TYPE)) {
-            (Streams::Never, _) => Ok(()),
-            (Streams::Always, _) => self.become_stream(),
-            (_, Some(kind)) if is_kind(kind, "text/event-stream") => self.become_stream(),
-            (_, Some(kind)) => {
+    pub(crate) fn sort(&mut self, headers: &HeaderMap, body: &impl Body) -> Result<(), Refusal> {
+        match self.streams {
+            Streams::Never => Ok(()),
+            Streams::Always => self.become_stream(),
+            _ if body.size_hint().exact().is_some() => Ok(()),
+            _ => self.sort_by_type(headers),
+        }
+    }
+
+    fn sort_by_type(&mut self, headers: &HeaderMap) -> Result<(), Refusal> {
+        match headers.get(CONTENT_TYPE) {
+            Some(kind) if is_kind(kind, "text/event-stream") => self.become_stream(),
+            Some(kind) => {
                 self.waits_as_stream = is_kind(kind, "application/grpc");
                 Ok(())
             }
-            (_, None) => Ok(()),
+            None => Ok(()),
         }
     }
 

@@ -3,7 +3,11 @@
 
 use std::time::Instant;
 
-use http::{HeaderValue, Method, Request, uri::PathAndQuery};
+use http::{
+    HeaderValue, Method, Request,
+    header::{ACCEPT, CONTENT_TYPE},
+    uri::PathAndQuery,
+};
 use steadfast_core::{Deadline, RequestNote};
 
 use crate::deadlines::{Deadlines, Reading};
@@ -66,9 +70,18 @@ impl RequestHead {
         // One walk over the headers costs less than a few look-ups, whose hashing alone
         // exceeds it for as many headers as requests have.
         for (name, value) in request.headers() {
+            // Comparing with a known name is comparing two bytes.
+            if *name == ACCEPT {
+                if value != "*/*" {
+                    keep_first(&mut head.accept, value);
+                }
+                continue;
+            }
+            if *name == CONTENT_TYPE {
+                head.grpc |= is_grpc(value);
+                continue;
+            }
             match name.as_str() {
-                "accept" if value != "*/*" => keep_first(&mut head.accept, value),
-                "content-type" => head.grpc |= is_grpc(value),
                 "grpc-timeout" => deadline.grpc(value),
                 "traceparent" => keep_first(&mut head.traceparent, value),
                 "x-envoy-expected-rq-timeout-ms" => deadline.envoy(value),

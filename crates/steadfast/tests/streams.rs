@@ -42,7 +42,11 @@ fn app(shed: Shed) -> (Guard, Guarded) {
         .route("/held", get(event))
         .route("/feed", get(|| async { endless("application/x-feed") }))
         .route("/file", get(|| async { endless("text/plain") }))
-        .route("/grpc", get(|| async { endless("application/grpc") }));
+        .route("/grpc", get(|| async { endless("application/grpc") }))
+        .route(
+            "/replay",
+            get(|| async { ([("content-type", "text/event-stream")], "data: all\n\n") }),
+        );
     let app = guard.protect(app);
     (guard, app)
 }
@@ -80,6 +84,13 @@ async fn streams_leave_the_places_of_requests_and_end_with_their_bodies() {
         (503, "overloaded")
     );
     drop(held);
+    let replay = open(&app, "/replay").await;
+    assert_eq!(
+        counted(),
+        (1, 3),
+        "an answer that is all there is no stream"
+    );
+    drop(replay);
     let file = open(&app, "/file").await;
     assert_eq!(counted(), (1, 3), "a long download is work");
     waiting.abort();

@@ -84,7 +84,7 @@ pub struct ExplainFuture<F> {
     inner: F,
     explain: Explain,
     head: RequestHead,
-    refused_inside: Option<lost::Note>,
+    refused_inside: Option<Box<lost::Note>>,
 }
 
 impl<F, B, E> Future for ExplainFuture<F>
@@ -146,7 +146,7 @@ impl Explain {
         &self,
         response: &mut Response<B>,
         head: &RequestHead,
-        refused_inside: Option<lost::Note>,
+        refused_inside: Option<Box<lost::Note>>,
     ) -> Option<Response<Full<Bytes>>> {
         if !response.extensions().is_empty() {
             if let Some(refusal) = response.extensions_mut().remove::<Refusal>() {

@@ -41,7 +41,7 @@ pub(crate) fn note_refusal_in_handler(refusal: &Refusal) {
 
 /// Runs `poll`, and collects the note that was left meanwhile into `found`.
 #[inline]
-pub(crate) fn collecting<R>(found: &mut Option<Note>, poll: impl FnOnce() -> R) -> R {
+pub(crate) fn collecting<R>(found: &mut Option<Box<Note>>, poll: impl FnOnce() -> R) -> R {
     // What an outer request had noted is put back, also when `poll` panics.
     struct Restore(Option<Note>);
     impl Drop for Restore {
@@ -54,7 +54,7 @@ pub(crate) fn collecting<R>(found: &mut Option<Note>, poll: impl FnOnce() -> R) 
     let restore = Restore(take());
     let result = poll();
     if let Some(note) = take() {
-        *found = Some(note);
+        *found = Some(Box::new(note));
     }
     drop(restore);
     result

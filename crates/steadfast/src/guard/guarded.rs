@@ -1,6 +1,7 @@
 //! A guarded application, as axum takes it.
 
 use std::{
+    any::Any,
     convert::Infallible,
     future::{Future, Ready, ready},
     pin::Pin,
@@ -73,7 +74,7 @@ where
     }
 
     fn call(&mut self, request: http::Request<A>) -> Self::Future {
-        GuardedFuture(self.0.call(request.map(Body::new)))
+        GuardedFuture(self.0.call(with_axum_body(request)))
     }
 }
 
@@ -115,6 +116,26 @@ where
     }
 }
 
+/// Gives a request the body that axum knows. Most have it already, and a request is large
+/// enough for a move to count.
+#[inline]
+fn with_axum_body<A>(request: http::Request<A>) -> Request
+where
+    A: http_body::Body<Data = Bytes> + Send + 'static,
+    A::Error: Into<axum::BoxError>,
+{
+    let mut request = Some(request);
+    let same: &mut dyn Any = &mut request;
+    if let Some(request) = same
+        .downcast_mut::<Option<Request>>()
+        .and_then(Option::take)
+    {
+        return request;
+    }
+    let request = request.expect("it was not taken above");
+    request.map(Body::new)
+}
+
 /// The guard around an axum service, with axum's own body type: nothing is boxed where
 /// nothing is held.
 #[derive(Clone, Debug)]
@@ -143,7 +164,7 @@ where
     }
 
     fn call(&mut self, request: http::Request<A>) -> Self::Future {
-        AxumFuture(self.0.call(request.map(Body::new)))
+        AxumFuture(self.0.call(with_axum_body(request)))
     }
 }
 

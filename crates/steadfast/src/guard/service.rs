@@ -180,7 +180,8 @@ enum State<F, S, A> {
         permit: Held<Gates>,
         head: RequestHead,
         http1: bool,
-        refused_inside: Option<lost::Note>,
+        /// In a box, because there hardly ever is one and the future moves with it.
+        refused_inside: Option<Box<lost::Note>>,
         #[pin]
         inner: F,
     },
@@ -309,7 +310,7 @@ fn finish<B: Body<Data = Bytes>>(
     permit: &mut Held<Gates>,
     head: &RequestHead,
     http1: bool,
-    refused_inside: Option<lost::Note>,
+    refused_inside: Option<Box<lost::Note>>,
 ) -> Response<GuardBody<B>> {
     let gates = permit
         .owner()
@@ -320,7 +321,7 @@ fn finish<B: Body<Data = Bytes>>(
         return refusal.map(GuardBody::said);
     }
     permit.answered(response.status());
-    if let Err(refusal) = permit.sort(response.headers()) {
+    if let Err(refusal) = permit.sort(response.headers(), response.body()) {
         return refuse(refusal, permit, head, http1);
     }
     let gates = permit

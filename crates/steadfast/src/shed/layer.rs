@@ -222,7 +222,7 @@ where
                         permit.answered(response.status());
                         // What is needed to refuse a stream is gone; without room among the
                         // streams it keeps its place among the requests.
-                        let _ = permit.sort(response.headers());
+                        let _ = permit.sort(response.headers(), response.body());
                         Ok(response
                             .map(|body| ShedBody(GateBody::inside(HeldBody::new(body, permit)))))
                     }
