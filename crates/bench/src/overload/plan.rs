@@ -124,6 +124,7 @@ pub(crate) fn acts(pace: Pace, capacity: f64, brownout: Option<f64>) -> Vec<Vec<
             vec![
                 times("cold-2x", 2.0, 1.2, 0.0),
                 times("2x", 2.0, 1.2, 0.0),
+                times("5x", 5.0, 1.2, 0.2),
                 times("10x", 10.0, 1.4, 0.4),
                 times("recovery", 0.5, 0.8, 0.0),
             ],

@@ -120,7 +120,7 @@ impl Measured {
     /// Recovery after ten times the capacity, and the brownout.
     fn print_changes(&self) {
         println!(
-            "\n| peer | recovery after 10x (s) | brownout: goodput | p99, of the slowed service's | time-outs/s | recovery after it (s) | probe p99, 10x (ms) |"
+            "\n| peer | recovery after 10x (s) | brownout: goodput | p99, of the slowed service's | time-outs/s | recovery after it (s) | probe p99, 5x and 10x (ms) |"
         );
         println!("|---|---:|---:|---:|---:|---:|---:|");
         for peer in self.names() {
@@ -136,9 +136,10 @@ impl Measured {
             let shown = |value: Option<f64>, digits| {
                 value.map_or("-".to_owned(), |it| format!("{it:.digits$}"))
             };
-            let probe = self
-                .row(peer, "10x")
-                .and_then(|row| row.counted.probe_p99_ms);
+            let probes = ["5x", "10x"].map(|phase| {
+                let row = self.row(peer, phase);
+                shown(row.and_then(|row| row.counted.probe_p99_ms), 1)
+            });
             println!(
                 "| {peer} | {} | {} | {} | {} | {} | {} |",
                 recovery("recovery"),
@@ -146,7 +147,7 @@ impl Measured {
                 shown(brown.and_then(|row| row.p99_ratio), 2),
                 shown(brown.map(Row::timeouts_per_sec), 1),
                 recovery("healed"),
-                shown(probe, 1),
+                probes.join(" / "),
             );
         }
     }
