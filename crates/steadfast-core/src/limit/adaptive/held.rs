@@ -10,6 +10,7 @@ use super::{HEADROOM_BURST, HEADROOM_SHARE, Random};
 use crate::limit::{Ended, Experiment, LimitPhase, Tag, Why, Window};
 
 mod decide;
+mod hear;
 
 /// What follows from what was heard.
 #[derive(Clone, Copy, Debug)]
@@ -244,13 +245,6 @@ impl Held {
         self.finish(now, random)
     }
 
-    /// Whether a sample says something about the queue. A client that leaves long before
-    /// answers come would have left at any limit: its patience was used up elsewhere, most
-    /// likely in a socket that nobody read.
-    fn tells(&self, (latency, _, abandoned): (f64, u32, bool)) -> bool {
-        !abandoned || latency >= TOO_SOON * self.latency
-    }
-
     /// Hears of the end of a request that was admitted before this limit.
     pub(super) fn ended_earlier(
         &mut self,
@@ -410,26 +404,6 @@ impl Held {
         self.rest_until = now.checked_add(rest);
     }
 
-    /// Notices that latency at the limit is not what it was, and looks at once.
-    fn notice(&mut self, now: Instant) {
-        if self.recent.n() < self.cohort_full() {
-            return;
-        }
-        let recent = std::mem::take(&mut self.recent);
-        let kept = &self.kept.high;
-        let (before, error_squared) = if kept.sums.n() > 0.0 {
-            (kept.sums, kept.error_squared())
-        } else {
-            let calm = *self.calm.get_or_insert(recent);
-            (calm, calm.error_squared())
-        };
-        if recent.differs_from(&before, error_squared + recent.error_squared()) {
-            self.kept = Kept::default();
-            self.calm = None;
-            self.rest_until = Some(now);
-        }
-    }
-
     fn dips(&self) -> bool {
         matches!(self.step, Step::Dip | Step::Hold { .. })
     }
@@ -497,9 +471,6 @@ const MEMORY_LIMITS: f64 = 16.0;
 const MEMORY_MIN: f64 = 400.0;
 /// With fewer refused than this share there is nothing to look into but whether the limit is too high.
 const IDLE_REFUSED: f64 = 0.005;
-/// A client that leaves in less than this share of what answers take left for no queue here:
-/// at its target a limit makes requests no more than 1.4 times slower.
-const TOO_SOON: f64 = 0.5;
 /// Without refusals for this long the limit goes away.
 const QUIET: Duration = Duration::from_secs(10);
 /// Refusing while nothing ends, for so many latencies and at least so long, is refusing blindly.
