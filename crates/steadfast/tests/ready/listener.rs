@@ -1,0 +1,149 @@
+//! The probe listener, which answers while the main runtime cannot.
+
+use crate::common::fetch;
+
+use super::*;
+
+/// A runtime of its own for a guard, so that a test can block all of it, and another one
+/// outside for whoever probes.
+struct Blockable {
+    service: tokio::runtime::Runtime,
+    outside: tokio::runtime::Runtime,
+    guard: Guard,
+    running: Running,
+}
+
+impl Blockable {
+    fn start() -> Self {
+        let service = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let outside = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let any_port = "127.0.0.1:0".parse().expect("an address");
+        let guard = builder().probe_listener(any_port).build().expect("valid");
+        let running = service.block_on(async { guard.start() }).expect("started");
+        Self {
+            service,
+            outside,
+            guard,
+            running,
+        }
+    }
+
+    /// Blocks every worker thread until what is returned is dropped.
+    fn block(&self) -> std::sync::mpsc::Sender<()> {
+        let (release, blocked) = std::sync::mpsc::channel();
+        let (entered, is_in) = std::sync::mpsc::channel();
+        self.service.spawn(async move {
+            entered.send(()).expect("somebody waits");
+            let _ = blocked.recv();
+        });
+        is_in.recv().expect("it runs");
+        release
+    }
+
+    fn probe(&self, path: &str) -> Answer {
+        let address = self.running.probe_address().expect("a listener");
+        self.outside.block_on(fetch(address, to(path)))
+    }
+
+    /// Probes again and again until the answer is as wanted.
+    fn probe_until(&self, path: &str, wanted: impl Fn(&Answer) -> bool) -> Answer {
+        let address = self.running.probe_address().expect("a listener");
+        self.outside.block_on(common::soon(path, async {
+            loop {
+                let answer = fetch(address, to(path)).await;
+                if wanted(&answer) {
+                    return answer;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }))
+    }
+}
+
+#[test]
+fn with_every_worker_blocked_the_probe_listener_answers_and_shows_the_lag() {
+    let process = Blockable::start();
+    let release = process.block();
+    for path in ["/ready/", "/health/", "/why503/"] {
+        assert_eq!(process.probe(path).status, 200, "{path}");
+    }
+    assert_eq!(
+        process.probe("/").status,
+        404,
+        "the application is not here"
+    );
+    let late = |answer: &Answer| answer.json()["runtime_lag_ms"].as_u64() >= Some(300);
+    process.probe_until("/why503/", late);
+    drop(release);
+    assert_eq!(process.guard.control().phase(), Some(Phase::Ready));
+}
+
+/// Goal: a runtime that is blocked from its first moment on is called stalled after ten
+/// seconds, and well again when it runs. Real time: the heartbeat is what is tested.
+#[test]
+fn with_every_worker_blocked_for_ten_seconds_the_probe_listener_says_for_how_long() {
+    let process = Blockable::start();
+    let release = process.block();
+    assert_eq!(
+        process.probe("/health/").status,
+        200,
+        "a moment is not a stall"
+    );
+    let stalled = process.probe_until("/health/", |answer| answer.status == 503);
+    let body = stalled.json();
+    assert_eq!(body["status"], "fail");
+    let note = body["notes"][0].as_str().expect("a note");
+    assert!(note.starts_with("runtime stalled for 10."), "{note}");
+    let ready = process.probe("/ready/");
+    assert_eq!(ready.status, 503);
+    assert!(
+        ready.body.starts_with("not ready: runtime stalled for 1"),
+        "{}",
+        ready.body
+    );
+    drop(release);
+    process.probe_until("/health/", |answer| answer.status == 200);
+    assert_eq!(process.probe("/ready/").body, "ready\n");
+}
+
+#[test]
+fn the_probe_listener_shows_names_and_takes_no_orders_without_the_token() {
+    let process = Blockable::start();
+    let address = process.running.probe_address().expect("a listener");
+    process.outside.block_on(async {
+        assert_eq!(fetch(address, to("/why503/")).await.status, 200);
+        let order = fetch(address, request("PUT", "/why503/maintenance", &[])).await;
+        assert_eq!(order.status, 401);
+        let answer = common::raw(address, "OPTIONS /ready/ HTTP/1.0\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.0 200 OK\r\n"), "{answer}");
+    });
+    drop(process.running);
+    process.outside.block_on(async {
+        common::soon("the listener's end", async {
+            while tokio::net::TcpStream::connect(address).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+    });
+}
+
+#[tokio::test]
+async fn a_probe_address_that_is_taken_is_an_error_of_start() {
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let address = taken.local_addr().expect("an address");
+    let guard = builder().probe_listener(address).build().expect("valid");
+    let error = guard.start().expect_err("taken");
+    assert!(error.to_string().contains(&address.to_string()), "{error}");
+    drop(taken);
+    assert!(guard.start().is_ok(), "it can be tried again");
+}
