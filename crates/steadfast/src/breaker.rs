@@ -5,12 +5,14 @@
 //! axum does for each route and connection, shares the one state.
 //!
 //! Laws kept: the decision falls in `call`, before the inner service is touched;
-//! `poll_ready` only forwards; nothing is boxed; the permit ends with the answer's head or,
+//! `poll_ready` forwards, but for a client whose calls would all be refused; nothing is
+//! boxed but a call that comes at the end of an outage; the permit ends with the answer's head or,
 //! when bodies are judged, with the body, and on drop, error and panic.
 
 mod body;
 pub mod classifier;
 mod gate;
+mod late;
 mod layer;
 
 pub use body::{BodyBreakerFuture, BodyBreakerLayer, BodyBreakerService, CallBody};

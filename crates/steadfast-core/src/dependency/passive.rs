@@ -110,6 +110,15 @@ impl DependencyState {
         Some(refusal)
     }
 
+    /// Whether calls pass without another look: the breaker is closed, and its rules
+    /// decide. Reads one word, and no clock.
+    #[must_use]
+    #[inline]
+    pub fn is_plainly_closed(&self) -> bool {
+        let breaker = self.breaker.get();
+        breaker.is_some_and(Breaker::is_plainly_closed)
+    }
+
     /// Describes the outage as a refusal would, `None` if calls pass. Counts nothing.
     #[must_use]
     #[inline]

@@ -15,7 +15,10 @@ use steadfast_core::{CallOutcome, Refusal};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::classifier::{Classify, FAILED};
+use super::{
+    classifier::{Classify, FAILED},
+    late::{Asked, Late, Start},
+};
 use crate::dependency::{
     CallError, Dependency, Permit, call::conclude, permit::PanicFails, within::Within,
 };
@@ -47,7 +50,7 @@ impl<S, C: Clone> Layer<S> for BodyBreakerLayer<C> {
 
     fn layer(&self, inner: S) -> Self::Service {
         BodyBreakerService {
-            inner,
+            inner: Asked::new(inner),
             dependency: self.dependency.clone(),
             classify: self.classify.clone(),
         }
@@ -57,36 +60,34 @@ impl<S, C: Clone> Layer<S> for BodyBreakerLayer<C> {
 /// See [`BodyBreakerLayer`].
 #[derive(Clone, Debug)]
 pub struct BodyBreakerService<S, C> {
-    inner: S,
+    inner: Asked<S>,
     dependency: Dependency,
     classify: C,
 }
 
 impl<S, C, R, B> Service<R> for BodyBreakerService<S, C>
 where
-    S: Service<R, Response = Response<B>>,
+    S: Service<R, Response = Response<B>> + Clone,
     S::Error: fmt::Display,
     C: Classify<Response<B>, S::Error> + Clone,
     B: Body,
 {
     type Response = Response<CallBody<B, C, S::Error>>;
     type Error = CallError<S::Error>;
-    type Future = BodyBreakerFuture<S::Future, C>;
+    type Future = BodyBreakerFuture<S, R, C>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx).map_err(CallError::Inner)
+        self.inner.poll_ready(&self.dependency, cx)
     }
 
     fn call(&mut self, request: R) -> Self::Future {
-        let state = match Permit::ask(self.dependency.clone()) {
-            Ok(permit) => State::Running {
-                inner: Within::new(
-                    self.inner.call(request),
-                    self.dependency.state().call_timeout(),
-                ),
+        let state = match self.inner.call(&self.dependency, request) {
+            Start::Now(Ok((future, permit))) => State::Running {
+                inner: Within::new(future, self.dependency.state().call_timeout()),
                 kept: Some((permit, self.classify.clone())),
             },
-            Err(refusal) => State::Refused(Some(refusal)),
+            Start::Now(Err(refusal)) => State::Refused(Some(refusal)),
+            Start::Late(late) => State::Late(late, Some(self.classify.clone())),
         };
         BodyBreakerFuture { state }
     }
@@ -94,40 +95,56 @@ where
 
 /// See [`BodyBreakerLayer`].
 #[pin_project]
-#[derive(Debug)]
-pub struct BodyBreakerFuture<F, C> {
+pub struct BodyBreakerFuture<S: Service<R>, R, C> {
     #[pin]
-    state: State<F, C>,
+    state: State<S, R, C>,
 }
 
 #[pin_project(project = StateProjection)]
-#[derive(Debug)]
-enum State<F, C> {
+enum State<S: Service<R>, R, C> {
     Refused(Option<Refusal>),
+    Late(Box<Late<S, R>>, Option<C>),
     Running {
         #[pin]
-        inner: Within<F>,
+        inner: Within<S::Future>,
         kept: Option<(Permit, C)>,
     },
 }
 
-impl<F, B, E, C> Future for BodyBreakerFuture<F, C>
+impl<S: Service<R>, R, C> fmt::Debug for BodyBreakerFuture<S, R, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BodyBreakerFuture").finish_non_exhaustive()
+    }
+}
+
+impl<S, R, B, C> Future for BodyBreakerFuture<S, R, C>
 where
-    F: Future<Output = Result<Response<B>, E>>,
-    E: fmt::Display,
-    C: Classify<Response<B>, E>,
+    S: Service<R, Response = Response<B>>,
+    S::Error: fmt::Display,
+    C: Classify<Response<B>, S::Error>,
     B: Body,
 {
-    type Output = Result<Response<CallBody<B, C, E>>, CallError<E>>;
+    type Output = Result<Response<CallBody<B, C, S::Error>>, CallError<S::Error>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let (inner, kept) = match self.project().state.project() {
+        let mut state = self.project().state;
+        if let StateProjection::Late(late, classify) = state.as_mut().project() {
+            let limit = late.call_timeout();
+            let (future, permit) = ready!(late.poll(cx))?;
+            let classify = classify.take().expect("a late call begins once");
+            state.set(State::Running {
+                inner: Within::new(future, limit),
+                kept: Some((permit, classify)),
+            });
+        }
+        let (inner, kept) = match state.project() {
+            StateProjection::Running { inner, kept } => (inner, kept),
             StateProjection::Refused(refusal) => {
                 let refusal = refusal.take();
                 let refusal = refusal.expect("a future is not polled after it is ready");
                 return Poll::Ready(Err(CallError::Refused(refusal)));
             }
-            StateProjection::Running { inner, kept } => (inner, kept),
+            StateProjection::Late(..) => return Poll::Pending,
         };
         let Poll::Ready(ended) = PanicFails::watch(kept, || inner.poll(cx)) else {
             if let Some((permit, _)) = kept {

@@ -4,7 +4,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use pin_project::pin_project;
@@ -15,13 +15,18 @@ use tower_service::Service;
 use super::{
     body::BodyBreakerLayer,
     classifier::{Classify, Http},
+    late::{Asked, Late, Start},
 };
-use crate::dependency::{CallError, Dependency, Permit, call::Counted};
+use crate::dependency::{CallError, Dependency, call::Counted};
 
 /// Puts a dependency's breaker around an outbound client. Made by [`Dependency::layer`].
 ///
 /// The error becomes [`CallError`] of the client's own, so that a caller sees whether the
 /// call was made. Generic over request and answer; answers are judged at their head.
+///
+/// While every call would be refused it is ready, whatever the client is, and refuses in
+/// `call`. A call that comes after the outage with such a readiness asks a clone of the
+/// client, which is why the client must be [`Clone`].
 ///
 /// ```
 /// use steadfast::{CallError, Dependency};
@@ -75,7 +80,7 @@ impl<S, C: Clone> Layer<S> for BreakerLayer<C> {
 
     fn layer(&self, inner: S) -> Self::Service {
         BreakerService {
-            inner,
+            inner: Asked::new(inner),
             dependency: self.dependency.clone(),
             classify: self.classify.clone(),
         }
@@ -85,37 +90,35 @@ impl<S, C: Clone> Layer<S> for BreakerLayer<C> {
 /// See [`BreakerLayer`].
 #[derive(Clone, Debug)]
 pub struct BreakerService<S, C = Http> {
-    inner: S,
+    inner: Asked<S>,
     dependency: Dependency,
     classify: C,
 }
 
 impl<S, C, R> Service<R> for BreakerService<S, C>
 where
-    S: Service<R>,
+    S: Service<R> + Clone,
     S::Error: fmt::Display,
     C: Classify<S::Response, S::Error> + Clone,
 {
     type Response = S::Response;
     type Error = CallError<S::Error>;
-    type Future = BreakerFuture<S::Future, C>;
+    type Future = BreakerFuture<S, R, C>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx).map_err(CallError::Inner)
+        self.inner.poll_ready(&self.dependency, cx)
     }
 
     #[inline]
     fn call(&mut self, request: R) -> Self::Future {
-        let state = match Permit::ask(self.dependency.clone()) {
-            // The permit is made first: if `call` panics, its drop gives it back.
-            Ok(permit) => State::Running(Counted::new(
-                self.inner.call(request),
-                self.dependency.state().call_timeout(),
-                permit,
-                self.classify.clone(),
-            )),
-            Err(refusal) => State::Refused(Some(refusal)),
+        let state = match self.inner.call(&self.dependency, request) {
+            Start::Now(Ok((future, permit))) => {
+                let limit = self.dependency.state().call_timeout();
+                State::Running(Counted::new(future, limit, permit, self.classify.clone()))
+            }
+            Start::Now(Err(refusal)) => State::Refused(Some(refusal)),
+            Start::Late(late) => State::Late(late, Some(self.classify.clone())),
         };
         BreakerFuture { state }
     }
@@ -123,36 +126,52 @@ where
 
 /// See [`BreakerLayer`].
 #[pin_project]
-#[derive(Debug)]
-pub struct BreakerFuture<F, C> {
+pub struct BreakerFuture<S: Service<R>, R, C> {
     #[pin]
-    state: State<F, C>,
+    state: State<S, R, C>,
 }
 
 #[pin_project(project = StateProjection)]
-#[derive(Debug)]
-enum State<F, C> {
+enum State<S: Service<R>, R, C> {
     Refused(Option<Refusal>),
-    Running(#[pin] Counted<F, C>),
+    Late(Box<Late<S, R>>, Option<C>),
+    Running(#[pin] Counted<S::Future, C>),
 }
 
-impl<F, T, E, C> Future for BreakerFuture<F, C>
+impl<S, R, C> Future for BreakerFuture<S, R, C>
 where
-    F: Future<Output = Result<T, E>>,
-    E: fmt::Display,
-    C: Classify<T, E>,
+    S: Service<R>,
+    S::Error: fmt::Display,
+    C: Classify<S::Response, S::Error>,
 {
-    type Output = Result<T, CallError<E>>;
+    type Output = Result<S::Response, CallError<S::Error>>;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().state.project() {
-            StateProjection::Refused(refusal) => {
-                let refusal = refusal.take();
-                let refusal = refusal.expect("a future is not polled after it is ready");
-                Poll::Ready(Err(CallError::Refused(refusal)))
-            }
-            StateProjection::Running(call) => call.poll(cx),
+        let mut state = self.project().state;
+        loop {
+            let next = match state.as_mut().project() {
+                StateProjection::Running(call) => return call.poll(cx),
+                StateProjection::Refused(refusal) => {
+                    let refusal = refusal.take();
+                    let refusal = refusal.expect("a future is not polled after it is ready");
+                    return Poll::Ready(Err(CallError::Refused(refusal)));
+                }
+                StateProjection::Late(late, classify) => {
+                    let limit = late.call_timeout();
+                    let (future, permit) = ready!(late.poll(cx))?;
+                    let classify = classify.take();
+                    let classify = classify.expect("a late call begins once");
+                    State::Running(Counted::new(future, limit, permit, classify))
+                }
+            };
+            state.set(next);
         }
+    }
+}
+
+impl<S: Service<R>, R, C> fmt::Debug for BreakerFuture<S, R, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BreakerFuture").finish_non_exhaustive()
     }
 }

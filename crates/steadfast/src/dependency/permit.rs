@@ -131,7 +131,7 @@ impl<T> Drop for PanicFails<'_, T> {
 
 /// A refusal inside a handler: it has been entered, and must not get lost.
 #[cold]
-pub(super) fn in_handler(refusal: Refusal) -> Refusal {
+pub(crate) fn in_handler(refusal: Refusal) -> Refusal {
     let refusal = refusal.entered();
     explain::note_refusal_in_handler(&refusal);
     refusal
