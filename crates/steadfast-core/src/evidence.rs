@@ -9,6 +9,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     cause::Cause, cause::Rule, check::FailureClass, credits::LIMIT_MAX,
     dependency::DependencyReason, held::Held, lag::Lagging, name::Name, reserve::Reserved,
+    resources::Memory,
 };
 
 /// Why, with the numbers that decided. Its variant is the [`Cause`].
@@ -85,6 +86,8 @@ pub struct Queued {
 pub enum Pressure {
     /// The runtime was late.
     Lag(Lagging),
+    /// Memory was close to its limit.
+    Memory(Memory),
     /// The places that were left are kept for those who go first.
     Reserved(Reserved),
     /// As many streams were open as may be.
@@ -102,6 +105,10 @@ impl Pressure {
             Self::Streams { open, max } => {
                 show("streams_open", Value::Count((*open).into()));
                 show("streams_max", Value::Count((*max).into()));
+            }
+            Self::Memory(memory) => {
+                show("memory_used_bytes", Value::Count(memory.used));
+                show("memory_limit_bytes", Value::Count(memory.limit));
             }
             Self::Reserved(reserved) => {
                 show("priority", Value::Text(reserved.priority.code()));

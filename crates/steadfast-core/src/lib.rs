@@ -62,6 +62,7 @@ mod readiness;
 mod redact;
 mod refusal;
 mod reserve;
+mod resources;
 mod routes;
 mod shared;
 mod shed;
@@ -122,11 +123,15 @@ pub use readiness::{CheckState, CheckView, Health, HealthChange};
 pub use redact::{MESSAGE_LEN_MAX, redact};
 pub use refusal::{RETRY_AFTER_MAX, RETRY_AFTER_MIN, Refusal, RetryHint};
 pub use reserve::{ReserveChange, ReserveSnapshot, Reserved};
+pub use resources::{
+    CpuTotals, MEMORY_HARD, MEMORY_SOFT, Memory, MemoryLevel, ResourceChange, ResourceSample,
+    ResourceSnapshot, Resources, SAMPLE_AGE_MAX, group_path, stalled_total,
+};
 pub use routes::{PATTERN_LEN_MAX, ROUTES_MAX, RouteClass, RouteTable, Streams, WhenDraining};
 pub use shared::{Local, SHARDS_PER_THREAD};
 pub use shed::{
-    Ask, Decision, HELD_MAX_DEFAULT, Outcome, STREAMS_MAX_DEFAULT, ShedGate, ShedMode, ShedPermit,
-    ShedSettings, ShedSnapshot, ShedTicket, StreamPermit, StreamsSnapshot,
+    Ask, Decision, HELD_MAX_DEFAULT, MemorySnapshot, Outcome, STREAMS_MAX_DEFAULT, ShedGate,
+    ShedMode, ShedPermit, ShedSettings, ShedSnapshot, ShedTicket, StreamPermit, StreamsSnapshot,
 };
 pub use stripe::Counter;
 pub use verdict::{

@@ -17,6 +17,7 @@ mod pace;
 mod permit;
 mod pressure;
 mod reserved;
+mod resources;
 mod settings;
 mod snapshot;
 mod streams;
@@ -30,6 +31,8 @@ pub use ask::Ask;
 pub use decide::Decision;
 use pace::Pace;
 pub use permit::{Outcome, ShedPermit};
+use resources::MemoryGuard;
+pub use resources::MemorySnapshot;
 use settings::fixed;
 pub use settings::{HELD_MAX_DEFAULT, ShedMode, ShedSettings};
 pub use snapshot::ShedSnapshot;
@@ -61,6 +64,7 @@ pub struct ShedGate {
     lag: LagLoop,
     streams: StreamPool,
     reserve: Reserve,
+    memory: MemoryGuard,
     held_max: Duration,
     admitted: Counter,
     refused: Counter,
@@ -90,6 +94,7 @@ impl ShedGate {
             lag: LagLoop::new(settings.lag_mode(), now),
             streams: StreamPool::new(settings.streams_max),
             reserve: Reserve::new(now),
+            memory: MemoryGuard::new(settings.memory_mode()),
             held_max: settings.held_max,
             admitted: Counter::new(),
             refused: Counter::new(),

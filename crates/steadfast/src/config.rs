@@ -43,6 +43,7 @@ use tree::Tree;
 /// queue = 16
 /// mode = "enforce"
 /// lag = "enforce"
+/// memory = "enforce"
 /// streams_max = 10000
 /// held_max = "10s"
 ///
@@ -145,6 +146,7 @@ use tree::Tree;
 /// | `shed.queue` | 0 to 1024 requests may wait for a moment; 0 is none | as the code says; none with `shed.limit` |
 /// | `shed.mode` | `enforce` or `observe` | `observe` |
 /// | `shed.lag` | `enforce`, `observe` or `off`: whether requests are refused because the runtime is late | as `shed.mode` |
+/// | `shed.memory` | `enforce` or `observe`: whether requests are refused because memory is close to its limit | as `shed.mode` |
 /// | `shed.streams_max` | 1 to 1000000: streams that may be open at once | `10000` |
 /// | `shed.held_max` | above 0s | `10s` |
 /// | `drain.lame_duck_min` | 0s to 1h | `1s` |

@@ -24,6 +24,7 @@ mod guarded;
 mod probes;
 mod running;
 mod service;
+mod surroundings;
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 

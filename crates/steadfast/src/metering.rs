@@ -7,7 +7,9 @@
 use std::time::{Duration, Instant};
 
 use metrics::{counter, gauge};
-use steadfast_core::{CallKind, Health, LagPhase, Phase, Priority, ShedSnapshot, limit::Why};
+use steadfast_core::{
+    CallKind, Health, LagPhase, Memory, Phase, Priority, ShedSnapshot, limit::Why,
+};
 
 use crate::{clock, guard::Control};
 
@@ -32,11 +34,27 @@ impl Meter {
         counter!("steadfast_admitted_total").absolute(shed.admitted);
         gauge!("steadfast_in_flight").set(f64::from(shed.in_flight));
         gauge!("steadfast_limit").set(shed.limit.map_or(f64::INFINITY, f64::from));
-        counter!("steadfast_would_refuse_total")
-            .absolute(shed.would_refuse.saturating_add(shed.lag.would_refuse));
+        counter!("steadfast_would_refuse_total").absolute(
+            shed.would_refuse
+                .saturating_add(shed.lag.would_refuse + shed.memory.would_refuse),
+        );
         gauge!("steadfast_runtime_lag_seconds").set(shed.lag.lag.as_secs_f64());
         gauge!("steadfast_lag_refused_ratio").set(shed.lag.refused_ratio);
         gauge!("steadfast_streams").set(f64::from(shed.streams.open));
+        let seen = &shed.memory.seen;
+        let ratios = [
+            ("steadfast_memory_ratio", seen.memory.map(Memory::ratio)),
+            ("steadfast_cpu_ratio", seen.cpu_ratio),
+            ("steadfast_cpu_throttled_ratio", seen.throttled_ratio),
+            ("steadfast_cpu_stalled_ratio", seen.stalled_ratio[0]),
+            ("steadfast_memory_stalled_ratio", seen.stalled_ratio[1]),
+            ("steadfast_io_stalled_ratio", seen.stalled_ratio[2]),
+        ];
+        for (name, ratio) in ratios {
+            if let Some(ratio) = ratio {
+                gauge!(name).set(ratio);
+            }
+        }
         for class in Priority::ALL {
             gauge!("steadfast_reserved_places", "priority" => class.code())
                 .set(f64::from(shed.reserve.kept[class.index()]));

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The retry hint of a refusal for pressure, which lasts for seconds or goes away.
-const HINT: Duration = Duration::from_secs(1);
+pub(super) const HINT: Duration = Duration::from_secs(1);
 
 impl ShedGate {
     /// Refuses a request that the process cannot take.
@@ -26,6 +26,7 @@ impl ShedGate {
         if ask.stream {
             self.foresee_stream(stripe, now)?;
         }
+        self.press_memory(ask.priority, stripe, now)?;
         let arrived = || self.arrived();
         self.lag
             .arrive(stripe, ask.priority, arrived, now)

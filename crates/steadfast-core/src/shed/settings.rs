@@ -36,6 +36,7 @@ pub struct ShedSettings {
     pub(super) held_max: Duration,
     pub(super) queue: Option<QueueSettings>,
     lag: Option<LagMode>,
+    memory: Option<ShedMode>,
     pub(super) streams_max: u32,
 }
 
@@ -63,6 +64,7 @@ impl ShedSettings {
             held_max: HELD_MAX_DEFAULT,
             queue: None,
             lag: None,
+            memory: None,
             streams_max: STREAMS_MAX_DEFAULT,
         }
     }
@@ -115,6 +117,17 @@ impl ShedSettings {
     pub const fn lag(mut self, mode: LagMode) -> Self {
         self.lag = Some(mode);
         self
+    }
+
+    /// Says whether requests are refused while memory is close to its limit. Without it,
+    /// they are when the limit refuses.
+    pub const fn memory(mut self, mode: ShedMode) -> Self {
+        self.memory = Some(mode);
+        self
+    }
+
+    pub(super) fn memory_mode(&self) -> ShedMode {
+        self.memory.unwrap_or(self.mode)
     }
 
     /// Sets how many streams may be open at once. Default [`STREAMS_MAX_DEFAULT`].

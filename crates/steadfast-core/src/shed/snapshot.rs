@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{ShedGate, ShedMode, StreamsSnapshot};
+use super::{MemorySnapshot, ShedGate, ShedMode, StreamsSnapshot};
 use crate::{
     credits::LIMIT_MAX, held::Held, lag::LagSnapshot, limit::Snapshot, queue::QueueSnapshot,
     reserve::ReserveSnapshot, sync::atomic::Ordering,
@@ -34,6 +34,8 @@ pub struct ShedSnapshot {
     pub streams: StreamsSnapshot,
     /// Places that are kept for those who go first.
     pub reserve: ReserveSnapshot,
+    /// The memory guard, and what else was read of the surroundings.
+    pub memory: MemorySnapshot,
     /// The lag loop.
     pub lag: LagSnapshot,
     /// Where the algorithm behind the limit stands.
@@ -68,6 +70,7 @@ impl ShedGate {
             peak: self.note_peak(),
             algorithm: self.pilot.snapshot(),
             streams: self.streams(),
+            memory: self.memory.snapshot(),
             reserve: self.reserve.snapshot(&self.credits),
             lag: self.lag.snapshot(now),
             mode: self.mode(),

@@ -8,6 +8,7 @@ use crate::{
     priority::Priority,
     queue::QueueSettings,
     refusal::Refusal,
+    resources::{Memory, ResourceSample},
     shared::Local,
     testing::origin,
 };
@@ -312,4 +313,52 @@ fn without_classes_nobody_is_refused_below_the_limit() {
         drop(running);
     }
     assert_eq!(gate.snapshot(start).reserve.kept, [0; 4]);
+}
+
+#[test]
+fn close_to_the_memory_limit_those_whom_nobody_waits_for_are_refused() {
+    let (gate, now) = gate(8, ShedMode::Enforce);
+    let sample = |used: &str| {
+        let sample = ResourceSample {
+            memory: Memory::parse(used, "1000", ""),
+            ..ResourceSample::default()
+        };
+        Some((now, sample))
+    };
+    let refused = || {
+        Priority::ALL.map(|class| {
+            let ask = Ask::new("/x").priority(class);
+            match ShedGate::admit(&gate, ask, now) {
+                Decision::Refuse(refusal) => {
+                    assert_eq!(refusal.rule(), Some(Rule::Memory));
+                    let Evidence::Overloaded(seen) = refusal.evidence() else {
+                        panic!("{refusal:?}")
+                    };
+                    assert!(matches!(&seen.pressure, Some(Pressure::Memory(memory)) if memory.limit == 1000));
+                    true
+                }
+                _ => false,
+            }
+        })
+    };
+    assert_eq!(refused(), [false; 4], "nothing is known");
+    for (used, whom) in [
+        ("900", [false; 4]),
+        ("930", [false, false, false, true]),
+        ("960", [false, false, true, true]),
+        ("500", [false; 4]),
+    ] {
+        gate.take_sample(sample(used), now);
+        assert_eq!(refused(), whom, "{used}");
+    }
+    gate.set_memory_mode(ShedMode::Observe);
+    gate.take_sample(sample("990"), now);
+    assert_eq!(refused(), [false; 4]);
+    let seen = gate.snapshot(now).memory;
+    assert_eq!((seen.refused, seen.would_refuse), (3, 2));
+    assert_eq!(
+        gate.snapshot(now).refused,
+        0,
+        "the limit's algorithm hears nothing of it"
+    );
 }

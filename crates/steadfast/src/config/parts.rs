@@ -51,6 +51,7 @@ section! {
         queue: u32,
         mode: ShedMode,
         lag: LagMode,
+        memory: ShedMode,
         streams_max: u32,
         held_max: Duration,
     }
@@ -189,6 +190,7 @@ impl ShedConfig {
             queue: shed.count("queue", 0..=QUEUE_LEN_MAX),
             mode: shed.word("mode", &modes),
             lag: shed.word("lag", &LagMode::WORDS),
+            memory: shed.word("memory", &modes),
             streams_max: shed.count("streams_max", 1..=LIMIT_MAX),
             held_max: shed.length("held_max", "above 0s", |length| !length.is_zero()),
         }

@@ -107,14 +107,7 @@ impl GuardBuilder {
             let deadlines = &mut self.shed.deadlines;
             *deadlines = deadlines.clone().header(&header);
         }
-        self.shed = self.shed.clone().configured(
-            shed.limit,
-            shed.queue,
-            shed.mode,
-            shed.lag,
-            shed.streams_max,
-            shed.held_max,
-        );
+        self.shed = self.shed.clone().configured(&shed);
         self.configure_drain(&drain);
         self.configure_connections(&connections);
         replace(&mut self.start_hold, start.hold);

@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use steadfast_core::{BEAT, Declarer, Name, Phase};
 use tokio::task::JoinHandle;
 
-use super::{Control, Guard, Settings};
+use super::{Control, Guard, Settings, surroundings::Surroundings};
 use crate::{
     clock, environment,
     metering::Meter,
@@ -18,6 +18,8 @@ use crate::{
 const SHED: Name = Name::from_static("shed");
 
 const RUNTIME_LAG: Name = Name::from_static("runtime-lag");
+
+const RESOURCES: Name = Name::from_static("resources");
 
 const RESERVE: Name = Name::from_static("reserve");
 
@@ -119,6 +121,7 @@ async fn beat(control: Control) {
 /// What is done once a second.
 async fn tick(control: Control, settings: Settings) {
     let mut meter = Meter::new();
+    let mut surroundings = Surroundings::start("/".into());
     let mut by_file = None;
     let mut overload = settings.unready_when_refusing.map(Overload::new);
     loop {
@@ -148,6 +151,14 @@ async fn tick(control: Control, settings: Settings) {
             control
                 .explain()
                 .note(&RESERVE, &from, &to, &change.to_string());
+        }
+        let now = clock::now();
+        let sample = surroundings.as_mut().and_then(|read| read.take(now));
+        if let Some(change) = control.shedder().take_sample(sample, now) {
+            let (from, to) = (change.from.code(), change.to.code());
+            control
+                .explain()
+                .note(&RESOURCES, from, to, &change.to_string());
         }
         if let Some(overload) = &mut overload {
             let seen = control.shedder().snapshot();

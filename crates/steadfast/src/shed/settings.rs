@@ -7,6 +7,8 @@ use steadfast_core::{
     ShedSettings, limit::Limit,
 };
 
+#[cfg(feature = "config")]
+use crate::config::ShedConfig;
 use crate::{
     classify::{Classes, HeadView, Rules},
     deadlines::Deadlines,
@@ -129,6 +131,14 @@ impl Shed {
         self
     }
 
+    /// Refuses background requests, then sheddable ones, while the memory of the process's
+    /// control group is close to its limit, or only counts whom that would be. Without this
+    /// line it refuses if the limit does. Linux; without a limit there is nothing to do.
+    pub fn memory(mut self, mode: ShedMode) -> Self {
+        self.settings = self.settings.memory(mode);
+        self
+    }
+
     /// Sets how many streams may be open at once: server-sent events, gRPC calls that stream,
     /// upgraded connections whose handler holds a [`StreamPermit`](crate::StreamPermit), and
     /// the routes whose class says so. They are counted apart from requests as soon as the
@@ -178,33 +188,28 @@ impl Shed {
     /// Lays a configuration over the settings: a limit is enforced unless a mode says
     /// otherwise, and a mode alone leaves the limit as it is.
     #[cfg(feature = "config")]
-    pub(crate) fn configured(
-        mut self,
-        limit: Option<u32>,
-        queue: Option<u32>,
-        mode: Option<ShedMode>,
-        lag: Option<LagMode>,
-        streams_max: Option<u32>,
-        held_max: Option<Duration>,
-    ) -> Self {
+    pub(crate) fn configured(mut self, config: &ShedConfig) -> Self {
         let mut settings = self.settings;
-        if let Some(limit) = limit {
+        if let Some(limit) = config.limit {
             settings = settings.limit(limit).mode(ShedMode::Enforce);
         }
-        if let Some(len) = queue {
+        if let Some(len) = config.queue {
             let places = (len > 0).then(|| Queue::default().len_max(len));
             settings = settings.queue(places);
         }
-        if let Some(mode) = mode {
+        if let Some(mode) = config.mode {
             settings = settings.mode(mode);
         }
-        if let Some(max) = streams_max {
+        if let Some(max) = config.streams_max {
             settings = settings.streams_max(max);
         }
-        if let Some(lag) = lag {
+        if let Some(lag) = config.lag {
             settings = settings.lag(lag);
         }
-        if let Some(held_max) = held_max {
+        if let Some(memory) = config.memory {
+            settings = settings.memory(memory);
+        }
+        if let Some(held_max) = config.held_max {
             settings = settings.held_max(held_max);
         }
         self.settings = settings;

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use steadfast_core::{
-    self as core, BEAT, ConfigError, LagChange, LagMode, Local, Refusal, ReserveChange, ShedGate,
-    ShedMode, ShedSnapshot,
+    self as core, BEAT, ConfigError, LagChange, LagMode, Local, Refusal, ReserveChange,
+    ResourceChange, ResourceSample, ShedGate, ShedMode, ShedSnapshot,
     limit::{Change, Limit},
 };
 
@@ -87,6 +87,11 @@ impl Shedder {
         self.0.gate.set_lag_mode(mode);
     }
 
+    /// Refuses while memory is close to its limit, or only counts who would have been.
+    pub fn set_memory_mode(&self, mode: ShedMode) {
+        self.0.gate.set_memory_mode(mode);
+    }
+
     /// Keeps the lag loop going on the runtime that it is polled on, for ever. The guard
     /// does this by itself; whoever uses [`ShedLayer`](crate::ShedLayer) alone spawns it on
     /// the runtime that serves. Without it nothing is seen of the runtime's lag.
@@ -114,6 +119,14 @@ impl Shedder {
 
     pub(crate) fn take_lag_changes(&self) -> Vec<LagChange> {
         self.0.gate.take_lag_changes()
+    }
+
+    pub(crate) fn take_sample(
+        &self,
+        sample: Option<(Instant, ResourceSample)>,
+        now: Instant,
+    ) -> Option<ResourceChange> {
+        self.0.gate.take_sample(sample, now)
     }
 
     pub(crate) fn take_reserve_changes(&self) -> Vec<ReserveChange> {

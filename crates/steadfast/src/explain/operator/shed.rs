@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 use steadfast_core::{
-    Held, LagSnapshot, Priority, ReserveSnapshot, ShedMode, ShedSnapshot, StateChange,
-    StreamsSnapshot, limit::Snapshot,
+    Held, LagSnapshot, MemorySnapshot, Priority, ReserveSnapshot, ShedMode, ShedSnapshot,
+    StateChange, StreamsSnapshot, limit::Snapshot,
 };
 
 use super::render;
@@ -17,7 +17,7 @@ pub(super) fn describe(shed: &ShedSnapshot, changes: &[StateChange]) -> Value {
     let ours = |change: &&StateChange| SUBJECTS.contains(&change.subject.as_str());
     let history: Vec<_> = changes.iter().filter(ours).map(super::change).collect();
     json!({
-        "mode": match shed.mode { ShedMode::Enforce => "enforce", ShedMode::Observe => "observe" },
+        "mode": mode(shed.mode),
         "limit": shed.limit,
         "algorithm": algorithm(&shed.algorithm),
         "in_flight": shed.in_flight,
@@ -30,6 +30,7 @@ pub(super) fn describe(shed: &ShedSnapshot, changes: &[StateChange]) -> Value {
         "lag": lag(&shed.lag),
         "streams": streams(shed.streams),
         "reserve": reserve(&shed.reserve),
+        "resources": resources(&shed.memory),
         "history": history,
     })
 }
@@ -61,6 +62,36 @@ fn reserve(reserve: &ReserveSnapshot) -> Value {
         (class.code().to_owned(), seen)
     });
     Value::Object(classes.into_iter().collect())
+}
+
+fn resources(memory: &MemorySnapshot) -> Value {
+    let seen = &memory.seen;
+    let [cpu, memory_stalls, io] = seen.stalled_ratio;
+    json!({
+        "mode": mode(memory.mode),
+        "memory": match seen.memory {
+            Some(memory) => json!({
+                "used_bytes": memory.used,
+                "limit_bytes": memory.limit,
+                "ratio": memory.ratio(),
+            }),
+            None if cfg!(target_os = "linux") => json!("absent"),
+            None => json!("unsupported"),
+        },
+        "level": seen.level.code(),
+        "cpu_ratio": seen.cpu_ratio,
+        "cpu_throttled_ratio": seen.throttled_ratio,
+        "stalled_ratio": { "cpu": cpu, "memory": memory_stalls, "io": io },
+        "refused": memory.refused,
+        "would_refuse": memory.would_refuse,
+    })
+}
+
+const fn mode(mode: ShedMode) -> &'static str {
+    match mode {
+        ShedMode::Enforce => "enforce",
+        ShedMode::Observe => "observe",
+    }
 }
 
 fn streams(streams: StreamsSnapshot) -> Value {
