@@ -5,7 +5,9 @@
 //! measured before, in a closed loop against the bare server, and measures again at the
 //! end. Loads are multiples of that capacity; goodput is a share of the smaller of load and
 //! capacity; a latency counts from the moment at which the request was meant to be sent; a
-//! client gives up after [`plan::DEADLINE_SECS`]. Loopback only; every process is a child
+//! client gives up after [`plan::DEADLINE_SECS`]. Where the generator itself lacked a
+//! processor and sent late, the row is marked, because it says nothing of the peer; what
+//! nobody would wait for any more is not sent at all. Loopback only; every process is a child
 //! with a deadline, and ends with its parent.
 
 mod backend;
