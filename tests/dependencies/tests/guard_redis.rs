@@ -242,6 +242,30 @@ async fn a_pool_that_is_held_is_exhausted_and_names_the_holder() {
     write(&redis).await.unwrap();
 }
 
+/// Goal: the wait for a connection ends with the request. Method: without that it would
+/// last longer than the test.
+#[tokio::test]
+async fn a_requests_deadline_ends_its_wait_for_a_connection() {
+    let server = Redis::builder().start();
+    let rig = Rig::new(&server, LONG);
+    let mut held = Vec::new();
+    while held.len() < SIZE {
+        held.extend(rig.redis.acquire().await.ok());
+    }
+    let time = Duration::from_millis(100);
+    let refused = rig.app.get_within("/orders", time).await;
+    refused.is_refused(Cause::PoolExhausted);
+    let page = rig.app.page().await;
+    let evidence = &page["incidents"][0]["evidence"];
+    assert_eq!(evidence["in_use"], SIZE, "{evidence}");
+    assert!(evidence["waited_ms"].as_u64() >= Some(100), "{evidence}");
+    assert_eq!(page["dependencies"][0]["pool"]["in_use"], SIZE);
+    assert_eq!(rig.redis.snapshot().waiting, 0, "it has left the queue");
+    assert_eq!(failures(&rig.cache), 0);
+    drop(held);
+    rig.app.get("/orders").await.is_served();
+}
+
 /// Goal: a queue that is empty is not a server that hangs. Method: rules under which a few
 /// calls of a tenth of a second are an outage, and commands that wait for longer than the
 /// driver does.
