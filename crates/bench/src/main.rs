@@ -18,7 +18,7 @@ use rows::Row;
 
 const USAGE: &str = "usage: bench overhead|traps [--json]
        bench rollouts [--quick | --races] [--json] [--why] [--subject NAME] [--front NAME]
-       bench overload [--quick] [--json] [--peer NAME]... [--backend NAME]...";
+       bench overload [--quick] [--json] [--watch] [--peer NAME]... [--backend NAME]... [--phase NAME]...";
 
 fn main() -> ExitCode {
     let all: Vec<String> = std::env::args().skip(1).collect();
