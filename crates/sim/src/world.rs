@@ -59,10 +59,10 @@ enum Event {
     },
     /// A client leaves.
     Leaves(u32, u32),
+    /// The heartbeat of the gates, due at this moment.
+    Beat(u64),
     /// The limit's numbers go to the record.
     Note,
-    /// The gates' heartbeat.
-    Beat,
     /// Instances restart.
     Restart,
 }
@@ -71,14 +71,15 @@ impl Event {
     /// Whether it is the process that does it, and so waits while the process does.
     const fn needs_processor(self) -> bool {
         match self {
-            Self::Arrival | Self::Note | Self::Beat | Self::Restart => false,
+            Self::Arrival | Self::Note | Self::Restart => false,
             Self::Client(_)
             | Self::Burst(_)
             | Self::Retry { .. }
             | Self::Delayed(..)
             | Self::Worked(..)
             | Self::Shared { .. }
-            | Self::Leaves(..) => true,
+            | Self::Leaves(..)
+            | Self::Beat(_) => true,
         }
     }
 }
@@ -205,8 +206,8 @@ impl<'a> World<'a> {
             self.schedule(at, Event::Restart);
         }
         self.schedule(record::BIN * 0.999, Event::Note);
-        if self.setup.has_classes() {
-            self.schedule(gate::BEAT_SECS, Event::Beat);
+        if self.setup.slices.is_some() || self.setup.has_classes() {
+            self.beat(self.now);
         }
     }
 
@@ -272,12 +273,8 @@ impl<'a> World<'a> {
                 self.end(id, Ending::Abandoned);
             }
             Event::Delayed(..) | Event::Worked(..) | Event::Leaves(..) => {}
+            Event::Beat(due) => self.beat(due),
             Event::Note => self.note(),
-            Event::Beat => {
-                let now = self.instant();
-                self.gates.iter().for_each(|gate| gate.beat(now));
-                self.schedule(gate::BEAT_SECS, Event::Beat);
-            }
             Event::Restart => self.restart(),
         }
     }
@@ -448,6 +445,14 @@ impl<'a> World<'a> {
             let pause = self.rng.exponential(think.max(1e-6));
             self.schedule(pause, Event::Client(client));
         }
+    }
+
+    /// How late a heartbeat is says how late everything is.
+    fn beat(&mut self, due: u64) {
+        let (lag, now) = (Duration::from_nanos(self.now - due), self.instant());
+        self.gates.iter_mut().for_each(|gate| gate.beat(lag, now));
+        let next = self.now + nanos(gate::BEAT_SECS);
+        self.schedule_at(next, Event::Beat(next));
     }
 
     fn note(&mut self) {

@@ -10,6 +10,7 @@
 //! 2. When a request is admitted and the directive's [`Sampling`] selects it, call [`Limit::admitted`] and keep the [`Tag`] in the permit. A sample may be skipped when the caller's lock is busy.
 //! 3. When a request with a tag ends, call [`Limit::ended`]. This one must not be skipped.
 //! 4. After every [`Directive::window`] arrivals since the last time, call [`Limit::window`] with the counts.
+//! 5. When the process itself was late, call [`Limit::late`].
 //!
 //! Calls are serialised by the caller, so an algorithm needs no atomics. Time comes as an argument.
 //!
@@ -30,7 +31,7 @@
 //! Hazards: an algorithm that is told of refusals that another rule made (a priority, a tenant's share) mistakes them for its own; and one that is told of exempt requests counts what it cannot limit.
 
 use std::fmt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 mod adaptive;
 mod change;
@@ -87,6 +88,13 @@ pub trait Limit: fmt::Debug + Send {
     fn window(&mut self, window: Window) -> Option<Change> {
         let _ = window;
         None
+    }
+
+    /// Hears that the process itself runs `lag` late: what was measured about now says more about it than about the service.
+    ///
+    /// Told with each heartbeat that is late, and in no order with the other calls.
+    fn late(&mut self, now: Instant, lag: Duration) {
+        let _ = (now, lag);
     }
 }
 

@@ -6,7 +6,10 @@
 //! the sample is skipped. The end of a request that carries a tag waits for the lock,
 //! because the algorithm counts on hearing of it; the lock is held for arithmetic only.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use crate::{
     credits::{Credits, LIMIT_MAX},
@@ -189,6 +192,11 @@ impl Pilot {
         inner.limit.kept(places);
         self.publish(&inner, credits);
         self.enforce(&inner, credits);
+    }
+
+    /// Tells the algorithm that the process runs late, which is rare.
+    pub(crate) fn late(&self, now: Instant, lag: Duration) {
+        lock(&self.inner).limit.late(now, lag);
     }
 
     /// Puts another algorithm in charge. Tags of the old one are not given to it.

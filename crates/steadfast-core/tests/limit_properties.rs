@@ -256,3 +256,37 @@ fn clients_that_leave_at_once_do_not_lower_the_limit() {
     }
     assert!(least > 16, "it fell to {least}");
 }
+
+/// Goal: while the process itself is late, requests are slow at any limit, and that is no
+/// reason to raise it; once it is on time, it is raised. Method: a service without a queue
+/// behind a limit that is far too low.
+#[test]
+fn a_late_process_does_not_raise_the_limit() {
+    let highest = |late: bool| {
+        let mut caller = Caller::new(Adaptive::builder(7).start(8).build(), (1, u32::MAX));
+        let mut ends: Vec<Instant> = Vec::new();
+        for millisecond in 0..4_000_u32 {
+            caller.now += Duration::from_millis(1);
+            for index in (0..ends.len()).rev() {
+                if ends[index] <= caller.now {
+                    ends.swap_remove(index);
+                    caller.end(index, Ending::Completed);
+                }
+            }
+            if late && millisecond % 400 == 0 {
+                let lag = Duration::from_millis(30);
+                caller.limit.late(caller.now, lag);
+            }
+            for _ in 0..8 {
+                let before = caller.running.len();
+                caller.arrive();
+                if caller.running.len() > before {
+                    ends.push(caller.now + Duration::from_millis(10));
+                }
+            }
+        }
+        caller.limit.snapshot().limit
+    };
+    assert_eq!(highest(true), Some(8));
+    assert!(highest(false).is_none_or(|limit| limit > 40));
+}

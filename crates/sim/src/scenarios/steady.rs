@@ -136,7 +136,7 @@ pub(super) fn all() -> Vec<Scenario> {
         5.0,
     ));
     // Neighbours leave the process an eighth of a processor, a slice at a time.
-    for times in [0.5, 1.5, 5.0] {
+    for times in [0.5, 1.5, 5.0, 10.0] {
         all.push(starved(times));
     }
     for (name, secs) in [("creep-3min", 180.0), ("creep-30min", 1800.0)] {

@@ -5,7 +5,7 @@
 #![expect(missing_debug_implementations, reason = "worlds hold closures")]
 
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use steadfast_core::limit::{
     Admitted, Change, Directive, Ended, Ending, Limit, Sampling, Tag, Window,
@@ -32,6 +32,9 @@ pub enum Permit {
 
 /// Between two heartbeats, in seconds.
 pub const BEAT_SECS: f64 = BEAT.as_millis() as f64 * 1e-3;
+
+/// When the real gate takes a heartbeat for late.
+const LATE: Duration = Duration::from_millis(20);
 
 impl Gate {
     /// Puts an algorithm in charge.
@@ -82,9 +85,11 @@ impl Gate {
     }
 
     /// Takes a heartbeat.
-    pub fn beat(&self, now: Instant) {
-        if let Self::Real(gate) = self {
-            gate.beat(std::time::Duration::ZERO, now);
+    pub fn beat(&mut self, lag: Duration, now: Instant) {
+        match self {
+            Self::Plain(plain) if lag > LATE => plain.limit.late(now, lag),
+            Self::Plain(_) => {}
+            Self::Real(gate) => gate.beat(lag, now),
         }
     }
 

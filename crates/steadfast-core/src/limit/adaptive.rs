@@ -43,6 +43,7 @@ mod watch;
 /// `N = F_high * R_low / R_high`, with means and their standard error. Sums are kept over dips until they are sure, and dropped when the latency at the limit shows that the service became faster or slower meanwhile.
 /// Where nobody queues the limit grows by 3, and after two growths on end goes away.
 /// It also goes away when nobody was refused for 10 s, and when requests are refused while nothing at all ends for 10 latencies: then what was known no longer holds.
+/// While the process itself runs late (no heartbeat for 20 ms too long, within the last second) it does not grow and does not go away: requests then are slow at any limit, so "no faster with fewer" says nothing.
 /// While it refuses nobody it watches as if it were open, so a limit that is too high is found as well.
 ///
 /// # Why this and not the neighbours
@@ -82,6 +83,8 @@ pub struct Adaptive {
     /// Saturation is not believed before this moment: earlier ones were wrong.
     doubt_until: Option<Instant>,
     doubts: u32,
+    /// Until then the process was late, so nothing measured speaks for a higher limit.
+    late_until: Option<Instant>,
     /// The first epoch of the next limit that is held.
     epoch: u32,
     /// Places that are kept for those who go first, beside the limit: what is found out is about how many run, and nobody else takes them.
@@ -156,6 +159,7 @@ impl Adaptive {
     ) -> Option<Change> {
         let from = self.limit();
         let held = self.held.as_mut()?;
+        held.freeze(self.late_until.is_some_and(|until| now < until));
         let outcome = step(held, &mut self.random);
         if let Some(experiment) = held.take_experiment() {
             self.last = Some(experiment);
@@ -286,6 +290,11 @@ impl Limit for Adaptive {
         }
         change
     }
+
+    fn late(&mut self, now: Instant, lag: Duration) {
+        let until = now.checked_add(LATE_FOR.max(lag));
+        self.late_until = self.late_until.max(until);
+    }
 }
 
 impl AdaptiveBuilder {
@@ -320,6 +329,7 @@ impl AdaptiveBuilder {
             held: self.start.map(|limit| Held::at(f64::from(limit.max(1)), 1)),
             doubt_until: None,
             doubts: 0,
+            late_until: None,
             epoch: 1,
             kept: 0,
             change: None,
@@ -372,6 +382,9 @@ const HEADROOM_BURST: f64 = 8.0;
 /// A queue is worth a limit when this share of the knee and so many more are in flight: below it, one that comes and goes at 0.8 of the capacity would be refused.
 const BURST_SHARE: f64 = 2.0;
 const BURST_PLUS: f64 = 7.0;
+
+/// After a late heartbeat the limit does not grow for this long: ten beats, since a process that its neighbours starve is on time now and then.
+const LATE_FOR: Duration = Duration::from_secs(1);
 
 /// After a mistaken limit, saturation is not believed for this many latencies, doubled each time.
 const DOUBT_LATENCIES: f64 = 8.0;

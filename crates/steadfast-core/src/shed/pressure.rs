@@ -19,6 +19,11 @@ use crate::{
 /// The retry hint of a refusal for pressure, which lasts for seconds or goes away.
 pub(super) const HINT: Duration = Duration::from_secs(1);
 
+/// The algorithm of the limit hears of a heartbeat that is later than this. As long as two
+/// answers of a fast service, and what DAGOR takes for an overload of the process (Zhou et
+/// al., SoCC 2018).
+const LATE: Duration = Duration::from_millis(20);
+
 impl ShedGate {
     /// Refuses a request that the process cannot take.
     #[inline]
@@ -68,6 +73,9 @@ impl ShedGate {
     pub fn beat(&self, lag: Duration, now: Instant) {
         self.note_peak();
         self.beat_reserve(stripe::current(), now);
+        if lag > LATE {
+            self.pilot.late(now, lag);
+        }
         self.lag.beat(self.arrived(), lag, now);
     }
 

@@ -11,6 +11,7 @@ use crate::limit::{Ended, Experiment, LimitPhase, Tag, Why, Window};
 
 mod decide;
 mod hear;
+mod obsolete;
 
 /// What follows from what was heard.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +55,8 @@ pub(super) struct Held {
     /// What the watch saw, and the first of its blocks that is compared with a new limit.
     watched: Option<(Sums, u32)>,
     deep: bool,
+    /// Whether the process is late, so that the limit must not grow.
+    frozen: bool,
     rises: u32,
     rest_until: Option<Instant>,
     /// Latency at the limit since the last decision, to notice when it changes.
@@ -85,6 +88,7 @@ impl Held {
             kept: Kept::default(),
             watched: None,
             deep: false,
+            frozen: false,
             rises: 0,
             rest_until: None,
             calm: None,
@@ -133,6 +137,11 @@ impl Held {
     /// Whether the limit is well above what this knee asks for.
     pub(super) fn above(&self, knee: f64) -> bool {
         self.limit > 1.25 * target(knee)
+    }
+
+    /// Whether the limit must not grow for now.
+    pub(super) fn freeze(&mut self, frozen: bool) {
+        self.frozen = frozen;
     }
 
     pub(super) fn knee(&self) -> Option<f64> {
@@ -302,20 +311,6 @@ impl Held {
         self.refused += (refused / arrivals - self.refused) * weight;
     }
 
-    /// Whether what is held says nothing about now.
-    fn obsolete(&self, now: Instant, refuses: bool) -> Option<Why> {
-        let since = |then: Option<Instant>| {
-            then.map_or(Duration::ZERO, |then| now.saturating_duration_since(then))
-        };
-        let quiet = since(self.last_refusal);
-        if quiet >= QUIET {
-            return Some(Why::Quiet(quiet));
-        }
-        let silent = since(self.last_end);
-        let patience = (SILENT_LATENCIES * self.latency).max(SILENT_SECS);
-        (refuses && silent.as_secs_f64() >= patience).then_some(Why::Silent(silent))
-    }
-
     fn begin(&mut self, now: Instant) {
         self.epoch = next(self.epoch);
         self.zero.get_or_insert(now);
@@ -471,8 +466,3 @@ const MEMORY_LIMITS: f64 = 16.0;
 const MEMORY_MIN: f64 = 400.0;
 /// With fewer refused than this share there is nothing to look into but whether the limit is too high.
 const IDLE_REFUSED: f64 = 0.005;
-/// Without refusals for this long the limit goes away.
-const QUIET: Duration = Duration::from_secs(10);
-/// Refusing while nothing ends, for so many latencies and at least so long, is refusing blindly.
-const SILENT_LATENCIES: f64 = 10.0;
-const SILENT_SECS: f64 = 0.1;

@@ -55,6 +55,11 @@ impl Held {
             self.rest(now, if soon { 0.0 } else { rest });
             return Outcome::Nothing;
         }
+        if self.frozen && found.step > 0.0 {
+            self.forget();
+            self.rest(now, rest);
+            return Outcome::Nothing;
+        }
         self.rises = if found.grows { self.rises + 1 } else { 0 };
         if self.rises >= RISES_MAX {
             return Outcome::Open(found.why);
@@ -159,6 +164,12 @@ impl Held {
         // In standard errors, how far it is from "no faster" and from "faster in step with fewer in flight".
         let from_no_queue = -ratio.ln() / experiment.error;
         let from_queue = (ratio / fewer).ln() / experiment.error;
+        if self.frozen && from_no_queue < HINT {
+            // Slow at any limit, because the process is late: look again when it is not.
+            self.forget();
+            self.rest(now, 0.0);
+            return Outcome::Nothing;
+        }
         if from_queue > 2.0 && from_no_queue < 1.0 {
             return Outcome::Mistaken {
                 why: Why::NoQueue {
