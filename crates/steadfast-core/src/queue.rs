@@ -283,6 +283,13 @@ impl WaitQueue {
         }
     }
 
+    /// Wakes all who wait, so that they look at what else has changed. They keep their places.
+    pub(crate) fn wake_all(&self) {
+        let wakers = lock(&self.inner).line.take_wakers();
+        // Outside the lock, because a waker may do anything.
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
     /// Returns how many may wait.
     pub(crate) fn len_max(&self, limit: u32) -> u32 {
         self.settings.len_at(limit)

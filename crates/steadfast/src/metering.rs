@@ -40,6 +40,12 @@ impl Meter {
         );
         gauge!("steadfast_runtime_lag_seconds").set(shed.lag.lag.as_secs_f64());
         gauge!("steadfast_lag_refused_ratio").set(shed.lag.refused_ratio);
+        if let Some(queue) = &shed.queue {
+            // Whole numbers will not do for the sum, so it is a gauge; `rate()` of it is the
+            // mean number of requests that wait.
+            gauge!("steadfast_queue_seconds").set(queue.waits.total.as_secs_f64());
+            gauge!("steadfast_queue_length").set(f64::from(queue.len));
+        }
         gauge!("steadfast_streams").set(f64::from(shed.streams.open));
         let seen = &shed.memory.seen;
         let ratios = [

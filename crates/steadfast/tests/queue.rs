@@ -17,6 +17,7 @@ use std::{
 use axum::{Router, body::Body, extract::Request, response::Response, routing::get};
 use common::{Answer, request};
 use futures_util::FutureExt;
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use steadfast::{
     Cause, Evidence, Explain, Guard, GuardBuilder, Queue, RouteClass, Rule, Shed, ShedLayer,
     ShedSnapshot, Shedder, test_util::poll_once,
@@ -344,6 +345,53 @@ async fn what_closes_the_service_while_a_request_waits_is_what_it_is_told() {
     }
     assert_eq!(subject.seen(), ["/1", "/2"]);
     assert_eq!((subject.waiting(), subject.shedder.in_flight()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_is_told_at_once_that_the_service_closes() {
+    let [_, subject] = Subject::all(|| queued(4));
+    let control = subject.guard.as_ref().expect("the guard").control().clone();
+    let _running = [subject.get("/1"), subject.get("/2")];
+    let asked = subject.get("/3");
+    let began = tokio::time::Instant::now();
+    // A task of its own, which nothing wakes but what it waits for.
+    let told = tokio::spawn(async move {
+        let response = asked.await.expect("an answer");
+        (Answer::read(response).await, since(began))
+    });
+    tokio::time::sleep(5 * MS).await;
+    control.begin_maintenance("a test", None);
+    let (answer, waited) = common::soon("an answer", told).await.expect("no panic");
+    // Nobody ends, and the wait would last for 100 ms.
+    assert_eq!((answer.cause(), waited), (Cause::Maintenance.code(), 5));
+    assert_eq!((subject.waiting(), subject.shedder.in_flight()), (0, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_long_requests_wait_is_published() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _local = metrics::set_default_local_recorder(&recorder);
+    let [_, subject] = Subject::all(|| queued(4));
+    let guard = subject.guard.as_ref().expect("the guard");
+    let _background = guard.start().expect("started");
+    tokio::time::sleep(1000 * MS).await;
+    let running = subject.get("/1");
+    let _hangs = subject.get("/2");
+    let mut waits = subject.get("/3");
+    tokio::time::sleep(30 * MS).await;
+    drop(running);
+    assert!(poll_once(waits.as_mut()).is_pending(), "it runs");
+    tokio::time::sleep(1500 * MS).await;
+    let seen = snapshotter.snapshot().into_vec();
+    let (.., value) = seen
+        .iter()
+        .find(|(key, ..)| key.key().name() == "steadfast_queue_seconds")
+        .expect("published each second");
+    assert!(
+        matches!(value, DebugValue::Gauge(secs) if (0.03..0.04).contains(&secs.into_inner())),
+        "{value:?}"
+    );
 }
 
 #[tokio::test]

@@ -173,6 +173,15 @@ impl Line {
         waiter.expect("a ticket has its place until it is told")
     }
 
+    /// Takes the wakers of all who wait. It is rare, so it may look at every place.
+    pub(super) fn take_wakers(&mut self) -> Vec<Waker> {
+        let waiters = self
+            .places
+            .iter_mut()
+            .filter_map(|place| place.waiter.as_mut());
+        waiters.filter_map(|waiter| waiter.waker.take()).collect()
+    }
+
     fn unlink(&mut self, number: PlaceNo) {
         let Place {
             waiter,

@@ -135,6 +135,27 @@ fn who_waits_runs_when_somebody_ends_and_its_time_begins_then() {
 }
 
 #[test]
+fn a_stream_whose_turn_comes_when_there_is_no_room_for_streams_is_refused() {
+    let now = origin();
+    let settings = ShedSettings::fixed(1)
+        .streams_max(1)
+        .queue(Some(QueueSettings::default().len_max(2)));
+    let gate = Local::new(ShedGate::new(&settings, 7, now).expect("valid"));
+    let running = admitted(&gate, now);
+    let mut ticket = waiting(&gate, Ask::new("/events").stream(true), now);
+    let mut next = waiting(&gate, Ask::new("/work"), now);
+    let open = ShedGate::stream(&gate, now).expect("room for one stream");
+    running.settle(Outcome::Done, now);
+    let Poll::Ready(Err(refusal)) = poll(&mut ticket, now) else {
+        panic!("as many streams are open as may be")
+    };
+    assert_eq!(refusal.rule(), Some(Rule::Limit));
+    // Its credit goes to who waits behind it.
+    assert!(matches!(poll(&mut next, now), Poll::Ready(Ok(_))));
+    drop(open);
+}
+
+#[test]
 fn what_is_offered_is_what_was_admitted_and_refused() {
     let (gate, running, start) = queued(2);
     let mut late = waiting(&gate, Ask::new("/work"), start);

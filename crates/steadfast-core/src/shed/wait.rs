@@ -30,6 +30,8 @@ pub struct ShedTicket<T: AsRef<ShedGate> + Send + Sync + 'static = ShedGate> {
     place: Option<PlaceNo>,
     until: Instant,
     priority: Priority,
+    /// Whether its answer is a stream, for which there must be room when its turn comes.
+    stream: bool,
 }
 
 impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedTicket<T> {
@@ -67,6 +69,16 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedTicket<T> {
         let stripe = stripe::current();
         Poll::Ready(match told {
             Told::Wait => unreachable!("it was looked at above"),
+            Told::Run(credit) if self.stream => match gate.foresee_stream(stripe, now) {
+                Ok(()) => {
+                    let ask = Ask::new(route).priority(self.priority).stream(true);
+                    Ok(ShedGate::run(&self.owner, credit, stripe, ask, now))
+                }
+                Err(refusal) => {
+                    gate.give_back(stripe, credit, Some(now));
+                    Err(refusal)
+                }
+            },
             Told::Run(credit) => {
                 let ask = Ask::new(route).priority(self.priority);
                 Ok(ShedGate::run(&self.owner, credit, stripe, ask, now))
@@ -130,6 +142,7 @@ impl ShedGate {
                 place: Some(place),
                 until,
                 priority: ask.priority,
+                stream: ask.stream,
             }),
             Entered::Refuse(rule, queued) => {
                 Decision::Refuse(this.refuse(rule, Some(queued), ask.priority, stripe, now))
@@ -156,6 +169,14 @@ impl ShedGate {
     fn hand_over(&self, stripe: usize, now: Option<Instant>) {
         if let Some(queue) = &self.queue {
             queue.hand_over(&self.credits, stripe, now);
+        }
+    }
+
+    /// Wakes all who wait in the queue, because something else than their turn has come:
+    /// whoever holds their tickets looks at what it is. They keep their places.
+    pub fn wake_waiting(&self) {
+        if let Some(queue) = &self.queue {
+            queue.wake_all();
         }
     }
 

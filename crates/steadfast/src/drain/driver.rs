@@ -104,6 +104,8 @@ async fn finish(control: &Control, room: &Room, closing: Instant) -> bool {
     room.stage.send_replace(Stage::Closing { since, until });
     control.advance(Phase::Draining);
     control.readiness().life.refuse_from(until, closing);
+    // Without a grace it is over for them at once.
+    control.shedder().wake_waiting();
     let notice = NOTICE.min(grace / 4);
     let everything = async {
         let hooks = async {

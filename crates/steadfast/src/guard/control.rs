@@ -109,6 +109,7 @@ impl Control {
         let until = length.map(|length| now + length.min(MAINTENANCE_MAX));
         let life = &self.0.readiness.life;
         let was_on = life.begin_maintenance(by, reason, until, now);
+        self.shedder().wake_waiting();
         let from = if was_on { "on" } else { "off" };
         self.0.explain.note(&MAINTENANCE, from, "on", reason);
         self.0.readiness.publish();

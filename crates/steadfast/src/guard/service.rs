@@ -223,12 +223,7 @@ impl<F, S, A> GuardFuture<F, S, A> {
         } = turn;
         let mut head = RequestHead::of(&request);
         head.deadline = deadline;
-        // What began while it waited goes before what it waited for.
-        let still_open = match gates.life.is_open() {
-            true => Ok(()),
-            false => gates.life.admit(clock::now()),
-        };
-        match still_open.and(decided) {
+        match decided {
             Ok(permit) => {
                 let held = Held::new(permit, streams);
                 Self::run(&mut service, request, head, held, http1)
@@ -257,7 +252,11 @@ where
         {
             let http1 = *http1;
             let gates = waiting.as_mut().owner();
-            let turn = ready!(waiting.poll(cx));
+            let open = || match gates.life.is_open() {
+                true => Ok(()),
+                false => gates.life.admit(clock::now()),
+            };
+            let turn = ready!(waiting.poll(open, cx));
             let begun = Self::begin(turn, &gates, http1);
             self.set(begun);
         }

@@ -174,7 +174,7 @@ where
         if let StateProjection::Waiting { waiting, explain } =
             self.as_mut().project().state.project()
         {
-            let mut turn = ready!(waiting.poll(cx));
+            let mut turn = ready!(waiting.poll(|| Ok(()), cx));
             let head = RequestHead::of(&turn.request);
             let begun = match turn.decided {
                 Ok(permit) => {

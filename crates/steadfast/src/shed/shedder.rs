@@ -113,6 +113,11 @@ impl Shedder {
             .set_workers(u32::try_from(workers).unwrap_or(u32::MAX));
     }
 
+    /// Lets requests that wait look at what has begun instead of their turn.
+    pub(crate) fn wake_waiting(&self) {
+        self.0.gate.wake_waiting();
+    }
+
     pub(crate) fn beat(&self, lag: Duration, now: Instant) {
         self.0.gate.beat(lag, now);
     }

@@ -70,8 +70,12 @@ impl<S, A, T: AsRef<ShedGate> + Send + Sync + 'static> Waiting<S, A, T> {
         self.ticket.owner().clone()
     }
 
-    /// Waits for the turn.
-    pub(crate) fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Turn<S, A, T>> {
+    /// Waits for the turn, or until `open` says that there will be none.
+    pub(crate) fn poll(
+        self: Pin<&mut Self>,
+        open: impl Fn() -> Result<(), Refusal>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Turn<S, A, T>> {
         let mut this = self.project();
         let (_, request) = this
             .kept
@@ -79,6 +83,10 @@ impl<S, A, T: AsRef<ShedGate> + Send + Sync + 'static> Waiting<S, A, T> {
             .expect("a future is not polled after it is ready");
         let path = request.uri().path();
         let decided = loop {
+            // What began while it waited goes before what it waited for.
+            if let Err(refusal) = open() {
+                break Err(refusal);
+            }
             let asked = this.ticket.poll(path, cx.waker(), clock::now());
             if let Poll::Ready(decided) = asked {
                 break decided;
