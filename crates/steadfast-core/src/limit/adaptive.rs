@@ -66,7 +66,7 @@ mod watch;
 /// - In flight must be what latency is about. Streams whose body lasts for minutes need a count of their own.
 /// - Handlers that block their thread queue before this limit, where it sees nothing.
 /// - Clients in a closed loop, fewer than would be refused, keep in flight constant. Nothing can be learnt from that, and nothing is done.
-/// - In the first 50 to 500 ms of an overload, until enough requests have ended to tell, everybody is admitted. That is the price of never refusing a healthy service.
+/// - In the first 50 to 500 ms of an overload, until enough requests have ended to tell, everybody is admitted; where neighbours keep the process from the processors, up to 2 s. That is the price of never refusing a healthy service.
 ///
 /// Constants carry their reasons beside them. "The study" is the one that the simulator's README summarises and repeats.
 ///
