@@ -201,10 +201,6 @@ impl Breaker {
         word::Word(self.control.load(Acquire))
     }
 
-    pub(crate) fn is_plainly_closed(&self) -> bool {
-        self.word().is_plain_closed()
-    }
-
     fn is_current(&self, generation: u32) -> bool {
         self.word().generation() == generation
     }

@@ -54,6 +54,26 @@ impl Breaker {
         self.look_with_care(word, self.ms(now))
     }
 
+    /// Whether a look would refuse, for who needs no reason and takes no step.
+    #[inline]
+    pub(crate) fn refuses(&self, now: impl FnOnce() -> Instant) -> bool {
+        let word = self.word();
+        !word.is_plain_closed() && self.refuses_at(word, self.ms(now()))
+    }
+
+    #[cold]
+    fn refuses_at(&self, word: Word, now_ms: u64) -> bool {
+        match (word.mode(), word.state_at(now_ms)) {
+            (BreakerMode::ForcedClosed | BreakerMode::Observe, _) => false,
+            (BreakerMode::ForcedOpen, _) | (_, BreakerState::Open) => true,
+            (_, BreakerState::Closed | BreakerState::Ramping) => false,
+            (_, BreakerState::Probing) => {
+                let standing = self.read_round(word).standing(&self.rules.round, now_ms);
+                !matches!(standing, Standing::Free | Standing::Passed)
+            }
+        }
+    }
+
     #[cold]
     fn look_with_care(&self, word: Word, now_ms: u64) -> Result<(), BreakerRefusal> {
         let state = match word.mode() {

@@ -110,13 +110,12 @@ impl DependencyState {
         Some(refusal)
     }
 
-    /// Whether calls pass without another look: the breaker is closed, and its rules
-    /// decide. Reads one word, and no clock.
-    #[must_use]
+    /// Whether the breaker would refuse every call. Counts and moves nothing, and asks for
+    /// the time only where it matters.
     #[inline]
-    pub fn is_plainly_closed(&self) -> bool {
+    pub fn refuses(&self, now: impl FnOnce() -> Instant) -> bool {
         let breaker = self.breaker.get();
-        breaker.is_some_and(Breaker::is_plainly_closed)
+        breaker.is_some_and(|breaker| breaker.refuses(now))
     }
 
     /// Describes the outage as a refusal would, `None` if calls pass. Counts nothing.

@@ -17,7 +17,7 @@ use tower_service::Service;
 
 use super::{
     classifier::{Classify, FAILED},
-    late::{Asked, Late, Start},
+    late::{Asked, Asking, Late},
 };
 use crate::dependency::{
     CallError, Dependency, Permit, call::conclude, permit::PanicFails, within::Within,
@@ -81,13 +81,19 @@ where
     }
 
     fn call(&mut self, request: R) -> Self::Future {
-        let state = match self.inner.call(&self.dependency, request) {
-            Start::Now(Ok((future, permit))) => State::Running {
-                inner: Within::new(future, self.dependency.state().call_timeout()),
+        let state = match self.inner.ask(&self.dependency) {
+            Asking::Ready(Ok(permit)) => State::Running {
+                inner: Within::new(
+                    self.inner.call(request),
+                    self.dependency.state().call_timeout(),
+                ),
                 kept: Some((permit, self.classify.clone())),
             },
-            Start::Now(Err(refusal)) => State::Refused(Some(refusal)),
-            Start::Late(late) => State::Late(late, Some(self.classify.clone())),
+            Asking::Ready(Err(refusal)) => State::Refused(Some(refusal)),
+            Asking::Late => {
+                let late = self.inner.late(&self.dependency, request);
+                State::Late(late, Some(self.classify.clone()))
+            }
         };
         BodyBreakerFuture { state }
     }

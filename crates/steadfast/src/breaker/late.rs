@@ -38,13 +38,12 @@ impl<S: Clone> Clone for Asked<S> {
     }
 }
 
-/// What a call begins with.
-pub(super) enum Start<S, R, F> {
-    /// The client was ready.
-    Now(Result<(F, Permit), Refusal>),
-    /// The client was not asked. Boxed because that happens around the end of an outage
-    /// only, and would make every other call's future larger.
-    Late(Box<Late<S, R>>),
+/// What comes of asking for a permit.
+pub(super) enum Asking {
+    /// The client was ready, or the call is refused either way.
+    Ready(Result<Permit, Refusal>),
+    /// The client was not asked, and calls pass by now.
+    Late,
 }
 
 impl<S> Asked<S> {
@@ -64,7 +63,7 @@ impl<S> Asked<S> {
     where
         S: Service<R>,
     {
-        if !self.is_ready && refuses(dependency) {
+        if !self.is_ready && dependency.state().refuses(clock::now) {
             return Poll::Ready(Ok(()));
         }
         ready!(self.client.poll_ready(cx)).map_err(CallError::Inner)?;
@@ -72,34 +71,42 @@ impl<S> Asked<S> {
         Poll::Ready(Ok(()))
     }
 
+    /// Asks for a permit, for a client that is ready.
     #[inline]
-    pub(super) fn call<R>(&mut self, dependency: &Dependency, request: R) -> Start<S, R, S::Future>
-    where
-        S: Service<R> + Clone,
-    {
-        if !self.is_ready {
-            return self.call_late(dependency, request);
+    pub(super) fn ask(&self, dependency: &Dependency) -> Asking {
+        if self.is_ready {
+            return Asking::Ready(Permit::ask(dependency.clone()));
         }
-        Start::Now(Permit::ask(dependency.clone()).map(|permit| {
-            self.is_ready = false;
-            // The permit is made first: if `call` panics, its drop gives it back.
-            (self.client.call(request), permit)
-        }))
+        // A look and no permit: if one were given by now, there is no client to use it.
+        match dependency.state().refusal(clock::now()) {
+            Some(refusal) => Asking::Ready(Err(in_handler(refusal))),
+            None => Asking::Late,
+        }
     }
 
-    #[cold]
-    fn call_late<R>(&self, dependency: &Dependency, request: R) -> Start<S, R, S::Future>
+    /// Calls the client, which was ready. The caller has a permit by now: if the client's
+    /// `call` panics, its drop gives it back.
+    #[inline]
+    pub(super) fn call<R>(&mut self, request: R) -> S::Future
     where
-        S: Service<R> + Clone,
+        S: Service<R>,
     {
-        match dependency.state().refusal(clock::now()) {
-            Some(refusal) => Start::Now(Err(in_handler(refusal))),
-            None => Start::Late(Box::new(Late {
-                client: self.client.clone(),
-                request: Some(request),
-                dependency: dependency.clone(),
-            })),
-        }
+        self.is_ready = false;
+        self.client.call(request)
+    }
+
+    /// Boxed because it happens around the end of an outage only, and would make every other
+    /// call's future larger.
+    #[cold]
+    pub(super) fn late<R>(&self, dependency: &Dependency, request: R) -> Box<Late<S, R>>
+    where
+        S: Clone,
+    {
+        Box::new(Late {
+            client: self.client.clone(),
+            request: Some(request),
+            dependency: dependency.clone(),
+        })
     }
 }
 
@@ -132,11 +139,4 @@ impl<S, R> fmt::Debug for Late<S, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Late").finish_non_exhaustive()
     }
-}
-
-/// Whether every call would be refused now.
-#[inline]
-fn refuses(dependency: &Dependency) -> bool {
-    let state = dependency.state();
-    !state.is_plainly_closed() && state.outage(clock::now()).is_some()
 }

@@ -15,7 +15,7 @@ use tower_service::Service;
 use super::{
     body::BodyBreakerLayer,
     classifier::{Classify, Http},
-    late::{Asked, Late, Start},
+    late::{Asked, Asking, Late},
 };
 use crate::dependency::{CallError, Dependency, call::Counted};
 
@@ -112,13 +112,18 @@ where
 
     #[inline]
     fn call(&mut self, request: R) -> Self::Future {
-        let state = match self.inner.call(&self.dependency, request) {
-            Start::Now(Ok((future, permit))) => {
-                let limit = self.dependency.state().call_timeout();
-                State::Running(Counted::new(future, limit, permit, self.classify.clone()))
+        let state = match self.inner.ask(&self.dependency) {
+            Asking::Ready(Ok(permit)) => State::Running(Counted::new(
+                self.inner.call(request),
+                self.dependency.state().call_timeout(),
+                permit,
+                self.classify.clone(),
+            )),
+            Asking::Ready(Err(refusal)) => State::Refused(Some(refusal)),
+            Asking::Late => {
+                let late = self.inner.late(&self.dependency, request);
+                State::Late(late, Some(self.classify.clone()))
             }
-            Start::Now(Err(refusal)) => State::Refused(Some(refusal)),
-            Start::Late(late) => State::Late(late, Some(self.classify.clone())),
         };
         BreakerFuture { state }
     }

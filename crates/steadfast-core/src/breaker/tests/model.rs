@@ -440,6 +440,7 @@ proptest! {
                 Op::Settle { .. } | Op::Drop { .. } => continue,
                 Op::Look => {
                     let (passes, expected) = naive.look(now);
+                    prop_assert_eq!(rig.breaker.refuses(|| at), !passes, "at {}", now);
                     let refused = rig.breaker.look(at).err();
                     prop_assert_eq!(refused.is_none(), passes, "a look at {}", now);
                     let moved = refused.and_then(|refused| refused.transition);
