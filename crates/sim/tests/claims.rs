@@ -71,6 +71,10 @@ fn a_dependency_that_takes_300_ms_longer_refuses_nobody() {
     ] {
         holds(name, 1..=3);
     }
+    // Where a block that straddles the step was taken for a queue, before a second was asked.
+    holds("dependency-300ms", 10..=10);
+    holds("dependency-300ms", 55..=55);
+    holds("dependency-300ms-half", 30..=30);
 }
 
 #[test]
@@ -184,7 +188,7 @@ fn a_brownout_from_overload_needs_no_time_outs_and_is_over_when_it_is_over() {
 fn a_step_of_the_load_is_met_within_a_second() {
     holds("step-3x", 1..=1);
     holds("cold-2x", 1..=2);
-    holds("ramp-3x", 1..=1);
+    mostly("ramp-3x", 1..=10, 1);
 }
 
 #[test]
