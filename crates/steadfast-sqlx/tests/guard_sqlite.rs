@@ -137,6 +137,20 @@ async fn a_statement_that_begins_nothing_is_an_error_and_costs_no_place() {
 }
 
 #[tokio::test]
+async fn a_statement_that_the_server_refuses_is_the_callers_error_and_no_evidence() {
+    let (db, door) = behind_a_door().await;
+    door.add_permits(10);
+    for _ in 0..10 {
+        let error = db.begin_with("BEGIN NOTHING").await.map(drop).unwrap_err();
+        assert!(
+            matches!(error.driver(), Some(sqlx::Error::Database(_))),
+            "{error:?}"
+        );
+    }
+    drop(db.begin().await.expect("the server is as it was"));
+}
+
+#[tokio::test]
 async fn one_that_is_never_polled_has_no_place() {
     let (db, _door) = behind_a_door().await;
     let kept = (db.acquire(), db.begin(), db.begin_with("BEGIN IMMEDIATE"));

@@ -9,8 +9,8 @@ use std::{
 
 use sqlx::{Pool, SqlStr, pool::PoolConnection};
 use steadfast_core::{
-    Deadline, Failure, PoolDriver, PoolEnd, PoolFuture, PoolLease, PoolMeaning, PoolPursuit,
-    PoolStep,
+    Deadline, Failure, FailureClass, PoolDriver, PoolEnd, PoolFuture, PoolLease, PoolMeaning,
+    PoolPursuit, PoolStep,
 };
 use tokio::{
     runtime::Handle,
@@ -49,14 +49,18 @@ impl<DB: Driver> Connections<DB> {
 
 impl<DB: Driver> PoolDriver for Connections<DB> {
     type Connection = PoolConnection<DB>;
-    type Error = sqlx::Error;
+    type Error = Fault;
 
-    fn connect(&self) -> PoolFuture<sqlx::Result<PoolConnection<DB>>> {
+    fn connect(&self) -> PoolFuture<Result<PoolConnection<DB>, Fault>> {
         let acquired = self.pool.acquire();
-        let How::Begun(statement) = self.how.clone() else {
-            return Box::pin(acquired);
-        };
-        Box::pin(async move { begin(acquired.await?, statement).await })
+        let how = self.how.clone();
+        Box::pin(async move {
+            let connection = acquired.await.map_err(Fault::Connect)?;
+            match how {
+                How::Bare => Ok(connection),
+                How::Begun(statement) => begin(connection, statement).await.map_err(Fault::Begin),
+            }
+        })
     }
 
     fn ask(&self, until: Deadline) -> PoolFuture<Result<(), Failure>> {
@@ -67,14 +71,17 @@ impl<DB: Driver> PoolDriver for Connections<DB> {
         Gauges::read(&self.pool).in_use()
     }
 
-    fn meaning(&self, error: &sqlx::Error) -> PoolMeaning {
-        match error {
-            sqlx::Error::PoolTimedOut => PoolMeaning::Silence,
-            sqlx::Error::PoolClosed
-            | sqlx::Error::WorkerCrashed
-            | sqlx::Error::BeginFailed
-            | sqlx::Error::InvalidSavePointStatement => PoolMeaning::Other,
-            error => PoolMeaning::Failure(classify(error)),
+    fn meaning(&self, fault: &Fault) -> PoolMeaning {
+        match fault {
+            Fault::Connect(sqlx::Error::PoolTimedOut) => PoolMeaning::Silence,
+            Fault::Connect(sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed)
+            | Fault::Begin(
+                sqlx::Error::WorkerCrashed
+                | sqlx::Error::BeginFailed
+                | sqlx::Error::InvalidSavePointStatement,
+            ) => PoolMeaning::Other,
+            Fault::Connect(error) => PoolMeaning::Failure(classify(error)),
+            Fault::Begin(error) => begin_meaning(error),
         }
     }
 
@@ -85,6 +92,38 @@ impl<DB: Driver> PoolDriver for Connections<DB> {
             drop(GuardedTransaction::new(connection));
         }
     }
+}
+
+/// An error of sqlx, by what was being done.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// A connection was taken from the pool.
+    Connect(sqlx::Error),
+    /// A transaction began on it.
+    Begin(sqlx::Error),
+}
+
+impl Fault {
+    pub(super) fn into_error(self) -> sqlx::Error {
+        match self {
+            Self::Connect(error) | Self::Begin(error) => error,
+        }
+    }
+}
+
+/// A server that refuses the statement has answered: that is the caller's matter (a lock that
+/// another writer has, a level that it does not know) and says nothing against the server,
+/// unless it says that it is going away or coming up.
+fn begin_meaning(error: &sqlx::Error) -> PoolMeaning {
+    let failure = classify(error);
+    let leaves = matches!(
+        failure.class(),
+        FailureClass::Unreachable | FailureClass::Loading
+    );
+    if matches!(error, sqlx::Error::Database(_)) && !leaves {
+        return PoolMeaning::Other;
+    }
+    PoolMeaning::Failure(failure)
 }
 
 /// A step with a timer.

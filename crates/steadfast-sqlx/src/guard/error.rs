@@ -4,6 +4,8 @@ use std::fmt;
 
 use steadfast_core::{PoolError, Refusal};
 
+use super::acquire::Fault;
+
 /// A refusal, or an error of sqlx.
 ///
 /// `?` takes both into it, and it passes on what it is: `steadfast::Error` and
@@ -61,11 +63,11 @@ impl From<sqlx::Error> for Error {
     }
 }
 
-impl From<PoolError<sqlx::Error>> for Error {
-    fn from(error: PoolError<sqlx::Error>) -> Self {
+impl From<PoolError<Fault>> for Error {
+    fn from(error: PoolError<Fault>) -> Self {
         match error {
             PoolError::Refused(refusal) => Self(Kind::Refused(refusal)),
-            PoolError::Driver(error) => Self(Kind::Driver(error)),
+            PoolError::Driver(fault) => Self(Kind::Driver(fault.into_error())),
         }
     }
 }
