@@ -16,6 +16,7 @@ use steadfast_core::{
     BreakerState, BreakerTransition, CallKind, Cause, DependencyDown, DependencyListener,
     DependencyState, Evidence, FailureClass, PoolExhausted, Refusal, Trip,
 };
+use tokio::task::JoinSet;
 use tower::ServiceExt;
 
 use super::Duration;
@@ -176,6 +177,19 @@ impl App {
     /// Never: a guarded application answers.
     pub async fn get(&self, path: &str) -> Answer {
         self.ask(path, &[]).await
+    }
+
+    /// Asks for a path, so many at once.
+    ///
+    /// # Panics
+    /// Never: a guarded application answers.
+    pub async fn get_at_once(&self, path: &'static str, count: usize) -> Vec<Answer> {
+        let mut calls = JoinSet::new();
+        for _ in 0..count {
+            let app = self.clone();
+            calls.spawn(async move { app.get(path).await });
+        }
+        calls.join_all().await
     }
 
     /// Asks for a path on behalf of one who waits no longer than this.

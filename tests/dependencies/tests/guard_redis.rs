@@ -65,12 +65,7 @@ impl Rig {
     }
 
     async fn calls(&self, count: usize) -> Vec<Answer> {
-        let mut calls = JoinSet::new();
-        for _ in 0..count {
-            let app = self.app.clone();
-            calls.spawn(async move { app.get("/orders").await });
-        }
-        calls.join_all().await
+        self.app.get_at_once("/orders", count).await
     }
 
     async fn until_open(&self) {

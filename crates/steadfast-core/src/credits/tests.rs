@@ -57,17 +57,21 @@ proptest! {
     }
 }
 
-#[test]
-fn threads_never_hold_more_than_the_limit_and_return_all() {
+/// Takes and gives back from eight threads, beside something else, and says how many were
+/// taken at once at most.
+fn taken_at_once(
+    credits: &Credits,
+    take: impl Fn(usize) -> Option<Credit> + Sync,
+    beside: impl FnOnce() + Send,
+) -> u32 {
     use std::sync::atomic::{AtomicU32, Ordering};
-    let credits = Credits::new(5);
     let (running, peak) = (AtomicU32::new(0), AtomicU32::new(0));
     std::thread::scope(|scope| {
         for stripe in 0..8 {
-            let (credits, running, peak) = (&credits, &running, &peak);
+            let (take, running, peak) = (&take, &running, &peak);
             scope.spawn(move || {
                 for _ in 0..20_000 {
-                    if let Some(credit) = credits.take(stripe) {
+                    if let Some(credit) = take(stripe) {
                         let now = running.fetch_add(1, Ordering::AcqRel) + 1;
                         peak.fetch_max(now, Ordering::AcqRel);
                         running.fetch_sub(1, Ordering::AcqRel);
@@ -76,8 +80,16 @@ fn threads_never_hold_more_than_the_limit_and_return_all() {
                 }
             });
         }
+        scope.spawn(beside);
     });
-    assert!(peak.into_inner() <= 5);
+    peak.into_inner()
+}
+
+#[test]
+fn threads_never_hold_more_than_the_limit_and_return_all() {
+    let credits = Credits::new(5);
+    let peak = taken_at_once(&credits, |stripe| credits.take(stripe), || ());
+    assert!(peak <= 5);
     assert_eq!(credits.in_flight(), 0);
     assert_eq!((0..5).filter(|_| credits.take(0).is_some()).count(), 5);
     assert_eq!(credits.take(0), None);
@@ -85,32 +97,18 @@ fn threads_never_hold_more_than_the_limit_and_return_all() {
 
 #[test]
 fn threads_of_every_class_stay_within_the_limit_whatever_is_kept() {
-    use std::sync::atomic::{AtomicU32, Ordering};
     let credits = Credits::new(6);
-    let (running, peak) = (AtomicU32::new(0), AtomicU32::new(0));
-    std::thread::scope(|scope| {
-        for stripe in 0..8 {
-            let (credits, running, peak) = (&credits, &running, &peak);
-            scope.spawn(move || {
-                for _ in 0..20_000 {
-                    let class = Priority::ALL[stripe % Priority::ALL.len()];
-                    if let Some(credit) = credits.take_as(class, stripe) {
-                        let now = running.fetch_add(1, Ordering::AcqRel) + 1;
-                        peak.fetch_max(now, Ordering::AcqRel);
-                        running.fetch_sub(1, Ordering::AcqRel);
-                        credits.give_back((stripe + 1) % STRIPES, credit);
-                    }
-                }
-            });
-        }
-        let credits = &credits;
-        scope.spawn(move || {
+    let class = |stripe| Priority::ALL[stripe % Priority::ALL.len()];
+    let peak = taken_at_once(
+        &credits,
+        |stripe| credits.take_as(class(stripe), stripe),
+        || {
             for round in 0..20_000_u32 {
                 credits.set_keep(Keep::new([0, round % 2, round % 4, round % 7]));
             }
-        });
-    });
-    assert!(peak.into_inner() <= 6);
+        },
+    );
+    assert!(peak <= 6);
     assert_eq!(credits.in_flight(), 0);
     credits.set_keep(Keep::new([0, 1, 2, 4]));
     let taken = Priority::ALL.map(|_| 0);

@@ -73,12 +73,7 @@ impl Rig {
 
     /// Calls the route, so many at once.
     async fn calls(&self, count: usize) -> Vec<Answer> {
-        let mut calls = JoinSet::new();
-        for _ in 0..count {
-            let app = self.app.clone();
-            calls.spawn(async move { app.get("/orders").await });
-        }
-        calls.join_all().await
+        self.app.get_at_once("/orders", count).await
     }
 
     /// Calls until the breaker is open, and sees that the other route is served all along.
