@@ -50,9 +50,12 @@
 //! This file uses atomics: a setting, and one flag that spares gates the lock.
 
 mod active;
+pub(crate) mod breaker;
 mod calls;
+pub(crate) mod check;
 mod keys;
 mod passive;
+pub(crate) mod pool;
 mod pools;
 mod prepared;
 mod reason;
@@ -73,8 +76,10 @@ pub use reason::DependencyReason;
 pub use view::{DependencyView, LastError};
 
 use crate::{
-    breaker::{Breaker, BreakerMode, BreakerTransition, Trip, TripRules},
-    check_settings::{CheckSettings, Requirement},
+    dependency::{
+        breaker::{Breaker, BreakerMode, BreakerTransition, Trip, TripRules},
+        check::settings::{CheckSettings, Requirement},
+    },
     name::Name,
     sync::{
         Mutex,

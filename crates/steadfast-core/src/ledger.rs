@@ -21,10 +21,9 @@ use std::{
 pub use entry::{Incident, Recorded, RefusalId, RequestNote, StateChange, Total};
 
 use crate::{
-    cause::Cause,
     name::Name,
-    refusal::Refusal,
-    stripe::{self, Counter, Padded, STRIPES},
+    refusal::{Refusal, cause::Cause},
+    sync::stripe::{self, Counter, Padded, STRIPES},
 };
 
 /// A run of refusals ends when none came for this long. Longer than the longest jittered
@@ -314,7 +313,7 @@ fn try_lock<T>(mutex: &std::sync::Mutex<T>) -> Option<std::sync::MutexGuard<'_, 
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::{evidence::Evidence, testing::origin};
+    use crate::{refusal::evidence::Evidence, testing::origin};
     use proptest::prelude::*;
 
     const SOURCES: [Name; 2] = [Name::from_static("shed"), Name::from_static("lifecycle")];

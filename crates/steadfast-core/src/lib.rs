@@ -35,69 +35,49 @@
 //! # Ok::<(), steadfast_core::ConfigError>(())
 //! ```
 
-mod breaker;
-mod cause;
-mod check;
-mod check_settings;
 mod config_error;
-mod credits;
-pub mod deadline;
 mod departure;
 mod dependency;
-mod evidence;
-mod failure;
-mod held;
-mod lag;
 mod ledger;
 mod lifecycle;
-pub mod limit;
 mod name;
-mod period;
-mod pilot;
-mod pool;
-mod priority;
-mod pulse;
-mod queue;
 mod readiness;
 mod redact;
 mod refusal;
-mod reserve;
-mod resources;
-mod routes;
-mod shared;
+mod request;
 mod shed;
-pub mod stripe;
 mod sync;
 #[cfg(test)]
 mod testing;
-mod verdict;
-mod window;
 
-pub use breaker::{
+pub use config_error::ConfigError;
+pub use departure::{
+    Advice, Closed, Cut, DrainReport, HookEnd, HookReport, HookStage, LameDuckEnd, Stuck,
+};
+pub use dependency::breaker::window::WindowCounts;
+pub use dependency::breaker::{
     Breaker, BreakerMode, BreakerPermit, BreakerReason, BreakerRefusal, BreakerSnapshot,
     BreakerState, BreakerTransition, CallFailure, CallOutcome, CheckDepth, STRIPES_MAX, Trip,
     TripRules,
 };
-pub use cause::{Cause, Rule};
-pub use check::{Check, CheckOutcome, CheckRun, CheckStatus, FailureClass, NUMBERS_MAX, Number};
-pub use check_settings::{CheckSettings, Requirement};
-pub use config_error::ConfigError;
-pub use credits::LIMIT_MAX;
-pub use deadline::Deadline;
-pub use departure::{
-    Advice, Closed, Cut, DrainReport, HookEnd, HookReport, HookStage, LameDuckEnd, Stuck,
+pub use dependency::check::failure::Failure;
+pub use dependency::check::settings::{CheckSettings, Requirement};
+pub use dependency::check::state::{CheckState, CheckView, Health, HealthChange};
+pub use dependency::check::{
+    Check, CheckOutcome, CheckRun, CheckStatus, FailureClass, NUMBERS_MAX, Number,
+};
+pub use dependency::pool::{
+    CONNECT_MAX_DEFAULT, HELD_LONG_DEFAULT, HELD_SHOWN_MAX, KNOCK_AFTER, KnockTurn, POOL_SIZE_MAX,
+    PoolAdvice, PoolCatch, PoolDriver, PoolEnd, PoolEntry, PoolError, PoolFit, PoolFleet,
+    PoolFuture, PoolGate, PoolHeld, PoolLease, PoolMeaning, PoolPursuit, PoolRest, PoolReturn,
+    PoolSettings, PoolSilence, PoolSnapshot, PoolStep, PoolTicket, PoolTrouble, RETURN_MAX,
+    STUCK_AFTER_DEFAULT, WAIT_MAX_DEFAULT, WAITERS_MAX, WAITERS_PER_CONNECTION,
 };
 pub use dependency::{
     CallCounts, CallKind, CallPermit, CheckRecord, DependencyListener, DependencyReason,
     DependencyState, DependencyView, KEYS_MAX, LISTENERS_MAX, LastError, POOLS_MAX, PoolGauge,
     PoolPressure, PoolReading, SKIPS_MAX,
 };
-pub use evidence::{
-    DependencyDown, Evidence, Overloaded, PoolBorrower, PoolExhausted, Pressure, Queued, Value,
-};
-pub use failure::Failure;
-pub use held::{Held, PLACES, ROUTE_LEN_MAX};
-pub use lag::{LAG_MAX, LagChange, LagMode, LagPhase, LagSnapshot, Lagging, PROOF, WAIT_TARGET};
 pub use ledger::{
     CHANGES_KEPT, INCIDENT_GAP, Incident, Ledger, LedgerView, RECENT_PER_STRIPE, RUNS_PER_STRIPE,
     Recorded, RefusalId, RequestNote, SOURCES_MAX, StateChange, Total,
@@ -107,35 +87,41 @@ pub use lifecycle::{
     REASON_LEN_MAX,
 };
 pub use name::{NAME_LEN_MAX, Name, NameError};
-pub use pool::{
-    CONNECT_MAX_DEFAULT, HELD_LONG_DEFAULT, HELD_SHOWN_MAX, KNOCK_AFTER, KnockTurn, POOL_SIZE_MAX,
-    PoolAdvice, PoolCatch, PoolDriver, PoolEnd, PoolEntry, PoolError, PoolFit, PoolFleet,
-    PoolFuture, PoolGate, PoolHeld, PoolLease, PoolMeaning, PoolPursuit, PoolRest, PoolReturn,
-    PoolSettings, PoolSilence, PoolSnapshot, PoolStep, PoolTicket, PoolTrouble, RETURN_MAX,
-    STUCK_AFTER_DEFAULT, WAIT_MAX_DEFAULT, WAITERS_MAX, WAITERS_PER_CONNECTION,
+pub use readiness::pulse::{BEAT, Pulse};
+pub use readiness::{
+    Reason, STALLED_AFTER, Signals, Standing, UNREADY_BUDGET_DEFAULT, Verdict, start_is_complete,
+    verdict,
 };
-pub use priority::Priority;
-pub use pulse::{BEAT, Pulse};
-pub use queue::{
-    QUEUE_LEN_DEFAULT_MAX, QUEUE_LEN_MAX, QUEUE_WAIT_MAX, QueueSettings, QueueSnapshot, Waits,
-};
-pub use readiness::{CheckState, CheckView, Health, HealthChange};
 pub use redact::{MESSAGE_LEN_MAX, redact};
+pub use refusal::cause::{Cause, Rule};
+pub use refusal::evidence::{
+    DependencyDown, Evidence, Overloaded, PoolBorrower, PoolExhausted, Pressure, Queued, Value,
+};
 pub use refusal::{RETRY_AFTER_MAX, RETRY_AFTER_MIN, Refusal, RetryHint};
-pub use reserve::{ReserveChange, ReserveSnapshot, Reserved};
-pub use resources::{
+pub use request::deadline;
+pub use request::deadline::Deadline;
+pub use request::priority::Priority;
+pub use request::routes::{
+    PATTERN_LEN_MAX, ROUTES_MAX, RouteClass, RouteTable, Streams, WhenDraining,
+};
+pub use shed::cgroup::{
     CpuTotals, MEMORY_HARD, MEMORY_SOFT, Memory, MemoryLevel, ResourceChange, ResourceSample,
     ResourceSnapshot, Resources, SAMPLE_AGE_MAX, group_path, stalled_total,
 };
-pub use routes::{PATTERN_LEN_MAX, ROUTES_MAX, RouteClass, RouteTable, Streams, WhenDraining};
-pub use shared::{Local, SHARDS_PER_THREAD};
+pub use shed::inflight::running::{Held, PLACES, ROUTE_LEN_MAX};
+pub use shed::inflight::tokens::LIMIT_MAX;
+pub use shed::limit;
+pub use shed::reservation::{ReserveChange, ReserveSnapshot, Reserved};
+pub use shed::runtime_lag::{
+    LAG_MAX, LagChange, LagMode, LagPhase, LagSnapshot, Lagging, PROOF, WAIT_TARGET,
+};
+pub use shed::wait_queue::{
+    QUEUE_LEN_DEFAULT_MAX, QUEUE_LEN_MAX, QUEUE_WAIT_MAX, QueueSettings, QueueSnapshot, Waits,
+};
 pub use shed::{
     Ask, Decision, HELD_MAX_DEFAULT, MemorySnapshot, Outcome, STREAMS_MAX_DEFAULT, ShedGate,
     ShedMode, ShedPermit, ShedSettings, ShedSnapshot, ShedTicket, StreamPermit, StreamsSnapshot,
 };
-pub use stripe::Counter;
-pub use verdict::{
-    Reason, STALLED_AFTER, Signals, Standing, UNREADY_BUDGET_DEFAULT, Verdict, start_is_complete,
-    verdict,
-};
-pub use window::WindowCounts;
+pub use sync::local::{Local, SHARDS_PER_THREAD};
+pub use sync::stripe;
+pub use sync::stripe::Counter;

@@ -18,10 +18,9 @@ pub use leaving::LeavingNotes;
 pub use phase::{Declarer, LifecycleView, Maintenance, MaintenanceEnd, Phase, REASON_LEN_MAX};
 
 use crate::{
-    evidence::Evidence,
     name::Name,
     redact::redact,
-    refusal::Refusal,
+    refusal::{Refusal, evidence::Evidence},
     sync::{
         Mutex,
         atomic::{AtomicBool, Ordering},

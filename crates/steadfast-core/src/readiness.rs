@@ -1,448 +1,454 @@
-//! What a check's answers amount to, one dependency at a time.
+//! Whether the instance should get traffic, and why.
 //!
-//! Answers flow into a [`CheckState`], which keeps hysteresis in both directions: *fall*
-//! failures in a row make it failing, *rise* successes in a row make it pass again, and a
-//! success in between starts the count anew (F,S,F,S,F with fall 3 stays up). The
-//! hysteresis is here and not in the balancer because some balancers have none for an
-//! answer that is not 200 (Envoy ejects a host on the first one).
+//! One pure function of the phase, the checks and the runtime's pulse. The order of
+//! precedence: stopping, maintenance, starting, a required check that fails, a stalled
+//! runtime, overload (opt-in), degraded, ready. The first that holds names the verdict;
+//! the others are listed behind it.
 //!
-//! Silence is not health: when no answer has come for three intervals and a timeout, the
-//! state is *unknown*, by name, whatever it was. What the states of all checks mean for
-//! the whole process is in [`crate::verdict`].
+//! A `required` check that fails for a cause that all instances share would take the whole
+//! fleet out at once. So being not ready for such a cause has a budget, after which the
+//! instance *fails open*: it says degraded, and that it does so for this reason.
 
-use std::time::{Duration, Instant};
+pub(crate) mod pulse;
+
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
 use crate::{
-    check::{CheckOutcome, CheckStatus, FailureClass},
-    check_settings::{CheckSettings, Requirement},
+    dependency::{
+        DependencyReason, DependencyView,
+        check::{FailureClass, settings::Requirement, state::Health},
+    },
+    lifecycle::{LifecycleView, Phase},
     name::Name,
 };
 
-/// What is believed of a dependency, from its check.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Health {
-    /// It does not work.
-    Failing,
-    /// It works.
-    Passing,
-    /// There is no answer, or none that is fresh.
-    Unknown,
-    /// It works, but somebody should look.
-    Warning,
+/// How long an instance stays not ready for a cause that others share, unless configured.
+/// Longer than a database fail-over (30 to 120 s), short against an outage.
+pub const UNREADY_BUDGET_DEFAULT: Duration = Duration::from_secs(300);
+
+/// How long the runtime may be silent before the process counts as broken. Lag of a few
+/// hundred milliseconds is overload; ten seconds is a blocked runtime.
+pub const STALLED_AFTER: Duration = Duration::from_secs(10);
+
+/// Whether the instance should get traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Standing {
+    /// Yes.
+    Ready,
+    /// Yes, but something is wrong.
+    Degraded,
+    /// No.
+    NotReady,
 }
 
-impl Health {
-    /// Returns the stable word.
+impl Standing {
+    /// Returns the words of the `/ready/` body.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Failing => "failing",
-            Self::Passing => "passing",
-            Self::Unknown => "unknown",
-            Self::Warning => "warning",
-        }
-    }
-
-    /// Whether the dependency can be used.
-    #[must_use]
-    pub const fn is_up(self) -> bool {
-        matches!(self, Self::Passing | Self::Warning)
-    }
-}
-
-/// A change of what is believed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HealthChange {
-    /// What was believed.
-    pub from: Health,
-    /// What is believed.
-    pub to: Health,
-}
-
-/// The answers of one check, and what they amount to.
-#[derive(Clone, Debug)]
-pub struct CheckState {
-    settings: CheckSettings,
-    health: Health,
-    since: Instant,
-    failures: u32,
-    successes: u32,
-    ever_passed: bool,
-    answered_at: Option<Instant>,
-    passed_at: Option<Instant>,
-    ran_at: Option<Instant>,
-    vouched_at: Option<Instant>,
-    took: Duration,
-    last: Option<CheckOutcome>,
-    last_failure: Option<(Instant, FailureClass, Box<str>)>,
-    runs: u64,
-}
-
-impl CheckState {
-    /// A check that has not answered yet.
-    #[must_use]
-    pub const fn new(settings: CheckSettings, now: Instant) -> Self {
-        Self {
-            settings,
-            health: Health::Unknown,
-            since: now,
-            failures: 0,
-            successes: 0,
-            ever_passed: false,
-            answered_at: None,
-            passed_at: None,
-            ran_at: None,
-            vouched_at: None,
-            took: Duration::ZERO,
-            last: None,
-            last_failure: None,
-            runs: 0,
-        }
-    }
-
-    /// Takes the answer of a run that took `took` and ended now. Returns the change of
-    /// what is believed, if there is one.
-    pub fn record(
-        &mut self,
-        outcome: CheckOutcome,
-        took: Duration,
-        now: Instant,
-    ) -> Option<HealthChange> {
-        let before = self.health(now);
-        if before == Health::Unknown && self.health != Health::Unknown {
-            // It had gone stale: old streaks prove nothing about the present.
-            self.enter(Health::Unknown, now);
-            (self.failures, self.successes) = (0, 0);
-        }
-        self.runs += 1;
-        self.took = took;
-        self.ran_at = Some(now);
-        match outcome.status() {
-            CheckStatus::Pass => self.success(Health::Passing, now),
-            CheckStatus::Warn => self.success(Health::Warning, now),
-            CheckStatus::Fail => self.failure(&outcome, now),
-            CheckStatus::Unknown => {}
-        }
-        self.last = Some(outcome);
-        let after = self.health(now);
-        (before != after).then_some(HealthChange {
-            from: before,
-            to: after,
-        })
-    }
-
-    fn success(&mut self, kind: Health, now: Instant) {
-        self.answered_at = Some(now);
-        self.passed_at = Some(now);
-        self.ever_passed = true;
-        self.failures = 0;
-        self.successes = self.successes.saturating_add(1);
-        if self.health != Health::Failing || self.successes >= self.settings.rise {
-            self.enter(kind, now);
-        }
-    }
-
-    fn failure(&mut self, outcome: &CheckOutcome, now: Instant) {
-        self.answered_at = Some(now);
-        self.successes = 0;
-        self.failures = self.failures.saturating_add(1);
-        let class = outcome.class().unwrap_or(FailureClass::Other);
-        self.last_failure = Some((now, class, outcome.message().into()));
-        if self.failures >= self.settings.fall {
-            self.enter(Health::Failing, now);
-        }
-    }
-
-    /// Takes it that the dependency was seen to work without this check: what is believed
-    /// stays, and stays fresh.
-    pub fn vouch(&mut self, now: Instant) {
-        if self.answered_at.is_some() {
-            self.answered_at = Some(now);
-            self.vouched_at = Some(now);
-        }
-    }
-
-    /// Whether nothing but success has been heard lately, so that one run more or less
-    /// tells nothing new.
-    #[must_use]
-    pub fn is_steady(&self, now: Instant) -> bool {
-        let last_passed = self
-            .last
-            .as_ref()
-            .is_some_and(|last| last.status() == CheckStatus::Pass);
-        last_passed && self.health(now) == Health::Passing
-    }
-
-    /// Returns when it last failed.
-    #[must_use]
-    pub fn failed_at(&self) -> Option<Instant> {
-        self.last_failure.as_ref().map(|(at, ..)| *at)
-    }
-
-    /// Returns of what kind the last failure was.
-    #[must_use]
-    pub fn failed_class(&self) -> Option<FailureClass> {
-        self.last_failure.as_ref().map(|(_, class, _)| *class)
-    }
-
-    fn enter(&mut self, health: Health, now: Instant) {
-        if self.health != health {
-            self.health = health;
-            self.since = now;
-        }
-    }
-
-    /// Returns what is believed now.
-    #[must_use]
-    pub fn health(&self, now: Instant) -> Health {
-        match self.stale_since() {
-            Some(moment) if now >= moment => Health::Unknown,
-            _ => self.health,
-        }
-    }
-
-    /// Returns when the last answer goes stale, if there was one.
-    #[must_use]
-    pub fn stale_since(&self) -> Option<Instant> {
-        self.answered_at.map(|at| at + self.settings.stale_after())
-    }
-
-    /// Returns how long to wait until the next run, spread by ±20 % so that checks and
-    /// instances do not run in step.
-    #[must_use]
-    pub fn next_run_in(&self, random: u64) -> Duration {
-        let passing = self.health.is_up() && self.failures == 0;
-        let base = if passing {
-            self.settings.interval
-        } else {
-            self.settings.interval_failing
-        };
-        base.mul_f64(0.8 + 0.4 * ((random >> 11) as f64 / (1_u64 << 53) as f64))
-    }
-
-    /// Returns everything there is to show.
-    #[must_use]
-    pub fn view(&self, name: &Name, requirement: Requirement, kind: &'static str) -> CheckView {
-        CheckView {
-            name: name.clone(),
-            requirement,
-            kind,
-            settings: self.settings,
-            health: self.health,
-            since: self.since,
-            stale_since: self.stale_since(),
-            ever_passed: self.ever_passed,
-            failures: self.failures,
-            successes: self.successes,
-            runs: self.runs,
-            ran_at: self.ran_at,
-            passed_at: self.passed_at,
-            vouched_at: self.vouched_at,
-            took: self.took,
-            last: self.last.clone(),
-            last_failure: self.last_failure.clone(),
+            Self::Ready => "ready",
+            Self::Degraded => "degraded",
+            Self::NotReady => "not ready",
         }
     }
 }
 
-/// A check as it was when it last ran. Ask [`CheckView::health`] with the present time:
-/// a view that nobody renews goes stale by itself.
-#[derive(Clone, Debug)]
+/// One reason why an instance is not simply ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct CheckView {
-    /// The dependency's name.
-    pub name: Name,
-    /// What a failure means.
-    pub requirement: Requirement,
-    /// What is asked.
-    pub kind: &'static str,
-    /// How it runs.
-    pub settings: CheckSettings,
-    health: Health,
-    /// Since when it has been so.
-    pub since: Instant,
-    stale_since: Option<Instant>,
-    /// Whether it ever passed.
-    pub ever_passed: bool,
-    /// Failures in a row.
-    pub failures: u32,
-    /// Successes in a row.
-    pub successes: u32,
-    /// Runs since the start.
-    pub runs: u64,
-    /// When the last run ended.
-    pub ran_at: Option<Instant>,
-    /// When it last passed.
-    pub passed_at: Option<Instant>,
-    /// When traffic last stood in for a run of the check.
-    pub vouched_at: Option<Instant>,
-    /// How long the last run took.
-    pub took: Duration,
-    /// What the last run answered.
-    pub last: Option<CheckOutcome>,
-    /// The last failure: when, of what kind, and its message.
-    pub last_failure: Option<(Instant, FailureClass, Box<str>)>,
+pub enum Reason {
+    /// The process is on its way out.
+    Leaving(Phase),
+    /// Maintenance is on.
+    Maintenance {
+        /// Why.
+        reason: Box<str>,
+    },
+    /// Nobody has started the guard.
+    NotStarted,
+    /// These checks have not passed yet.
+    Starting {
+        /// Their names.
+        waiting_for: Vec<Name>,
+    },
+    /// A required check fails.
+    CheckFailing {
+        /// Whose.
+        name: Name,
+        /// Of what kind.
+        class: FailureClass,
+    },
+    /// The runtime has not run for this long.
+    Stalled(Duration),
+    /// The service refuses more than it may while staying ready.
+    Overloaded,
+    /// Something is wrong that does not stop traffic.
+    Degraded {
+        /// Whose.
+        name: Name,
+        /// What is believed of it.
+        health: Health,
+        /// Of what kind.
+        class: Option<FailureClass>,
+        /// The rule that keeps calls away or slows them, if one does.
+        rule: Option<DependencyReason>,
+    },
+    /// A required check fails for a shared cause, for longer than the budget.
+    FailedOpen {
+        /// Whose.
+        name: Name,
+        /// Of what kind.
+        class: FailureClass,
+    },
 }
 
-impl CheckView {
-    /// Returns what is believed now.
+impl Reason {
+    /// Returns a word that names nobody: what a stranger sees.
     #[must_use]
-    pub fn health(&self, now: Instant) -> Health {
-        match self.stale_since {
-            Some(moment) if now >= moment => Health::Unknown,
-            _ => self.health,
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Leaving(_) => "draining",
+            Self::Maintenance { .. } => "maintenance",
+            Self::NotStarted => "not started",
+            Self::Starting { .. } => "starting",
+            Self::CheckFailing { .. } => "check failing",
+            Self::Stalled(_) => "stalled",
+            Self::Overloaded => "overloaded",
+            Self::Degraded { .. } => "degraded",
+            Self::FailedOpen { .. } => "failed open",
         }
     }
 
-    /// Returns since when it has been so: the moment it went stale, if it has.
+    /// Returns the names behind the reason: what the authorised see.
     #[must_use]
-    pub fn since(&self, now: Instant) -> Instant {
-        self.stale_since
-            .filter(|moment| now >= *moment)
-            .unwrap_or(self.since)
+    pub fn names(&self) -> &[Name] {
+        match self {
+            Self::Starting { waiting_for } => waiting_for,
+            Self::CheckFailing { name, .. }
+            | Self::Degraded { name, .. }
+            | Self::FailedOpen { name, .. } => std::slice::from_ref(name),
+            _ => &[],
+        }
     }
+}
 
-    /// Returns the kind of what is wrong now, `None` if nothing is.
-    #[must_use]
-    pub fn class(&self, now: Instant) -> Option<FailureClass> {
-        match self.health(now) {
-            Health::Passing => None,
-            Health::Warning => self.last.as_ref().and_then(CheckOutcome::class),
-            Health::Failing => self.last_failure.as_ref().map(|(_, class, _)| *class),
-            Health::Unknown => {
-                // What the check itself reported last beats the bare word "stale".
-                let last = self
-                    .last
-                    .as_ref()
-                    .filter(|last| last.status() != CheckStatus::Pass);
-                last.and_then(CheckOutcome::class)
-                    .or(self.stale_since.map(|_| FailureClass::Stale))
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Maintenance { reason } if !reason.is_empty() => {
+                write!(f, "maintenance: {reason}")
             }
+            Self::Starting { waiting_for } if !waiting_for.is_empty() => {
+                f.write_str("starting, waiting for ")?;
+                for (at, name) in waiting_for.iter().enumerate() {
+                    write!(f, "{}{name}", if at == 0 { "" } else { ", " })?;
+                }
+                Ok(())
+            }
+            Self::CheckFailing { name, class } => write!(f, "{name} failing ({class})"),
+            Self::Stalled(length) => write!(f, "runtime stalled for {:.1} s", length.as_secs_f64()),
+            Self::Degraded {
+                name,
+                health,
+                rule: Some(rule),
+                ..
+            } => write!(f, "{name} {}: {rule}", health.as_str()),
+            Self::Degraded {
+                name,
+                health,
+                class: Some(class),
+                rule: None,
+            } => {
+                write!(f, "{name} {} ({class})", health.as_str())
+            }
+            Self::Degraded {
+                name,
+                health,
+                class: None,
+                rule: None,
+            } => write!(f, "{name} {}", health.as_str()),
+            Self::FailedOpen { name, class } => {
+                write!(f, "{name} failing ({class}), failed open")
+            }
+            other => f.write_str(other.word()),
         }
     }
+}
+
+/// The verdict and everything behind it, the strongest reason first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whether the instance should get traffic.
+    pub standing: Standing,
+    /// Why not, or why only just. Empty when ready.
+    pub reasons: Vec<Reason>,
+}
+
+/// What the verdict is made of, beside phase and checks.
+#[derive(Clone, Copy, Debug)]
+pub struct Signals {
+    /// For how long the main runtime has been silent.
+    pub silent_for: Duration,
+    /// Whether the service refuses more than it was told to bear while ready (opt-in).
+    pub overloaded: bool,
+    /// How long it may be not ready for a shared cause.
+    pub unready_budget: Duration,
+}
+
+impl Default for Signals {
+    fn default() -> Self {
+        Self {
+            silent_for: Duration::ZERO,
+            overloaded: false,
+            unready_budget: UNREADY_BUDGET_DEFAULT,
+        }
+    }
+}
+
+/// Whether every check that gates the start has passed once.
+#[must_use]
+pub fn start_is_complete(dependencies: &[DependencyView]) -> bool {
+    dependencies.iter().all(|it| !it.gates_start())
+}
+
+/// Returns the verdict at one moment.
+#[must_use]
+pub fn verdict(
+    life: &LifecycleView,
+    dependencies: &[DependencyView],
+    signals: Signals,
+    now: Instant,
+) -> Verdict {
+    let mut stop = Vec::new();
+    let mut degrade = Vec::new();
+    match life.phase {
+        Some(phase) if phase.is_leaving() => stop.push(Reason::Leaving(phase)),
+        _ => {}
+    }
+    if let Some(maintenance) = &life.maintenance {
+        stop.push(Reason::Maintenance {
+            reason: maintenance.reason.clone(),
+        });
+    }
+    match life.phase {
+        None => stop.push(Reason::NotStarted),
+        Some(Phase::Starting) => {
+            let waiting = dependencies
+                .iter()
+                .filter(|it| it.gates_start())
+                .map(|it| it.name.clone());
+            stop.push(Reason::Starting {
+                waiting_for: waiting.collect(),
+            });
+        }
+        Some(_) => {}
+    }
+    for dependency in dependencies {
+        judge(dependency, signals, now, &mut stop, &mut degrade);
+    }
+    if signals.silent_for >= STALLED_AFTER {
+        stop.push(Reason::Stalled(signals.silent_for));
+    }
+    if signals.overloaded {
+        stop.push(Reason::Overloaded);
+    }
+    let standing = match (stop.is_empty(), degrade.is_empty()) {
+        (false, _) => Standing::NotReady,
+        (true, false) => Standing::Degraded,
+        (true, true) => Standing::Ready,
+    };
+    stop.append(&mut degrade);
+    Verdict {
+        standing,
+        reasons: stop,
+    }
+}
+
+fn judge(
+    dependency: &DependencyView,
+    signals: Signals,
+    now: Instant,
+    stop: &mut Vec<Reason>,
+    degrade: &mut Vec<Reason>,
+) {
+    let health = dependency.health(now);
+    let class = dependency.class(now);
+    let check = dependency.check.as_ref();
+    let wrong = match health {
+        Health::Passing => false,
+        // Nothing has been heard yet: the start waits for it, or it is neutral.
+        Health::Unknown => {
+            check.is_some_and(|it| it.runs > 0 && (it.ever_passed || class.is_some()))
+        }
+        Health::Failing | Health::Warning => true,
+    };
+    if !wrong || dependency.requirement == Requirement::Informs {
+        return;
+    }
+    let name = dependency.name.clone();
+    // An open breaker alone never makes the instance unready: it cannot tell a cause of
+    // this instance from one that all share, and it already keeps requests from waiting.
+    if let Some(check) = check
+        .filter(|_| dependency.requirement == Requirement::Required && dependency.check_fails(now))
+    {
+        let class = check.class(now).unwrap_or(FailureClass::Other);
+        let lasted = now.saturating_duration_since(check.since(now));
+        // Failing open needs a start that was complete: before it, staying out is the point.
+        if class.is_shared() && check.ever_passed && lasted >= signals.unready_budget {
+            degrade.push(Reason::FailedOpen { name, class });
+        } else {
+            stop.push(Reason::CheckFailing { name, class });
+        }
+        return;
+    }
+    degrade.push(Reason::Degraded {
+        name,
+        health,
+        class,
+        rule: dependency
+            .reason(now)
+            .filter(DependencyReason::is_of_traffic),
+    });
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::origin;
-    use proptest::prelude::*;
+    use crate::{
+        dependency::{
+            DependencyState,
+            breaker::{CheckDepth, Trip},
+            check::{CheckOutcome, settings::CheckSettings},
+        },
+        lifecycle::Maintenance,
+        testing::origin,
+    };
 
     const SEC: Duration = Duration::from_secs(1);
 
-    fn answer(letter: char) -> CheckOutcome {
-        match letter {
-            'S' => CheckOutcome::pass(),
-            'W' => CheckOutcome::warn(FailureClass::Saturated, "full"),
-            'F' => CheckOutcome::fail(FailureClass::Unreachable, "refused"),
-            'U' => CheckOutcome::unknown(FailureClass::Panicked, "panicked"),
-            other => panic!("no such answer: {other}"),
+    fn check(requirement: Requirement, answers: &str, start: Instant) -> DependencyView {
+        let rules = Trip::default().build().expect("defaults are valid");
+        let state = DependencyState::new(Name::from_static("db"), rules, 1, start);
+        let settings = CheckSettings::default();
+        state.set_check("test", CheckDepth::Shallow, settings, requirement, start);
+        for letter in answers.chars() {
+            let outcome = match letter {
+                'S' => CheckOutcome::pass(),
+                'D' => CheckOutcome::fail(FailureClass::Dns, "no such host"),
+                'W' => CheckOutcome::warn(FailureClass::Saturated, "full"),
+                _ => CheckOutcome::fail(FailureClass::Unreachable, "refused"),
+            };
+            let _ = state.record_check(outcome, SEC / 100, start, 0);
+        }
+        state.view(start)
+    }
+
+    fn at(phase: Option<Phase>, now: Instant) -> LifecycleView {
+        LifecycleView {
+            phase,
+            since: now,
+            maintenance: None,
         }
     }
 
-    /// Feeds one answer a second and returns the letters of what was believed after each.
-    fn believed(answers: &str) -> String {
-        let start = origin();
-        let mut state = CheckState::new(CheckSettings::default(), start);
-        let mut now = start;
-        answers
-            .chars()
-            .map(|letter| {
-                now += SEC;
-                state.record(answer(letter), SEC / 100, now);
-                match state.health(now) {
-                    Health::Failing => 'F',
-                    Health::Passing => 'P',
-                    Health::Unknown => '?',
-                    Health::Warning => 'W',
-                }
-            })
-            .collect()
+    fn judged(phase: Phase, requirement: Requirement, answers: &str) -> Standing {
+        let now = origin();
+        let checks = [check(requirement, answers, now)];
+        verdict(&at(Some(phase), now), &checks, Signals::default(), now).standing
     }
 
     #[test]
-    fn hysteresis_counts_only_unbroken_streaks() {
-        for (answers, expected) in [
-            ("S", "P"),
-            ("FSFSF", "?PPPP"),
-            ("SFFSFFSFF", "PPPPPPPPP"),
-            ("SFFF", "PPPF"),
-            ("FFF", "??F"),
-            ("SFFFS", "PPPFF"),
-            ("SFFFSS", "PPPFFP"),
-            ("SFFFSFS", "PPPFFFF"),
-            ("SWS", "PWP"),
-            ("SFUFUF", "PPPPPF"),
-            ("UUU", "???"),
+    fn each_requirement_means_what_it_says() {
+        use Requirement::{Degrades, Informs, Required, RequiredToStart};
+        use Standing::{Degraded, NotReady, Ready};
+        for (phase, requirement, answers, expected) in [
+            (Phase::Starting, RequiredToStart, "", NotReady),
+            (Phase::Ready, RequiredToStart, "S", Ready),
+            (Phase::Ready, RequiredToStart, "SFFF", Degraded),
+            (Phase::Ready, Required, "SFFF", NotReady),
+            (Phase::Ready, Required, "SFF", Ready),
+            (Phase::Ready, Degrades, "FFF", Degraded),
+            (Phase::Ready, Degrades, "", Ready),
+            (Phase::Ready, Informs, "FFF", Ready),
+            (Phase::Ready, RequiredToStart, "W", Degraded),
+            (Phase::LameDuck, RequiredToStart, "S", NotReady),
         ] {
-            assert_eq!(believed(answers), expected, "{answers}");
+            assert_eq!(
+                judged(phase, requirement, answers),
+                expected,
+                "{requirement:?} {answers}"
+            );
         }
     }
 
     #[test]
-    fn silence_becomes_unknown_and_old_streaks_are_forgotten() {
-        let start = origin();
-        let mut state = CheckState::new(CheckSettings::default(), start);
-        state.record(answer('S'), SEC, start);
-        let stale = start + CheckSettings::default().stale_after();
-        assert_eq!(state.health(stale - SEC), Health::Passing);
-        assert_eq!(state.health(stale), Health::Unknown);
-        let view = state.view(&Name::from_static("db"), Requirement::default(), "test");
+    fn the_strongest_reason_comes_first() {
+        let now = origin();
+        let mut life = at(Some(Phase::Starting), now);
+        life.maintenance = Some(Maintenance {
+            reason: "move".into(),
+            since: now,
+            until: None,
+        });
+        let checks = [
+            check(Requirement::Required, "FFF", now),
+            check(Requirement::Degrades, "FFF", now),
+        ];
+        let signals = Signals {
+            silent_for: 15 * SEC,
+            overloaded: true,
+            ..Signals::default()
+        };
+        let words = |life: &LifecycleView| -> Vec<_> {
+            verdict(life, &checks, signals, now)
+                .reasons
+                .iter()
+                .map(Reason::word)
+                .collect()
+        };
         assert_eq!(
-            (view.health(stale), view.class(stale)),
-            (Health::Unknown, Some(FailureClass::Stale))
+            words(&life),
+            [
+                "maintenance",
+                "starting",
+                "check failing",
+                "stalled",
+                "overloaded",
+                "degraded"
+            ]
         );
-        state.record(answer('F'), SEC, stale + SEC);
-        assert_eq!(
-            state.health(stale + SEC),
-            Health::Unknown,
-            "one failure is not three"
-        );
-        assert!(state.record(answer('S'), SEC, stale + 2 * SEC).is_some());
+        life.phase = Some(Phase::Draining);
+        assert_eq!(words(&life)[0], "draining");
     }
 
     #[test]
-    fn a_hang_or_panic_becomes_unknown_within_the_stale_window_and_says_so() {
+    fn a_shared_cause_fails_open_after_its_budget_and_a_local_one_never() {
         let start = origin();
-        let mut state = CheckState::new(CheckSettings::default(), start);
-        state.record(answer('S'), SEC, start);
-        let mut now = start;
-        while now < start + CheckSettings::default().stale_after() {
-            now += SEC;
-            state.record(answer('U'), SEC, now);
-        }
-        let view = state.view(&Name::from_static("db"), Requirement::default(), "test");
-        assert_eq!(
-            (view.health(now), view.class(now)),
-            (Health::Unknown, Some(FailureClass::Panicked))
-        );
+        let late = start + 10 * SEC;
+        let signals = Signals {
+            unready_budget: 5 * SEC,
+            ..Signals::default()
+        };
+        let standing = |answers, now| {
+            let checks = [check(Requirement::Required, answers, start)];
+            verdict(&at(Some(Phase::Ready), start), &checks, signals, now).standing
+        };
+        assert_eq!(standing("SFFF", start + SEC), Standing::NotReady);
+        assert_eq!(standing("SFFF", late), Standing::Degraded);
+        assert_eq!(standing("SDDD", late), Standing::NotReady);
+        assert_eq!(standing("FFF", late), Standing::NotReady, "it never passed");
     }
 
-    proptest! {
-        #[test]
-        fn failing_needs_fall_failures_at_the_end(answers in "[SWFU]{0,60}") {
-            let seen = believed(&answers);
-            let streak = answers.replace('U', "");
-            for at in 0..seen.len() {
-                if seen[at..].starts_with('F') && !seen[..at].ends_with('F') {
-                    prop_assert!(answers[..=at].replace('U', "").ends_with("FFF"), "{answers} {seen}");
-                }
-            }
-            if streak.ends_with("FFF") {
-                prop_assert!(seen.ends_with('F') , "{answers} {seen}");
-            }
-            if streak.ends_with("SS") {
-                prop_assert!(seen.ends_with('P'), "{answers} {seen}");
-            }
-        }
-
-        #[test]
-        fn the_next_run_is_within_a_fifth_of_the_interval(random in any::<u64>()) {
-            let start = origin();
-            let mut state = CheckState::new(CheckSettings::default(), start);
-            state.record(answer('S'), SEC, start);
-            let wait = state.next_run_in(random).as_secs_f64();
-            prop_assert!((4.0..=6.0).contains(&wait), "{wait}");
-        }
+    #[test]
+    fn without_a_start_it_is_not_ready_and_says_so() {
+        let now = origin();
+        let verdict = verdict(&at(None, now), &[], Signals::default(), now);
+        assert_eq!(
+            (verdict.standing, verdict.reasons[0].word()),
+            (Standing::NotReady, "not started")
+        );
     }
 }

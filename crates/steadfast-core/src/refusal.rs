@@ -1,6 +1,9 @@
 //! One request not served: the value that every gate makes, one room renders, and the
 //! ledger keeps.
 
+pub(crate) mod cause;
+pub(crate) mod evidence;
+
 use std::{
     error::Error,
     fmt,
@@ -8,7 +11,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{cause::Cause, cause::Rule, evidence::Evidence, name::Name};
+use crate::{
+    name::Name,
+    refusal::{
+        cause::{Cause, Rule},
+        evidence::Evidence,
+    },
+};
 
 /// Longest `Retry-After` a client is told, unless configured. A longer one would keep
 /// clients away from a service that has long recovered, and some balancers take it as

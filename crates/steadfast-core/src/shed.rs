@@ -11,46 +11,59 @@
 //! the limit run; with nothing in flight the next request is always admitted, because the
 //! limit is at least one and not all of it is ever kept for some.
 
-mod ask;
-mod decide;
+pub(crate) mod cgroup;
+mod gate;
+pub(crate) mod inflight;
+pub mod limit;
+pub(crate) mod limiter;
+mod memory;
 mod pace;
 mod permit;
 mod pressure;
+mod request;
+pub(crate) mod reservation;
 mod reserved;
-mod resources;
+pub(crate) mod runtime_lag;
 mod settings;
 mod snapshot;
 mod streams;
 #[cfg(all(test, not(loom)))]
 mod tests;
-mod wait;
+mod ticket;
+pub(crate) mod wait_queue;
 
 use std::time::{Duration, Instant};
 
-pub use ask::Ask;
-pub use decide::Decision;
+pub use gate::Decision;
+use memory::MemoryGuard;
+pub use memory::MemorySnapshot;
 use pace::Pace;
 pub use permit::{Outcome, ShedPermit};
-use resources::MemoryGuard;
-pub use resources::MemorySnapshot;
+pub use request::Ask;
 use settings::fixed;
 pub use settings::{HELD_MAX_DEFAULT, ShedMode, ShedSettings};
 pub use snapshot::ShedSnapshot;
 use streams::StreamPool;
 pub use streams::{STREAMS_MAX_DEFAULT, StreamPermit, StreamsSnapshot};
-pub use wait::ShedTicket;
+pub use ticket::ShedTicket;
 
 use crate::{
     config_error::ConfigError,
-    credits::{Credits, LIMIT_MAX},
-    held::HeldTable,
-    lag::LagLoop,
-    limit::{Change, Limit},
-    pilot::{Counts, Pilot},
-    queue::WaitQueue,
-    reserve::Reserve,
-    stripe::{self, Counter},
-    sync::atomic::{AtomicBool, AtomicU32, Ordering},
+    shed::{
+        inflight::{
+            running::HeldTable,
+            tokens::{Credits, LIMIT_MAX},
+        },
+        limit::{Change, Limit},
+        limiter::{Counts, Pilot},
+        reservation::Reserve,
+        runtime_lag::LagLoop,
+        wait_queue::WaitQueue,
+    },
+    sync::{
+        atomic::{AtomicBool, AtomicU32, Ordering},
+        stripe::{self, Counter},
+    },
 };
 
 /// The gate. Its state belongs in a [`Local`](crate::Local), so that counting costs no shared line.

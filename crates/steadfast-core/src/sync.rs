@@ -3,6 +3,9 @@
 //! Every file that says `use crate::sync::atomic` can be explored by loom with
 //! `RUSTFLAGS="--cfg loom" cargo test -p steadfast-core --release loom_`.
 
+pub(crate) mod local;
+pub mod stripe;
+
 #[cfg(loom)]
 pub(crate) use loom::sync::{Mutex, atomic};
 

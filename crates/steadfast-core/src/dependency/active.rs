@@ -7,10 +7,14 @@ use std::time::{Duration, Instant};
 use super::{DependencyState, view::LastError};
 use crate::{
     FailureClass,
-    breaker::{Breaker, BreakerState, BreakerTransition, CheckDepth, TripRules},
-    check::{CheckOutcome, CheckStatus},
-    check_settings::{CheckSettings, Requirement},
-    readiness::{CheckState, CheckView, Health, HealthChange},
+    dependency::{
+        breaker::{Breaker, BreakerState, BreakerTransition, CheckDepth, TripRules},
+        check::{
+            CheckOutcome, CheckStatus,
+            settings::{CheckSettings, Requirement},
+            state::{CheckState, CheckView, Health, HealthChange},
+        },
+    },
     sync::{atomic::Ordering::Relaxed, lock},
 };
 

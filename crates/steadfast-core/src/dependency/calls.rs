@@ -4,9 +4,11 @@
 
 use crate::{
     FailureClass,
-    breaker::CallOutcome,
-    stripe::{Padded, STRIPES},
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    dependency::breaker::CallOutcome,
+    sync::{
+        atomic::{AtomicU64, Ordering::Relaxed},
+        stripe::{Padded, STRIPES},
+    },
 };
 
 /// How a call ended, as metrics count it.

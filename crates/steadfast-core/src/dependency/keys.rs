@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::DependencyState;
-use crate::{breaker::BreakerState, sync::lock};
+use crate::{dependency::breaker::BreakerState, sync::lock};
 
 /// Most keys of one dependency. Each costs about 4 KiB.
 pub const KEYS_MAX: usize = 4096;

@@ -11,13 +11,18 @@ use std::{
 use super::{DependencyState, calls::CallKind, keys, reason::DependencyReason, view::LastError};
 use crate::{
     FailureClass,
-    breaker::{
-        Breaker, BreakerMode, BreakerPermit, BreakerRefusal, BreakerState, CallFailure, CallOutcome,
+    dependency::{
+        breaker::{
+            Breaker, BreakerMode, BreakerPermit, BreakerRefusal, BreakerState, CallFailure,
+            CallOutcome,
+        },
+        check::state::Health,
     },
-    evidence::{DependencyDown, Evidence},
-    readiness::Health,
     redact::redact,
-    refusal::Refusal,
+    refusal::{
+        Refusal,
+        evidence::{DependencyDown, Evidence},
+    },
     sync::{atomic::Ordering::Relaxed, lock, try_lock},
 };
 
@@ -51,7 +56,7 @@ impl DependencyState {
     /// Asks for a permit to call the dependency.
     ///
     /// `handle` is kept by the permit, so that a future without a lifetime can hold it.
-    /// `stripe` is the caller's own small number ([`crate::stripe::current`]) and `random`
+    /// `stripe` is the caller's own small number ([`crate::sync::stripe::current`]) and `random`
     /// is uniform over `u64`; see [`Breaker::try_acquire`].
     ///
     /// # Errors
@@ -106,7 +111,7 @@ impl DependencyState {
     #[inline]
     pub fn refusal(&self, now: Instant) -> Option<Refusal> {
         let refusal = self.outage(now)?;
-        self.count(crate::stripe::current(), CallKind::Refused);
+        self.count(crate::sync::stripe::current(), CallKind::Refused);
         Some(refusal)
     }
 
@@ -162,7 +167,7 @@ impl DependencyState {
     #[cold]
     fn refuse(&self, refused: &BreakerRefusal, now: Instant) -> Refusal {
         self.tell_of(refused);
-        self.count(crate::stripe::current(), CallKind::Refused);
+        self.count(crate::sync::stripe::current(), CallKind::Refused);
         self.describe(refused, now)
     }
 

@@ -12,10 +12,13 @@ use std::{
 };
 
 use crate::{
-    breaker::BreakerRefusal,
-    evidence::Evidence,
-    stripe::{self, Padded, STRIPES},
-    sync::{Mutex, try_lock},
+    dependency::breaker::BreakerRefusal,
+    refusal::evidence::Evidence,
+    sync::{
+        Mutex,
+        stripe::{self, Padded, STRIPES},
+        try_lock,
+    },
 };
 
 /// For how long evidence is handed out again: the lengths of time in it may be late by as

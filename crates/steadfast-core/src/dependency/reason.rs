@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use super::pools::PoolPressure;
 use crate::{
     FailureClass,
-    breaker::{BreakerMode, BreakerReason, BreakerState},
+    dependency::breaker::{BreakerMode, BreakerReason, BreakerState},
 };
 
 /// Why a dependency is believed to be as it is. Display is a sentence with its numbers.

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::{
     CheckOutcome, FailureClass, Health, Trip,
-    breaker::{BreakerReason, BreakerState, CallOutcome, CheckDepth},
-    evidence::Evidence,
+    dependency::breaker::{BreakerReason, BreakerState, CallOutcome, CheckDepth},
+    refusal::evidence::Evidence,
     testing::origin,
 };
 

@@ -9,10 +9,14 @@ use super::{
 };
 use crate::{
     FailureClass,
-    breaker::{BreakerMode, BreakerSnapshot, BreakerState},
-    check_settings::Requirement,
+    dependency::{
+        breaker::{BreakerMode, BreakerSnapshot, BreakerState},
+        check::{
+            settings::Requirement,
+            state::{CheckView, Health},
+        },
+    },
     name::Name,
-    readiness::{CheckView, Health},
     sync::lock,
 };
 

@@ -7,10 +7,12 @@ use std::{
 
 use super::INCIDENT_GAP;
 use crate::{
-    cause::{Cause, Rule},
-    evidence::Evidence,
     name::Name,
-    refusal::Refusal,
+    refusal::{
+        Refusal,
+        cause::{Cause, Rule},
+        evidence::Evidence,
+    },
 };
 
 /// The id of one refusal: a UUIDv7, made by whoever renders it.

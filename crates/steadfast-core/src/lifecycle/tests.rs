@@ -1,5 +1,5 @@
 use super::*;
-use crate::{cause::Cause, testing::origin};
+use crate::{refusal::cause::Cause, testing::origin};
 use proptest::prelude::*;
 
 const SEC: Duration = Duration::from_secs(1);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::ShedGate;
 use crate::{
-    held::{Held, Stamp},
+    shed::inflight::running::{Held, Stamp},
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering},

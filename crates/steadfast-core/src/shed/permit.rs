@@ -7,8 +7,15 @@ use std::{
 
 use super::ShedGate;
 use crate::{
-    credits::Credit, held::PlaceId, lag::Line, limit::Ending, pilot::Heard, priority::Priority,
-    refusal::Refusal, shared::Local, stripe,
+    refusal::Refusal,
+    request::priority::Priority,
+    shed::{
+        inflight::{running::PlaceId, tokens::Credit},
+        limit::Ending,
+        limiter::Heard,
+        runtime_lag::Line,
+    },
+    sync::{local::Local, stripe},
 };
 
 /// How a request ended.

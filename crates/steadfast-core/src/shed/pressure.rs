@@ -6,14 +6,16 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Ask, ShedGate, decide::SOURCE};
+use super::{Ask, ShedGate, gate::SOURCE};
 use crate::{
-    cause::Rule,
-    evidence::{Evidence, Overloaded, Pressure},
-    lag::{LagChange, LagMode, Lagging},
     name::Name,
-    refusal::Refusal,
-    stripe,
+    refusal::{
+        Refusal,
+        cause::Rule,
+        evidence::{Evidence, Overloaded, Pressure},
+    },
+    shed::runtime_lag::{LagChange, LagMode, Lagging},
+    sync::stripe,
 };
 
 /// The retry hint of a refusal for pressure, which lasts for seconds or goes away.

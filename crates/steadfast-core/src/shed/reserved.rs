@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use super::ShedGate;
 use crate::{
-    evidence::Pressure,
-    priority::Priority,
-    reserve::{ReserveChange, Reserved, Totals},
+    refusal::evidence::Pressure,
+    request::priority::Priority,
+    shed::reservation::{ReserveChange, Reserved, Totals},
 };
 
 impl ShedGate {

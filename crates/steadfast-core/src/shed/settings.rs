@@ -3,11 +3,11 @@
 use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
 use super::STREAMS_MAX_DEFAULT;
-use crate::{
-    credits::LIMIT_MAX,
-    lag::LagMode,
+use crate::shed::{
+    inflight::tokens::LIMIT_MAX,
     limit::{Adaptive, Fixed, Limit},
-    queue::QueueSettings,
+    runtime_lag::LagMode,
+    wait_queue::QueueSettings,
 };
 
 /// A permit held for longer than this is evidence of a handler that hangs, unless
@@ -82,7 +82,7 @@ impl ShedSettings {
     }
 
     /// The algorithm that stays out of the way until requests queue: see
-    /// [`crate::limit::Adaptive`].
+    /// [`crate::shed::limit::Adaptive`].
     pub fn adaptive() -> Self {
         Self::algorithm("Adaptive", |seed| Box::new(Adaptive::new(seed)))
     }

@@ -4,8 +4,14 @@ use std::time::{Duration, Instant};
 
 use super::{MemorySnapshot, ShedGate, ShedMode, StreamsSnapshot};
 use crate::{
-    credits::LIMIT_MAX, held::Held, lag::LagSnapshot, limit::Snapshot, queue::QueueSnapshot,
-    reserve::ReserveSnapshot, sync::atomic::Ordering,
+    shed::{
+        inflight::{running::Held, tokens::LIMIT_MAX},
+        limit::Snapshot,
+        reservation::ReserveSnapshot,
+        runtime_lag::LagSnapshot,
+        wait_queue::QueueSnapshot,
+    },
+    sync::atomic::Ordering,
 };
 
 /// What the gate says about itself.

@@ -10,14 +10,16 @@ use std::time::{Duration, Instant};
 
 use super::{ShedGate, ShedMode, ShedPermit};
 use crate::{
-    cause::Rule,
-    credits::{Credit, Credits},
-    evidence::Pressure,
-    held::PlaceId,
     name::Name,
-    refusal::Refusal,
-    shared::Local,
-    stripe::{self, Counter},
+    refusal::{Refusal, cause::Rule, evidence::Pressure},
+    shed::inflight::{
+        running::PlaceId,
+        tokens::{Credit, Credits},
+    },
+    sync::{
+        local::Local,
+        stripe::{self, Counter},
+    },
 };
 
 /// Streams at once, unless configured: at some tens of kilobytes each as much memory as a

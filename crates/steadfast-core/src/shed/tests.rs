@@ -2,14 +2,17 @@ use std::task::{Poll, Waker};
 
 use super::*;
 use crate::{
-    cause::Rule,
-    deadline::Deadline,
-    evidence::{Evidence, Pressure},
-    priority::Priority,
-    queue::QueueSettings,
-    refusal::Refusal,
-    resources::{Memory, ResourceSample},
-    shared::Local,
+    refusal::{
+        Refusal,
+        cause::Rule,
+        evidence::{Evidence, Pressure},
+    },
+    request::{deadline::Deadline, priority::Priority},
+    shed::{
+        cgroup::{Memory, ResourceSample},
+        wait_queue::QueueSettings,
+    },
+    sync::local::Local,
     testing::origin,
 };
 

@@ -1,0 +1,153 @@
+//! The decision on one request: a credit, or the numbers that say why not.
+
+use std::time::{Duration, Instant};
+
+use super::{Ask, ShedGate, ShedPermit, ShedTicket};
+use crate::{
+    name::Name,
+    refusal::{
+        Refusal,
+        cause::Rule,
+        evidence::{Evidence, Overloaded, Pressure, Queued},
+    },
+    request::priority::Priority,
+    shed::{
+        inflight::{running::PlaceId, tokens::Credit},
+        limiter::Heard,
+        runtime_lag::Line,
+    },
+    sync::{atomic::Ordering, local::Local, stripe},
+};
+
+/// The retry hint before anything has been measured.
+const HINT_UNMEASURED: Duration = Duration::from_secs(1);
+
+pub(super) const SOURCE: Name = Name::from_static("shed");
+
+/// What a gate decided.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Decision<P, W> {
+    /// The request may run for as long as the permit lives.
+    Admit(P),
+    /// The request may wait for its turn.
+    Wait(W),
+    /// The request may not run.
+    Refuse(Refusal),
+}
+
+impl ShedGate {
+    /// Decides on one request.
+    ///
+    /// `owner` is a handle to the gate, or to whatever else a request needs of which the
+    /// gate is a part: the permit keeps a clone of it, so that one handle serves for both.
+    #[must_use]
+    pub fn admit<T>(
+        owner: &Local<T>,
+        ask: Ask<'_>,
+        now: Instant,
+    ) -> Decision<ShedPermit<T>, ShedTicket<T>>
+    where
+        T: AsRef<Self> + Send + Sync + 'static,
+    {
+        let this: &Self = (**owner).as_ref();
+        let stripe = stripe::current();
+        if let Err(refusal) = this.press(ask, stripe, now) {
+            return Decision::Refuse(refusal);
+        }
+        this.reserve.arrived(stripe, ask.priority);
+        // Who comes while somebody waits takes nothing that lies about.
+        if !this.credits.seems_wanted() {
+            if let Some(credit) = this.credits.take_as(ask.priority, stripe) {
+                return Decision::Admit(Self::run(owner, credit, stripe, ask, now));
+            }
+        }
+        // Relaxed: a mode change need not be ordered with anything.
+        if this.observe.load(Ordering::Relaxed) {
+            let credit = this.credits.take(stripe).unwrap_or_else(|| {
+                this.would_refuse.add_at(stripe, 1);
+                this.credits.take_beyond(stripe)
+            });
+            return Decision::Admit(Self::run(owner, credit, stripe, ask, now));
+        }
+        Self::wait_or_refuse(owner, ask, stripe, now)
+    }
+
+    /// Lets a request run on a credit.
+    #[inline]
+    pub(super) fn run<T>(
+        owner: &Local<T>,
+        credit: Credit,
+        stripe: usize,
+        ask: Ask<'_>,
+        now: Instant,
+    ) -> ShedPermit<T>
+    where
+        T: AsRef<Self> + Send + Sync + 'static,
+    {
+        let this: &Self = (**owner).as_ref();
+        // The permit is made first: an algorithm of the application's own may panic below,
+        // and then the permit's drop gives the credit back.
+        let mut permit = ShedPermit {
+            owner: owner.clone(),
+            credit,
+            place: PlaceId::NONE,
+            heard: Heard::NOTHING,
+            line: Line::Out,
+            priority: ask.priority,
+            since: now,
+            stream: false,
+            ended: false,
+        };
+        this.admitted.add_at(stripe, 1);
+        permit.heard = this.pilot.arrived(stripe, true, this.counts(), now);
+        permit.place = this.held.enter(stripe, ask.route, now);
+        // Fetching credits moves more than one, and the algorithm may just have raised the
+        // limit: both can serve somebody who has begun to wait meanwhile.
+        this.offer(stripe, Some(now));
+        permit.line = this.lag.stand(stripe, ask.priority);
+        permit
+    }
+
+    /// Refuses a request, and counts it.
+    pub(super) fn refuse(
+        &self,
+        rule: Rule,
+        queue: Option<Queued>,
+        priority: Priority,
+        stripe: usize,
+        now: Instant,
+    ) -> Refusal {
+        self.refused.add_at(stripe, 1);
+        self.reserve.refused(stripe, priority);
+        self.pilot.arrived(stripe, false, self.counts(), now);
+        self.offer(stripe, Some(now));
+        let limit = self.credits.limit();
+        let in_flight = self.credits.in_flight();
+        let pressure = self.reserved(priority, in_flight, limit);
+        let kept = match &pressure {
+            Some(Pressure::Reserved(reserved)) => reserved.kept,
+            _ => 0,
+        };
+        let in_flight = in_flight.max(limit - kept);
+        let rule = match rule {
+            Rule::Limit if kept > 0 => Rule::Priority,
+            rule => rule,
+        };
+        // Little's law: places free up at in_flight / mean_held a second. Those who wait
+        // already have the first of them, and those who go first the next.
+        let turns = queue.map_or(0, |queue| queue.len) + kept + 1;
+        let hint = self.mean_held(now).map_or(HINT_UNMEASURED, |held| {
+            (held / in_flight).saturating_mul(turns)
+        });
+        let overloaded = Overloaded {
+            rule,
+            in_flight,
+            limit,
+            stuck: self.stuck(now),
+            queue,
+            pressure,
+        };
+        Refusal::new(SOURCE, Evidence::Overloaded(overloaded), hint, now)
+    }
+}

@@ -1,0 +1,468 @@
+//! A limit that is held: what it enforces, and the experiments that move it.
+
+use std::time::{Duration, Instant};
+
+use super::clusters::WIDTH;
+use super::cycle::{Group, Kept, Kind, Step};
+use super::slope::Saturation;
+use super::sums::Sums;
+use super::{HEADROOM_BURST, HEADROOM_SHARE, Random};
+use crate::shed::limit::{Ended, Experiment, LimitPhase, Tag, Why, Window};
+
+mod decide;
+mod hear;
+mod obsolete;
+
+/// What follows from what was heard.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Outcome {
+    /// Nothing.
+    Nothing,
+    /// The limit moved.
+    Moved(Why),
+    /// A new limit proved right.
+    Confirmed(Why),
+    /// The limit goes away.
+    Open(Why),
+    /// The limit goes away, and should not have come.
+    Mistaken {
+        /// Why.
+        why: Why,
+        /// What a request takes, in seconds.
+        latency: f64,
+    },
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    limit: f64,
+    knee: Option<f64>,
+    /// Share of arrivals refused outside dips.
+    refused: f64,
+    /// Mean latency at the limit.
+    latency: f64,
+    latency_n: f64,
+    step: Step,
+    epoch: u32,
+    step_since: Option<Instant>,
+    dip_since: Option<Instant>,
+    /// Zero for the sums of moments.
+    zero: Option<Instant>,
+    taken: f64,
+    high: Group,
+    low: Group,
+    kept: Kept,
+    /// What the watch saw, and the first of its blocks that is compared with a new limit.
+    watched: Option<(Sums, u32)>,
+    deep: bool,
+    /// Whether the process is late, so that the limit must not grow.
+    frozen: bool,
+    rises: u32,
+    rest_until: Option<Instant>,
+    /// Latency at the limit since the last decision, to notice when it changes.
+    calm: Option<Sums>,
+    recent: Sums,
+    last_end: Option<Instant>,
+    last_refusal: Option<Instant>,
+    in_flight: Option<u32>,
+    experiment: Option<Experiment>,
+}
+
+impl Held {
+    /// A limit somebody else found.
+    pub(super) fn at(limit: f64, epoch: u32) -> Self {
+        Self {
+            limit: limit.clamp(LIMIT_MIN, LIMIT_MAX),
+            knee: None,
+            refused: 0.0,
+            latency: 0.0,
+            latency_n: 0.0,
+            step: Step::Rest,
+            epoch,
+            step_since: None,
+            dip_since: None,
+            zero: None,
+            taken: 0.0,
+            high: Group::default(),
+            low: Group::default(),
+            kept: Kept::default(),
+            watched: None,
+            deep: false,
+            frozen: false,
+            rises: 0,
+            rest_until: None,
+            calm: None,
+            recent: Sums::default(),
+            last_end: None,
+            last_refusal: None,
+            in_flight: None,
+            experiment: None,
+        }
+    }
+
+    /// The limit that follows from saturation, to be verified against the `newest` requests that were admitted without it.
+    pub(super) fn saturated(
+        now: Instant,
+        saturation: &Saturation,
+        (from, newest): (u32, Group),
+        epoch: u32,
+    ) -> Self {
+        let mut held = Self::at(target(saturation.knee), epoch);
+        held.knee = Some(saturation.knee);
+        held.latency = saturation.high.latency();
+        held.high = newest;
+        held.watched = Some((saturation.high, from));
+        held.last_end = Some(now);
+        held.last_refusal = Some(now);
+        // Whoever is over the limit now is refused; the extra headroom is for when few are.
+        held.refused = HEADROOM_UNTIL;
+        held.enter(Step::Verify, now);
+        held
+    }
+
+    pub(super) fn limit(&self) -> u32 {
+        self.limit.round().max(1.0) as u32
+    }
+
+    /// An epoch that no tag carries yet.
+    pub(super) fn next_epoch(&self) -> u32 {
+        next(self.epoch)
+    }
+
+    /// Whether it refuses next to nobody and is not looking into anything.
+    pub(super) fn idle(&self) -> bool {
+        self.step == Step::Rest && self.refused < IDLE_REFUSED
+    }
+
+    /// Whether the limit is well above what this knee asks for.
+    pub(super) fn above(&self, knee: f64) -> bool {
+        self.limit > 1.25 * target(knee)
+    }
+
+    /// Whether the limit must not grow for now.
+    pub(super) fn freeze(&mut self, frozen: bool) {
+        self.frozen = frozen;
+    }
+
+    pub(super) fn knee(&self) -> Option<f64> {
+        self.knee
+    }
+
+    pub(super) fn refused_ratio(&self) -> f64 {
+        self.refused
+    }
+
+    pub(super) fn take_experiment(&mut self) -> Option<Experiment> {
+        self.experiment.take()
+    }
+
+    pub(super) fn phase(&self) -> LimitPhase {
+        match self.step {
+            Step::Rest => LimitPhase::Held,
+            Step::Verify | Step::Wait { kind: Kind::Verify } => LimitPhase::Verifying,
+            Step::Before | Step::After | Step::Wait { kind: Kind::Dip } => LimitPhase::Reference,
+            Step::Dip | Step::Hold { .. } => LimitPhase::Dip,
+            Step::Rise | Step::Wait { kind: Kind::Rise } => LimitPhase::Rise,
+        }
+    }
+
+    /// The cap in force now.
+    pub(super) fn cap(&self) -> u32 {
+        if self.dips() {
+            let depth = if self.deep { DIP_DEEP } else { DIP };
+            return (depth * (self.limit - TARGET_PLUS)).floor().max(1.0) as u32;
+        }
+        let knee = self.knee.unwrap_or(self.limit / TARGET);
+        let extra = (HEADROOM_SHARE * knee + HEADROOM_BURST - self.limit).max(0.0);
+        let open = (1.0 - self.refused / HEADROOM_UNTIL).max(0.0);
+        (self.limit + extra * open).ceil() as u32
+    }
+
+    /// By how much the cap is lower than the limit for the moment of a dip.
+    pub(super) fn dip(&self) -> u32 {
+        let dip = if self.dips() {
+            self.limit.ceil() as u32
+        } else {
+            0
+        };
+        dip.saturating_sub(self.cap())
+    }
+
+    pub(super) fn one_in(&self) -> u16 {
+        match self.step {
+            Step::Rest | Step::Wait { .. } => (self.limit / 32.0).clamp(1.0, 1024.0) as u16,
+            _ => 1,
+        }
+    }
+
+    pub(super) fn window_arrivals(&self) -> u16 {
+        (self.limit / 4.0).clamp(4.0, 64.0) as u16
+    }
+
+    pub(super) fn admitted(&mut self, now: Instant, in_flight: u32) -> Tag {
+        self.clock(now);
+        let at = self.secs(now);
+        let reference = f64::from(in_flight) >= REFERENCE * self.limit;
+        let kind = match self.step {
+            Step::Before | Step::After | Step::Rise if reference => HIGH,
+            Step::Dip if in_flight.saturating_mul(2) >= self.cap() => LOW,
+            Step::Verify => LOW,
+            _ => return Tag::new(self.epoch << 2 | OTHER),
+        };
+        if kind == HIGH {
+            self.high.admitted(at, in_flight);
+        } else {
+            self.low.admitted(at, in_flight);
+        }
+        let tag = Tag::new(self.epoch << 2 | kind);
+        self.taken += 1.0;
+        if self.taken >= self.cohort() {
+            self.step_done(now);
+        }
+        tag
+    }
+
+    pub(super) fn ended(&mut self, ended: &Ended, random: &mut Random) -> Outcome {
+        let now = ended.now;
+        self.last_end = Some(now);
+        let sample = ended.sample().filter(|sample| self.tells(*sample));
+        let kind = ended.tag.raw() & 3;
+        if ended.tag.raw() >> 2 == self.epoch && kind != OTHER {
+            let (at, ends_at) = (self.secs(ended.admitted_at), self.secs(now));
+            let wait = (TARGET - 1.0) * self.latency;
+            let group = if kind == HIGH {
+                &mut self.high
+            } else {
+                &mut self.low
+            };
+            group.ended(at, ended.in_flight, sample);
+            if let Some((latency, ..)) = sample {
+                group.sums.would_wait(latency, wait);
+                group.clusters.add(ends_at, WIDTH * self.latency, latency);
+            }
+        }
+        let reference = kind != LOW && f64::from(ended.in_flight) >= REFERENCE * self.limit;
+        if let Some((latency, in_flight, abandoned)) = sample.filter(|_| reference) {
+            self.latency_n = (self.latency_n + 1.0).min(32.0);
+            self.latency += (latency - self.latency) / self.latency_n;
+            if self.step == Step::Rest {
+                self.recent.add(latency, in_flight, abandoned);
+                self.notice(now);
+            }
+        }
+        self.clock(now);
+        self.finish(now, random)
+    }
+
+    /// Hears of the end of a request that was admitted before this limit.
+    pub(super) fn ended_earlier(
+        &mut self,
+        ended: &Ended,
+        serial: u32,
+        random: &mut Random,
+    ) -> Outcome {
+        let from = self.watched.map_or(u32::MAX, |(_, from)| from);
+        let verifies = matches!(self.step, Step::Verify | Step::Wait { kind: Kind::Verify });
+        if !verifies || serial < from || !self.high.open() {
+            return Outcome::Nothing;
+        }
+        self.last_end = Some(ended.now);
+        let at = self.secs(ended.admitted_at);
+        let sample = ended.sample().filter(|sample| self.tells(*sample));
+        self.high.ended(at, ended.in_flight, sample);
+        self.finish(ended.now, random)
+    }
+
+    pub(super) fn window(&mut self, window: &Window, random: &mut Random) -> Outcome {
+        let now = window.now;
+        let (admitted, refused) = (f64::from(window.admitted), f64::from(window.refused));
+        let before = self.in_flight.replace(window.in_flight);
+        if before.is_some_and(|f| f.saturating_add(window.admitted) > window.in_flight) {
+            self.last_end = Some(now);
+        }
+        if refused > 0.0 || self.last_refusal.is_none() {
+            self.last_refusal = Some(now);
+        }
+        if !self.dips() {
+            self.count(admitted, refused);
+        }
+        self.clock(now);
+        let outcome = self.finish(now, random);
+        if !matches!(outcome, Outcome::Nothing) {
+            return outcome;
+        }
+        if let Some(why) = self.obsolete(now, refused > 0.0) {
+            return Outcome::Open(why);
+        }
+        let pressed = self.refused > PRESSED;
+        if self.step == Step::Rest && pressed && self.rest_until.is_none_or(|until| now >= until) {
+            self.begin(now);
+        }
+        Outcome::Nothing
+    }
+
+    fn count(&mut self, admitted: f64, refused: f64) {
+        let arrivals = admitted + refused;
+        if arrivals <= 0.0 {
+            return;
+        }
+        let memory = (MEMORY_LIMITS * self.limit).max(MEMORY_MIN);
+        let weight = 1.0 - (1.0 - 1.0 / memory).powf(arrivals);
+        self.refused += (refused / arrivals - self.refused) * weight;
+    }
+
+    fn begin(&mut self, now: Instant) {
+        self.epoch = next(self.epoch);
+        self.zero.get_or_insert(now);
+        self.enter(Step::Before, now);
+    }
+
+    fn enter(&mut self, step: Step, now: Instant) {
+        self.zero.get_or_insert(now);
+        if step == Step::Dip {
+            self.dip_since = Some(now);
+        }
+        self.step = step;
+        self.step_since = Some(now);
+        self.taken = 0.0;
+    }
+
+    /// The group of a step is full.
+    fn step_done(&mut self, now: Instant) {
+        let next = match self.step {
+            Step::Before => Step::Dip,
+            Step::Dip => {
+                let latency = self.high.sums.latency().max(self.latency);
+                let hold = Duration::try_from_secs_f64(latency).unwrap_or(Duration::ZERO);
+                Step::Hold {
+                    until: now.checked_add(hold).unwrap_or(now),
+                }
+            }
+            Step::After => Step::Wait { kind: Kind::Dip },
+            Step::Rise => Step::Wait { kind: Kind::Rise },
+            Step::Verify => Step::Wait { kind: Kind::Verify },
+            step @ (Step::Rest | Step::Hold { .. } | Step::Wait { .. }) => step,
+        };
+        self.enter(next, now);
+    }
+
+    /// Ends steps whose time is over.
+    fn clock(&mut self, now: Instant) {
+        if matches!(self.step, Step::Hold { until } if now >= until) {
+            self.enter(Step::After, now);
+        }
+        let since = self.step_since.unwrap_or(now);
+        let took = now.saturating_duration_since(since).as_secs_f64();
+        let patience =
+            (8.0 * self.latency).max(0.25) + 4.0 * self.cohort() * self.latency / self.limit;
+        if matches!(
+            self.step,
+            Step::Before | Step::Dip | Step::After | Step::Rise
+        ) && took > patience
+        {
+            // The load has gone: no decision, no harm.
+            self.forget();
+            self.rest(now, 1.0);
+        }
+    }
+
+    /// Concludes when everything the experiment took has ended, or has had its time.
+    fn finish(&mut self, now: Instant, random: &mut Random) -> Outcome {
+        let Step::Wait { kind } = self.step else {
+            return Outcome::Nothing;
+        };
+        let since = self.step_since.unwrap_or(now);
+        let patience = (10.0 * self.latency).max(0.25);
+        let over = now.saturating_duration_since(since).as_secs_f64() >= patience;
+        if (self.high.open() || self.low.open()) && !over {
+            return Outcome::Nothing;
+        }
+        let at = self.secs(now);
+        self.high.close(at);
+        self.low.close(at);
+        self.epoch = next(self.epoch);
+        self.decide(now, kind, random)
+    }
+
+    fn forget(&mut self) {
+        self.high = Group::default();
+        self.low = Group::default();
+        self.kept = Kept::default();
+        self.epoch = next(self.epoch);
+        self.calm = None;
+        self.recent = Sums::default();
+    }
+
+    fn rest(&mut self, now: Instant, secs: f64) {
+        self.enter(Step::Rest, now);
+        let rest = Duration::try_from_secs_f64(secs).unwrap_or(Duration::ZERO);
+        self.rest_until = now.checked_add(rest);
+    }
+
+    fn dips(&self) -> bool {
+        matches!(self.step, Step::Dip | Step::Hold { .. })
+    }
+
+    fn dip_secs(&self, now: Instant) -> f64 {
+        let since = self.dip_since.unwrap_or(now);
+        let end = self.step_since.unwrap_or(now);
+        end.saturating_duration_since(since).as_secs_f64().min(10.0)
+    }
+
+    fn cohort(&self) -> f64 {
+        (self.limit / 2.0).max(16.0)
+    }
+
+    fn cohort_full(&self) -> f64 {
+        (self.limit / f64::from(self.one_in())).max(16.0)
+    }
+
+    fn secs(&self, at: Instant) -> f64 {
+        match self.zero {
+            Some(zero) if at >= zero => at.saturating_duration_since(zero).as_secs_f64(),
+            Some(zero) => -zero.saturating_duration_since(at).as_secs_f64(),
+            None => 0.0,
+        }
+    }
+}
+
+/// Epochs count round, and zero is left out because a tag of zero is none.
+fn next(epoch: u32) -> u32 {
+    ((epoch + 1) & EPOCH_MASK).max(1)
+}
+
+fn target(knee: f64) -> f64 {
+    TARGET * knee + TARGET_PLUS
+}
+
+/// What the low bits of a tag say beside `WATCH`.
+const OTHER: u32 = 0;
+const HIGH: u32 = 2;
+const LOW: u32 = 3;
+const EPOCH_MASK: u32 = (1 << 29) - 1;
+
+/// A real number below 2 could not be dipped.
+const LIMIT_MIN: f64 = 2.0;
+/// Beyond this a limit limits nothing.
+const LIMIT_MAX: f64 = 1e6;
+/// The limit aims at `TARGET * knee + TARGET_PLUS`: room for what is not evenly spread.
+/// `TARGET * DIP` must stay below 1, else it cannot come down from above. With 1.2 the dips reach below the knee (pool of 64: goodput 0.88); without the 1 a pool of one loses 7 %. From the study's ablation.
+const TARGET: f64 = 1.4;
+const TARGET_PLUS: f64 = 1.0;
+/// From this share of refusals on the cap is the limit; with fewer it is higher by the headroom.
+const HEADROOM_UNTIL: f64 = 0.3;
+/// Depth of a dip. From the study.
+const DIP: f64 = 0.65;
+/// Depth of the dip after one in which everybody queued.
+const DIP_DEEP: f64 = 0.36;
+/// A request is of the high side when admitted with this share of the limit in flight.
+/// With any at all a brownout times out (study).
+const REFERENCE: f64 = 0.85;
+/// Share of refusals from which experiments begin. With 0.06 they cost 1-2 % of goodput between 1x and 1.2x.
+const PRESSED: f64 = 0.1;
+/// The share of refusals is remembered over so many arrivals for each place, and so many at least.
+/// At exactly the capacity random arrivals come in bursts of hundreds that are refused together: with an eighth of this memory each looks like an overload, lowers the cap and starts an experiment, which costs 1.5 % of goodput.
+const MEMORY_LIMITS: f64 = 16.0;
+const MEMORY_MIN: f64 = 400.0;
+/// With fewer refused than this share there is nothing to look into but whether the limit is too high.
+const IDLE_REFUSED: f64 = 0.005;

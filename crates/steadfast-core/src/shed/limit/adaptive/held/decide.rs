@@ -1,0 +1,238 @@
+//! What follows from an experiment.
+//!
+//! With `F` the mean in flight at admission and `R` the mean latency of both sides, `N = F_high * R_low / R_high` is the knee when the low side did not queue.
+//! Means, because Little's law is about means: where 90 % take 2 ms and 10 % take 200 ms, a wait of 8 ms moves the mean by a factor of 1.4 and the median by 5.
+
+use std::time::Instant;
+
+use super::super::Random;
+use super::super::cycle::{Kept, Kind, Step};
+use super::{DIP, Held, LIMIT_MAX, LIMIT_MIN, Outcome, target};
+use crate::shed::limit::{Experiment, Why};
+
+/// What a comparison says.
+struct Finding {
+    /// Logarithm of the factor to change the limit by.
+    step: f64,
+    /// Whether it is sure enough to be taken in full.
+    strong: bool,
+    /// Whether nobody queues.
+    grows: bool,
+    knee: Option<f64>,
+    why: Why,
+}
+
+impl Held {
+    pub(super) fn decide(&mut self, now: Instant, kind: Kind, random: &mut Random) -> Outcome {
+        let kept = std::mem::take(&mut self.kept);
+        kept.add_to(&mut self.high, &mut self.low);
+        let (high, low) = (self.high.sums, self.low.sums);
+        if high.n() < 4.0 || low.n() < 4.0 {
+            self.forget();
+            self.rest(now, 1.0);
+            return Outcome::Nothing;
+        }
+        let (high_f, low_f) = (high.in_flight(), low.in_flight());
+        let fewer = (low_f / high_f).min(1.0);
+        let ratio = low.queued(&high);
+        let error = (self.high.error_squared() + self.low.error_squared()).sqrt();
+        let experiment = Experiment::new(now, low_f, high_f, ratio, error);
+        self.experiment = Some(experiment);
+        if kind == Kind::Verify {
+            return self.verified(now, &experiment, fewer);
+        }
+        let found = self.weigh(&experiment);
+        let rest = self.dip_secs(now) / DUTY * random.between(0.75, 1.25);
+        if !found.strong && error > ERROR_FINE {
+            // Not enough is known: keep the sums, look again soon if they hint at something.
+            let few = self.high.clusters.few() || self.low.clusters.few();
+            let soon = few || found.step.abs() > HINT * error || self.apart(1.0) < LOG_SMALL;
+            self.kept = Kept {
+                high: std::mem::take(&mut self.high),
+                low: std::mem::take(&mut self.low),
+            };
+            self.deep &= ratio < SHALLOW * fewer;
+            self.rest(now, if soon { 0.0 } else { rest });
+            return Outcome::Nothing;
+        }
+        if self.frozen && found.step > 0.0 {
+            self.forget();
+            self.rest(now, rest);
+            return Outcome::Nothing;
+        }
+        self.rises = if found.grows { self.rises + 1 } else { 0 };
+        if self.rises >= RISES_MAX {
+            return Outcome::Open(found.why);
+        }
+        let step = if found.strong {
+            found.step
+        } else {
+            DAMP * found.step
+        };
+        self.limit = (self.limit * step.exp()).clamp(LIMIT_MIN, LIMIT_MAX);
+        self.knee = found.knee;
+        let queued = if found.strong { 1.15 } else { 1.05 };
+        self.deep = ratio < queued * fewer || found.knee.is_none();
+        let reference = self.high;
+        self.forget();
+        self.rest(now, if found.strong || self.deep { 0.0 } else { rest });
+        if found.strong && found.step > RISE_FROM {
+            self.low = reference;
+            self.begin(now);
+            self.step = Step::Rise;
+        }
+        Outcome::Moved(found.why)
+    }
+
+    /// What a comparison says: the means if they are sure enough, else the logarithms.
+    fn weigh(&self, experiment: &Experiment) -> Finding {
+        let (ratio, error, knee) = (experiment.latency_ratio, experiment.error, experiment.knee);
+        let abandoned = self.high.sums.abandoned_ratio();
+        if abandoned > 0.5 {
+            return Finding {
+                step: DIP.ln(),
+                strong: true,
+                grows: false,
+                knee: None,
+                why: Why::Abandoned { ratio: abandoned },
+            };
+        }
+        let no_queue = Why::NoQueue {
+            latency_ratio: ratio,
+        };
+        let step = (target(knee) / self.limit).ln();
+        let strong = step.abs() > (STRONG * error).max(STEP_MIN) && error < ERROR_MAX;
+        if strong && ratio > NO_QUEUE {
+            let share = ((ratio - NO_QUEUE) / (1.0 - NO_QUEUE)).min(1.0);
+            return Finding {
+                step: share * GROWTH.ln() + (1.0 - share) * step,
+                strong,
+                grows: true,
+                knee: Some(knee),
+                why: no_queue,
+            };
+        }
+        match self.unqueued() {
+            Some(growth) if !strong => Finding {
+                step: growth.ln(),
+                strong: true,
+                grows: true,
+                knee: Some(knee.max(experiment.in_flight_high)),
+                why: no_queue,
+            },
+            _ => Finding {
+                step,
+                strong,
+                grows: false,
+                knee: Some(knee),
+                why: Why::Queueing {
+                    latency_ratio: ratio,
+                    knee,
+                },
+            },
+        }
+    }
+
+    /// How far apart the logarithms of both sides are, over how far they would be if the limit sat at its target.
+    ///
+    /// Where durations differ a lot a mean needs thousands of requests, but a queue shows in the short ones at once.
+    fn apart(&self, errors: f64) -> f64 {
+        let (high, low) = (&self.high, &self.low);
+        let apart = high.sums.log() - low.sums.log();
+        let error = (high.log_error_squared() + low.log_error_squared()).sqrt();
+        (apart + errors * error) / low.sums.shift().max(1e-3)
+    }
+
+    /// The factor to grow by when the logarithms exclude a queue.
+    fn unqueued(&self) -> Option<f64> {
+        if self.apart(8.0) < LOG_NONE {
+            return Some(GROWTH);
+        }
+        if self.low.sums.n() < 32.0 {
+            return None;
+        }
+        let apart = self.apart(3.0);
+        if apart < LOG_NONE {
+            return Some(2.0);
+        }
+        (apart < LOG_SMALL).then_some(1.4)
+    }
+
+    /// Whether a limit set without an experiment made requests faster.
+    fn verified(&mut self, now: Instant, experiment: &Experiment, fewer: f64) -> Outcome {
+        let ratio = experiment.latency_ratio;
+        // In standard errors, how far it is from "no faster" and from "faster in step with fewer in flight".
+        let from_no_queue = -ratio.ln() / experiment.error;
+        let from_queue = (ratio / fewer).ln() / experiment.error;
+        if self.frozen && from_no_queue < HINT {
+            // Slow at any limit, because the process is late: look again when it is not.
+            self.forget();
+            self.rest(now, 0.0);
+            return Outcome::Nothing;
+        }
+        if from_queue > 2.0 && from_no_queue < 1.0 {
+            return Outcome::Mistaken {
+                why: Why::NoQueue {
+                    latency_ratio: ratio,
+                },
+                latency: self.high.sums.latency(),
+            };
+        }
+        if from_queue <= 2.0 && from_no_queue <= 2.0 && self.low.sums.n() < VERIFY_MAX {
+            self.enter(Step::Verify, now);
+            return Outcome::Nothing;
+        }
+        // Clients that gave up cut the high side short, and a service that became slower does so with what the watch saw: both make the knee too large, so the smaller counts.
+        let seen = self.watched.map_or(f64::INFINITY, |(watched, _)| {
+            watched.in_flight() * self.low.sums.queued(&watched)
+        });
+        let knee = experiment.knee.min(seen);
+        // The watch saw more requests than this one cohort, so its knee stands unless it is far off.
+        let off = self
+            .knee
+            .map_or(f64::INFINITY, |before| (knee / before).ln().abs());
+        if from_queue > HINT && off > FAR_OFF {
+            self.knee = Some(knee);
+            self.limit = target(knee).clamp(self.limit / 3.0, self.limit * 3.0);
+        }
+        self.forget();
+        self.rest(now, 0.0);
+        Outcome::Confirmed(Why::Queueing {
+            latency_ratio: ratio,
+            knee,
+        })
+    }
+}
+
+/// Standard errors of a step that is taken in full.
+const STRONG: f64 = 3.3;
+/// A smaller step (in logarithms) is never taken in full.
+const STEP_MIN: f64 = 0.1;
+/// Standard errors of a step that is looked into at once, and of a verification.
+const HINT: f64 = 2.0;
+/// With this error of `ln(latency_ratio)` a part of the step is taken.
+const ERROR_FINE: f64 = 0.06;
+/// With a larger error no step is taken in full.
+const ERROR_MAX: f64 = 0.2;
+/// From this ratio on nobody queues.
+const NO_QUEUE: f64 = 0.9;
+/// The factor by which a limit grows when nobody queues.
+const GROWTH: f64 = 3.0;
+/// Nobody queues if the logarithms are apart by less than this share of what a queue would make.
+const LOG_NONE: f64 = 0.4;
+/// Few queue if by less than this.
+const LOG_SMALL: f64 = 0.7;
+/// Logarithm of a factor of two.
+const FAR_OFF: f64 = std::f64::consts::LN_2;
+/// After so many requests a verification ends undecided, and the experiments decide.
+const VERIFY_MAX: f64 = 128.0;
+/// Share of a fine step that is taken; with 1 and a looser error the limit wanders by a factor of six (study).
+const DAMP: f64 = 0.6;
+/// Share of the time that dips take while all is quiet; at 0.3 they cost 2-7 % on small pools (study).
+const DUTY: f64 = 0.05;
+/// An unsure dip in which latency fell by less than so many times what a queue would make was deep enough: the knee is between, and deep dips starve a small pool.
+const SHALLOW: f64 = 1.3;
+/// A step larger than this is itself the next experiment.
+const RISE_FROM: f64 = 0.4;
+/// After growing so often on end the limit goes away: throughput grows with it.
+const RISES_MAX: u32 = 2;

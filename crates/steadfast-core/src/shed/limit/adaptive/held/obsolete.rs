@@ -1,0 +1,28 @@
+//! When what is held says nothing about now, and the limit goes away.
+
+use std::time::{Duration, Instant};
+
+use super::Held;
+use crate::shed::limit::Why;
+
+impl Held {
+    /// Whether what is held says nothing about now.
+    pub(super) fn obsolete(&self, now: Instant, refuses: bool) -> Option<Why> {
+        let since = |then: Option<Instant>| {
+            then.map_or(Duration::ZERO, |then| now.saturating_duration_since(then))
+        };
+        let quiet = since(self.last_refusal);
+        if quiet >= QUIET {
+            return Some(Why::Quiet(quiet));
+        }
+        let silent = since(self.last_end);
+        let patience = (SILENT_LATENCIES * self.latency).max(SILENT_SECS);
+        (refuses && !self.frozen && silent.as_secs_f64() >= patience).then_some(Why::Silent(silent))
+    }
+}
+
+/// Without refusals for this long the limit goes away.
+const QUIET: Duration = Duration::from_secs(10);
+/// Refusing while nothing ends, for so many latencies and at least so long, is refusing blindly.
+const SILENT_LATENCIES: f64 = 10.0;
+const SILENT_SECS: f64 = 0.1;

@@ -1,0 +1,256 @@
+//! Atomics. The caller's side of the [`Limit`] seam: who flies the limit while requests pass.
+//!
+//! The algorithm sits behind a lock that a request never waits for. What it wants
+//! (a cap, a sampling, a window) is published in one word; a request reads that word,
+//! counts itself on its stripe, and only when the word asks for it tries the lock: taken,
+//! the sample is skipped. The end of a request that carries a tag waits for the lock,
+//! because the algorithm counts on hearing of it; the lock is held for arithmetic only.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    shed::{
+        inflight::tokens::{Credits, LIMIT_MAX},
+        limit::{
+            Admitted, Change, Directive, Ended, Ending, Limit, Sampling, Snapshot, Tag, Window,
+        },
+    },
+    sync::{
+        Mutex,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+        lock,
+        stripe::{Counter, Padded, STRIPES},
+        try_lock,
+    },
+};
+
+/// Changes of the limit kept until somebody collects them; the oldest goes first. Twice as
+/// many as an algorithm makes in a second of its wildest search.
+const CHANGES_KEPT: usize = 64;
+
+/// Looks at a window this many times on the way to its end, since a stripe knows only its
+/// own arrivals.
+const LOOKS: u32 = 4;
+
+/// An algorithm in charge of a limit.
+#[derive(Debug)]
+pub(crate) struct Pilot {
+    /// The published directive.
+    word: AtomicU64,
+    arrivals: [Padded<AtomicU32>; STRIPES],
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    limit: Box<dyn Limit>,
+    /// Totals at the end of the last window.
+    admitted: u64,
+    refused: u64,
+    /// Places that are kept for those who go first.
+    kept: u32,
+    changes: VecDeque<Change>,
+}
+
+/// What a permit carries for the algorithm.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Heard {
+    tag: Tag,
+    in_flight: u32,
+}
+
+impl Heard {
+    pub(crate) const NOTHING: Self = Self {
+        tag: Tag::NONE,
+        in_flight: 0,
+    };
+
+    pub(crate) const fn is_sampled(self) -> bool {
+        !self.tag.is_none()
+    }
+}
+
+/// The counters of the gate that the algorithm's windows are made of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counts<'a> {
+    pub(crate) credits: &'a Credits,
+    pub(crate) admitted: &'a Counter,
+    pub(crate) refused: &'a Counter,
+}
+
+impl Pilot {
+    pub(crate) fn new(limit: Box<dyn Limit>) -> Self {
+        Self {
+            word: AtomicU64::new(limit.directive().to_word()),
+            arrivals: std::array::from_fn(|_| Padded(AtomicU32::new(0))),
+            inner: Mutex::new(Inner {
+                limit,
+                admitted: 0,
+                refused: 0,
+                kept: 0,
+                changes: VecDeque::new(),
+            }),
+        }
+    }
+
+    /// Returns the cap that the algorithm starts with.
+    pub(crate) fn cap(&self) -> Option<u32> {
+        self.directive().cap
+    }
+
+    fn directive(&self) -> Directive {
+        // Relaxed: the word is all there is to know; an old one is a sample more or less.
+        Directive::from_word(self.word.load(Ordering::Relaxed))
+    }
+
+    /// Hears of an arrival that was admitted or refused. Costs one load where nothing is
+    /// asked for.
+    #[inline]
+    pub(crate) fn arrived(
+        &self,
+        stripe: usize,
+        admitted: bool,
+        counts: Counts<'_>,
+        now: Instant,
+    ) -> Heard {
+        let directive = self.directive();
+        if directive.sampling == Sampling::Nothing && directive.window == 0 {
+            return Heard::NOTHING;
+        }
+        // Relaxed: this thread's own count.
+        let number = self.arrivals[stripe]
+            .0
+            .fetch_add(1, Ordering::Relaxed)
+            .wrapping_add(1);
+        let sampled = admitted
+            && matches!(directive.sampling, Sampling::OneIn(n) if number % u32::from(n.max(1)) == 0);
+        let looks =
+            directive.window != 0 && number % (u32::from(directive.window) / LOOKS).max(1) == 0;
+        if sampled || looks {
+            self.listen(directive, sampled, counts, now)
+        } else {
+            Heard::NOTHING
+        }
+    }
+
+    fn listen(
+        &self,
+        directive: Directive,
+        sampled: bool,
+        counts: Counts<'_>,
+        now: Instant,
+    ) -> Heard {
+        let Some(mut inner) = try_lock(&self.inner) else {
+            return Heard::NOTHING;
+        };
+        let in_flight = counts.credits.in_flight();
+        let mut heard = Heard::NOTHING;
+        if sampled {
+            let tag = inner.limit.admitted(Admitted::new(now, in_flight));
+            heard = Heard { tag, in_flight };
+        }
+        if directive.window != 0 {
+            let (admitted, refused) = (counts.admitted.sum(), counts.refused.sum());
+            let since = |total: u64, before: u64| {
+                u32::try_from(total.wrapping_sub(before)).unwrap_or(u32::MAX)
+            };
+            let (new, away) = (
+                since(admitted, inner.admitted),
+                since(refused, inner.refused),
+            );
+            if new.saturating_add(away) >= u32::from(directive.window) {
+                (inner.admitted, inner.refused) = (admitted, refused);
+                let change = inner.limit.window(Window::new(now, new, away, in_flight));
+                inner.keep(change);
+            }
+        }
+        self.publish(&inner, counts.credits);
+        heard
+    }
+
+    /// Hears that a request has been answered, or will not be.
+    pub(crate) fn answered(
+        &self,
+        heard: Heard,
+        admitted_at: Instant,
+        ending: Ending,
+        credits: &Credits,
+        now: Instant,
+    ) {
+        if heard.tag.is_none() {
+            return;
+        }
+        let mut inner = lock(&self.inner);
+        let ended = Ended::new(now, admitted_at, heard.in_flight, heard.tag, ending);
+        let change = inner.limit.ended(ended);
+        inner.keep(change);
+        self.publish(&inner, credits);
+    }
+
+    /// Tells the algorithm how many places of its cap are kept for those who go first.
+    pub(crate) fn kept(&self, places: u32, credits: &Credits) {
+        let mut inner = lock(&self.inner);
+        inner.kept = places;
+        inner.limit.kept(places);
+        self.publish(&inner, credits);
+        self.enforce(&inner, credits);
+    }
+
+    /// Tells the algorithm that the process runs late, which is rare.
+    pub(crate) fn late(&self, now: Instant, lag: Duration) {
+        lock(&self.inner).limit.late(now, lag);
+    }
+
+    /// Puts another algorithm in charge. Tags of the old one are not given to it.
+    pub(crate) fn replace(&self, limit: Box<dyn Limit>, counts: Counts<'_>) {
+        let mut inner = lock(&self.inner);
+        (inner.admitted, inner.refused) = (counts.admitted.sum(), counts.refused.sum());
+        let kept = inner.kept;
+        inner.limit = limit;
+        inner.limit.kept(kept);
+        self.publish(&inner, counts.credits);
+    }
+
+    /// Returns where the algorithm stands.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        lock(&self.inner).limit.snapshot()
+    }
+
+    /// Takes the changes that were made since the last time, oldest first.
+    pub(crate) fn take_changes(&self) -> Vec<Change> {
+        lock(&self.inner).changes.drain(..).collect()
+    }
+
+    /// Publishes what the algorithm wants now. Called with the lock held, so that caps
+    /// reach the credits in the order in which they were decided.
+    fn publish(&self, inner: &Inner, credits: &Credits) {
+        let directive = inner.limit.directive();
+        let word = directive.to_word();
+        if self.word.swap(word, Ordering::Relaxed) != word {
+            self.enforce(inner, credits);
+        }
+    }
+
+    fn enforce(&self, inner: &Inner, credits: &Credits) {
+        let cap = self.cap().unwrap_or(LIMIT_MAX);
+        let spared = if inner.kept > 0 {
+            inner.limit.spared()
+        } else {
+            0
+        };
+        credits.set_limit_sparing(cap, spared);
+    }
+}
+
+impl Inner {
+    fn keep(&mut self, change: Option<Change>) {
+        let Some(change) = change else { return };
+        if self.changes.len() == CHANGES_KEPT {
+            self.changes.pop_front();
+        }
+        self.changes.push_back(change);
+    }
+}

@@ -1,0 +1,495 @@
+//! Atomics. The lag loop: protects handlers that keep the processor busy, which no count of
+//! requests in flight can see.
+//!
+//! A handler that computes does not yield, so no more of them run at once than the runtime
+//! has threads, and whatever else has come waits *in front of* every middleware: in sockets
+//! that nobody reads and tasks that nobody polls. There the queue is invisible and without
+//! bound, each request in it is served long after its client has gone, and probes wait
+//! behind it.
+//!
+//! The remedy is to let requests *stand in line* once: when the runtime is seen to be late,
+//! an admitted request gives way before its handler is polled for the first time. The
+//! runtime then looks at everything that has come before it begins anything new, so the
+//! queue moves from the sockets to the gate. There it has a length and each request in it a
+//! waiting time, and probes are answered at once. Standing in line costs a request one more
+//! poll and refuses nobody, so a runtime that was late for any other reason (one long poll,
+//! a pause of the process) harms nothing. Only if the line *stands*, and no request finds
+//! it short for half a second, are those refused for whom there is no room in it:
+//! background requests first, critical ones last. See `control` for when, and how many.
+//!
+//! Who looks: the runtime's heartbeat, ten times a second, and requests themselves, because
+//! the heartbeat waits behind the same queue.
+//!
+//! Laws kept: a calm request reads two words that seldom change and writes none; one that
+//! stands in line counts on its stripe; a look takes the lock only if nobody has it.
+
+mod control;
+mod place;
+mod posture;
+mod report;
+#[cfg(all(test, not(loom)))]
+mod tests;
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+pub use control::{LAG_MAX, LagPhase, PROOF, WAIT_TARGET};
+use control::{LagControl, Seen, room_for, wait_max};
+pub(crate) use place::Line;
+use posture::Posture;
+pub use report::{LagChange, LagMode, LagSnapshot, Lagging};
+
+use crate::{
+    readiness::pulse::BEAT,
+    request::priority::Priority,
+    sync::{
+        Mutex,
+        atomic::{AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering},
+        lock,
+        stripe::{Counter, Padded, STRIPES},
+        try_lock,
+    },
+};
+
+/// Between two looks that requests make. Short against everything that is decided, long
+/// against what a look costs.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// How long requests in line begin to run before the thread looks at its sockets again.
+/// Everything in line is polled once for it, so it must be long against a poll.
+const ROUND: Duration = Duration::from_millis(5);
+
+/// A class counts as refused for this long after one of it was.
+const FLOOR_OVER: Duration = Duration::from_secs(1);
+
+/// Changes of phase kept until somebody collects them.
+const CHANGES_KEPT: usize = 16;
+
+/// Nobody beats: never late.
+const NEVER: u64 = u64::MAX;
+
+#[derive(Debug)]
+pub(crate) struct LagLoop {
+    origin: Instant,
+    mode: AtomicU8,
+    /// Nanoseconds from the origin after which a request makes a look.
+    due: AtomicU64,
+    /// Whether requests stand in line, and for how many there is room: see [`Posture`].
+    posture: AtomicU64,
+    /// Nanoseconds from the origin to the last beat.
+    beat: AtomicU64,
+    last_lag: AtomicU64,
+    stripes: [Padded<Stripe>; STRIPES],
+    refused: Counter,
+    would_refuse: Counter,
+    /// When each class was last refused, in nanoseconds from the origin; 0 is never.
+    last_refused: [AtomicU64; 4],
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Stripe {
+    waiting: AtomicI64,
+    /// Those of them that are critical.
+    critical: AtomicI64,
+    started: AtomicU64,
+    /// How many rounds requests have begun to run in.
+    round: AtomicU32,
+    /// Nanoseconds from the origin until which more may begin in this round.
+    round_until: AtomicU64,
+    /// When the oldest of those who gave way in this round joined, in nanoseconds from the
+    /// origin.
+    oldest: AtomicU64,
+    /// Nanoseconds; `u64::MAX` if nobody's turn came since the last look.
+    shortest: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Inner {
+    control: LagControl,
+    /// Totals at the last look.
+    arrived: u64,
+    refused: u64,
+    started: u64,
+    changes: VecDeque<LagChange>,
+}
+
+impl LagLoop {
+    pub(crate) fn new(mode: LagMode, origin: Instant) -> Self {
+        let stripe = |_| {
+            Padded(Stripe {
+                waiting: AtomicI64::new(0),
+                critical: AtomicI64::new(0),
+                started: AtomicU64::new(0),
+                round: AtomicU32::new(0),
+                round_until: AtomicU64::new(0),
+                oldest: AtomicU64::new(u64::MAX),
+                shortest: AtomicU64::new(u64::MAX),
+            })
+        };
+        Self {
+            origin,
+            mode: AtomicU8::new(mode as u8),
+            due: AtomicU64::new(NEVER),
+            posture: AtomicU64::new(Posture::CALM.to_word()),
+            beat: AtomicU64::new(0),
+            last_lag: AtomicU64::new(0),
+            stripes: std::array::from_fn(stripe),
+            refused: Counter::new(),
+            would_refuse: Counter::new(),
+            last_refused: std::array::from_fn(|_| AtomicU64::new(0)),
+            inner: Mutex::new(Inner {
+                control: LagControl::new(1),
+                arrived: 0,
+                refused: 0,
+                started: 0,
+                changes: VecDeque::new(),
+            }),
+        }
+    }
+
+    /// Says how many threads run requests.
+    pub(crate) fn set_workers(&self, workers: u32) {
+        lock(&self.inner).control = LagControl::new(workers);
+        self.posture
+            .store(Posture::CALM.to_word(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn mode(&self) -> LagMode {
+        match self.mode.load(Ordering::Relaxed) {
+            0 => LagMode::Enforce,
+            1 => LagMode::Observe,
+            _ => LagMode::Off,
+        }
+    }
+
+    pub(crate) fn set_mode(&self, mode: LagMode) {
+        // Relaxed, as everywhere in this file: each word means something by itself, and one
+        // that is a moment old is a request lined up or refused a moment later.
+        self.mode.store(mode as u8, Ordering::Relaxed);
+        if mode == LagMode::Off {
+            self.due.store(NEVER, Ordering::Relaxed);
+            lock(&self.inner).control.reset();
+            self.posture
+                .store(Posture::CALM.to_word(), Ordering::Relaxed);
+        }
+    }
+
+    /// The heartbeat of the runtime: it ran `lag` later than it should have.
+    pub(crate) fn beat(&self, arrived: u64, lag: Duration, now: Instant) {
+        if self.mode() == LagMode::Off {
+            return;
+        }
+        self.beat.store(self.nanos(now), Ordering::Relaxed);
+        self.last_lag.store(length(lag), Ordering::Relaxed);
+        self.look(lock(&self.inner), arrived, lag, now);
+    }
+
+    /// Decides whether a request may come in, as far as lag is concerned.
+    #[inline]
+    pub(crate) fn arrive(
+        &self,
+        stripe: usize,
+        priority: Priority,
+        arrived: impl FnOnce() -> u64,
+        now: Instant,
+    ) -> Result<(), Lagging> {
+        if self.nanos(now) > self.due.load(Ordering::Relaxed) {
+            self.look_late(arrived, now);
+        }
+        let word = self.posture.load(Ordering::Relaxed);
+        if word == Posture::CALM.to_word() {
+            return Ok(());
+        }
+        self.arrive_lined(stripe, priority, Posture::from_word(word), now)
+    }
+
+    #[cold]
+    fn arrive_lined(
+        &self,
+        stripe: usize,
+        priority: Priority,
+        posture: Posture,
+        now: Instant,
+    ) -> Result<(), Lagging> {
+        let Some(room) = posture.room.map(|room| room_for(priority, room)) else {
+            return Ok(());
+        };
+        // Critical requests go first, so only those before them are in their way.
+        let waiting = match priority {
+            Priority::Critical => self.total(|stripe| &stripe.critical),
+            _ => self.waiting(),
+        };
+        if waiting < room {
+            return Ok(());
+        }
+        self.refuse(stripe, priority, waiting, room, Duration::ZERO, now)
+    }
+
+    /// Refuses, or only counts it.
+    fn refuse(
+        &self,
+        stripe: usize,
+        priority: Priority,
+        waiting: u32,
+        room: u32,
+        waited: Duration,
+        now: Instant,
+    ) -> Result<(), Lagging> {
+        // A refusal is dear anyway; this line is for the floor that operators see.
+        self.last_refused[priority.index()].store(self.nanos(now).max(1), Ordering::Relaxed);
+        if self.mode() != LagMode::Enforce {
+            self.would_refuse.add_at(stripe, 1);
+            return Ok(());
+        }
+        self.refused.add_at(stripe, 1);
+        Err(Lagging {
+            lag: self.lag(now),
+            waiting,
+            room,
+            waited,
+            priority,
+        })
+    }
+
+    /// Lets an admitted request stand in line, if requests do.
+    #[inline]
+    pub(crate) fn stand(&self, stripe: usize, priority: Priority) -> Line {
+        if !self.stands() {
+            return Line::Out;
+        }
+        self.count(stripe, priority, 1);
+        Line::Joining(stripe as u8)
+    }
+
+    /// Whether requests stand in line.
+    #[inline]
+    fn stands(&self) -> bool {
+        self.posture.load(Ordering::Relaxed) != Posture::CALM.to_word()
+    }
+
+    /// Whether a request in line has to give way once more. `stripe` is that of the thread
+    /// that polls it, `since` when it joined. A critical request counts as older than others.
+    ///
+    /// Those who gave way come back together, and run one after the other they would keep
+    /// the thread from its sockets for as long as they take in all. So time is dealt in
+    /// rounds: the oldest one begins a round, others follow while it is young, and the rest
+    /// gives way again. A runtime may wake them in any order (tokio wakes the last first), so
+    /// each notes its age when it gives way, and one that is not the oldest lets others go
+    /// first once; the oldest may have left.
+    pub(crate) fn gives_way(
+        &self,
+        line: &mut Line,
+        stripe: usize,
+        (priority, since): (Priority, Instant),
+        now: Instant,
+    ) -> bool {
+        let cells = &self.stripes[stripe].0;
+        let current = cells.round.load(Ordering::Relaxed);
+        let joined = match priority {
+            // Half its moment: before everybody who waits for less than half of all time.
+            Priority::Critical => self.nanos(since) / 2,
+            _ => self.nanos(since),
+        };
+        let mut waited_again = false;
+        match *line {
+            Line::Out => return false,
+            // Nobody has begun on this thread since it looked at everything else.
+            Line::Waiting { round, again, .. } if round == current => {
+                if again || joined <= cells.oldest.load(Ordering::Relaxed) {
+                    let until = self.nanos(now).saturating_add(length(ROUND));
+                    cells.round_until.store(until, Ordering::Relaxed);
+                    cells.oldest.store(u64::MAX, Ordering::Relaxed);
+                    cells
+                        .round
+                        .store(current.wrapping_add(1), Ordering::Relaxed);
+                    return false;
+                }
+                waited_again = true;
+            }
+            Line::Waiting { .. } => {
+                if self.nanos(now) < cells.round_until.load(Ordering::Relaxed) {
+                    return false;
+                }
+            }
+            Line::Joining(_) => {}
+        }
+        cells.oldest.fetch_min(joined, Ordering::Relaxed);
+        let counted = line.stripe().unwrap_or(stripe);
+        *line = Line::Waiting {
+            stripe: counted as u8,
+            round: current,
+            again: waited_again,
+        };
+        true
+    }
+
+    /// A request's turn has come.
+    pub(crate) fn turn(
+        &self,
+        line: Line,
+        priority: Priority,
+        since: Instant,
+        arrived: impl FnOnce() -> u64,
+        now: Instant,
+    ) -> Result<(), Lagging> {
+        let Some(stripe) = line.stripe() else {
+            return Ok(());
+        };
+        let waited = now.saturating_duration_since(since);
+        let cells = &self.stripes[stripe].0;
+        self.count(stripe, priority, -1);
+        cells.shortest.fetch_min(length(waited), Ordering::Relaxed);
+        if self.nanos(now) > self.due.load(Ordering::Relaxed) {
+            self.look_late(arrived, now);
+        }
+        let posture = Posture::from_word(self.posture.load(Ordering::Relaxed));
+        if let Some(room) = posture.room {
+            let full_wait = Duration::from_millis(posture.full_wait_ms.into());
+            if waited > wait_max(priority, full_wait) {
+                let room = room_for(priority, room);
+                self.refuse(stripe, priority, self.waiting(), room, waited, now)?;
+            }
+        }
+        // What was refused is no work that the processors did.
+        cells.started.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// A request leaves the line without a turn.
+    pub(crate) fn leave(&self, line: Line, priority: Priority) {
+        if let Some(stripe) = line.stripe() {
+            self.count(stripe, priority, -1);
+        }
+    }
+
+    fn count(&self, stripe: usize, priority: Priority, by: i64) {
+        let cells = &self.stripes[stripe].0;
+        cells.waiting.fetch_add(by, Ordering::Relaxed);
+        if priority == Priority::Critical {
+            cells.critical.fetch_add(by, Ordering::Relaxed);
+        }
+    }
+
+    #[cold]
+    fn look_late(&self, arrived: impl FnOnce() -> u64, now: Instant) {
+        if let Some(inner) = try_lock(&self.inner) {
+            self.look(inner, arrived(), self.present_lag(now), now);
+        }
+    }
+
+    /// Looks at what happened since the last look, and publishes what follows.
+    fn look(
+        &self,
+        mut inner: impl std::ops::DerefMut<Target = Inner>,
+        arrived: u64,
+        lag: Duration,
+        now: Instant,
+    ) {
+        let started = self.sum(|stripe| &stripe.started);
+        let refused = self.refused.sum().wrapping_add(self.would_refuse.sum());
+        let shortest = self
+            .stripes
+            .iter()
+            .map(|stripe| stripe.0.shortest.swap(u64::MAX, Ordering::Relaxed))
+            .min()
+            .filter(|shortest| *shortest != u64::MAX);
+        let waiting = self.waiting();
+        let since = |total: u64, before: u64| {
+            u32::try_from(total.saturating_sub(before)).unwrap_or(u32::MAX)
+        };
+        let seen = Seen {
+            now,
+            lag,
+            arrived: since(arrived, inner.arrived),
+            refused: since(refused, inner.refused),
+            started: since(started, inner.started),
+            shortest: shortest.map(Duration::from_nanos),
+            waiting,
+        };
+        (inner.arrived, inner.refused, inner.started) = (arrived, refused, started);
+        let from = inner.control.phase();
+        inner.control.look(seen);
+        let to = inner.control.phase();
+        if from != to {
+            if inner.changes.len() == CHANGES_KEPT {
+                inner.changes.pop_front();
+            }
+            let wait = inner.control.wait();
+            inner.changes.push_back(LagChange {
+                at: now,
+                from,
+                to,
+                lag,
+                wait,
+                waiting,
+            });
+        }
+        let posture = Posture {
+            lined: to != LagPhase::Calm,
+            room: inner.control.room(),
+            full_wait_ms: u16::try_from(inner.control.full_wait().as_millis()).unwrap_or(u16::MAX),
+        };
+        let posture = if posture.lined {
+            posture
+        } else {
+            Posture::CALM
+        };
+        self.posture.store(posture.to_word(), Ordering::Relaxed);
+        let next = if posture.lined {
+            self.nanos(now).saturating_add(length(LOOK))
+        } else {
+            let beat = self.beat.load(Ordering::Relaxed);
+            // While calm the beat looks; requests do only if it is late.
+            beat.saturating_add(length(BEAT + LAG_MAX))
+                .max(self.nanos(now).saturating_add(length(LOOK)))
+        };
+        self.due.store(next, Ordering::Relaxed);
+    }
+
+    /// How late the runtime was at the last beat, or is if that is longer.
+    pub(crate) fn lag(&self, now: Instant) -> Duration {
+        let last = Duration::from_nanos(self.last_lag.load(Ordering::Relaxed));
+        last.max(self.present_lag(now))
+    }
+
+    /// How late the next beat is already.
+    fn present_lag(&self, now: Instant) -> Duration {
+        match self.beat.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            beat => Duration::from_nanos(self.nanos(now).saturating_sub(beat)).saturating_sub(BEAT),
+        }
+    }
+
+    fn waiting(&self) -> u32 {
+        self.total(|stripe| &stripe.waiting)
+    }
+
+    fn total(&self, of: impl Fn(&Stripe) -> &AtomicI64) -> u32 {
+        let cells = self.stripes.iter();
+        let sum: i64 = cells
+            .map(|stripe| of(&stripe.0).load(Ordering::Relaxed))
+            .sum();
+        u32::try_from(sum.max(0)).unwrap_or(u32::MAX)
+    }
+
+    fn sum(&self, of: impl Fn(&Stripe) -> &AtomicU64) -> u64 {
+        let cells = self.stripes.iter();
+        cells.fold(0, |sum, stripe| {
+            sum.wrapping_add(of(&stripe.0).load(Ordering::Relaxed))
+        })
+    }
+
+    #[inline]
+    fn nanos(&self, now: Instant) -> u64 {
+        length(now.saturating_duration_since(self.origin))
+    }
+}
+
+#[inline]
+fn length(length: Duration) -> u64 {
+    let whole = length.as_secs().saturating_mul(1_000_000_000);
+    whole.saturating_add(u64::from(length.subsec_nanos()))
+}
