@@ -17,11 +17,7 @@ $apt install -y --no-install-recommends "$@"
 
 # The tests start servers of their own, so none of these is to come up with the machine.
 if command -v systemctl >/dev/null; then
-    for package in "$@"; do
-        case "$package" in
-        mariadb-server) unit=mariadb ;;
-        *) unit=$package ;;
-        esac
+    for unit in "$@"; do
         systemctl disable --quiet "$unit" || true
     done
 fi

@@ -16,6 +16,8 @@
 //!   the check may close; so may a deep one.
 //! - Calls that succeed vouch for the dependency, and the check may be left out for a
 //!   while ([`DependencyState::traffic_vouches`]), but not for ever ([`SKIPS_MAX`]).
+//! - A server that takes no writes is no outage: reads go on, and
+//!   [`DependencyState::admit_write`] refuses the writes.
 //! - A dependency that nobody calls through its breaker is judged by its check alone. The
 //!   breaker is made by the first call.
 //!
@@ -54,10 +56,12 @@ pub(crate) mod breaker;
 mod calls;
 pub(crate) mod check;
 mod keys;
+mod listener;
 mod passive;
 pub(crate) mod pool;
 mod pools;
 mod prepared;
+mod read_only;
 mod reason;
 mod view;
 
@@ -70,14 +74,19 @@ use std::{
 pub use active::{CheckRecord, SKIPS_MAX};
 pub use calls::{CallCounts, CallKind};
 pub use keys::KEYS_MAX;
+pub use listener::{DependencyListener, DependencyNotice};
 pub use passive::CallPermit;
 pub use pools::{PoolGauge, PoolPressure, PoolReading};
+pub use read_only::{
+    AGREED as READ_ONLY_AGREED, PROBE_INTERVAL as WRITE_PROBE_INTERVAL,
+    PROBE_LEASE as WRITE_PROBE_LEASE, ReadOnlyView,
+};
 pub use reason::DependencyReason;
 pub use view::{DependencyView, LastError};
 
 use crate::{
     dependency::{
-        breaker::{Breaker, BreakerMode, BreakerTransition, Trip, TripRules},
+        breaker::{Breaker, BreakerMode, Trip, TripRules},
         check::settings::{CheckSettings, Requirement},
     },
     name::Name,
@@ -105,20 +114,9 @@ pub struct DependencyState {
     check_fails: AtomicBool,
     errors: Mutex<view::LastErrors>,
     prepared: prepared::Prepared,
+    read_only: read_only::ReadOnly,
     pools: [OnceLock<Arc<dyn PoolGauge>>; POOLS_MAX],
     listeners: Mutex<Vec<Arc<dyn DependencyListener>>>,
-}
-
-/// Hears what moves a dependency: the shell writes it into the ledger and the log.
-pub trait DependencyListener: Send + Sync + 'static {
-    /// The breaker moved. Called on the thread of the call, check or tick that moved it,
-    /// so it must not wait.
-    fn moved(&self, dependency: &DependencyState, transition: &BreakerTransition);
-
-    /// Whether nobody is left who listens. Such a listener is forgotten.
-    fn is_gone(&self) -> bool {
-        false
-    }
 }
 
 impl DependencyState {
@@ -141,6 +139,7 @@ impl DependencyState {
             check_fails: AtomicBool::new(false),
             errors: Mutex::new(view::LastErrors::default()),
             prepared: prepared::Prepared::default(),
+            read_only: read_only::ReadOnly::new(now),
             pools: std::array::from_fn(|_| OnceLock::new()),
             listeners: Mutex::new(Vec::new()),
         };
@@ -292,18 +291,6 @@ impl DependencyState {
         self.calls.sum()
     }
 
-    /// Hears of every step of the breaker from now on. Returns `false` if
-    /// [`LISTENERS_MAX`] listen already.
-    pub fn listen(&self, listener: Arc<dyn DependencyListener>) -> bool {
-        let mut listeners = lock(&self.listeners);
-        listeners.retain(|it| !it.is_gone());
-        let has_room = listeners.len() < LISTENERS_MAX;
-        if has_room {
-            listeners.push(listener);
-        }
-        has_room
-    }
-
     /// Returns the breaker, and makes it if there is none yet.
     #[inline]
     fn breaker_at(&self, now: Instant) -> &Breaker {
@@ -326,16 +313,6 @@ impl DependencyState {
             self.tell(&moved);
         }
         breaker
-    }
-
-    #[cold]
-    fn tell(&self, moved: &BreakerTransition) {
-        // Outside the lock: a listener may look at the dependency.
-        let owner = self.key.as_ref().map_or(self, keys::Key::whole);
-        let listeners = lock(&owner.listeners).clone();
-        for listener in listeners {
-            listener.moved(self, moved);
-        }
     }
 }
 

@@ -14,6 +14,7 @@ mod keyed;
 mod log;
 pub(crate) mod permit;
 pub(crate) mod within;
+mod writes;
 
 use std::{
     fmt,

@@ -72,7 +72,7 @@ pub use steadfast_core::{
     Cause, Check, CheckOutcome, CheckRun, CheckStatus, ConfigError, Deadline, DependencyDown,
     DependencyReason, DependencyState, DependencyView, Evidence, FailureClass, Health, Incident,
     LagChange, LagMode, LagPhase, LagSnapshot, Ledger, Lifecycle, Name, Overloaded, Phase,
-    PoolExhausted, Pressure, Priority, QueueSettings as Queue, QueueSnapshot, Queued, Reason,
-    Refusal, Requirement, RetryHint, RouteClass, Rule, ShedMode, ShedSnapshot, Standing, Streams,
-    StreamsSnapshot, Trip, Verdict, WhenDraining,
+    PoolExhausted, Pressure, Priority, QueueSettings as Queue, QueueSnapshot, Queued, ReadOnlyView,
+    Reason, Refusal, Requirement, RetryHint, RouteClass, Rule, ShedMode, ShedSnapshot, Standing,
+    Streams, StreamsSnapshot, Trip, Verdict, WhenDraining,
 };

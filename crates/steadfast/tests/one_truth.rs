@@ -89,9 +89,14 @@ impl Rig {
                 paid.await.map_err(Error::from)
             }
         };
-        let app = Router::new()
-            .route("/pay", post(pay).layer(self.payments.gate()))
-            .route("/products", get(|| async { "soap" }));
+        self.ask(
+            Router::new()
+                .route("/pay", post(pay).layer(self.payments.gate()))
+                .route("/products", get(|| async { "soap" })),
+        )
+    }
+
+    fn ask(&self, app: Router) -> impl AsyncFn(&str) -> Answer {
         let app = self.guard.protect(app);
         async move |line: &str| {
             let (method, path) = line.split_once(' ').expect("a method and a path");
@@ -229,6 +234,70 @@ async fn everybody_tells_the_same_story() {
             format!("{reason}; the last error: card reader on fire")
         )]
     );
+}
+
+/// Reads go on, writes are refused once two have met the server, and everybody says why.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_takes_no_writes_is_no_outage_and_everybody_says_so() {
+    let rig = Rig::start(payments());
+    let says = "READONLY You can't write against a read only replica";
+    let write = {
+        let payments = rig.payments.clone();
+        move || {
+            let payments = payments.clone();
+            async move {
+                payments.admit_write()?;
+                payments.note_read_only(&says);
+                Err::<(), _>(Error::from(io::Error::other(says)))
+            }
+        }
+    };
+    let payments = rig.payments.clone();
+    let read = move || {
+        let payments = payments.clone();
+        async move {
+            payments
+                .call(async { Ok::<_, io::Error>("soap") })
+                .await
+                .map_err(Error::from)
+        }
+    };
+    let app = Router::new().route("/orders", post(write).get(read));
+    let ask = rig.ask(app);
+    for _ in 0..2 {
+        assert_eq!(ask("POST /orders").await.status, 500, "nobody knew yet");
+    }
+    let refused = ask("POST /orders").await;
+    assert_eq!(refused.status, 503);
+    assert!(refused.header("why-503").contains("cause=dependency-down"));
+    assert!(matches!(refused.header("retry-after"), "1" | "2"));
+    assert_eq!(ask("GET /orders").await.status, 200, "reads go on");
+
+    let reason = format!("read-only: {says}");
+    let ready = ask("GET /ready/").await;
+    let line = format!("degraded: payments warning: {reason}\n");
+    assert_eq!((ready.status, ready.body), (StatusCode::OK, line));
+    let one = ask("GET /ready/payments").await;
+    let line = format!("payments warning (read-only): {reason}\n");
+    assert_eq!((one.status, one.body), (StatusCode::OK, line));
+    let health = ask("GET /health/").await.json();
+    let entry = &health["checks"]["payments:responseTime"][0];
+    assert_eq!(entry["reason"], reason);
+    assert_eq!(entry["output"], says);
+    assert_eq!(entry["breaker"]["state"], "closed");
+    assert_eq!(entry["read_only"]["refusing"], true);
+    let operator = ask("GET /why503/").await.json();
+    assert_eq!(operator["dependencies"][0]["reason"], reason);
+    let evidence = &operator["recent"][0]["evidence"];
+    assert_eq!(evidence["reason"], reason);
+    assert_eq!(
+        (&evidence["rule"], &evidence["class"]),
+        (&"read-only".into(), &"read-only".into())
+    );
+
+    rig.payments.note_writable();
+    assert_eq!(ask("GET /ready/").await.body, "ready\n");
+    assert_eq!(rig.payments.health(), Health::Passing);
 }
 
 /// The breaker moves, and is shown, without a single call.

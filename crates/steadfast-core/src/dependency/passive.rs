@@ -28,7 +28,7 @@ use crate::{
 
 /// How long one error's text stands before another of the same kind replaces it. During an
 /// outage every call fails; ten texts a second are enough for whoever reads them.
-const ERROR_KEPT: Duration = Duration::from_millis(100);
+pub(super) const ERROR_KEPT: Duration = Duration::from_millis(100);
 
 /// Permission to call the dependency once; ends in exactly one [`CallPermit::settle`].
 ///
@@ -179,7 +179,7 @@ impl DependencyState {
 
     /// Counts a call, of a key also for the dependency as a whole.
     #[inline]
-    fn count(&self, stripe: usize, kind: CallKind) {
+    pub(super) fn count(&self, stripe: usize, kind: CallKind) {
         self.calls.count(stripe, kind);
         if let Some(key) = &self.key {
             key.whole().calls.count(stripe, kind);
@@ -200,7 +200,8 @@ impl DependencyState {
             reason,
         });
         let class = reason
-            .and_then(|reason| reason.class())
+            .as_ref()
+            .and_then(DependencyReason::class)
             .or(refused.last_failure)
             .or(last.as_ref().map(|last| last.class));
         DependencyDown {

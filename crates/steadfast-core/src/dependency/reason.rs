@@ -1,6 +1,6 @@
 //! The one reason that readiness, the operator's view and a refusal all give.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use super::pools::PoolPressure;
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Why a dependency is believed to be as it is. Display is a sentence with its numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DependencyReason {
     /// A rule of the breaker, or a person, keeps calls away.
@@ -59,6 +59,11 @@ pub enum DependencyReason {
         /// Callers that wait.
         waiting: u32,
     },
+    /// It serves reads and takes no writes.
+    ReadOnly {
+        /// What the server said, redacted.
+        error: Arc<str>,
+    },
 }
 
 impl DependencyReason {
@@ -72,6 +77,7 @@ impl DependencyReason {
             Self::CheckWarns(_) => "check-warns",
             Self::CheckSilent(_) => "check-silent",
             Self::Keys { .. } => "keys-out",
+            Self::ReadOnly { .. } => "read-only",
             Self::Pool { pressure, .. } => match pressure {
                 PoolPressure::Stuck => "pool-stuck",
                 PoolPressure::None | PoolPressure::Saturated => "pool-saturated",
@@ -88,7 +94,17 @@ impl DependencyReason {
                 | Self::CheckDisagrees { .. }
                 | Self::Keys { .. }
                 | Self::Pool { .. }
+                | Self::ReadOnly { .. }
         )
+    }
+
+    /// Returns the error that the sentence ends with, where it does: nobody has to add one.
+    #[must_use]
+    pub fn error(&self) -> Option<&str> {
+        match self {
+            Self::ReadOnly { error } => Some(error),
+            _ => None,
+        }
     }
 
     /// Returns the kind of failure, where the reason has one of its own.
@@ -107,6 +123,7 @@ impl DependencyReason {
                 ..
             } => Some(FailureClass::Stuck),
             Self::Pool { .. } => Some(FailureClass::Saturated),
+            Self::ReadOnly { .. } => Some(FailureClass::ReadOnly),
             Self::Breaker { .. } | Self::Keys { .. } => None,
         }
     }
@@ -140,6 +157,7 @@ impl fmt::Display for DependencyReason {
             Self::CheckWarns(None) => f.write_str("the check warns"),
             Self::CheckSilent(Some(class)) => write!(f, "the check gives no answer ({class})"),
             Self::CheckSilent(None) => f.write_str("the check has not answered yet"),
+            Self::ReadOnly { error } => write!(f, "read-only: {error}"),
             Self::Keys { out, known } => write!(f, "calls to {out} of {known} keys are refused"),
             Self::Pool {
                 pressure,

@@ -1,5 +1,6 @@
 //! Time in these tests is a number of milliseconds after `Rig::start`.
 
+mod read_only;
 mod silence;
 
 use std::time::{Duration, Instant};
@@ -7,7 +8,9 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::{
     CheckOutcome, FailureClass, Health, Trip,
-    dependency::breaker::{BreakerReason, BreakerState, CallOutcome, CheckDepth},
+    dependency::breaker::{
+        BreakerReason, BreakerState, BreakerTransition, CallOutcome, CheckDepth,
+    },
     refusal::evidence::Evidence,
     testing::origin,
 };
@@ -119,7 +122,10 @@ fn refusal_readiness_and_snapshot_give_one_reason() {
     assert_eq!(&*down.last_error, "POST https://***@pay.internal failed");
     assert_eq!(down.class, FailureClass::Unhealthy);
     let reason = "3 calls in a row failed within 20ms".to_owned();
-    assert_eq!(down.reason.map(|it| it.to_string()).as_ref(), Some(&reason));
+    assert_eq!(
+        down.reason.as_ref().map(ToString::to_string).as_ref(),
+        Some(&reason)
+    );
     assert_eq!(rig.seen(100), (Health::Failing, Some(reason)));
     assert_eq!(rig.state.calls().of(CallKind::Refused), 1);
     assert_eq!(rig.state.calls().of(CallKind::Failure), 3);
@@ -137,7 +143,7 @@ fn evidence_is_made_once_for_a_tenth_of_a_second_and_anew_for_another_outage() {
         let Evidence::DependencyDown(down) = refusal.evidence() else {
             panic!("{refusal:?}")
         };
-        let rule = down.reason.map(|reason| reason.code());
+        let rule = down.reason.as_ref().map(DependencyReason::code);
         (
             std::ptr::from_ref(refusal.evidence()),
             refusal.retry_after().as_millis(),

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Instant};
 use super::{
     DependencyState,
     pools::{PoolPressure, PoolReading},
+    read_only::ReadOnlyView,
     reason::DependencyReason,
 };
 use crate::{
@@ -66,6 +67,8 @@ pub struct DependencyView {
     pub breaker: Option<BreakerSnapshot>,
     /// Keys that are known, and those of them that refuse calls.
     pub keys: (u32, u32),
+    /// What is known of a server that takes no writes; `None` while it takes them.
+    pub read_only: Option<ReadOnlyView>,
     /// The attached pool under the most pressure.
     pub pool: Option<PoolReading>,
     /// The last failure of a call.
@@ -88,17 +91,19 @@ impl DependencyState {
             check: check.map(Arc::new),
             breaker: self.breaker.get().map(|it| it.snapshot(now)),
             keys: self.keys_out(now),
+            read_only: self.read_only.view(now),
             pool: self.pool(now),
             last_call_error: call_error,
             last_check_error: check_error,
         }
     }
 
-    /// Brings the passive side of an earlier view up to date. It takes no lock, so that a
-    /// probe can.
+    /// Brings the passive side of an earlier view up to date. It waits for no lock, so that
+    /// a probe can.
     pub fn refresh(&self, view: &mut DependencyView, now: Instant) {
         view.breaker = self.breaker.get().map(|it| it.snapshot(now));
         view.pool = self.pool(now);
+        self.read_only.refresh(&mut view.read_only, now);
     }
 }
 
@@ -121,6 +126,7 @@ impl DependencyView {
         let outage = self.breaker.as_ref().and_then(|it| it.outage_since);
         match self.reason(now) {
             Some(DependencyReason::Breaker { .. }) => outage,
+            Some(DependencyReason::ReadOnly { .. }) => self.read_only.as_ref().map(|it| it.since),
             _ => self.check.as_ref().map(|check| check.since(now)),
         }
     }
@@ -165,6 +171,13 @@ impl DependencyView {
             return found;
         }
         let (health, reason) = self.judge_check(now);
+        if let Some(seen) = self
+            .read_only
+            .as_ref()
+            .filter(|_| health != Health::Failing)
+        {
+            return (Health::Warning, Some(seen.reason()));
+        }
         let (known, out) = self.keys;
         if out > 0 && health != Health::Failing {
             return (Health::Warning, Some(DependencyReason::Keys { out, known }));

@@ -219,7 +219,7 @@ pub enum Value<'a> {
     /// A word or a sentence.
     Text(&'a str),
     /// A rule of a dependency with its numbers; shown as a sentence.
-    Reason(DependencyReason),
+    Reason(&'a DependencyReason),
 }
 
 impl Evidence {
@@ -259,7 +259,7 @@ impl Evidence {
                 show("since", Value::Time(down.since));
                 show("class", Value::Text(down.class.code()));
                 show("last_error", Value::Text(&down.last_error));
-                if let Some(reason) = down.reason {
+                if let Some(reason) = &down.reason {
                     show("rule", Value::Text(reason.code()));
                     show("reason", Value::Reason(reason));
                 }

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 use steadfast_core::{
-    BreakerSnapshot, CheckOutcome, CheckView, DependencyView, Health, PoolReading, Reason,
-    Standing, Verdict,
+    BreakerSnapshot, CheckOutcome, CheckView, DependencyReason, DependencyView, Health,
+    PoolReading, Reason, Standing, Verdict,
 };
 
 use super::answer::{BODY_LEN_MAX, Profile, spoken};
@@ -116,20 +116,31 @@ pub(crate) fn one_dependency(seen: &DependencyView, now: Instant) -> Value {
     if let Some(since) = seen.since(now) {
         entry["since"] = json!(clock::rfc3339(since));
     }
-    if let Some(reason) = seen.reason(now) {
+    let reason = seen.reason(now);
+    if let Some(reason) = &reason {
         entry["reason"] = json!(reason.to_string());
     }
     if let Some(class) = seen.class(now) {
         entry["class"] = json!(class.code());
     }
     if health != Health::Passing {
-        entry["output"] = json!(output(seen));
+        let told = reason.as_ref().and_then(DependencyReason::error);
+        entry["output"] = json!(told.unwrap_or_else(|| output(seen)));
     }
     if let Some(check) = &seen.check {
         add_check(&mut entry, check);
     }
     if let Some(breaker) = &seen.breaker {
         entry["breaker"] = breaker_json(breaker);
+    }
+    if let Some(read_only) = &seen.read_only {
+        entry["read_only"] = json!({
+            "since": clock::rfc3339(read_only.since),
+            "last": clock::rfc3339(read_only.last_at),
+            "error": &*read_only.error,
+            "refusing": read_only.is_refusing,
+            "refused": read_only.refused,
+        });
     }
     if let Some(pool) = &seen.pool {
         entry["pool"] = pool_json(pool);
@@ -210,6 +221,9 @@ fn pool_json(pool: &PoolReading) -> Value {
 pub(super) fn one_line(seen: &DependencyView, now: Instant) -> String {
     let health = seen.health(now).as_str();
     match (seen.reason(now), seen.class(now)) {
+        (Some(reason), Some(class)) if reason.error().is_some() => {
+            format!("{} {health} ({class}): {reason}\n", seen.name)
+        }
         (Some(reason), Some(class)) if reason.is_of_traffic() => {
             format!(
                 "{} {health} ({class}): {reason}; {}\n",
