@@ -10,6 +10,10 @@
 mod builder;
 pub(crate) mod call;
 pub(crate) mod call_error;
+pub mod check;
+pub mod classifier;
+mod client;
+mod gate;
 mod keyed;
 mod log;
 pub(crate) mod permit;
@@ -32,6 +36,11 @@ use steadfast_core::{
 pub use builder::DependencyBuilder;
 pub use call::DependencyCall;
 pub use call_error::{CallError, CallTimedOut};
+pub use client::{
+    BodyBreakerFuture, BodyBreakerLayer, BodyBreakerService, BreakerFuture, BreakerLayer,
+    BreakerService, CallBody,
+};
+pub use gate::{DependencyGate, DependencyGateFuture, DependencyGateService};
 pub use keyed::{Keyed, KeyedSettings};
 pub use permit::Permit;
 
@@ -178,7 +187,7 @@ impl fmt::Debug for Dependency {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check;
+    use crate::dependency::check;
     use steadfast_core::{Evidence, FailureClass};
 
     fn failing() -> DependencyBuilder {

@@ -13,19 +13,15 @@
 //!
 //! Law kept: leaving never refuses what it can still serve, and never waits without a bound.
 
-mod driver;
 mod farewell;
 mod hooks;
-mod layer;
 mod live;
 mod room;
 mod settings;
 mod tasks;
 mod token;
 
-pub(crate) use driver::{LameDuck, drive};
 pub(crate) use farewell::Farewell;
-pub use layer::{DrainFuture, DrainLayer, DrainService};
 pub(crate) use live::{Live, LiveGuard};
 pub(crate) use room::{Reason, Room, Server, Stage, Tally};
 pub use settings::Drain;

@@ -18,13 +18,12 @@
 
 mod builder;
 #[cfg(feature = "config")]
+pub(crate) mod config;
+#[cfg(feature = "config")]
 mod configure;
-mod control;
 mod guarded;
-mod probes;
 mod running;
 mod service;
-mod surroundings;
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -32,20 +31,14 @@ use axum::Router;
 use tower_layer::Layer;
 
 use crate::{
-    drain::{Drain, DrainLayer},
-    environment::Budget,
-    front::Front,
-    serve::Connections,
+    background::environment::Budget, drain::Drain, gate::drain::DrainLayer, instance::Control,
+    probe::paths::Front, serve::Connections,
 };
 
 pub use builder::GuardBuilder;
 #[cfg(feature = "config")]
 pub(crate) use builder::START_HOLD_MAX;
-pub use control::Control;
 pub use guarded::{AxumFuture, AxumGuard, Guarded, GuardedFuture};
-pub use probes::Probes;
-#[cfg(feature = "config")]
-pub(crate) use probes::is_probe_path;
 pub use running::Running;
 pub use service::{GuardBody, GuardFuture, GuardLayer, GuardService};
 

@@ -1,68 +1,56 @@
 #![doc = include_str!("../README.md")]
 
-mod access;
-mod body;
-mod breaker;
-pub mod causes;
-pub mod check;
-mod classify;
+mod background;
 mod clock;
-#[cfg(feature = "config")]
-mod config;
-mod deadlines;
 mod dependency;
 mod drain;
 mod duration;
-mod environment;
-mod error;
-pub mod explain;
-mod front;
+mod gate;
 mod guard;
-mod head;
-mod metering;
-mod ready;
+mod instance;
+mod probe;
+mod refusal;
+mod request;
 mod serve;
-mod shed;
-mod signals;
 #[cfg(feature = "test-util")]
 pub mod test_util;
-
 #[cfg(feature = "ws")]
 pub mod ws;
 
-pub use access::TOKEN_LEN_MIN;
-pub use body::GateBody;
-pub use breaker::{
-    BodyBreakerFuture, BodyBreakerLayer, BodyBreakerService, BreakerFuture, BreakerLayer,
-    BreakerService, CallBody, DependencyGate, DependencyGateFuture, DependencyGateService,
-    classifier,
-};
-pub use classify::HeadView;
-#[cfg(feature = "config")]
-pub use config::GuardConfig;
-pub use deadlines::Deadlines;
+/// The only room that turns a refusal into a response.
+pub mod explain {
+    pub use crate::refusal::{TYPE_BASE_DEFAULT, carry};
+}
+
+pub use background::environment::Budget;
 pub use dependency::{
-    CallError, CallTimedOut, Dependency, DependencyBuilder, DependencyCall, Keyed, KeyedSettings,
-    Permit,
+    BodyBreakerFuture, BodyBreakerLayer, BodyBreakerService, BreakerFuture, BreakerLayer,
+    BreakerService, CallBody, CallError, CallTimedOut, Dependency, DependencyBuilder,
+    DependencyCall, DependencyGate, DependencyGateFuture, DependencyGateService, Keyed,
+    KeyedSettings, Permit, check, classifier,
 };
-pub use drain::{
-    Drain, DrainFuture, DrainLayer, DrainPermit, DrainService, DrainToken, UntilLeaving,
+pub use drain::{Drain, DrainPermit, DrainToken, UntilLeaving};
+pub use gate::{
+    drain::{DrainFuture, DrainLayer, DrainService},
+    shed::{
+        OBSERVED_LIMIT_DEFAULT, Shed, ShedBody, ShedFuture, ShedLayer, ShedService, Shedder,
+        StreamPermit,
+    },
 };
-pub use environment::Budget;
-pub use error::Error;
-pub use explain::{
-    Disclosure, Explain, ExplainFuture, ExplainLayer, ExplainService, ExplainSettings,
-};
+#[cfg(feature = "config")]
+pub use guard::config::GuardConfig;
 pub use guard::{
-    AxumFuture, AxumGuard, Control, Guard, GuardBody, GuardBuilder, GuardFuture, GuardLayer,
-    GuardService, Guarded, GuardedFuture, Probes, Running,
+    AxumFuture, AxumGuard, Guard, GuardBody, GuardBuilder, GuardFuture, GuardLayer, GuardService,
+    Guarded, GuardedFuture, Running,
 };
-pub use head::RequestHead;
+pub use instance::Control;
+pub use probe::{Probes, TOKEN_LEN_MIN};
+pub use refusal::{
+    Disclosure, Error, Explain, ExplainFuture, ExplainLayer, ExplainService, ExplainSettings,
+    causes,
+};
+pub use request::{body::GateBody, class::HeadView, deadlines::Deadlines, head::RequestHead};
 pub use serve::{Connections, Handshake};
-pub use shed::{
-    OBSERVED_LIMIT_DEFAULT, Shed, ShedBody, ShedFuture, ShedLayer, ShedService, Shedder,
-    StreamPermit,
-};
 pub use steadfast_core::limit;
 pub use steadfast_core::{
     Advice, Closed, Cut, DrainReport, HookEnd, HookReport, HookStage, LameDuckEnd, Stuck,

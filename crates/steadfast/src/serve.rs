@@ -36,8 +36,8 @@ use tower_service::Service;
 use crate::{
     clock,
     drain::{Room, Server, Stage},
+    gate::shed::Shedder,
     guard::{Guard, Guarded},
-    shed::Shedder,
 };
 use conn::Conn;
 use io::Io;

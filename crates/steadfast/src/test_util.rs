@@ -43,7 +43,7 @@ use steadfast_core::{
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{clock, dependency::Dependency, explain};
+use crate::{clock, dependency::Dependency, refusal};
 
 /// Asserts that a response is a refusal with this cause.
 ///
@@ -57,7 +57,7 @@ pub fn assert_refused<B>(response: &http::Response<B>, cause: Cause) {
         .get("grpc-status")
         .is_some_and(|status| status == "14");
     assert!(
-        (status == StatusCode::SERVICE_UNAVAILABLE || grpc) && explain::says(headers, cause),
+        (status == StatusCode::SERVICE_UNAVAILABLE || grpc) && refusal::says(headers, cause),
         "expected a refusal with cause {cause}; found {status}, why-503 {:?}, retry-after {:?}",
         headers.get("why-503"),
         headers.get(header::RETRY_AFTER),
@@ -232,7 +232,7 @@ where
 
     fn call(&mut self, request: Request) -> Self::Future {
         match self.forced.refusal() {
-            Some(refusal) => Either::Left(ready(Ok(explain::carry(refusal)))),
+            Some(refusal) => Either::Left(ready(Ok(refusal::carry(refusal)))),
             None => Either::Right(self.inner.call(request)),
         }
     }

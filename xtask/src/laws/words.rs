@@ -48,14 +48,14 @@ const BANS: &[Ban] = &[
         reading: true,
     },
     Ban {
-        rule: "law 2: only `explain` builds a 503, and `ready` the answer of a probe; \
-               hand a `Refusal` to `explain::respond`",
+        rule: "law 2: only `refusal` builds a 503, and `probe` the answer of a probe; \
+               hand a `Refusal` to `Explain::respond`",
         words: &["SERVICE_UNAVAILABLE", "503", "503u16", "503_u16"],
         files: Files::Shipped(""),
         // The doctor reads the 503s of others and serves nothing.
         except: &[
-            "crates/steadfast/src/explain",
-            "crates/steadfast/src/ready",
+            "crates/steadfast/src/refusal",
+            "crates/steadfast/src/probe",
             "crates/why503/",
         ],
         reading: false,
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn only_explain_and_ready_build_a_503() {
+    fn only_refusal_and_probe_build_a_503() {
         let built = "fn f() { *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE; }";
         breaks("law 2", SHED, built);
         breaks("law 2", SHED, "fn f() { StatusCode::from_u16(503) }");
@@ -223,8 +223,8 @@ mod tests {
             SHED,
             "fn f() { it.map_err(|_| StatusCode::SERVICE_UNAVAILABLE) }",
         );
-        keeps("crates/steadfast/src/explain/render.rs", built);
-        keeps("crates/steadfast/src/ready.rs", built);
+        keeps("crates/steadfast/src/refusal/render.rs", built);
+        keeps("crates/steadfast/src/probe/answer.rs", built);
         keeps(SHED, "fn f() { status == StatusCode::SERVICE_UNAVAILABLE }");
         keeps(
             SHED,

@@ -19,11 +19,12 @@ use super::{
     within::{Late, Within},
 };
 use crate::{
-    breaker::{
-        BreakerLayer, DependencyGate,
-        classifier::{Classify, Described, Plain},
-    },
     clock,
+    dependency::{
+        classifier::{Classify, Described, Plain},
+        client::BreakerLayer,
+        gate::DependencyGate,
+    },
 };
 
 impl Dependency {

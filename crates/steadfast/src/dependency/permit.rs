@@ -7,7 +7,7 @@ use steadfast_core::{
 };
 
 use super::Dependency;
-use crate::{clock, explain};
+use crate::{clock, refusal};
 
 /// Permission to call a dependency once. It ends in exactly one [`Permit::settle`].
 ///
@@ -133,7 +133,7 @@ impl<T> Drop for PanicFails<'_, T> {
 #[cold]
 pub(crate) fn in_handler(refusal: Refusal) -> Refusal {
     let refusal = refusal.entered();
-    explain::note_refusal_in_handler(&refusal);
+    refusal::note_refusal_in_handler(&refusal);
     refusal
 }
 

@@ -12,22 +12,25 @@ use steadfast_core::{ConfigError, Lifecycle, Local, RouteClass, UNREADY_BUDGET_D
 
 #[cfg(feature = "config")]
 use super::configure::Plan;
-use super::{Control, Guard, GuardLayer, Probes, Settings};
+use super::{Guard, GuardLayer, Settings};
 #[cfg(feature = "config")]
-use crate::config::GuardConfig;
+use crate::guard::config::GuardConfig;
 use crate::{
-    access::Access,
+    background::environment::Budget,
     clock,
-    deadlines::Deadlines,
     dependency::Dependency,
     drain::Drain,
-    environment::Budget,
-    explain::{Explain, ExplainSettings},
-    front::{Front, Paths, Room},
-    ready::{Readiness, overload::Overload},
+    gate::shed::{Shed, Shedder},
+    instance::readiness::{Readiness, overload::Overload},
+    probe::{
+        access::Access,
+        paths::{Front, Paths, Room},
+    },
+    refusal::{Explain, ExplainSettings},
+    request::deadlines::Deadlines,
     serve::Connections,
-    shed::{Shed, Shedder},
 };
+use crate::{instance::Control, probe::Probes};
 
 /// How long requests are held back at most while the first round of checks has not passed.
 /// Thirty seconds is what a process manager waits for a start before it worries.
@@ -348,7 +351,7 @@ fn mounted(paths: &Paths, access: &Access) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check;
+    use crate::dependency::check;
     use steadfast_core::CheckOutcome;
 
     fn dependency(name: &str) -> Dependency {

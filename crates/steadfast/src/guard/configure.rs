@@ -7,11 +7,11 @@ use steadfast_core::{BreakerMode, CheckSettings, Requirement, RetryHint, Trip};
 use super::GuardBuilder;
 use crate::{
     clock,
-    config::{
+    dependency::Dependency,
+    guard::config::{
         ConnectionsConfig, DependencyConfig, DrainConfig, ExplainConfig, GuardConfig, Named,
         ProbesConfig, RouteConfig, Spelling, nearest,
     },
-    dependency::Dependency,
 };
 
 /// A dependency's settings to be, which it takes once the whole configuration is valid: a

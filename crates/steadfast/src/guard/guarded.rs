@@ -21,7 +21,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::service::{GuardFuture, GuardService};
-use crate::body::IntoAxum;
+use crate::request::body::IntoAxum;
 
 /// An application behind its guard.
 ///

@@ -5,14 +5,17 @@ use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use steadfast_core::{BEAT, Declarer, Name, Phase};
 use tokio::task::JoinHandle;
 
-use super::{Control, Guard, Settings, surroundings::Surroundings};
+use super::{Guard, Settings};
 use crate::{
-    clock, environment,
-    metering::Meter,
-    ready,
-    ready::listener::ProbeListener,
-    ready::overload::{self, Overload},
-    signals,
+    background::{
+        breakers, environment, metering::Meter, schedule, signals, surroundings::Surroundings,
+    },
+    clock,
+    instance::{
+        Control,
+        readiness::overload::{self, Overload},
+    },
+    probe::listener::ProbeListener,
 };
 
 const SHED: Name = Name::from_static("shed");
@@ -75,8 +78,8 @@ impl Running {
         control.readiness().pulse.beat(Duration::ZERO, now);
         tasks.push(tokio::spawn(beat(control.clone())));
         tasks.push(tokio::spawn(tick(control.clone(), guard.settings.clone())));
-        tasks.extend(ready::run_checks(control.readiness()));
-        tasks.push(ready::run_breakers(control.readiness()));
+        tasks.extend(schedule::run_checks(control.readiness()));
+        tasks.push(breakers::run_breakers(control.readiness()));
         #[cfg(feature = "systemd")]
         tasks.extend(environment::systemd::follow(&control));
         let probe_listener = probe.as_ref().map(|probe| probe.address().to_string());

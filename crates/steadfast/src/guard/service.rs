@@ -23,13 +23,15 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    body::{GateBody, Held, HeldBody, IntoAxum},
     clock,
     drain::Farewell,
-    explain::{Explain, lost},
-    front::Front,
-    head::RequestHead,
-    shed::{Shedder, Turn, Waiting},
+    gate::shed::{Shedder, Turn, Waiting},
+    probe::paths::Front,
+    refusal::{Explain, lost},
+    request::{
+        body::{GateBody, Held, HeldBody, IntoAxum},
+        head::RequestHead,
+    },
 };
 
 /// Everything a request needs, behind one handle.

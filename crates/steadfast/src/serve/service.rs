@@ -30,7 +30,7 @@ use super::{
 use crate::{
     clock,
     drain::{DrainToken, Reason, Stage},
-    shed::Shedder,
+    gate::shed::Shedder,
 };
 
 /// The application, for hyper.

@@ -1,0 +1,195 @@
+//! The task that takes a process through its drain, step by step, each with a bound.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use steadfast_core::{DrainReport, HookStage, LameDuckEnd, Name, Phase};
+
+use crate::drain::{Reason, Room, Server, Stage};
+use crate::{clock, instance::Control};
+
+/// How long no request must come before balancers count as gone. Longer than the gap
+/// between two requests of a service that is used at all; a service used less often than
+/// twice a second loses nothing by leaving between two requests.
+const QUIET: Duration = Duration::from_millis(500);
+
+/// How often the evidence is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// How long before the end of the grace handlers are told that it is the end: enough for a
+/// close frame, too little to begin anything. At most a quarter of the grace.
+const NOTICE: Duration = Duration::from_millis(250);
+
+/// How long the accept loop may take to end what was cut. A task that blocks its thread
+/// cannot be ended at all, and does not keep the process.
+const CUT_MAX: Duration = Duration::from_millis(500);
+
+const DRAIN: Name = Name::from_static("drain");
+
+/// Which lame duck was asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum LameDuck {
+    /// As long as balancers need, within the settings.
+    UntilGone,
+    /// None.
+    None,
+}
+
+/// Takes the process from the lame duck, which has begun, to its end.
+pub(crate) async fn drive(control: Control, why: Box<str>, wanted: LameDuck, began: Instant) {
+    let room = control.room();
+    let settings = room.settings;
+    let max = wanted.max(&settings);
+    let (lame_duck_end, ()) = tokio::join!(
+        lame_duck(&control, room, max, began),
+        room.hooks
+            .run(HookStage::BeforeDrain, tokio::time::sleep(settings.hooks))
+    );
+    let closing = clock::now();
+    let mut report = DrainReport::default();
+    report.why = why;
+    report.lame_duck = closing.saturating_duration_since(began);
+    report.lame_duck_end = lame_duck_end;
+    report.forced = !finish(&control, room, closing).await;
+    report.draining = clock::now().saturating_duration_since(closing);
+    let time = tokio::time::sleep(settings.hooks);
+    room.hooks.run(HookStage::AfterDrain, time).await;
+    complete(&mut report, &control, room, began);
+    control.advance(Phase::Stopped);
+    room.stage.send_replace(Stage::Over);
+    tell(&report, &control);
+    room.report.send_replace(Some(Arc::new(report)));
+}
+
+impl LameDuck {
+    pub(crate) fn max(self, settings: &crate::Drain) -> Duration {
+        match self {
+            Self::UntilGone => settings.lame_duck_max,
+            Self::None => Duration::ZERO,
+        }
+    }
+}
+
+/// Waits until balancers have gone, the maximum has passed, or somebody hurries.
+async fn lame_duck(control: &Control, room: &Room, max: Duration, began: Instant) -> LameDuckEnd {
+    if max.is_zero() {
+        return LameDuckEnd::Skipped;
+    }
+    let gone = async {
+        tokio::time::sleep_until((began + room.settings.lame_duck_min.min(max)).into()).await;
+        loop {
+            let notes = control.readiness().life.leaving_notes();
+            let told = notes.failing_probes >= room.settings.failing_probes;
+            if told && notes.quiet_for(began, clock::now()) >= QUIET {
+                return;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    };
+    tokio::select! {
+        () = gone => LameDuckEnd::BalancersGone,
+        () = tokio::time::sleep_until((began + max).into()) => LameDuckEnd::Maximum,
+        () = room.hurry.notified() => LameDuckEnd::Hurried,
+    }
+}
+
+/// Lets what runs finish, and cuts what does not. Returns whether everything finished.
+async fn finish(control: &Control, room: &Room, closing: Instant) -> bool {
+    let grace = room.settings.grace;
+    let until = closing + grace;
+    // The stage first: whoever waits for the phase finds it.
+    let since = closing;
+    room.stage.send_replace(Stage::Closing { since, until });
+    control.advance(Phase::Draining);
+    control.readiness().life.refuse_from(until, closing);
+    // Without a grace it is over for them at once.
+    control.shedder().wake_waiting();
+    let notice = NOTICE.min(grace / 4);
+    let everything = async {
+        let hooks = async {
+            let last_moment = || async {
+                let mut stages = room.stage.subscribe();
+                let _ = stages.wait_for(|stage| *stage >= Stage::Cancelling).await;
+            };
+            tokio::select! {
+                () = room.server_reached(Server::Closed) => {}
+                () = last_moment() => {}
+            }
+            let hooks = &room.hooks;
+            hooks
+                .run(HookStage::AfterListenerClosed, last_moment())
+                .await;
+        };
+        tokio::join!(
+            hooks,
+            room.server_reached(Server::Gone),
+            room.tasks.none(),
+            room.permits.none(),
+            room.sockets.none()
+        );
+    };
+    tokio::pin!(everything);
+    tokio::select! {
+        _ = &mut everything => return true,
+        () = tokio::time::sleep_until((until - notice).into()) => {}
+        () = room.hurry.notified() => {}
+    }
+    room.stage.send_replace(Stage::Cancelling);
+    tokio::select! {
+        // Polled before anything else ends it: hooks whose last moment this is write down
+        // what became of them.
+        biased;
+        _ = &mut everything => return true,
+        () = tokio::time::sleep(notice) => {}
+    }
+    room.stage.send_replace(Stage::Cutting);
+    let tasks = room.tasks.abort() + room.permits.count();
+    let age = clock::now().saturating_duration_since(closing);
+    for _ in 0..tasks {
+        room.tally().cut(Reason::Task, "", age);
+    }
+    if *room.server.borrow() == Server::Elsewhere {
+        for _ in 0..room.sockets.count() {
+            room.tally().cut(Reason::Upgrade, "", age);
+        }
+    } else {
+        let _ = tokio::time::timeout(CUT_MAX, room.server_reached(Server::Gone)).await;
+    }
+    false
+}
+
+/// Fills in what was counted.
+fn complete(report: &mut DrainReport, control: &Control, room: &Room, began: Instant) {
+    let now = clock::now();
+    let notes = control.readiness().life.leaving_notes();
+    report.total = now.saturating_duration_since(began);
+    report.came_late = notes.requests;
+    report.last_came = notes
+        .last_request
+        .map(|last| last.saturating_duration_since(began));
+    report.failing_probes = notes.failing_probes;
+    report.hooks = room.hooks.reports();
+    let tally = room.tally();
+    report.connections_seen = tally.connections_seen;
+    report.served = tally.served;
+    report.abandoned = tally.abandoned;
+    report.closed = tally.closed;
+    report.cut = tally.cut;
+    report.stuck.clone_from(&tally.stuck);
+}
+
+/// Says what happened, in the log, the metrics and the ledger.
+fn tell(report: &DrainReport, control: &Control) {
+    for (reason, count) in report.cut.by_reason() {
+        metrics::counter!("steadfast_drain_cut_total", "reason" => reason).increment(count);
+    }
+    let summary = report.summary();
+    control.explain().note(&DRAIN, "begun", "over", &summary);
+    if report.is_clean() {
+        tracing::info!(target: "steadfast", %report, "drained");
+    } else {
+        tracing::warn!(target: "steadfast", %report, "drained, and cut what did not finish");
+    }
+}

@@ -1,0 +1,160 @@
+//! Metrics through the `metrics` facade.
+//!
+//! The facade's counters are shared cache lines, so requests do not touch them: they count
+//! on stripes in core, and once a second a task publishes the sums. Names start with
+//! `steadfast_`; no label has a path or an id.
+
+use std::time::{Duration, Instant};
+
+use metrics::{counter, gauge};
+use steadfast_core::{
+    CallKind, Health, LagPhase, Memory, Phase, Priority, ShedSnapshot, limit::Why,
+};
+
+use crate::{clock, instance::Control};
+
+/// Largest share refused that demand is computed from: beyond it a hundredth more or less
+/// would swing the metric.
+const SHARE_MAX: f64 = 0.99;
+
+/// Publishes sums once a round.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    last: Option<(Instant, u64)>,
+}
+
+impl Meter {
+    pub(crate) fn new() -> Self {
+        Self { last: None }
+    }
+
+    pub(crate) fn publish(&mut self, control: &Control) {
+        let now = clock::now();
+        let shed = control.shedder().snapshot();
+        counter!("steadfast_admitted_total").absolute(shed.admitted);
+        gauge!("steadfast_in_flight").set(f64::from(shed.in_flight));
+        gauge!("steadfast_limit").set(shed.limit.map_or(f64::INFINITY, f64::from));
+        counter!("steadfast_would_refuse_total").absolute(
+            shed.would_refuse
+                .saturating_add(shed.lag.would_refuse + shed.memory.would_refuse),
+        );
+        gauge!("steadfast_runtime_lag_seconds").set(shed.lag.lag.as_secs_f64());
+        gauge!("steadfast_lag_refused_ratio").set(shed.lag.refused_ratio);
+        if let Some(queue) = &shed.queue {
+            // Whole numbers will not do for the sum, so it is a gauge; `rate()` of it is the
+            // mean number of requests that wait.
+            gauge!("steadfast_queue_seconds").set(queue.waits.total.as_secs_f64());
+            gauge!("steadfast_queue_length").set(f64::from(queue.len));
+        }
+        gauge!("steadfast_streams").set(f64::from(shed.streams.open));
+        let seen = &shed.memory.seen;
+        let ratios = [
+            ("steadfast_memory_ratio", seen.memory.map(Memory::ratio)),
+            ("steadfast_cpu_ratio", seen.cpu_ratio),
+            ("steadfast_cpu_throttled_ratio", seen.throttled_ratio),
+            ("steadfast_cpu_stalled_ratio", seen.stalled_ratio[0]),
+            ("steadfast_memory_stalled_ratio", seen.stalled_ratio[1]),
+            ("steadfast_io_stalled_ratio", seen.stalled_ratio[2]),
+        ];
+        for (name, ratio) in ratios {
+            if let Some(ratio) = ratio {
+                gauge!(name).set(ratio);
+            }
+        }
+        for class in Priority::ALL {
+            gauge!("steadfast_reserved_places", "priority" => class.code())
+                .set(f64::from(shed.reserve.kept[class.index()]));
+        }
+        gauge!("steadfast_streams_limit").set(f64::from(shed.streams.max));
+        if let Some(demand) = self.demand(&shed, now) {
+            gauge!("steadfast_demand").set(demand);
+        }
+        for total in control.explain().ledger().totals() {
+            counter!(
+                "steadfast_refusals_total",
+                "cause" => total.cause.code(),
+                "rule" => total.rule.map_or("", steadfast_core::Rule::code),
+                "source" => total.source.to_string(),
+            )
+            .absolute(total.count);
+        }
+        let (_, snapshot) = control.readiness().verdict(now);
+        for seen in &snapshot.dependencies {
+            let state = match seen.health(now) {
+                Health::Passing => 0.0,
+                Health::Warning => 1.0,
+                Health::Failing => 2.0,
+                Health::Unknown => 3.0,
+            };
+            gauge!("steadfast_dependency_state", "dependency" => seen.name.to_string()).set(state);
+        }
+        for dependency in &control.readiness().dependencies {
+            let calls = dependency.state().calls();
+            for kind in CallKind::ALL {
+                if calls.of(kind) != 0 {
+                    counter!(
+                        "steadfast_dependency_calls_total",
+                        "dependency" => dependency.name().to_string(),
+                        "outcome" => kind.code(),
+                    )
+                    .absolute(calls.of(kind));
+                }
+            }
+        }
+        for dependency in &control.readiness().dependencies {
+            let pools = dependency.state().pool_readings(now);
+            let waits = pools.map(|pool| pool.waited_total.as_secs_f64());
+            if let Some(waited) = waits.reduce(|sum, pool| sum + pool) {
+                // The facade's counters are whole numbers, and waits are fractions of a
+                // second; `rate()` of it is the mean number of requests that wait.
+                gauge!(
+                    "steadfast_pool_wait_seconds_total",
+                    "dependency" => dependency.name().to_string(),
+                )
+                .set(waited);
+            }
+        }
+        let phase = control.phase();
+        for known in Phase::ALL {
+            let is = if phase == Some(known) { 1.0 } else { 0.0 };
+            gauge!("steadfast_phase", "phase" => known.as_str()).set(is);
+        }
+    }
+
+    /// Offered concurrency over the limit, by Little's law: arrivals a second, refused ones
+    /// included, times the mean time a permit is held. Above 1 when more is asked for than
+    /// may run, which is what a scaler needs and CPU does not show while load is shed.
+    /// Not a number while nobody knows how many may run.
+    fn demand(&mut self, shed: &ShedSnapshot, now: Instant) -> Option<f64> {
+        let offered = shed.admitted + shed.refused + shed.lag.refused;
+        let (before, offered_before) = self.last.replace((now, offered))?;
+        let seconds = now.saturating_duration_since(before).as_secs_f64();
+        let held = shed.mean_held.unwrap_or(Duration::ZERO).as_secs_f64();
+        if seconds <= 0.0 {
+            return None;
+        }
+        let rate = offered.saturating_sub(offered_before) as f64 / seconds;
+        // Requests that all hang offer no arrivals to count; what runs is demand too.
+        let offered = (rate * held).max(f64::from(shed.in_flight));
+        // Not zero: a scaler would take that for an idle instance and take it away.
+        let demand = possible(shed).map_or(f64::NAN, |limit| offered / f64::from(limit));
+        // Handlers that compute never reach a limit; the share that the lag loop refuses is
+        // what is missing.
+        let served = 1.0 - shed.lag.refused_ratio.clamp(0.0, SHARE_MAX);
+        Some(match shed.lag.phase {
+            // The other one if this is not a number.
+            LagPhase::Refusing => demand.max(1.0 / served),
+            _ => demand,
+        })
+    }
+}
+
+/// How many can run, as far as it is known. A limit that went away because nobody was
+/// refused any more was right, and how many can run does not depend on how many do.
+fn possible(shed: &ShedSnapshot) -> Option<u32> {
+    let gone = shed
+        .algorithm
+        .change
+        .filter(|change| change.to.is_none() && matches!(change.why, Why::Quiet(_)));
+    shed.limit.or_else(|| gone?.from)
+}

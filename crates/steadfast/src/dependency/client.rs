@@ -1,0 +1,17 @@
+//! The breaker of a dependency as tower layers: [`BreakerLayer`] around outbound clients,
+//! [`DependencyGate`] in front of the routes that need the dependency.
+//!
+//! Both hold the [`Dependency`](crate::Dependency) itself, so applying a layer again, as
+//! axum does for each route and connection, shares the one state.
+//!
+//! Laws kept: the decision falls in `call`, before the inner service is touched;
+//! `poll_ready` forwards, but for a client whose calls would all be refused; nothing is
+//! boxed but a call that comes at the end of an outage; the permit ends with the answer's head or,
+//! when bodies are judged, with the body, and on drop, error and panic.
+
+mod body;
+mod late;
+mod layer;
+
+pub use body::{BodyBreakerFuture, BodyBreakerLayer, BodyBreakerService, CallBody};
+pub use layer::{BreakerFuture, BreakerLayer, BreakerService};

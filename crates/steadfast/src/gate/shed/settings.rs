@@ -1,0 +1,249 @@
+//! How load shedding is set up.
+
+use std::{sync::Arc, time::Duration};
+
+use steadfast_core::{
+    ConfigError, LagMode, Priority, QueueSettings as Queue, RouteClass, RouteTable, ShedMode,
+    ShedSettings, limit::Limit,
+};
+
+#[cfg(feature = "config")]
+use crate::guard::config::ShedConfig;
+use crate::request::{
+    class::{Classes, HeadView, Rules},
+    deadlines::Deadlines,
+};
+
+/// The limit that observe mode compares with when nobody chose one: high enough that only
+/// a service in trouble reaches it, low enough that one in trouble does.
+pub const OBSERVED_LIMIT_DEFAULT: u32 = 512;
+
+/// The settings of load shedding.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Shed {
+    pub(super) settings: ShedSettings,
+    routes: Vec<(String, RouteClass)>,
+    rules: Rules,
+    pub(crate) deadlines: Deadlines,
+}
+
+impl Default for Shed {
+    /// Observes against [`OBSERVED_LIMIT_DEFAULT`] and refuses nothing.
+    fn default() -> Self {
+        Self::fixed(OBSERVED_LIMIT_DEFAULT).observe()
+    }
+}
+
+impl Shed {
+    /// At most `limit` requests run at once; the rest are refused at once, unless
+    /// [`Shed::queue`] lets some of them wait.
+    /// Allowed is 1 to 1,000,000.
+    pub const fn fixed(limit: u32) -> Self {
+        Self::with(ShedSettings::fixed(limit))
+    }
+
+    /// Finds by itself how many may run: it stays out of the way until requests are seen to
+    /// queue, then holds the limit at which they stop to, and experiments to keep it right.
+    /// See [`crate::limit::Adaptive`] for the rule and what is known of it.
+    pub fn adaptive() -> Self {
+        Self::with(ShedSettings::adaptive())
+    }
+
+    /// Lets an algorithm of your own decide; it is made with a random seed. `name` is shown
+    /// to operators.
+    pub fn algorithm(
+        name: &'static str,
+        make: impl Fn(u64) -> Box<dyn Limit> + Send + Sync + 'static,
+    ) -> Self {
+        Self::with(ShedSettings::algorithm(name, make))
+    }
+
+    const fn with(settings: ShedSettings) -> Self {
+        Self {
+            settings,
+            routes: Vec::new(),
+            rules: Rules {
+                priority: None,
+                exempt: None,
+            },
+            deadlines: Deadlines::known(),
+        }
+    }
+
+    /// Refuses nothing and counts what would have been refused. An algorithm that
+    /// experiments learns little while its cap is not enforced: observing suits a fixed
+    /// limit, or the question what an adaptive one would begin with.
+    pub fn observe(mut self) -> Self {
+        self.settings = self.settings.mode(ShedMode::Observe);
+        self
+    }
+
+    /// Says which class the requests of a path belong to: `/pay`, `/orders/{id}`,
+    /// `/reports/*`. The more literal pattern decides, whatever the order; at most 128.
+    ///
+    /// ```
+    /// use steadfast::{RouteClass, Shed};
+    ///
+    /// let shed = Shed::adaptive()
+    ///     .route("/pay/{id}", RouteClass::critical())
+    ///     .route("/reports/*", RouteClass::background());
+    /// ```
+    pub fn route(mut self, pattern: impl Into<String>, class: RouteClass) -> Self {
+        self.routes.push((pattern.into(), class));
+        self
+    }
+
+    /// Says who goes first, from the head of the request: a [`Priority`],
+    /// or `None` to leave it to the table of paths. It runs for each request, so it must be
+    /// quick and must not panic.
+    ///
+    /// ```
+    /// use steadfast::{Priority, Shed};
+    ///
+    /// let shed = Shed::adaptive().priority(|head| {
+    ///     head.headers().contains_key("x-crawler").then_some(Priority::Background)
+    /// });
+    /// ```
+    ///
+    /// Whatever a client may send, a client may lie about: let a header raise a priority
+    /// only if your own proxy sets it.
+    pub fn priority<P: Into<Option<Priority>>>(
+        mut self,
+        rule: impl Fn(HeadView<'_>) -> P + Send + Sync + 'static,
+    ) -> Self {
+        self.rules.priority = Some(Arc::new(move |head: HeadView<'_>| rule(head).into()));
+        self
+    }
+
+    /// Lets requests pass every rule about load, uncounted. CORS preflights do so anyway,
+    /// and so do the guard's own paths.
+    pub fn exempt(mut self, rule: impl Fn(HeadView<'_>) -> bool + Send + Sync + 'static) -> Self {
+        self.rules.exempt = Some(Arc::new(rule));
+        self
+    }
+
+    /// Obeys the lag loop, only observes it, or does without. Without this line it is obeyed
+    /// if the limit is. It protects handlers that keep the processor busy: see
+    /// [`LagMode`].
+    pub fn lag(mut self, mode: LagMode) -> Self {
+        self.settings = self.settings.lag(mode);
+        self
+    }
+
+    /// Refuses background requests, then sheddable ones, while the memory of the process's
+    /// control group is close to its limit, or only counts whom that would be. Without this
+    /// line it refuses if the limit does. Linux; without a limit there is nothing to do.
+    pub fn memory(mut self, mode: ShedMode) -> Self {
+        self.settings = self.settings.memory(mode);
+        self
+    }
+
+    /// Sets how many streams may be open at once: server-sent events, gRPC calls that stream,
+    /// upgraded connections whose handler holds a [`StreamPermit`](crate::StreamPermit), and
+    /// the routes whose class says so. They are counted apart from requests as soon as the
+    /// head of the answer is there. Default 10,000; allowed is 1 to 1,000,000.
+    pub fn streams_max(mut self, max: u32) -> Self {
+        self.settings = self.settings.streams_max(max);
+        self
+    }
+
+    /// Lets requests that find no room wait: a few, for a moment, and only while their
+    /// callers listen. See [`Queue`] for who goes first.
+    ///
+    /// A request keeps the service and its own head while it waits; nothing of its body is
+    /// read. Waiting is explained: `queue-full`, `queue-timeout` and `deadline` say which
+    /// bound was met.
+    ///
+    /// ```
+    /// use steadfast::{Queue, Shed};
+    ///
+    /// let shed = Shed::fixed(64).queue(Queue::default().len_max(16));
+    /// ```
+    pub fn queue(mut self, queue: Queue) -> Self {
+        self.settings = self.settings.queue(Some(queue));
+        self
+    }
+
+    /// Lets nobody wait: a request that finds no room is refused at once.
+    pub fn without_queue(mut self) -> Self {
+        self.settings = self.settings.queue(None);
+        self
+    }
+
+    /// Sets which headers say how long a caller still listens. Default `grpc-timeout` and
+    /// `x-envoy-expected-rq-timeout-ms`.
+    pub fn deadlines(mut self, deadlines: Deadlines) -> Self {
+        self.deadlines = deadlines;
+        self
+    }
+
+    /// Sets after how long a held permit is shown as evidence of a handler that hangs.
+    /// Default 10 s.
+    pub fn held_max(mut self, held_max: Duration) -> Self {
+        self.settings = self.settings.held_max(held_max);
+        self
+    }
+
+    /// Lays a configuration over the settings: a limit is enforced unless a mode says
+    /// otherwise, and a mode alone leaves the limit as it is.
+    #[cfg(feature = "config")]
+    pub(crate) fn configured(mut self, config: &ShedConfig) -> Self {
+        let mut settings = self.settings;
+        if let Some(limit) = config.limit {
+            settings = settings.limit(limit).mode(ShedMode::Enforce);
+        }
+        if let Some(len) = config.queue {
+            let places = (len > 0).then(|| Queue::default().len_max(len));
+            settings = settings.queue(places);
+        }
+        if let Some(mode) = config.mode {
+            settings = settings.mode(mode);
+        }
+        if let Some(max) = config.streams_max {
+            settings = settings.streams_max(max);
+        }
+        if let Some(lag) = config.lag {
+            settings = settings.lag(lag);
+        }
+        if let Some(memory) = config.memory {
+            settings = settings.memory(memory);
+        }
+        if let Some(held_max) = config.held_max {
+            settings = settings.held_max(held_max);
+        }
+        self.settings = settings;
+        self
+    }
+
+    /// Adds what the guard was told of paths.
+    pub(crate) fn add_routes(&mut self, routes: Vec<(String, RouteClass)>) {
+        self.routes.extend(routes);
+    }
+
+    /// Lays the classes of a configuration over those of the same patterns.
+    #[cfg(feature = "config")]
+    pub(crate) fn replace_routes(&mut self, routes: Vec<(String, RouteClass)>) {
+        self.routes
+            .retain(|(old, _)| routes.iter().all(|(new, _)| new != old));
+        self.routes.extend(routes);
+    }
+
+    /// Returns what is wrong with the settings.
+    pub(crate) fn faults(&self) -> Vec<String> {
+        let mut faults = self.settings.faults();
+        faults.extend(self.deadlines.fault());
+        faults.extend(
+            self.classes()
+                .err()
+                .into_iter()
+                .flat_map(ConfigError::into_faults),
+        );
+        faults
+    }
+
+    pub(super) fn classes(&self) -> Result<Classes, ConfigError> {
+        let routes = RouteTable::new(self.routes.iter().map(|(pattern, class)| (pattern, *class)))?;
+        Ok(Classes::new(routes, self.rules.clone()))
+    }
+}

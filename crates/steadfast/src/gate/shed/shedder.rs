@@ -1,0 +1,171 @@
+//! The operator's end of load shedding.
+
+use std::time::{Duration, Instant};
+
+use steadfast_core::{
+    self as core, BEAT, ConfigError, LagChange, LagMode, Local, Refusal, ReserveChange,
+    ResourceChange, ResourceSample, ShedGate, ShedMode, ShedSnapshot,
+    limit::{Change, Limit},
+};
+
+use super::Shed;
+use crate::{
+    clock,
+    request::{class::Classes, deadlines::Deadlines},
+};
+
+/// The operator's end of load shedding: read it, change it while it runs. Clones share.
+#[derive(Clone, Debug)]
+pub struct Shedder(pub(super) Local<Room>);
+
+/// What all handles share.
+#[derive(Debug)]
+pub(crate) struct Room {
+    pub(super) gate: ShedGate,
+    pub(super) classes: Classes,
+    pub(super) deadlines: Deadlines,
+}
+
+impl AsRef<ShedGate> for Room {
+    fn as_ref(&self) -> &ShedGate {
+        &self.gate
+    }
+}
+
+impl Shedder {
+    /// Makes a gate.
+    ///
+    /// # Errors
+    /// Every fault of the settings.
+    pub fn new(shed: &Shed) -> Result<Self, ConfigError> {
+        ConfigError::check(shed.faults())?;
+        Ok(Self(Local::new(Room {
+            gate: ShedGate::new(&shed.settings, fastrand::u64(..), clock::now())?,
+            classes: shed.classes()?,
+            deadlines: shed.deadlines.clone(),
+        })))
+    }
+
+    pub(crate) fn gate(&self) -> &ShedGate {
+        &self.0.gate
+    }
+
+    pub(crate) fn classes(&self) -> &Classes {
+        &self.0.classes
+    }
+
+    pub(crate) fn deadlines(&self) -> &Deadlines {
+        &self.0.deadlines
+    }
+
+    /// Returns limit, requests in flight, totals and the request that runs longest.
+    #[must_use]
+    pub fn snapshot(&self) -> ShedSnapshot {
+        self.0.gate.snapshot(clock::now())
+    }
+
+    pub(crate) fn take_changes(&self) -> Vec<Change> {
+        self.0.gate.take_changes()
+    }
+
+    /// Returns how many requests run now.
+    #[must_use]
+    pub fn in_flight(&self) -> u32 {
+        self.0.gate.in_flight()
+    }
+
+    /// Puts an algorithm in charge of the limit, while requests run.
+    pub fn set_algorithm(&self, limit: Box<dyn Limit>) {
+        self.0.gate.set_algorithm(limit);
+    }
+
+    /// Fixes the limit; values outside 1 to 1,000,000 are brought inside. Running
+    /// requests are never cut.
+    pub fn set_limit(&self, limit: u32) {
+        self.0.gate.set_limit(limit);
+    }
+
+    /// Obeys the lag loop, only observes it, or does without.
+    pub fn set_lag_mode(&self, mode: LagMode) {
+        self.0.gate.set_lag_mode(mode);
+    }
+
+    /// Refuses while memory is close to its limit, or only counts who would have been.
+    pub fn set_memory_mode(&self, mode: ShedMode) {
+        self.0.gate.set_memory_mode(mode);
+    }
+
+    /// Keeps the lag loop going on the runtime that it is polled on, for ever. The guard
+    /// does this by itself; whoever uses [`ShedLayer`](crate::ShedLayer) alone spawns it on
+    /// the runtime that serves. Without it nothing is seen of the runtime's lag.
+    pub async fn watch_runtime(&self) {
+        self.set_workers();
+        loop {
+            let due = clock::now() + BEAT;
+            tokio::time::sleep_until(due.into()).await;
+            let now = clock::now();
+            self.0.gate.beat(now.saturating_duration_since(due), now);
+        }
+    }
+
+    /// Tells the lag loop how many threads this runtime has.
+    pub(crate) fn set_workers(&self) {
+        let workers = tokio::runtime::Handle::current().metrics().num_workers();
+        self.0
+            .gate
+            .set_workers(u32::try_from(workers).unwrap_or(u32::MAX));
+    }
+
+    /// Lets requests that wait look at what has begun instead of their turn.
+    pub(crate) fn wake_waiting(&self) {
+        self.0.gate.wake_waiting();
+    }
+
+    pub(crate) fn beat(&self, lag: Duration, now: Instant) {
+        self.0.gate.beat(lag, now);
+    }
+
+    pub(crate) fn take_lag_changes(&self) -> Vec<LagChange> {
+        self.0.gate.take_lag_changes()
+    }
+
+    pub(crate) fn take_sample(
+        &self,
+        sample: Option<(Instant, ResourceSample)>,
+        now: Instant,
+    ) -> Option<ResourceChange> {
+        self.0.gate.take_sample(sample, now)
+    }
+
+    pub(crate) fn take_reserve_changes(&self) -> Vec<ReserveChange> {
+        self.0.gate.take_reserve_changes()
+    }
+
+    /// Counts a stream that no response body stands for: an upgraded connection, whose
+    /// handler keeps the permit for as long as it uses the connection. Ask before the
+    /// upgrade is answered.
+    ///
+    /// # Errors
+    /// As many streams are open as may be.
+    pub fn stream(&self) -> Result<StreamPermit, Refusal> {
+        ShedGate::stream(&self.0, clock::now()).map(StreamPermit)
+    }
+
+    /// Sets how many streams may be open; running ones are never cut.
+    pub fn set_streams_max(&self, max: u32) {
+        self.0.gate.set_streams_max(max);
+    }
+
+    /// Starts or stops to refuse.
+    pub fn set_mode(&self, mode: ShedMode) {
+        self.0.gate.set_mode(mode);
+    }
+}
+
+/// The right to keep an upgraded connection: see [`Shedder::stream`]. Dropped, it gives its
+/// place back.
+#[derive(Debug)]
+#[must_use = "a permit that is dropped at once lets everything stay open"]
+pub struct StreamPermit(
+    #[expect(dead_code, reason = "it is held for its drop")] core::StreamPermit<Room>,
+);

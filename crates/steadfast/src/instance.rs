@@ -1,0 +1,6 @@
+//! The instance: what the process knows of itself, and the operator's end of it.
+
+mod control;
+pub(crate) mod readiness;
+
+pub use control::Control;

@@ -1,0 +1,236 @@
+//! The front: which requests are for the guard itself.
+//!
+//! A request's path is compared with the guard's own paths before any gate sees it, so
+//! probes and the operator's view answer while the service refuses everything else. All
+//! other requests pass through untouched, with no header read.
+
+use std::{fmt, sync::Once};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header, request::Parts};
+use http_body_util::Full;
+use steadfast_core::Local;
+
+use crate::{
+    clock,
+    instance::Control,
+    probe::{
+        access::Access,
+        answer::{self, Profile},
+        operator,
+    },
+    refusal::Disclosure,
+};
+
+/// The guard's own paths, without a trailing slash. Each is served with and without one.
+#[derive(Clone, Debug)]
+pub(crate) struct Paths {
+    pub(crate) health: String,
+    pub(crate) ready: String,
+    pub(crate) operator: String,
+    pub(crate) aliases: bool,
+}
+
+/// Everything the front answers from.
+pub(crate) struct Room {
+    pub(crate) control: Control,
+    pub(crate) paths: Paths,
+    pub(crate) profile: Profile,
+    pub(crate) access: Access,
+    pub(crate) disclosure: Disclosure,
+    pub(crate) balancer_warning: Once,
+}
+
+impl fmt::Debug for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Room")
+            .field("paths", &self.paths)
+            .field("access", &self.access)
+            .finish()
+    }
+}
+
+/// A handle to the front's room.
+#[derive(Clone, Debug)]
+pub(crate) struct Front(pub(crate) Local<Room>);
+
+/// Where a request for the guard came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Door {
+    /// With everybody else's.
+    Main,
+    /// On the probe listener's own port, which only operators reach.
+    Probe,
+}
+
+/// What a request for the guard wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted<'a> {
+    Health,
+    Ready,
+    OneCheck(&'a str),
+    Live,
+    Started,
+    Operator(&'a str),
+}
+
+impl Room {
+    /// Returns what a path wants from the guard, if it is one of the guard's.
+    fn wanted<'p>(&self, path: &'p str, door: Door) -> Option<Wanted<'p>> {
+        let paths = &self.paths;
+        if let Some(rest) = under(path, &paths.ready) {
+            return Some(if rest.is_empty() {
+                Wanted::Ready
+            } else {
+                Wanted::OneCheck(rest)
+            });
+        }
+        if under(path, &paths.health) == Some("") {
+            return Some(Wanted::Health);
+        }
+        if let Some(rest) = under(path, &paths.operator) {
+            let mounted = door == Door::Probe || self.access.is_possible();
+            return mounted.then_some(Wanted::Operator(rest));
+        }
+        if paths.aliases {
+            if let Some(rest) = under(path, "/readyz") {
+                return Some(if rest.is_empty() {
+                    Wanted::Ready
+                } else {
+                    Wanted::OneCheck(rest)
+                });
+            }
+            return match (under(path, "/livez"), under(path, "/startupz")) {
+                (Some(""), _) => Some(Wanted::Live),
+                (_, Some("")) => Some(Wanted::Started),
+                _ => None,
+            };
+        }
+        None
+    }
+
+    fn answer(&self, wanted: Wanted<'_>, door: Door, parts: &Parts) -> Response<Full<Bytes>> {
+        if let Wanted::Operator(rest) = wanted {
+            let token_shown = self.access.allows(parts);
+            let may_read = door == Door::Probe || token_shown;
+            return operator::answer(&self.control, rest, parts, may_read, token_shown);
+        }
+        if !matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS) {
+            return answer::method_not_allowed("GET, HEAD, OPTIONS");
+        }
+        let ready = self.control.readiness();
+        let names = door == Door::Probe
+            || self.disclosure == Disclosure::Full
+            || self.access.is_possible() && self.access.allows(parts);
+        match wanted {
+            Wanted::Health => {
+                self.warn_of_balancer(parts);
+                answer::health(ready, &self.profile, parts, names)
+            }
+            Wanted::Ready => {
+                let answer = answer::ready(ready, &self.profile, parts, names);
+                // Evidence for the end of the lame duck: somebody has been told.
+                if answer.status() != StatusCode::OK {
+                    ready.life.note_failing_probe(clock::now());
+                }
+                answer
+            }
+            Wanted::Live => answer::live(ready, &parts.method),
+            Wanted::Started => answer::started(ready, &parts.method),
+            Wanted::OneCheck(name) => names
+                .then(|| answer::one_check(ready, name, &parts.method))
+                .flatten()
+                .unwrap_or_else(not_found),
+            Wanted::Operator(_) => unreachable!("answered above"),
+        }
+    }
+
+    /// Says once that a balancer asks the wrong question: `/health/` stays 200 while the
+    /// instance is leaving, so a balancer that probes it sends requests into the drain.
+    fn warn_of_balancer(&self, parts: &Parts) {
+        const BALANCERS: [&str; 5] = [
+            "ELB-HealthChecker",
+            "Envoy/HC",
+            "GoogleHC",
+            "Consul Health Check",
+            "HAProxy",
+        ];
+        let agent = parts
+            .headers
+            .get(header::USER_AGENT)
+            .and_then(|agent| agent.to_str().ok());
+        let Some(agent) = agent else { return };
+        if BALANCERS.iter().any(|balancer| agent.starts_with(balancer)) {
+            self.balancer_warning.call_once(|| {
+                let agent: String = agent.chars().take(64).collect();
+                tracing::warn!(
+                    target: "steadfast",
+                    agent, ready = %self.paths.ready,
+                    "a load balancer probes the health path; it should probe the ready path, \
+                     because health stays 200 while this instance leaves"
+                );
+            });
+        }
+    }
+}
+
+impl Front {
+    /// Whether a request with this path is for the guard.
+    #[inline]
+    pub(crate) fn wants(&self, path: &str) -> bool {
+        self.0.wanted(path, Door::Main).is_some()
+    }
+
+    /// Answers a request that the guard wants.
+    #[cold]
+    pub(crate) fn answer<B>(&self, request: Request<B>) -> Response<Full<Bytes>> {
+        self.answer_at(Door::Main, request)
+    }
+
+    /// Answers a request on the probe listener.
+    pub(crate) fn answer_on_probe_listener<B>(&self, request: Request<B>) -> Response<Full<Bytes>> {
+        self.answer_at(Door::Probe, request)
+    }
+
+    fn answer_at<B>(&self, door: Door, request: Request<B>) -> Response<Full<Bytes>> {
+        let (parts, _) = request.into_parts();
+        match self.0.wanted(parts.uri.path(), door) {
+            Some(wanted) => self.0.answer(wanted, door, &parts),
+            None => not_found(),
+        }
+    }
+}
+
+fn not_found() -> Response<Full<Bytes>> {
+    answer::answer(StatusCode::NOT_FOUND, answer::TEXT, "not found\n")
+}
+
+/// Returns what follows `base/` in `path`, without a trailing slash: empty for `base`
+/// itself, `None` for another path.
+pub(crate) fn under<'p>(path: &'p str, base: &str) -> Option<&'p str> {
+    let rest = path.strip_prefix(base)?;
+    match rest.strip_prefix('/') {
+        Some(rest) => Some(rest.strip_suffix('/').unwrap_or(rest)),
+        None => rest.is_empty().then_some(""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_matches_with_and_without_its_slash_and_nothing_else() {
+        for (path, expected) in [
+            ("/ready", Some("")),
+            ("/ready/", Some("")),
+            ("/ready/db", Some("db")),
+            ("/ready/db/", Some("db")),
+            ("/readyz", None),
+            ("/read", None),
+            ("/x/ready", None),
+        ] {
+            assert_eq!(under(path, "/ready"), expected, "{path}");
+        }
+    }
+}

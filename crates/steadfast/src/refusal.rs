@@ -1,0 +1,311 @@
+//! The only room that turns a [`Refusal`] into a response.
+//!
+//! What flows through: a gate that refuses calls [`Explain::respond`] with the refusal and
+//! the request's head; a handler that was refused by a dependency answers with
+//! [`carry`], and [`ExplainLayer`] renders it when it comes by; an application's own 503
+//! comes by too, and is marked and passed on unchanged. Each of the three is written into
+//! the ledger here, gets an id here, and counts here.
+//!
+//! Laws kept: nobody else builds a 503 (a source check looks); strangers see cause, id and
+//! retry hint, and no name or number unless [`Disclosure::Full`] says so; the ledger never
+//! makes a request wait. A refusal costs one allocation for its text and those of its
+//! header map; the header values are slices of that text.
+//!
+//! ```
+//! use http::Request;
+//! use steadfast::{Evidence, Explain, Name, Refusal, RequestHead};
+//! use std::time::{Duration, Instant};
+//!
+//! let explain = Explain::default();
+//! let draining = Evidence::Draining { since: Duration::ZERO };
+//! let refusal = Refusal::new(Name::new("gate")?, draining, Duration::ZERO, Instant::now());
+//! let request = Request::get("/").body(())?;
+//! let response = explain.respond(&refusal, &RequestHead::of(&request));
+//! assert_eq!(response.status(), 503);
+//! assert_eq!(response.headers()["retry-after"], "1");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+pub mod causes;
+mod error;
+mod layer;
+pub(crate) mod lost;
+mod negotiate;
+pub(crate) mod render;
+
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderMap, Response};
+use http_body_util::Full;
+use steadfast_core::{
+    Evidence, Ledger, Local, Name, Recorded, Refusal, RefusalId, RetryHint, StateChange,
+};
+
+pub use error::Error;
+pub use layer::{ExplainFuture, ExplainLayer, ExplainService};
+pub(crate) use lost::note_refusal_in_handler;
+pub(crate) use render::millis;
+
+use crate::{clock, request::head::RequestHead};
+
+/// Where the causes are described, unless configured: the `type` of a problem is this,
+/// `#` and the cause's code.
+pub const TYPE_BASE_DEFAULT: &str = "https://docs.rs/steadfast/latest/steadfast/causes/index.html";
+
+/// The source of the application's own 503s.
+const APPLICATION: Name = Name::from_static("application");
+
+/// How much of a refusal a client is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Disclosure {
+    /// Cause, id and retry hint. The default, because a 503 is read by strangers.
+    #[default]
+    Public,
+    /// Also the source and the evidence. For services whose clients are colleagues.
+    Full,
+}
+
+/// The settings of the room.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct ExplainSettings {
+    pub(crate) type_base: String,
+    pub(crate) disclosure: Disclosure,
+    pub(crate) retry: RetryHint,
+}
+
+impl Default for ExplainSettings {
+    fn default() -> Self {
+        Self {
+            type_base: TYPE_BASE_DEFAULT.to_owned(),
+            disclosure: Disclosure::default(),
+            retry: RetryHint::default(),
+        }
+    }
+}
+
+impl ExplainSettings {
+    /// Sets where the causes are described: an absolute URL without a fragment.
+    pub fn type_base(mut self, url: impl Into<String>) -> Self {
+        self.type_base = url.into();
+        self
+    }
+
+    /// Sets how much a client is shown.
+    pub const fn disclosure(mut self, disclosure: Disclosure) -> Self {
+        self.disclosure = disclosure;
+        self
+    }
+
+    /// Sets the bounds of `Retry-After`.
+    pub const fn retry(mut self, retry: RetryHint) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    pub(crate) fn faults(&self) -> Vec<String> {
+        if is_type_base(&self.type_base) {
+            return Vec::new();
+        }
+        vec![format!(
+            "explain: type_base {:?}; allowed is an absolute URL without a fragment",
+            self.type_base
+        )]
+    }
+}
+
+/// Whether causes can be described there: an absolute URL without a fragment, which goes
+/// into JSON and HTML as it is.
+pub(crate) fn is_type_base(url: &str) -> bool {
+    let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '<' | '>' | '#');
+    let absolute = |url: http::Uri| url.scheme().is_some();
+    url.chars().all(plain) && url.parse().is_ok_and(absolute)
+}
+
+/// The room's handle: renders refusals and holds the ledger. Clones share both.
+#[derive(Clone, Debug)]
+pub struct Explain(Local<State>);
+
+#[derive(Debug)]
+struct State {
+    settings: ExplainSettings,
+    ledger: Ledger,
+    /// When a lost refusal was last reported.
+    lost_said: std::sync::Mutex<Option<Instant>>,
+}
+
+impl Default for Explain {
+    fn default() -> Self {
+        Self::new(ExplainSettings::default())
+    }
+}
+
+impl Explain {
+    /// Makes a room with a ledger of its own. Settings are not checked here; a guard's
+    /// builder does.
+    #[must_use]
+    pub fn new(settings: ExplainSettings) -> Self {
+        Self(Local::new(State {
+            settings,
+            ledger: Ledger::new(),
+            lost_said: std::sync::Mutex::default(),
+        }))
+    }
+
+    /// Returns the ledger.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.0.ledger
+    }
+
+    /// Renders a refusal for the client that asked, and writes it down.
+    #[must_use]
+    pub fn respond(&self, refusal: &Refusal, head: &RequestHead) -> Response<Full<Bytes>> {
+        self.answer(refusal.clone(), head)
+    }
+
+    /// The same for a refusal that the caller does not need any more.
+    pub(crate) fn answer(&self, refusal: Refusal, head: &RequestHead) -> Response<Full<Bytes>> {
+        let id = new_id(refusal.at());
+        let spread = self.0.settings.retry.spread(&refusal, fastrand::u64(..));
+        // Whole milliseconds, so that the header, rounded up, agrees with the body.
+        let retry_after = Duration::from_millis(millis(spread));
+        let response = render::response(&self.0.settings, &refusal, id, retry_after, head);
+        self.write_down(refusal, id, retry_after, head);
+        response
+    }
+
+    /// Marks a 503 that the application made itself, and writes it down. Nothing but the
+    /// header `why-503` is added: the answer is the application's.
+    pub(crate) fn mark(&self, headers: &mut HeaderMap, head: &RequestHead) {
+        let now = clock::now();
+        let id = new_id(now);
+        if let Some(value) = render::application_mark(id) {
+            // Appended, not replaced: if an upstream explained itself, that stays readable,
+            // and in a structured dictionary the last member of a name counts.
+            headers.append("why-503", value);
+        }
+        let refusal =
+            Refusal::new(APPLICATION, Evidence::Application, Duration::ZERO, now).entered();
+        self.write_down(refusal, id, Duration::ZERO, head);
+    }
+
+    fn write_down(&self, refusal: Refusal, id: RefusalId, told: Duration, head: &RequestHead) {
+        let (cause, rule, source) = (
+            refusal.cause(),
+            refusal.rule(),
+            refusal.refused_by().clone(),
+        );
+        let begins = self.ledger().record(Recorded {
+            id,
+            refusal,
+            retry_after: told,
+            request: head.note(),
+        });
+        if begins {
+            // The first of its run; the ledger counts the rest, so a storm is one line.
+            let rule = rule.map_or("", |rule| rule.code());
+            tracing::warn!(
+                target: "steadfast",
+                cause = cause.code(), rule, %source, %id, "refusing requests"
+            );
+        }
+    }
+
+    /// Writes a state change down and logs it once. `why` may come from outside: it is
+    /// redacted and cut.
+    pub(crate) fn note(&self, subject: &Name, from: &str, to: &str, why: &str) {
+        let at = clock::now();
+        let why = &*steadfast_core::redact(why);
+        tracing::info!(target: "steadfast", %subject, from, to, why, "state changed");
+        self.write_change(subject, from, to, why, at);
+    }
+
+    /// Writes a state change down that somebody else logs. `why` must be free of secrets.
+    pub(crate) fn write_change(
+        &self,
+        subject: &Name,
+        from: &str,
+        to: &str,
+        why: &str,
+        at: Instant,
+    ) {
+        self.ledger().note(StateChange {
+            at,
+            subject: subject.clone(),
+            from: from.into(),
+            to: to.into(),
+            why: why.into(),
+        });
+    }
+}
+
+/// Makes the answer of a handler that was refused by a dependency it called.
+///
+/// Return it from an error type's `into_response`; the explain layer replaces it by the
+/// answer in the client's own terms. Without that layer around it, it is a plain 503
+/// with cause and retry hint.
+#[must_use]
+pub fn carry(refusal: Refusal) -> axum::response::Response {
+    hand_over(refusal.entered()).map(Body::new)
+}
+
+/// Makes the answer of a gate inside the explain layer, which replaces it as it comes by.
+pub(crate) fn hand_over(refusal: Refusal) -> Response<Full<Bytes>> {
+    let mut response = render::bare(&refusal);
+    response.extensions_mut().insert(refusal);
+    response
+}
+
+/// Returns a new UUIDv7 (RFC 9562, 5.7): 48 bits of wall time in milliseconds, then random.
+/// Not taken from a shared counter: ids of one millisecond need no order among them, and a
+/// counter would be a line that all threads write.
+fn new_id(at: Instant) -> RefusalId {
+    let millis = clock::wall(at).as_millis() & 0xffff_ffff_ffff;
+    let random = fastrand::u128(..) >> 48;
+    let random = (random & !(0xf << 76) & !(0b11 << 62)) | (0x7 << 76) | (0b10 << 62);
+    RefusalId((millis << 80) | random)
+}
+
+/// Returns whether a response's `why-503` names this cause.
+#[cfg(feature = "test-util")]
+pub(crate) fn says(headers: &HeaderMap, cause: steadfast_core::Cause) -> bool {
+    headers.get_all("why-503").iter().any(|value| {
+        value.to_str().is_ok_and(|value| {
+            let first = value.split([';', ',']).next().unwrap_or_default();
+            first.trim().strip_prefix("cause=") == Some(cause.code())
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_a_uuid_of_version_7_that_sorts_by_time() {
+        let now = clock::now();
+        let (first, later) = (new_id(now), new_id(now + Duration::from_millis(2)));
+        assert!(first.to_string() < later.to_string());
+        let text = first.to_string();
+        assert_eq!((text.len(), &text[14..15]), (36, "7"));
+        assert!(matches!(&text[19..20], "8" | "9" | "a" | "b"), "{text}");
+    }
+
+    #[test]
+    fn a_type_base_that_is_no_url_is_a_fault() {
+        for (base, ok) in [
+            (TYPE_BASE_DEFAULT, true),
+            ("https://docs.example/503", true),
+            ("/relative", false),
+            ("https://a/b#c", false),
+            ("https://a/\"", false),
+            ("", false),
+        ] {
+            let faults = ExplainSettings::default().type_base(base).faults();
+            assert_eq!(faults.is_empty(), ok, "{base}: {faults:?}");
+        }
+    }
+}

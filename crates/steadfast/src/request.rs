@@ -1,0 +1,7 @@
+//! What is kept of a request: its head, its class, how long its caller listens, and the body
+//! that holds its permit.
+
+pub(crate) mod body;
+pub(crate) mod class;
+pub(crate) mod deadlines;
+pub(crate) mod head;
