@@ -1,7 +1,6 @@
-//! The breaker of a dependency as tower layers: [`BreakerLayer`] around outbound clients,
-//! [`DependencyGate`] in front of the routes that need the dependency.
+//! The breaker of a dependency as a tower layer around outbound clients.
 //!
-//! Both hold the [`Dependency`](crate::Dependency) itself, so applying a layer again, as
+//! The layer holds the [`Dependency`](crate::Dependency) itself, so applying a layer again, as
 //! axum does for each route and connection, shares the one state.
 //!
 //! Laws kept: the decision falls in `call`, before the inner service is touched;
