@@ -17,7 +17,11 @@ $apt install -y --no-install-recommends "$@"
 
 # The tests start servers of their own, so none of these is to come up with the machine.
 if command -v systemctl >/dev/null; then
-    for unit in "$@"; do
+    for package in "$@"; do
+        case "$package" in
+        mariadb-server) unit=mariadb ;;
+        *) unit=$package ;;
+        esac
         systemctl disable --quiet "$unit" || true
     done
 fi

@@ -48,6 +48,18 @@ const PROGRAMS: &[Program] = &[
         always: true,
     },
     Program {
+        name: "pgbouncer",
+        files: &["pgbouncer"],
+        debian: "pgbouncer",
+        always: false,
+    },
+    Program {
+        name: "mariadb",
+        files: &["mariadbd"],
+        debian: "mariadb-server",
+        always: false,
+    },
+    Program {
         name: "chromium",
         files: &["chromium"],
         debian: "chromium",

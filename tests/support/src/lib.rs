@@ -17,15 +17,24 @@
     reason = "tests wait for real processes, on the real clock, and have nobody to return an error to"
 )]
 
+mod cluster;
 mod haproxy;
+mod mariadb;
 mod net;
 mod nginx;
+mod pgbouncer;
 mod postgres;
 mod process;
 mod redis;
+mod relay;
+mod user;
 
+pub use cluster::RedisCluster;
 pub use haproxy::HaProxy;
+pub use mariadb::{MariaDb, MariaDbBuilder};
 pub use net::{BlackHole, free_port};
 pub use nginx::Nginx;
+pub use pgbouncer::{PgBouncer, PgBouncerBuilder};
 pub use postgres::{Postgres, PostgresBuilder};
 pub use redis::{Redis, RedisBuilder};
+pub use relay::Relay;

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
@@ -12,10 +12,14 @@ use tempfile::TempDir;
 use crate::{
     net::free_port,
     process::{Process, STARTS_MAX, children, program, signal_pid},
+    user::ServerUser,
 };
 
 /// The password of the superuser `postgres`.
-const ADMIN_PASSWORD: &str = "admin-of-the-test";
+pub(crate) const ADMIN_PASSWORD: &str = "admin-of-the-test";
+
+/// Who runs it if this is root, since PostgreSQL refuses to run as root.
+pub(crate) const USERS: &[&str] = &["postgres", "nobody"];
 
 /// What `pg_isready` says of a server that takes sessions, and of one that rejects them.
 const ACCEPTS: i32 = 0;
@@ -58,14 +62,14 @@ impl PostgresBuilder {
     #[must_use]
     pub fn start(self) -> Postgres {
         let dir = tempfile::tempdir().expect("there is room for a temporary directory");
-        let user = ServerUser::find();
+        let user = ServerUser::find(USERS);
         user.own(dir.path());
         let data = dir.path().join("data");
         let secret = dir.path().join("password");
         fs::write(&secret, ADMIN_PASSWORD).expect("the temporary directory can be written");
         user.own(&secret);
         let made = user
-            .command("initdb")
+            .command(&binary("initdb"))
             .args(["--username=postgres", "--auth=scram-sha-256", "--no-sync"])
             .args(["--encoding=UTF8", "--locale=C", "--no-instructions"])
             .arg(format!("--pwfile={}", secret.display()))
@@ -132,20 +136,7 @@ impl Postgres {
     /// If it is not accepted.
     #[must_use]
     pub fn sql(&self, sql: &str) -> String {
-        let output = Command::new(binary("psql"))
-            .args([
-                "--no-psqlrc",
-                "--tuples-only",
-                "--no-align",
-                "-v",
-                "ON_ERROR_STOP=1",
-            ])
-            .args(["-d", &self.admin_url(), "-c", sql])
-            .output()
-            .expect("psql can be started");
-        let text = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{sql}: {text}");
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        psql(&self.admin_url(), sql)
     }
 
     /// Stops it; its clients are disconnected.
@@ -173,7 +164,7 @@ impl Postgres {
     pub fn start_as_cold_standby(&mut self) {
         let signal = self.dir.path().join("data/standby.signal");
         fs::write(&signal, "").expect("the temporary directory can be written");
-        ServerUser::find().own(&signal);
+        ServerUser::find(USERS).own(&signal);
         self.settings.push("hot_standby=off".to_owned());
         self.start_until(|readiness| readiness == Some(REJECTS));
     }
@@ -181,7 +172,7 @@ impl Postgres {
     fn start_until(&mut self, is_up: impl Fn(Option<i32>) -> bool) {
         let log = self.dir.path().join("log");
         for attempt in 1.. {
-            let mut command = ServerUser::find().command("postgres");
+            let mut command = ServerUser::find(USERS).command(&binary("postgres"));
             command.arg("-D").arg(self.dir.path().join("data"));
             command.arg("-k").arg(self.dir.path());
             command.args(["-h", "127.0.0.1", "-p", &self.port.to_string()]);
@@ -240,51 +231,6 @@ impl Drop for Postgres {
     }
 }
 
-/// PostgreSQL refuses to run as root, so root starts it as somebody else.
-#[derive(Debug)]
-struct ServerUser(Option<(String, u32, u32)>);
-
-impl ServerUser {
-    fn find() -> Self {
-        if !rustix::process::geteuid().is_root() {
-            return Self(None);
-        }
-        let users = fs::read_to_string("/etc/passwd").expect("a system has users");
-        let find = |wanted: &str| {
-            let line = users
-                .lines()
-                .find(|line| line.split(':').next() == Some(wanted))?;
-            let mut ids = line
-                .split(':')
-                .skip(2)
-                .map_while(|field| field.parse().ok());
-            Some((wanted.to_owned(), ids.next()?, ids.next()?))
-        };
-        let user = find("postgres").or_else(|| find("nobody"));
-        Self(Some(user.expect("there is a user postgres or nobody")))
-    }
-
-    fn own(&self, path: &Path) {
-        if let Some((_, user, group)) = &self.0 {
-            let done = std::os::unix::fs::chown(path, Some(*user), Some(*group));
-            done.expect("root may give files away");
-        }
-    }
-
-    fn command(&self, name: &str) -> Command {
-        let binary = binary(name);
-        let Some((user, _, group)) = &self.0 else {
-            return Command::new(binary);
-        };
-        // It replaces itself by the program, so the pid is the program's.
-        let mut command = Command::new(program("setpriv", "util-linux", &[]));
-        command.arg(format!("--reuid={user}"));
-        command.arg(format!("--regid={group}"));
-        command.arg("--clear-groups").arg(binary);
-        command
-    }
-}
-
 /// Asks how ready the server is: the exit code of `pg_isready`.
 fn readiness(port: &str) -> Option<i32> {
     let status = Command::new(binary("pg_isready"))
@@ -293,6 +239,24 @@ fn readiness(port: &str) -> Option<i32> {
         .stderr(Stdio::null())
         .status();
     status.ok()?.code()
+}
+
+/// Runs SQL; returns its rows, fields separated by `|`.
+pub(crate) fn psql(url: &str, sql: &str) -> String {
+    let output = Command::new(binary("psql"))
+        .args([
+            "--no-psqlrc",
+            "--tuples-only",
+            "--no-align",
+            "-v",
+            "ON_ERROR_STOP=1",
+        ])
+        .args(["-d", url, "-c", sql])
+        .output()
+        .expect("psql can be started");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{sql}: {text}");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
 /// Debian keeps the server's programs out of PATH, by version; the newest is taken.

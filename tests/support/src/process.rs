@@ -10,7 +10,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 
 /// How long a server may take to come up or to go; only a machine in trouble needs it.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often a server that did not come up is started on another port.
 pub(crate) const STARTS_MAX: u32 = 3;

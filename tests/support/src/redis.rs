@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::{
     net::free_port,
-    process::{Process, STARTS_MAX, program},
+    process::{PATIENCE, Process, STARTS_MAX, program},
 };
 
 /// A Redis server of its own.
@@ -36,6 +36,12 @@ impl RedisBuilder {
     pub fn arg(mut self, arg: impl Into<String>) -> Self {
         self.args.push(arg.into());
         self
+    }
+
+    /// Makes it a replica of another.
+    pub fn replica_of(self, primary: &Redis) -> Self {
+        let port = primary.port.to_string();
+        self.arg("--replicaof").arg("127.0.0.1").arg(port)
     }
 
     /// Starts it.
@@ -97,6 +103,41 @@ impl Redis {
         exchange(self.port, &format!("{}\r\nQUIT\r\n", lines.trim())).expect("redis answers")
     }
 
+    /// Makes it a replica of another: it is read-only from then on, and what it had is gone.
+    /// Sessions that stand stay where they are.
+    ///
+    /// # Panics
+    /// If it does not take the order.
+    pub fn demote_to(&self, primary: &Self) {
+        let order = format!("REPLICAOF 127.0.0.1 {}", primary.port);
+        let reply = self.commands(&order);
+        assert!(reply.starts_with("+OK"), "{reply}");
+    }
+
+    /// Makes it a primary.
+    ///
+    /// # Panics
+    /// If it does not take the order.
+    pub fn promote(&self) {
+        let reply = self.commands("REPLICAOF NO ONE");
+        assert!(reply.starts_with("+OK"), "{reply}");
+    }
+
+    /// Waits until it has all that its primary has.
+    ///
+    /// # Panics
+    /// If that does not come.
+    pub fn wait_until_synchronised(&self) {
+        let started_at = std::time::Instant::now();
+        while !self
+            .commands("INFO replication")
+            .contains("master_link_status:up")
+        {
+            assert!(started_at.elapsed() < PATIENCE, "the replica has no link");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Stops it, as SIGTERM does: with a save if it is configured to save.
     pub fn stop(&mut self) {
         if let Some(mut process) = self.process.take() {
@@ -124,7 +165,9 @@ impl Redis {
         for attempt in 1.. {
             let mut command = Command::new(program("redis-server", "redis-server", &[]));
             command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"]);
-            command.args(["--save", "", "--daemonize", "no", "--dir"]);
+            command.args(["--save", "", "--daemonize", "no"]);
+            // A replica is sent what it lacks at once.
+            command.args(["--repl-diskless-sync-delay", "0", "--dir"]);
             command.arg(self.dir.path()).args(&self.args);
             command.current_dir(self.dir.path());
             let mut process = Process::spawn("redis-server", &mut command, &log, Signal::KILL);
