@@ -18,6 +18,8 @@
 //!   while ([`DependencyState::traffic_vouches`]), but not for ever ([`SKIPS_MAX`]).
 //! - A server that takes no writes is no outage: reads go on, and
 //!   [`DependencyState::admit_write`] refuses the writes.
+//! - A server that refuses new sessions while old ones serve warns, in its own words,
+//!   before the last of them is gone.
 //! - A dependency that nobody calls through its breaker is judged by its check alone. The
 //!   breaker is made by the first call.
 //!
@@ -63,6 +65,7 @@ mod pools;
 mod prepared;
 mod read_only;
 mod reason;
+mod sessions;
 mod view;
 
 use std::{
@@ -82,6 +85,7 @@ pub use read_only::{
     PROBE_LEASE as WRITE_PROBE_LEASE, ReadOnlyView,
 };
 pub use reason::DependencyReason;
+pub use sessions::SessionsRefusedView;
 pub use view::{DependencyView, LastError};
 
 use crate::{
@@ -115,6 +119,7 @@ pub struct DependencyState {
     errors: Mutex<view::LastErrors>,
     prepared: prepared::Prepared,
     read_only: read_only::ReadOnly,
+    sessions: sessions::Sessions,
     pools: [OnceLock<Arc<dyn PoolGauge>>; POOLS_MAX],
     listeners: Mutex<Vec<Arc<dyn DependencyListener>>>,
 }
@@ -140,6 +145,7 @@ impl DependencyState {
             errors: Mutex::new(view::LastErrors::default()),
             prepared: prepared::Prepared::default(),
             read_only: read_only::ReadOnly::new(now),
+            sessions: sessions::Sessions::default(),
             pools: std::array::from_fn(|_| OnceLock::new()),
             listeners: Mutex::new(Vec::new()),
         };

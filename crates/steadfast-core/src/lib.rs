@@ -77,7 +77,7 @@ pub use dependency::{
     CallCounts, CallKind, CallPermit, CheckRecord, DependencyListener, DependencyNotice,
     DependencyReason, DependencyState, DependencyView, KEYS_MAX, LISTENERS_MAX, LastError,
     POOLS_MAX, PoolGauge, PoolPressure, PoolReading, READ_ONLY_AGREED, ReadOnlyView, SKIPS_MAX,
-    WRITE_PROBE_INTERVAL, WRITE_PROBE_LEASE,
+    SessionsRefusedView, WRITE_PROBE_INTERVAL, WRITE_PROBE_LEASE,
 };
 pub use ledger::{
     CHANGES_KEPT, INCIDENT_GAP, Incident, Ledger, LedgerView, RECENT_PER_STRIPE, RUNS_PER_STRIPE,

@@ -14,8 +14,8 @@ use axum::{
 use common::{Answer, TOKEN};
 use http::{Request, StatusCode};
 use steadfast::{
-    BreakerMode, BreakerState, CheckOutcome, Dependency, Error, FailureClass, Guard, Health,
-    Requirement, Running, Standing, Trip, check,
+    BreakerMode, BreakerState, CheckOutcome, Dependency, DependencyState, Error, FailureClass,
+    Guard, Health, Requirement, Running, Standing, Trip, check,
 };
 use tower::ServiceExt;
 
@@ -298,6 +298,42 @@ async fn a_server_that_takes_no_writes_is_no_outage_and_everybody_says_so() {
     rig.payments.note_writable();
     assert_eq!(ask("GET /ready/").await.body, "ready\n");
     assert_eq!(rig.payments.health(), Health::Passing);
+}
+
+/// A check that asks an old session passes all the time.
+#[tokio::test(start_paused = true)]
+async fn new_sessions_that_are_refused_are_told_before_the_last_old_one_is_gone() {
+    let payments = Dependency::builder("payments")
+        .check(Switch::new().check())
+        .build()
+        .expect("valid");
+    let rig = Rig::start(payments);
+    let ask = rig.ask(Router::new());
+    tokio::time::sleep(SEC).await;
+    assert_eq!(ask("GET /ready/").await.body, "ready\n");
+    let state: &Arc<DependencyState> = rig.payments.as_ref();
+    let now = tokio::time::Instant::now().into_std();
+    let says = "password authentication failed";
+    state.note_new_sessions_refused(FailureClass::Auth, &says, 4, now);
+
+    let reason = format!("new sessions are refused: {says}; 4 old ones still serve");
+    let ready = ask("GET /ready/").await;
+    let line = format!("degraded: payments warning: {reason}\n");
+    assert_eq!((ready.status, ready.body), (StatusCode::OK, line));
+    let one = ask("GET /ready/payments").await;
+    assert_eq!(one.body, format!("payments warning (auth): {reason}\n"));
+    let health = ask("GET /health/").await.json();
+    let entry = &health["checks"]["payments:responseTime"][0];
+    assert_eq!(
+        (&entry["reason"], &entry["class"]),
+        (&reason.clone().into(), &"auth".into())
+    );
+    assert_eq!(entry["sessions_refused"]["still_serving"], 4);
+    let operator = ask("GET /why503/").await.json();
+    assert_eq!(operator["dependencies"][0]["reason"], reason);
+
+    state.note_session_opened(now);
+    assert_eq!(ask("GET /ready/").await.body, "ready\n");
 }
 
 /// The breaker moves, and is shown, without a single call.

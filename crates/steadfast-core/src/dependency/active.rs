@@ -138,6 +138,10 @@ impl DependencyState {
     /// succeeded and none failed, and at most [`SKIPS_MAX`] times in a row.
     pub fn traffic_vouches(&self, now: Instant, random: u64) -> Option<Duration> {
         let breaker = self.breaker.get()?;
+        // What calls cannot see is not proven by them.
+        if self.sessions.is_noted() || self.read_only.is_noted() {
+            return None;
+        }
         let mut active = lock(&self.active);
         let check = active.check.as_mut()?;
         if check.skips >= SKIPS_MAX || !check.state.is_steady(now) {

@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{DependencyState, LISTENERS_MAX, keys, read_only::ReadOnlyView};
+use super::{
+    DependencyState, LISTENERS_MAX, keys, read_only::ReadOnlyView, sessions::SessionsRefusedView,
+};
 use crate::{dependency::breaker::BreakerTransition, sync::lock};
 
 /// Hears what moves a dependency: the shell writes it into the ledger and the log.
@@ -32,6 +34,10 @@ pub enum DependencyNotice {
     ReadOnly(ReadOnlyView),
     /// It takes writes again; with what was known last.
     Writable(ReadOnlyView),
+    /// The server refused a new session; told once when that begins.
+    SessionsRefused(SessionsRefusedView),
+    /// A new session was opened again; with what was known last.
+    SessionsOpen(SessionsRefusedView),
 }
 
 impl DependencyState {

@@ -108,7 +108,7 @@ impl ReadOnly {
     }
 
     #[inline]
-    fn is_noted(&self) -> bool {
+    pub(super) fn is_noted(&self) -> bool {
         // Relaxed: only a hint to look under the lock.
         self.noted.load(Relaxed)
     }

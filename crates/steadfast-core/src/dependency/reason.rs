@@ -64,6 +64,15 @@ pub enum DependencyReason {
         /// What the server said, redacted.
         error: Arc<str>,
     },
+    /// New sessions are refused while old ones go on.
+    SessionsRefused {
+        /// Of what kind the refusal is.
+        class: FailureClass,
+        /// What the server said, redacted.
+        error: Arc<str>,
+        /// Old sessions that still serve.
+        still_serving: u32,
+    },
 }
 
 impl DependencyReason {
@@ -78,6 +87,7 @@ impl DependencyReason {
             Self::CheckSilent(_) => "check-silent",
             Self::Keys { .. } => "keys-out",
             Self::ReadOnly { .. } => "read-only",
+            Self::SessionsRefused { .. } => "sessions-refused",
             Self::Pool { pressure, .. } => match pressure {
                 PoolPressure::Stuck => "pool-stuck",
                 PoolPressure::None | PoolPressure::Saturated => "pool-saturated",
@@ -95,14 +105,15 @@ impl DependencyReason {
                 | Self::Keys { .. }
                 | Self::Pool { .. }
                 | Self::ReadOnly { .. }
+                | Self::SessionsRefused { .. }
         )
     }
 
-    /// Returns the error that the sentence ends with, where it does: nobody has to add one.
+    /// Returns the error that the sentence contains, where it does: nobody has to add one.
     #[must_use]
     pub fn error(&self) -> Option<&str> {
         match self {
-            Self::ReadOnly { error } => Some(error),
+            Self::ReadOnly { error } | Self::SessionsRefused { error, .. } => Some(error),
             _ => None,
         }
     }
@@ -116,7 +127,8 @@ impl DependencyReason {
                 ..
             }
             | Self::CheckFailing { class, .. }
-            | Self::CheckDisagrees { class, .. } => Some(*class),
+            | Self::CheckDisagrees { class, .. }
+            | Self::SessionsRefused { class, .. } => Some(*class),
             Self::CheckWarns(class) | Self::CheckSilent(class) => *class,
             Self::Pool {
                 pressure: PoolPressure::Stuck,
@@ -158,6 +170,18 @@ impl fmt::Display for DependencyReason {
             Self::CheckSilent(Some(class)) => write!(f, "the check gives no answer ({class})"),
             Self::CheckSilent(None) => f.write_str("the check has not answered yet"),
             Self::ReadOnly { error } => write!(f, "read-only: {error}"),
+            Self::SessionsRefused {
+                error,
+                still_serving,
+                ..
+            } => {
+                write!(f, "new sessions are refused: {error}; ")?;
+                match still_serving {
+                    0 => f.write_str("no old one serves"),
+                    1 => f.write_str("1 old one still serves"),
+                    old => write!(f, "{old} old ones still serve"),
+                }
+            }
             Self::Keys { out, known } => write!(f, "calls to {out} of {known} keys are refused"),
             Self::Pool {
                 pressure,

@@ -1,6 +1,7 @@
 //! Time in these tests is a number of milliseconds after `Rig::start`.
 
 mod read_only;
+mod sessions;
 mod silence;
 
 use std::time::{Duration, Instant};

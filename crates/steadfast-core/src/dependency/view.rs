@@ -7,6 +7,7 @@ use super::{
     pools::{PoolPressure, PoolReading},
     read_only::ReadOnlyView,
     reason::DependencyReason,
+    sessions::SessionsRefusedView,
 };
 use crate::{
     FailureClass,
@@ -69,6 +70,8 @@ pub struct DependencyView {
     pub keys: (u32, u32),
     /// What is known of a server that takes no writes; `None` while it takes them.
     pub read_only: Option<ReadOnlyView>,
+    /// What is known of a server that refuses new sessions; `None` while it opens them.
+    pub sessions_refused: Option<SessionsRefusedView>,
     /// The attached pool under the most pressure.
     pub pool: Option<PoolReading>,
     /// The last failure of a call.
@@ -92,6 +95,7 @@ impl DependencyState {
             breaker: self.breaker.get().map(|it| it.snapshot(now)),
             keys: self.keys_out(now),
             read_only: self.read_only.view(now),
+            sessions_refused: self.sessions.view(),
             pool: self.pool(now),
             last_call_error: call_error,
             last_check_error: check_error,
@@ -104,6 +108,7 @@ impl DependencyState {
         view.breaker = self.breaker.get().map(|it| it.snapshot(now));
         view.pool = self.pool(now);
         self.read_only.refresh(&mut view.read_only, now);
+        self.sessions.refresh(&mut view.sessions_refused);
     }
 }
 
@@ -127,6 +132,9 @@ impl DependencyView {
         match self.reason(now) {
             Some(DependencyReason::Breaker { .. }) => outage,
             Some(DependencyReason::ReadOnly { .. }) => self.read_only.as_ref().map(|it| it.since),
+            Some(DependencyReason::SessionsRefused { .. }) => {
+                self.sessions_refused.as_ref().map(|it| it.since)
+            }
             _ => self.check.as_ref().map(|check| check.since(now)),
         }
     }
@@ -171,12 +179,15 @@ impl DependencyView {
             return found;
         }
         let (health, reason) = self.judge_check(now);
-        if let Some(seen) = self
-            .read_only
-            .as_ref()
-            .filter(|_| health != Health::Failing)
-        {
-            return (Health::Warning, Some(seen.reason()));
+        let told = [
+            self.read_only.as_ref().map(ReadOnlyView::reason),
+            self.sessions_refused
+                .as_ref()
+                .map(SessionsRefusedView::reason),
+        ];
+        let told = told.into_iter().flatten().next();
+        if let Some(reason) = told.filter(|_| health != Health::Failing) {
+            return (Health::Warning, Some(reason));
         }
         let (known, out) = self.keys;
         if out > 0 && health != Health::Failing {

@@ -142,6 +142,15 @@ pub(crate) fn one_dependency(seen: &DependencyView, now: Instant) -> Value {
             "refused": read_only.refused,
         });
     }
+    if let Some(refused) = &seen.sessions_refused {
+        entry["sessions_refused"] = json!({
+            "since": clock::rfc3339(refused.since),
+            "last": clock::rfc3339(refused.last_at),
+            "error": &*refused.error,
+            "still_serving": refused.still_serving,
+            "refused": refused.refused,
+        });
+    }
     if let Some(pool) = &seen.pool {
         entry["pool"] = pool_json(pool);
     }

@@ -189,6 +189,7 @@ fn listeners_hear_the_first_failure_the_verdict_and_the_end() {
             let (word, seen) = match notice {
                 DependencyNotice::ReadOnly(seen) => ("read-only", seen),
                 DependencyNotice::Writable(seen) => ("writable", seen),
+                other => panic!("{other:?}"),
             };
             let mut heard = self.0.lock().expect("no panic");
             heard.push((word, seen.is_refusing));
