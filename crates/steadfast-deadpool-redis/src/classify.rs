@@ -35,18 +35,34 @@ pub(crate) fn classify(error: &RedisError) -> Failure {
 pub(crate) fn reply(code: &str, text: &str) -> Failure {
     let class = match code {
         "LOADING" => FailureClass::Loading,
-        // A replica without its master, or without writes; no memory or disk for writes.
-        "MASTERDOWN" | "READONLY" | "OOM" | "MISCONF" | "NOREPLICAS" => FailureClass::ReadOnly,
+        // A replica; no memory, disk or replica for writes.
+        "READONLY" | "OOM" | "MISCONF" | "NOREPLICAS" => FailureClass::ReadOnly,
         "NOAUTH" | "WRONGPASS" | "NOPERM" | "DENIED" => FailureClass::Auth,
         // A script has the server for itself.
         "BUSY" => FailureClass::Overloaded,
-        _ if text.contains("max number of clients") => FailureClass::RefusedByServer,
-        _ if text.contains("max clients") => FailureClass::RefusedByServer,
+        _ if is_full(text) => FailureClass::RefusedByServer,
+        _ if is_of_proxy(code, text) => FailureClass::Unreachable,
         _ if text.contains("DB index") => FailureClass::Misconfigured,
         _ if text.contains("AUTH") || text.contains("invalid password") => FailureClass::Auth,
         _ => FailureClass::Unhealthy,
     };
     Failure::new(class, format!("{code} {text}").trim_end())
+}
+
+/// Whether a server without a free slot says so.
+pub(crate) fn is_full(text: &str) -> bool {
+    text.contains("max number of clients") || text.contains("max clients")
+}
+
+/// Whether a proxy says that it does not reach its server: Envoy and twemproxy answer in
+/// the server's place.
+pub(crate) fn is_of_proxy(code: &str, text: &str) -> bool {
+    match code {
+        "upstream" => text == "failure",
+        "no" => text == "upstream host",
+        "ERR" => text.starts_with("Connection "),
+        _ => false,
+    }
 }
 
 /// Says what an I/O error means.
@@ -81,6 +97,17 @@ pub(crate) fn io(error: &io::Error) -> Failure {
         _ => FailureClass::Other,
     };
     Failure::new(class, text)
+}
+
+/// Says what was seen of one who takes a connection and ends it without a word.
+///
+/// A server at `maxclients` does that to a driver that loses its sentence; so does a proxy
+/// that does not reach its server. Only what was seen is told.
+pub(crate) fn closed(name: &str) -> Failure {
+    Failure::new(
+        FailureClass::Unreachable,
+        format!("{name} takes connections and closes them before it answers"),
+    )
 }
 
 /// Whether the other side ended the connection.
@@ -131,7 +158,7 @@ mod tests {
                 "LOADING Redis is loading the dataset in memory",
                 Class::Loading,
             ),
-            ("MASTERDOWN Link with MASTER is down", Class::ReadOnly),
+            ("MASTERDOWN Link with MASTER is down", Class::Unhealthy),
             (
                 "READONLY You can't write against a read only replica.",
                 Class::ReadOnly,
@@ -165,6 +192,8 @@ mod tests {
                 Class::Auth,
             ),
             ("CLUSTERDOWN Hash slot not served", Class::Unhealthy),
+            ("upstream failure", Class::Unreachable),
+            ("ERR Connection refused", Class::Unreachable),
             ("ERR unknown command", Class::Unhealthy),
         ] {
             let value = parse_redis_value(format!("-{line}\r\n").as_bytes()).unwrap();

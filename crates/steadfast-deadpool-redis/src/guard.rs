@@ -9,9 +9,13 @@
 //!   line of code has had one for longest), `dependency-down` with the last error if Redis
 //!   cannot be reached, loads its data or has no client slot free;
 //! - learns that a server is gone within [`KNOCK_AFTER`](steadfast_core::KNOCK_AFTER), and
-//!   then closes the pool's idle connections, which deadpool would test one after the
-//!   other for half a second each;
-//! - sees the answers of commands, so a server that takes no writes opens the breaker.
+//!   then tests the pool's idle connections all at once, which deadpool would do one after
+//!   the other for half a second each; those that do not answer are closed, and a server
+//!   that only gives no *new* session costs none that works;
+//! - judges each command once by its answer ([`GuardedConnection`]), so a cluster that has
+//!   lost a slot opens the breaker, and a server that takes no writes has them refused
+//!   while reads go on;
+//! - closes the sessions that lead to a demoted server, so that the pool follows a failover.
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
@@ -33,14 +37,20 @@
 //! - Who takes connections from the pool itself is not counted: the guard then sees a pool
 //!   that is busy although it has lent little, and says so only after a wait.
 //! - It takes the pool's size once. A pool that is resized needs a new guard.
-//! - The driver ends a command after its own response timeout (500 ms unless set on the
-//!   client); a deadline of the request does not end it sooner.
-//! - A command that waits in the server on purpose (`BLPOP`, `XREAD BLOCK`) looks like one
-//!   that hangs: say so before with [`GuardedConnection::expect_up_to`].
+//! - A command that waits in the server on purpose (`BLPOP`, `XREAD BLOCK`) ends with the
+//!   driver's response timeout too, unless [`GuardedConnection::expect_up_to`] is called
+//!   before.
+//! - Which commands write is known by their names. A script, a command of a module and
+//!   `SORT` are sent to a server that is known to take no writes.
 
 mod acquire;
+mod command;
 mod connection;
 mod error;
+mod generation;
+mod idle;
+mod sessions;
+mod watch;
 
 use std::{
     fmt,
@@ -57,7 +67,10 @@ use steadfast_core::{
     PoolPursuit, PoolReading, PoolSettings, PoolSnapshot,
 };
 
-use self::acquire::{Connections, Drive};
+use self::{
+    acquire::{Connections, Drive},
+    sessions::Sessions,
+};
 pub use self::{connection::GuardedConnection, error::Error};
 use crate::{clock, knock::Endpoint};
 
@@ -79,6 +92,7 @@ pub fn guard(pool: &Pool, dependency: &impl AsRef<Arc<DependencyState>>) -> Pool
         settings: settings
             .wait_max(shorter(wait, timeouts.wait))
             .connect_max(shorter(connect, timeouts.create)),
+        command_max: None,
         endpoint: None,
         faults: Vec::new(),
     }
@@ -90,6 +104,7 @@ pub struct PoolGuardBuilder {
     pool: Pool,
     state: Arc<DependencyState>,
     settings: PoolSettings,
+    command_max: Option<Duration>,
     endpoint: Option<Endpoint>,
     faults: Vec<String>,
 }
@@ -120,6 +135,20 @@ impl PoolGuardBuilder {
     /// Sets how long the server may take to answer: see [`PoolSettings::connect_max`].
     pub fn connect_max(mut self, wait: Duration) -> Self {
         self.settings = self.settings.connect_max(wait);
+        self
+    }
+
+    /// Sets how long a command may take, above zero and at most an hour; one that the
+    /// server has not answered by then has failed, and so has the server. Without it that
+    /// is the driver's own response timeout, 500 ms. The request's deadline ends a command
+    /// sooner, and commands that wait in the server on purpose are told by
+    /// [`GuardedConnection::expect_up_to`].
+    pub fn command_max(mut self, longest: Duration) -> Self {
+        if longest.is_zero() || longest > COMMAND_LONGEST {
+            let fault = format!("command_max {longest:?}; allowed is above 0s to 1h");
+            self.faults.push(fault);
+        }
+        self.command_max = Some(longest);
         self
     }
 
@@ -155,14 +184,15 @@ impl PoolGuardBuilder {
                 "the dependency has {max} pools already, which are as many as it may"
             ))));
         }
+        let sessions = Sessions::new(self.pool, Arc::clone(&self.state), self.endpoint);
         let connections = Connections {
-            pool: self.pool,
+            sessions: Arc::new(sessions),
             gate: Arc::clone(&gate),
-            endpoint: self.endpoint,
         };
         Ok(PoolGuard(Arc::new(Inner {
             gate,
             state: self.state,
+            command_max: self.command_max,
             connections: Arc::new(connections),
         })))
     }
@@ -179,6 +209,9 @@ impl fmt::Debug for PoolGuardBuilder {
     }
 }
 
+/// Longest setting for a command: one that takes longer is no matter of a request.
+const COMMAND_LONGEST: Duration = Duration::from_secs(3600);
+
 /// The guard of a pool. Clones share it.
 #[derive(Clone)]
 pub struct PoolGuard(Arc<Inner>);
@@ -186,6 +219,7 @@ pub struct PoolGuard(Arc<Inner>);
 struct Inner {
     gate: Arc<PoolGate>,
     state: Arc<DependencyState>,
+    command_max: Option<Duration>,
     connections: Arc<Connections>,
 }
 
@@ -230,14 +264,16 @@ impl PoolGuard {
         ));
         Acquire {
             drive,
-            state: Arc::clone(state),
+            sessions: Arc::clone(&self.0.connections.sessions),
+            command_max: self.0.command_max,
+            deadline,
         }
     }
 
     /// Returns the pool, for what needs it whole.
     #[must_use]
     pub fn pool(&self) -> &Pool {
-        &self.0.connections.pool
+        &self.0.connections.sessions.pool
     }
 
     /// Returns the numbers, and who holds connections.
@@ -261,11 +297,12 @@ impl fmt::Debug for PoolGuard {
 }
 
 /// Takes a connection; made by [`PoolGuard::acquire`].
-#[derive(Debug)]
 #[must_use = "nothing is acquired unless this is awaited"]
 pub struct Acquire {
     drive: Drive<Connections>,
-    state: Arc<DependencyState>,
+    sessions: Arc<Sessions>,
+    command_max: Option<Duration>,
+    deadline: Option<Deadline>,
 }
 
 impl Future for Acquire {
@@ -273,11 +310,23 @@ impl Future for Acquire {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let caught = ready!(Pin::new(&mut self.drive).poll(cx));
-        let state = Arc::clone(&self.state);
+        let (command_max, deadline) = (self.command_max, self.deadline);
+        let sessions = Arc::clone(&self.sessions);
         Poll::Ready(match caught {
-            Ok(caught) => Ok(GuardedConnection::new(caught, state)),
+            Ok(caught) => Ok(GuardedConnection::new(
+                caught,
+                sessions,
+                command_max,
+                deadline,
+            )),
             Err(error) => Err(error.into()),
         })
+    }
+}
+
+impl fmt::Debug for Acquire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Acquire").field(&self.drive).finish()
     }
 }
 

@@ -39,6 +39,8 @@ pub mod guard;
 mod knock;
 mod ping;
 mod probe;
+mod verdict;
 
 pub use guard::{Acquire, Error, GuardedConnection, PoolGuard, PoolGuardBuilder, guard};
 pub use ping::{Ping, ping, ping_url};
+pub use verdict::classify;

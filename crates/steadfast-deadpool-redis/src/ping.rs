@@ -9,7 +9,7 @@ use crate::{
     clock,
     gauges::{Gauges, History},
     knock::Endpoint,
-    probe::{Probe, try_one_more},
+    probe::Probe,
 };
 
 /// Returns a check of the pool's server and of the pool.
@@ -19,10 +19,12 @@ use crate::{
 /// | nobody listens, the network does not reach it | fail, `unreachable` |
 /// | a connection that stood gets no PONG | fail, `stuck` |
 /// | no session is given, and nothing is said | fail, `timeout` ([`ping_url`] knows more) |
-/// | at `maxclients`: connections are taken and closed | fail, `refused-by-server`; a warning while the pool has idle connections |
+/// | connections are taken and closed without a word (a full server, a proxy without one) | fail, `unreachable`; [`ping_url`] hears the word if there is one |
+/// | it says that it is at `maxclients` | fail, `refused-by-server`; a warning while the pool has idle connections |
 /// | `NOAUTH`, `WRONGPASS`, `NOPERM` | fail, `auth` |
 /// | `LOADING` | fail, `loading` |
-/// | `MASTERDOWN`, and with [`Ping::write_too`] also `READONLY`, `OOM`, `MISCONF`, `NOREPLICAS` | fail, `read-only` |
+/// | `MASTERDOWN` | fail, `unhealthy` |
+/// | `READONLY`, `OOM`, `MISCONF`, `NOREPLICAS`, with [`Ping::write_too`] | fail, `read-only` |
 /// | a script has the server for itself (`BUSY`) | fail, `overloaded` |
 /// | it answers, but the pool wants to grow and cannot | fail, with the reason of the trial |
 /// | it answers, the pool is full | warning, `saturated` |
@@ -107,7 +109,7 @@ impl Ping {
         };
         let mut refused = None;
         if self.history(|history| history.wants_trial(clock::now())) {
-            let trial = try_one_more(&self.pool, until).await;
+            let trial = probe.try_one_more(&self.pool, until).await;
             if let Some(trial) = &trial {
                 self.history(|history| history.tried(trial.is_ok(), clock::now()));
             }

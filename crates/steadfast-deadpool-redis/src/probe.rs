@@ -23,7 +23,7 @@ use steadfast_core::{Deadline, Failure, FailureClass};
 use tokio::time::timeout_at;
 
 use crate::{
-    classify::{classify, io_below, is_closed},
+    classify::{classify, closed, io_below, is_closed},
     clock,
     knock::{Endpoint, Knock, knock},
 };
@@ -140,7 +140,25 @@ impl Probe {
                 }
             }
         }
-        Err(self.turned_away())
+        Err(closed(&self.name()))
+    }
+
+    /// Opens one connection more and drops it; `None` if that took too long to say.
+    pub(crate) async fn try_one_more(
+        &self,
+        pool: &Pool,
+        until: Deadline,
+    ) -> Option<Result<(), Failure>> {
+        let attempt = async {
+            let mut connection = pool.manager().create().await?;
+            // A full server takes the connection and refuses the first command.
+            redis::cmd("PING").query_async::<()>(&mut connection).await
+        };
+        let done = timeout_at(until.instant().into(), attempt).await.ok()?;
+        Some(match done {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.refused(&error, until).await),
+        })
     }
 
     /// Says what it means that nothing was said.
@@ -196,20 +214,10 @@ impl Probe {
             }
         }
         if is_broken(error) {
-            self.turned_away()
+            closed(&self.name())
         } else {
             classify(error)
         }
-    }
-
-    fn turned_away(&self) -> Failure {
-        Failure::new(
-            FailureClass::RefusedByServer,
-            format!(
-                "{} takes connections and closes them before it answers, as at maxclients",
-                self.name()
-            ),
-        )
     }
 
     fn name(&self) -> String {
@@ -306,22 +314,4 @@ pub(crate) fn is_broken(error: &RedisError) -> bool {
         Some(error) => is_closed(error),
         None => error.kind() == redis::ErrorKind::Io,
     }
-}
-
-/// Opens one connection more and drops it; `None` if that took too long to say.
-pub(crate) async fn try_one_more(pool: &Pool, until: Deadline) -> Option<Result<(), Failure>> {
-    let attempt = async {
-        let mut connection = pool.manager().create().await?;
-        // A full server takes the connection and refuses the first command.
-        redis::cmd("PING").query_async::<()>(&mut connection).await
-    };
-    let done = timeout_at(until.instant().into(), attempt).await.ok()?;
-    Some(done.map_err(|error| {
-        if is_broken(&error) {
-            let text = "the server takes connections and closes them, as at maxclients";
-            Failure::new(FailureClass::RefusedByServer, text)
-        } else {
-            classify(&error)
-        }
-    }))
 }

@@ -7,77 +7,64 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use deadpool::managed::Object;
 use deadpool_redis::{
-    Connection, Pool, PoolError as DriverError, Timeouts,
+    PoolError as DriverError,
     redis::{self, RedisError},
 };
 use steadfast_core::{
-    Deadline, Failure, FailureClass, PoolDriver, PoolEnd, PoolFuture, PoolGate, PoolLease,
-    PoolMeaning, PoolPursuit, PoolStep,
+    Deadline, Failure, PoolDriver, PoolEnd, PoolFuture, PoolGate, PoolLease, PoolMeaning,
+    PoolPursuit, PoolStep,
 };
 use tokio::{
     runtime::Handle,
     time::{Sleep, sleep_until},
 };
 
+use super::sessions::{Session, Sessions};
 use crate::{
-    classify::classify,
+    classify::{classify, closed},
     clock,
-    knock::Endpoint,
-    probe::{Probe, is_broken},
+    probe::is_broken,
 };
 
 /// The connections of a pool.
 pub(super) struct Connections {
-    pub(super) pool: Pool,
+    pub(super) sessions: Arc<Sessions>,
     pub(super) gate: Arc<PoolGate>,
-    pub(super) endpoint: Option<Endpoint>,
 }
 
 impl PoolDriver for Connections {
-    type Connection = Connection;
+    type Connection = Session;
     type Error = DriverError;
 
-    fn connect(&self) -> PoolFuture<Result<Connection, DriverError>> {
+    fn connect(&self) -> PoolFuture<Result<Session, DriverError>> {
         // deadpool tests idle connections, and not new ones; and the driver opens one that a
         // full or loading server will not serve without a word.
-        let is_doubtful = self.pool.status().available == 0 || self.gate.has_trouble(clock::now());
-        let pool = self.pool.clone();
+        let is_empty = self.sessions.pool.status().available == 0;
+        let is_doubtful = is_empty || self.gate.has_trouble(clock::now());
+        let sessions = Arc::clone(&self.sessions);
         Box::pin(async move {
-            // With a turn there is nothing to wait for but a guest who did not ask the gate;
-            // the gate's own limits end that.
-            let timeouts = Timeouts {
-                wait: None,
-                ..pool.timeouts()
-            };
-            let mut connection = pool.timeout_get(&timeouts).await?;
+            let mut session = sessions.take().await?;
             if is_doubtful {
                 let ping = redis::cmd("PING");
-                if let Err(error) = ping.query_async::<()>(&mut connection).await {
+                if let Err(error) = ping.query_async::<()>(&mut *session).await {
                     // It is closed, and not given back.
-                    drop(Connection::take(connection));
+                    drop(Object::take(session));
                     return Err(DriverError::Backend(error));
                 }
             }
-            Ok(connection)
+            Ok(session)
         })
     }
 
     fn ask(&self, until: Deadline) -> PoolFuture<Result<(), Failure>> {
-        let (pool, endpoint) = (self.pool.clone(), self.endpoint.clone());
-        Box::pin(async move {
-            let answer = Probe::new(endpoint).ask(&pool, until).await.map(drop);
-            if answer.is_err() {
-                // deadpool would test each idle connection in turn, half a second each, in
-                // every request to come. A server that gives no answer here gives none there.
-                drop(pool.retain(|_, _| false));
-            }
-            answer
-        })
+        let sessions = Arc::clone(&self.sessions);
+        Box::pin(async move { sessions.ask(until).await })
     }
 
     fn in_use(&self) -> u32 {
-        let status = self.pool.status();
+        let status = self.sessions.pool.status();
         u32::try_from(status.size.saturating_sub(status.available)).unwrap_or(u32::MAX)
     }
 
@@ -91,7 +78,7 @@ impl PoolDriver for Connections {
         }
     }
 
-    fn give_back(self: Arc<Self>, connection: Connection, lease: PoolLease) {
+    fn give_back(self: Arc<Self>, connection: Session, lease: PoolLease) {
         // It is back when it is dropped.
         drop(connection);
         lease.give_back(clock::now());
@@ -104,8 +91,7 @@ fn meaning(error: &RedisError) -> PoolMeaning {
         return PoolMeaning::Silence;
     }
     PoolMeaning::Failure(if is_broken(error) {
-        let text = "the server takes connections and closes them, as at maxclients";
-        Failure::new(FailureClass::RefusedByServer, text)
+        closed("the server")
     } else {
         classify(error)
     })

@@ -1,6 +1,6 @@
 //! Why a handler got no answer of the database: a refusal, or an error of the driver.
 
-use std::fmt;
+use std::{fmt, io};
 
 use deadpool_redis::{PoolError as DriverError, redis::RedisError};
 use steadfast_core::{PoolError, Refusal};
@@ -36,6 +36,40 @@ impl Error {
             Kind::Driver(error) => Some(error),
         }
     }
+
+    /// Gives the driver's error back.
+    ///
+    /// # Errors
+    /// The refusal, if it is one.
+    pub fn into_parts(self) -> Result<DriverError, Refusal> {
+        match self.0 {
+            Kind::Refused(refusal) => Err(refusal),
+            Kind::Driver(error) => Ok(error),
+        }
+    }
+}
+
+/// Makes an error of the driver that carries a refusal, because a command can end with no
+/// other.
+pub(super) fn refused(refusal: Refusal) -> RedisError {
+    io::Error::other(Refused(refusal)).into()
+}
+
+/// What stands between the driver's error and the refusal, so that it is a link of the
+/// chain: an I/O error hides the link that it is made of.
+#[derive(Debug)]
+struct Refused(Refusal);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Redis was not asked")
+    }
+}
+
+impl std::error::Error for Refused {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
 }
 
 impl fmt::Display for Error {
@@ -64,7 +98,10 @@ impl From<DriverError> for Error {
 
 impl From<RedisError> for Error {
     fn from(error: RedisError) -> Self {
-        Self(Kind::Driver(DriverError::Backend(error)))
+        match Refusal::find(&error) {
+            Some(refusal) => Self(Kind::Refused(refusal.clone())),
+            None => Self(Kind::Driver(DriverError::Backend(error))),
+        }
     }
 }
 
@@ -74,5 +111,30 @@ impl From<PoolError<DriverError>> for Error {
             PoolError::Refused(refusal) => Self(Kind::Refused(refusal)),
             PoolError::Driver(error) => Self(Kind::Driver(error)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use steadfast_core::{DependencyDown, Evidence, FailureClass, Name};
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_of_a_command_is_found_in_the_drivers_error() {
+        let cache = Name::new("cache").unwrap();
+        let down = DependencyDown::new(
+            cache.clone(),
+            Duration::ZERO,
+            FailureClass::ReadOnly,
+            "READONLY",
+        );
+        let evidence = Evidence::DependencyDown(down);
+        let refusal = Refusal::new(cache, evidence, Duration::ZERO, crate::clock::now());
+        let error = refused(refusal);
+        assert!(Refusal::find(&error).is_some(), "{error:?}");
+        assert!(Error::from(error).into_parts().is_err());
     }
 }

@@ -1,6 +1,8 @@
 //! The guard of a deadpool-redis pool in front of a real Redis in trouble.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod sessions;
+
 use std::{sync::Arc, time::Duration};
 
 use deadpool_redis::{Config, Pool, PoolConfig, Runtime, redis};
@@ -35,8 +37,12 @@ struct Rig {
 
 impl Rig {
     fn new(server: &Redis, connect_max: Duration) -> Self {
+        Self::at(&server.url(), connect_max)
+    }
+
+    fn at(url: &str, connect_max: Duration) -> Self {
         let cache = dependency(quick_trip());
-        let builder = guard(&pool(&server.url(), SIZE), &cache).url(&server.url());
+        let builder = guard(&pool(url, SIZE), &cache).url(url);
         let redis = builder
             .wait_max(LONG)
             .connect_max(connect_max)
@@ -132,6 +138,13 @@ async fn write(redis: &PoolGuard) -> Result<(), Error> {
     Ok(set.query_async(&mut connection).await?)
 }
 
+async fn read(redis: &PoolGuard) -> Result<(), Error> {
+    let mut connection = redis.acquire().await?;
+    let get = redis::cmd("GET").arg("seen").clone();
+    let _: Option<String> = get.query_async(&mut connection).await?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_killed_redis_is_down_at_once_and_back_without_a_herd() {
     let mut server = Redis::builder().start();
@@ -201,18 +214,26 @@ async fn a_loading_redis_is_down_until_it_has_loaded() {
 }
 
 #[tokio::test]
-async fn a_redis_that_takes_no_writes_opens_the_breaker_of_those_who_write() {
+async fn a_redis_that_takes_no_writes_has_them_refused_and_serves_reads() {
     let server = Redis::builder().start();
     let rig = Rig::new(&server, LONG);
     rig.app.get("/orders").await.is_served();
     let _ = server.commands("CONFIG SET maxmemory 1");
-    rig.until_open().await;
-    let refusal = rig.refusal().await;
-    assert_eq!(down(&refusal).class, FailureClass::ReadOnly, "{refusal:?}");
-    assert!(down(&refusal).last_error.contains("OOM"), "{refusal:?}");
-    rig.sees_no_herd().await;
+    wait_until("a refusal", || async {
+        read(&rig.redis).await.unwrap();
+        let answer = rig.app.get("/orders").await;
+        answer.is_for(Cause::DependencyDown)
+    })
+    .await;
+    let page = rig.app.page().await;
+    let text = page["dependencies"][0].to_string();
+    assert!(text.contains("read-only"), "{text}");
+    assert!(text.contains("OOM"), "{text}");
+    assert_eq!(failures(&rig.cache), 0);
+    assert_eq!(breaker(&rig.cache), BreakerState::Closed);
     let _ = server.commands("CONFIG SET maxmemory 0");
-    rig.until_closed().await;
+    wait_until("a write", || async { write(&rig.redis).await.is_ok() }).await;
+    rig.app.get("/orders").await.is_served();
 }
 
 #[tokio::test]
@@ -227,7 +248,7 @@ async fn a_pool_that_is_held_is_exhausted_and_names_the_holder() {
     let refusal = error.refusal().unwrap();
     let seen = exhausted(refusal, FailureClass::Saturated);
     assert_eq!((seen.in_use, seen.max), (1, 1));
-    let place = format!("guard_redis.rs:{line}");
+    let place = format!("guard_redis/main.rs:{line}");
     assert!(
         seen.longest.as_ref().unwrap().place.ends_with(&place),
         "{refusal:?}"

@@ -1,0 +1,140 @@
+//! Which sessions of a pool are closed, and which are not.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use super::{
+    Rig, down,
+    server::{Reply, role},
+};
+use steadfast::FailureClass;
+
+/// Goal: a refusal of new sessions costs no session that works. Method: four idle ones, one
+/// of which is slow to answer, so that somebody asks for a new one, which is refused.
+#[tokio::test]
+async fn a_refused_knock_closes_no_session_that_answers() {
+    for refusal in [
+        Reply::Close,
+        Reply::Line("-ERR max number of clients reached"),
+        Reply::Line("-WRONGPASS invalid username-password pair"),
+    ] {
+        let is_slow = Arc::new(AtomicBool::new(false));
+        let slow = Arc::clone(&is_slow);
+        let rig = Rig::new(move |session, words| match words {
+            ["CONNECT"] => Reply::Usual,
+            _ if session >= 4 => refusal.clone(),
+            ["PING", _] if slow.swap(false, SeqCst) => Reply::Late(Duration::from_millis(300)),
+            _ => Reply::Usual,
+        })
+        .await;
+        rig.warm(4).await;
+        is_slow.store(true, SeqCst);
+        let _ = rig.ask(&["GET", "k"]).await;
+        assert!(rig.server.taken() > 4, "somebody has asked for a new one");
+        // On a slow machine the driver itself gives the slow one up.
+        assert!(rig.redis.pool().status().size >= 3);
+        for _ in 0..8 {
+            rig.ask(&["GET", "k"]).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_takes_connections_and_closes_them_is_not_called_full() {
+    let rig = Rig::new(|_, _| Reply::Close).await;
+    let (class, text) = down(&rig.ask(&["GET", "k"]).await.unwrap_err());
+    assert_eq!(class, FailureClass::Unreachable);
+    assert!(text.contains("closes them before it answers"), "{text}");
+    assert!(!text.contains("maxclients"), "{text}");
+}
+
+#[tokio::test]
+async fn a_lost_session_is_closed_and_not_given_back() {
+    let rig = Rig::new(|_, words| match words {
+        ["GET", ..] => Reply::Close,
+        _ => Reply::Usual,
+    })
+    .await;
+    rig.warm(2).await;
+    rig.ask(&["GET", "k"]).await.unwrap_err();
+    assert_eq!(rig.redis.pool().status().size, 1);
+}
+
+/// Goal: a failover heals at once, and by no more connects than sessions. Method: sessions
+/// up to a number lead to a server that was demoted, and younger ones to its heir.
+#[tokio::test]
+async fn sessions_of_a_demoted_server_are_replaced_once_new_ones_lead_elsewhere() {
+    let rig = Rig::new(|session, words| match words {
+        ["SET", ..] if session < 4 => Reply::Line("-READONLY You can't write"),
+        ["ROLE"] if session < 4 => Reply::Text(role("slave")),
+        _ => Reply::Usual,
+    })
+    .await;
+    rig.warm(4).await;
+    rig.ask(&["SET", "k", "v"]).await.unwrap_err();
+    for _ in 0..20 {
+        rig.ask(&["SET", "k", "v"]).await.unwrap();
+    }
+    rig.warm(4).await;
+    rig.ask(&["SET", "k", "v"]).await.unwrap();
+    // Four, their heirs, and one that looked.
+    assert!(rig.server.taken() <= 9, "{}", rig.server.taken());
+}
+
+#[tokio::test]
+async fn a_session_that_was_lent_meanwhile_is_closed_when_it_comes_back() {
+    let rig = Rig::new(|session, words| match words {
+        ["SET", ..] if session < 2 => Reply::Line("-READONLY You can't write"),
+        _ => Reply::Usual,
+    })
+    .await;
+    let held = rig.redis.acquire().await.unwrap();
+    rig.ask(&["SET", "k", "v"]).await.unwrap_err();
+    rig.warm(1).await;
+    rig.ask(&["SET", "k", "v"]).await.unwrap();
+    drop(held);
+    for _ in 0..4 {
+        rig.ask(&["SET", "k", "v"]).await.unwrap();
+    }
+    rig.warm(2).await;
+    rig.ask(&["SET", "k", "v"]).await.unwrap();
+}
+
+/// Goal: waiting for a new master is no herd of connects, and reads go on meanwhile. Method:
+/// all sessions lead to a replica, then new ones do not.
+#[tokio::test]
+async fn while_no_new_master_is_there_sessions_stay_and_few_are_opened() {
+    let first_of_heir = Arc::new(AtomicUsize::new(usize::MAX));
+    let first = Arc::clone(&first_of_heir);
+    let rig = Rig::new(move |session, words| match words {
+        ["SET", ..] if session < first.load(SeqCst) => Reply::Line("-READONLY You can't write"),
+        ["ROLE"] if session < first.load(SeqCst) => Reply::Text(role("slave")),
+        _ => Reply::Usual,
+    })
+    .await;
+    rig.warm(4).await;
+    let started_at = tokio::time::Instant::now();
+    for _ in 0..200 {
+        rig.ask(&["SET", "k", "v"]).await.unwrap_err();
+        rig.ask(&["GET", "k"]).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // A scout each half second, and the session that each of them lets go.
+    let scouts = started_at.elapsed().as_millis() / 500 + 1;
+    let opened = rig.server.taken() - 4;
+    assert!(opened as u128 <= 2 * scouts, "{opened} for {scouts} scouts");
+    first_of_heir.store(rig.server.taken(), SeqCst);
+    while rig.ask(&["SET", "k", "v"]).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        assert!(started_at.elapsed() < super::LONG, "it never heals");
+    }
+    rig.warm(4).await;
+    for _ in 0..8 {
+        rig.ask(&["SET", "k", "v"]).await.unwrap();
+    }
+}
