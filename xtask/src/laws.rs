@@ -4,6 +4,7 @@
 //! Each rule is a row in a table or a small function, and each has a test that shows it
 //! fail. A rule that turns out to be wrong is amended here, in the open, not worked round.
 
+mod arrows;
 mod files;
 mod manifests;
 mod source;
@@ -50,6 +51,7 @@ fn check(workspace: &Workspace) -> Result<Vec<Finding>, Failure> {
         findings.extend(words::check(source));
         findings.extend(files::check(source));
     }
+    findings.extend(arrows::check(&sources));
     println!(
         "{} files and {} packages read",
         sources.len(),

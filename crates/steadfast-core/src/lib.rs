@@ -88,7 +88,6 @@ pub use lifecycle::{
     REASON_LEN_MAX,
 };
 pub use name::{NAME_LEN_MAX, Name, NameError};
-pub use readiness::pulse::{BEAT, Pulse};
 pub use readiness::{
     Reason, STALLED_AFTER, Signals, Standing, UNREADY_BUDGET_DEFAULT, Verdict, start_is_complete,
     verdict,
@@ -124,5 +123,6 @@ pub use shed::{
     ShedMode, ShedPermit, ShedSettings, ShedSnapshot, ShedTicket, StreamPermit, StreamsSnapshot,
 };
 pub use sync::local::{Local, SHARDS_PER_THREAD};
+pub use sync::pulse::{BEAT, Pulse};
 pub use sync::stripe;
 pub use sync::stripe::Counter;

@@ -9,8 +9,6 @@
 //! fleet out at once. So being not ready for such a cause has a budget, after which the
 //! instance *fails open*: it says degraded, and that it does so for this reason.
 
-pub(crate) mod pulse;
-
 use std::{
     fmt,
     time::{Duration, Instant},

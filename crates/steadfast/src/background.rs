@@ -1,9 +1,8 @@
-//! What runs beside the requests: checks on their schedule, the drain's steps, breakers that
+//! What runs beside the requests: checks on their schedule, breakers that
 //! move without traffic, metrics, signals, and what the process manager and the control group
 //! say.
 
 pub(crate) mod breakers;
-pub(crate) mod drain;
 pub(crate) mod environment;
 pub(crate) mod metering;
 pub(crate) mod schedule;

@@ -13,6 +13,7 @@ pub(crate) mod call_error;
 pub mod check;
 pub mod classifier;
 mod client;
+mod error;
 mod gate;
 mod keyed;
 mod log;
@@ -40,6 +41,7 @@ pub use client::{
     BodyBreakerFuture, BodyBreakerLayer, BodyBreakerService, BreakerFuture, BreakerLayer,
     BreakerService, CallBody,
 };
+pub use error::Error;
 pub use gate::{DependencyGate, DependencyGateFuture, DependencyGateService};
 pub use keyed::{Keyed, KeyedSettings};
 pub use permit::Permit;

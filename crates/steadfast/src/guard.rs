@@ -24,6 +24,7 @@ mod configure;
 mod guarded;
 mod running;
 mod service;
+mod serving;
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 

@@ -26,7 +26,7 @@ pub use background::environment::Budget;
 pub use dependency::{
     BodyBreakerFuture, BodyBreakerLayer, BodyBreakerService, BreakerFuture, BreakerLayer,
     BreakerService, CallBody, CallError, CallTimedOut, Dependency, DependencyBuilder,
-    DependencyCall, DependencyGate, DependencyGateFuture, DependencyGateService, Keyed,
+    DependencyCall, DependencyGate, DependencyGateFuture, DependencyGateService, Error, Keyed,
     KeyedSettings, Permit, check, classifier,
 };
 pub use drain::{Drain, DrainPermit, DrainToken, UntilLeaving};
@@ -46,8 +46,7 @@ pub use guard::{
 pub use instance::Control;
 pub use probe::{Probes, TOKEN_LEN_MIN};
 pub use refusal::{
-    Disclosure, Error, Explain, ExplainFuture, ExplainLayer, ExplainService, ExplainSettings,
-    causes,
+    Disclosure, Explain, ExplainFuture, ExplainLayer, ExplainService, ExplainSettings, causes,
 };
 pub use request::{body::GateBody, class::HeadView, deadlines::Deadlines, head::RequestHead};
 pub use serve::{Connections, Handshake};

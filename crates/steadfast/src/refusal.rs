@@ -27,7 +27,6 @@
 //! ```
 
 pub mod causes;
-mod error;
 mod layer;
 pub(crate) mod lost;
 mod negotiate;
@@ -43,7 +42,6 @@ use steadfast_core::{
     Evidence, Ledger, Local, Name, Recorded, Refusal, RefusalId, RetryHint, StateChange,
 };
 
-pub use error::Error;
 pub use layer::{ExplainFuture, ExplainLayer, ExplainService};
 pub(crate) use lost::note_refusal_in_handler;
 pub(crate) use render::millis;

@@ -28,8 +28,8 @@ mod streams;
 
 use std::{convert::Infallible, fmt::Debug, sync::Arc, time::Duration};
 
-use axum::{extract::Request, response::IntoResponse, serve::Listener};
-use steadfast_core::{DrainReport, Local};
+use axum::{extract::Request, response::Response, serve::Listener};
+use steadfast_core::Local;
 use tokio::sync::OwnedSemaphorePermit;
 use tower_service::Service;
 
@@ -37,7 +37,7 @@ use crate::{
     clock,
     drain::{Room, Server, Stage},
     gate::shed::Shedder,
-    guard::{Guard, Guarded},
+    instance::Control,
 };
 use conn::Conn;
 use io::Io;
@@ -50,70 +50,30 @@ pub use limits::Connections;
 /// How long connections that were cut may take to end.
 const CUT_MAX: Duration = Duration::from_millis(400);
 
-impl Guard {
-    /// Starts the guard and serves `app` until a signal, or [`crate::Control::begin_drain`],
-    /// has led to the end of the drain. Returns its report: what was served on the way out,
-    /// how connections ended, what had to be cut.
-    ///
-    /// HTTP/1 and HTTP/2 (with prior knowledge) are told apart by their first bytes. Handlers
-    /// find the peer's address in `ConnectInfo<L::Addr>` and can ask for a
-    /// [`crate::DrainToken`]. Everything is bounded: see [`Connections`] and [`crate::Drain`].
-    ///
-    /// Two kinds of peers can still lose a request to the close of an idle connection: one
-    /// that sends after more than [`crate::Drain::idle_linger`] of silence at just that
-    /// moment, and one behind a TLS listener of its own, whose buffers cannot be asked.
-    ///
-    /// # Listeners of your own, and TLS
-    /// A `TcpListener` or `UnixListener` of tokio is asked itself, without its `accept`. Any
-    /// other type is another listener, also one of those inside `ListenerExt::tap_io`:
-    ///
-    /// - Its `accept` is dropped, wherever it waits, when the lame duck is over, and when a
-    ///   signal ends it sooner. A TLS handshake that `accept` is in the middle of is lost with
-    ///   it, and its client sees the connection close. While it waits for one client's
-    ///   handshake, it also accepts nobody else.
-    ///   So let `accept` return once the socket is there, with a [`Handshake`]: it is then done
-    ///   on the connection's own task, within [`Connections::first_request`], and waited for
-    ///   like a first request.
-    /// - The queue is emptied by polling `accept` once after each turn of the runtime's
-    ///   driver, about a millisecond a connection, until one finds nothing. Nothing keeps
-    ///   the kernel from taking in one more between that look and the close; it is reset.
-    /// - Its errors are its own to log and to wait out.
-    ///
-    /// A proxy that ends TLS in front has none of this.
-    ///
-    /// # Errors
-    /// The guard cannot be started (see [`Guard::start`]).
-    ///
-    /// # Cancel safety
-    /// Dropping it ends every connection at once.
-    pub async fn serve<L, S>(&self, listener: L, app: Guarded<S>) -> std::io::Result<DrainReport>
-    where
-        L: Listener,
-        L::Addr: Debug + Clone + Send + Sync + 'static,
-        S: Service<Request> + Clone + Send + 'static,
-        S::Response: IntoResponse,
-        S::Error: Into<Infallible>,
-        S::Future: Send,
-    {
-        let _running = self.start()?;
-        let control = self.control();
-        let room = control.room();
-        room.tally().connections_seen = true;
-        room.server_is(Server::Accepting);
-        let _gone = Gone(room.clone());
-        let mut serving = Serving {
-            app,
-            room: room.clone(),
-            shedder: control.shedder().clone(),
-            registry: Registry::new(self.connections().max),
-            limits: self.connections(),
-        };
-        serving.accept(listener).await;
-        room.server_is(Server::Closed);
-        serving.finish().await;
-        room.server_is(Server::Gone);
-        Ok(Arc::unwrap_or_clone(control.drained().await))
-    }
+/// Accepts until the drain says that it is enough, and finishes what runs. Returns once the
+/// last connection has gone, or has been cut.
+pub(crate) async fn run<L, S>(control: &Control, limits: Connections, listener: L, app: S)
+where
+    L: Listener,
+    L::Addr: Debug + Clone + Send + Sync + 'static,
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    let room = control.room();
+    room.tally().connections_seen = true;
+    room.server_is(Server::Accepting);
+    let _gone = Gone(room.clone());
+    let mut serving = Serving {
+        app,
+        room: room.clone(),
+        shedder: control.shedder().clone(),
+        registry: Registry::new(limits.max),
+        limits,
+    };
+    serving.accept(listener).await;
+    room.server_is(Server::Closed);
+    serving.finish().await;
+    room.server_is(Server::Gone);
 }
 
 /// Says that nobody accepts any more, also when the future that did is dropped: a drain
@@ -128,7 +88,7 @@ impl Drop for Gone {
 
 /// What every connection needs.
 struct Serving<S> {
-    app: Guarded<S>,
+    app: S,
     room: Local<Room>,
     shedder: Shedder,
     registry: Registry,
@@ -137,9 +97,7 @@ struct Serving<S> {
 
 impl<S> Serving<S>
 where
-    S: Service<Request> + Clone + Send + 'static,
-    S::Response: IntoResponse,
-    S::Error: Into<Infallible>,
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
 {
     /// Accepts until the lame duck is over, then what is queued, and closes the listener.

@@ -42,12 +42,12 @@ use posture::Posture;
 pub use report::{LagChange, LagMode, LagSnapshot, Lagging};
 
 use crate::{
-    readiness::pulse::BEAT,
     request::priority::Priority,
     sync::{
         Mutex,
         atomic::{AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering},
         lock,
+        pulse::BEAT,
         stripe::{Counter, Padded, STRIPES},
         try_lock,
     },

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use steadfast_core::{BreakerMode, CheckSettings, Requirement, RetryHint, Trip};
+use steadfast_core::{
+    BreakerMode, CheckSettings, QueueSettings, Requirement, RetryHint, ShedMode, ShedSettings, Trip,
+};
 
 use super::GuardBuilder;
 use crate::{
@@ -10,7 +12,7 @@ use crate::{
     dependency::Dependency,
     guard::config::{
         ConnectionsConfig, DependencyConfig, DrainConfig, ExplainConfig, GuardConfig, Named,
-        ProbesConfig, RouteConfig, Spelling, nearest,
+        ProbesConfig, RouteConfig, ShedConfig, Spelling, nearest,
     },
 };
 
@@ -107,7 +109,7 @@ impl GuardBuilder {
             let deadlines = &mut self.shed.deadlines;
             *deadlines = deadlines.clone().header(&header);
         }
-        self.shed = self.shed.clone().configured(&shed);
+        self.shed.change(|settings| lay_over(settings, &shed));
         self.configure_drain(&drain);
         self.configure_connections(&connections);
         replace(&mut self.start_hold, start.hold);
@@ -256,4 +258,32 @@ fn replace<T>(value: &mut T, config: Option<T>) {
     if let Some(config) = config {
         *value = config;
     }
+}
+
+/// Lays a configuration over the settings: a limit is enforced unless a mode says otherwise,
+/// and a mode alone leaves the limit as it is.
+fn lay_over(mut settings: ShedSettings, config: &ShedConfig) -> ShedSettings {
+    if let Some(limit) = config.limit {
+        settings = settings.limit(limit).mode(ShedMode::Enforce);
+    }
+    if let Some(len) = config.queue {
+        let places = (len > 0).then(|| QueueSettings::default().len_max(len));
+        settings = settings.queue(places);
+    }
+    if let Some(mode) = config.mode {
+        settings = settings.mode(mode);
+    }
+    if let Some(max) = config.streams_max {
+        settings = settings.streams_max(max);
+    }
+    if let Some(lag) = config.lag {
+        settings = settings.lag(lag);
+    }
+    if let Some(memory) = config.memory {
+        settings = settings.memory(memory);
+    }
+    if let Some(held_max) = config.held_max {
+        settings = settings.held_max(held_max);
+    }
+    settings
 }

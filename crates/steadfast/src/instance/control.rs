@@ -11,20 +11,22 @@ use steadfast_core::{
 };
 use tokio::{runtime::Handle, task::JoinHandle};
 
+use super::{
+    breaker_listener::BreakerListener,
+    departing::{LameDuck, drive},
+    readiness::Readiness,
+};
 use crate::{
-    background::{
-        breakers::Herald,
-        drain::{LameDuck, drive},
-    },
     clock,
     drain::{Drain, DrainToken, Room, Server, Stage},
     gate::shed::Shedder,
-    instance::readiness::Readiness,
-    probe::operator::MAINTENANCE_MAX,
     refusal::Explain,
 };
 
 const MAINTENANCE: Name = Name::from_static("maintenance");
+
+/// Longest maintenance that an order may declare.
+const MAINTENANCE_MAX: Duration = Duration::from_secs(7 * 86_400);
 
 /// The operator's end. Clones share.
 #[derive(Clone, Debug)]
@@ -47,7 +49,7 @@ impl Control {
     ) -> Self {
         let life = Arc::clone(&readiness.life);
         let readiness = Arc::new(readiness);
-        Herald::listen(&readiness);
+        BreakerListener::listen(&readiness);
         Self(Arc::new(Inner {
             readiness,
             shedder,

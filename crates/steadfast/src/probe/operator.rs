@@ -9,7 +9,7 @@
 pub(crate) mod drain;
 mod shed;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts};
@@ -260,9 +260,6 @@ fn percent_decoded(text: &str) -> String {
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }
-
-/// Longest maintenance that an order may declare.
-pub(crate) const MAINTENANCE_MAX: Duration = Duration::from_secs(7 * 86_400);
 
 #[cfg(test)]
 mod tests {

@@ -7,8 +7,6 @@ use steadfast_core::{
     ShedSettings, limit::Limit,
 };
 
-#[cfg(feature = "config")]
-use crate::guard::config::ShedConfig;
 use crate::request::{
     class::{Classes, HeadView, Rules},
     deadlines::Deadlines,
@@ -185,35 +183,10 @@ impl Shed {
         self
     }
 
-    /// Lays a configuration over the settings: a limit is enforced unless a mode says
-    /// otherwise, and a mode alone leaves the limit as it is.
+    /// Changes what the gate is made of.
     #[cfg(feature = "config")]
-    pub(crate) fn configured(mut self, config: &ShedConfig) -> Self {
-        let mut settings = self.settings;
-        if let Some(limit) = config.limit {
-            settings = settings.limit(limit).mode(ShedMode::Enforce);
-        }
-        if let Some(len) = config.queue {
-            let places = (len > 0).then(|| Queue::default().len_max(len));
-            settings = settings.queue(places);
-        }
-        if let Some(mode) = config.mode {
-            settings = settings.mode(mode);
-        }
-        if let Some(max) = config.streams_max {
-            settings = settings.streams_max(max);
-        }
-        if let Some(lag) = config.lag {
-            settings = settings.lag(lag);
-        }
-        if let Some(memory) = config.memory {
-            settings = settings.memory(memory);
-        }
-        if let Some(held_max) = config.held_max {
-            settings = settings.held_max(held_max);
-        }
-        self.settings = settings;
-        self
+    pub(crate) fn change(&mut self, change: impl FnOnce(ShedSettings) -> ShedSettings) {
+        self.settings = change(self.settings.clone());
     }
 
     /// Adds what the guard was told of paths.

@@ -7,8 +7,11 @@ use std::{
 
 use steadfast_core::{DrainReport, HookStage, LameDuckEnd, Name, Phase};
 
-use crate::drain::{Reason, Room, Server, Stage};
-use crate::{clock, instance::Control};
+use super::Control;
+use crate::{
+    clock,
+    drain::{Reason, Room, Server, Stage},
+};
 
 /// How long no request must come before balancers count as gone. Longer than the gap
 /// between two requests of a service that is used at all; a service used less often than

@@ -6,7 +6,8 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use steadfast_core::Refusal;
 
-use crate::{CallTimedOut, refusal};
+use super::CallTimedOut;
+use crate::refusal;
 
 /// The error of a handler that may be refused by what it calls.
 ///

@@ -1,0 +1,63 @@
+//! The guard serves: it starts, hands the application to the accept loop, and gives the
+//! report of its drain.
+
+use std::{convert::Infallible, fmt::Debug, io, sync::Arc};
+
+use axum::{extract::Request, response::IntoResponse, serve::Listener};
+use steadfast_core::DrainReport;
+use tower_service::Service;
+
+use super::{Guard, Guarded};
+use crate::serve;
+
+impl Guard {
+    /// Starts the guard and serves `app` until a signal, or [`crate::Control::begin_drain`],
+    /// has led to the end of the drain. Returns its report: what was served on the way out,
+    /// how connections ended, what had to be cut.
+    ///
+    /// HTTP/1 and HTTP/2 (with prior knowledge) are told apart by their first bytes. Handlers
+    /// find the peer's address in `ConnectInfo<L::Addr>` and can ask for a
+    /// [`crate::DrainToken`]. Everything is bounded: see [`crate::Connections`] and [`crate::Drain`].
+    ///
+    /// Two kinds of peers can still lose a request to the close of an idle connection: one
+    /// that sends after more than [`crate::Drain::idle_linger`] of silence at just that
+    /// moment, and one behind a TLS listener of its own, whose buffers cannot be asked.
+    ///
+    /// # Listeners of your own, and TLS
+    /// A `TcpListener` or `UnixListener` of tokio is asked itself, without its `accept`. Any
+    /// other type is another listener, also one of those inside `ListenerExt::tap_io`:
+    ///
+    /// - Its `accept` is dropped, wherever it waits, when the lame duck is over, and when a
+    ///   signal ends it sooner. A TLS handshake that `accept` is in the middle of is lost with
+    ///   it, and its client sees the connection close. While it waits for one client's
+    ///   handshake, it also accepts nobody else.
+    ///   So let `accept` return once the socket is there, with a [`crate::Handshake`]: it is then done
+    ///   on the connection's own task, within [`crate::Connections::first_request`], and waited for
+    ///   like a first request.
+    /// - The queue is emptied by polling `accept` once after each turn of the runtime's
+    ///   driver, about a millisecond a connection, until one finds nothing. Nothing keeps
+    ///   the kernel from taking in one more between that look and the close; it is reset.
+    /// - Its errors are its own to log and to wait out.
+    ///
+    /// A proxy that ends TLS in front has none of this.
+    ///
+    /// # Errors
+    /// The guard cannot be started (see [`Guard::start`]).
+    ///
+    /// # Cancel safety
+    /// Dropping it ends every connection at once.
+    pub async fn serve<L, S>(&self, listener: L, app: Guarded<S>) -> io::Result<DrainReport>
+    where
+        L: Listener,
+        L::Addr: Debug + Clone + Send + Sync + 'static,
+        S: Service<Request> + Clone + Send + 'static,
+        S::Response: IntoResponse,
+        S::Error: Into<Infallible>,
+        S::Future: Send,
+    {
+        let _running = self.start()?;
+        let control = self.control();
+        serve::run(&control, self.connections(), listener, app).await;
+        Ok(Arc::unwrap_or_clone(control.drained().await))
+    }
+}
