@@ -85,12 +85,12 @@ pub use ledger::{
 };
 pub use lifecycle::{
     Declarer, LeavingNotes, Lifecycle, LifecycleView, Maintenance, MaintenanceEnd, Moved, Phase,
-    REASON_LEN_MAX,
+    REASON_LEN_MAX, START_WAITING_MAX, Start, StartTicket,
 };
 pub use name::{NAME_LEN_MAX, Name, NameError};
 pub use readiness::{
-    Reason, STALLED_AFTER, Signals, Standing, UNREADY_BUDGET_DEFAULT, Verdict, start_is_complete,
-    verdict,
+    Reason, STALLED_AFTER, Signals, Standing, UNREADY_BUDGET_DEFAULT, Verdict, first_round_is_over,
+    start_is_complete, verdict,
 };
 pub use redact::{MESSAGE_LEN_MAX, redact};
 pub use refusal::cause::{Cause, Rule};

@@ -7,15 +7,23 @@
 //!
 //! Before [`Lifecycle::start`] the process has no phase yet: requests pass, because a
 //! guard that nobody started must not turn a working service off, and readiness says
-//! `not started`, because nobody checks anything.
+//! `not started`, because nobody checks anything. Nobody waits then either: no round of
+//! checks would end the wait.
+//!
+//! Law kept: leaving opens no gate. What maintenance or a start that has not passed keeps
+//! out before a signal, it keeps out after it: a schema that is being changed is no safer to
+//! use because the process was told to end. What leaving adds is that readiness says no, and
+//! that everybody is refused once the grace is over.
 
 mod leaving;
 mod phase;
+mod start;
 
 use std::time::{Duration, Instant};
 
 pub use leaving::LeavingNotes;
 pub use phase::{Declarer, LifecycleView, Maintenance, MaintenanceEnd, Phase, REASON_LEN_MAX};
+pub use start::{START_WAITING_MAX, Start, StartTicket};
 
 use crate::{
     name::Name,
@@ -53,10 +61,11 @@ pub struct Lifecycle {
 struct Inner {
     phase: Option<Phase>,
     since: Instant,
-    started: Instant,
-    hold_until: Instant,
+    /// The start, until it has passed.
+    starting: Option<start::Starting>,
+    /// Those who wait for it.
+    room: start::Room,
     refuse_from: Option<Instant>,
-    next_round: Option<Instant>,
     by_operator: Option<Maintenance>,
     by_file: Option<Maintenance>,
     ramp: Option<leaving::Ramp>,
@@ -85,10 +94,9 @@ impl Lifecycle {
             inner: Mutex::new(Inner {
                 phase: None,
                 since: now,
-                started: now,
-                hold_until: now,
+                starting: None,
+                room: start::Room::default(),
                 refuse_from: None,
-                next_round: None,
                 by_operator: None,
                 by_file: None,
                 ramp: None,
@@ -97,40 +105,36 @@ impl Lifecycle {
         }
     }
 
-    /// Begins the start-up: until [`Phase::Ready`], requests are refused for at most `hold`.
-    /// Returns `None` if it had started before.
-    pub fn start(&self, hold: Duration, now: Instant) -> Option<Moved> {
-        let mut inner = lock(&self.inner);
-        if inner.phase.is_some() {
-            return None;
-        }
-        inner.started = now;
-        inner.hold_until = now + hold;
-        Some(self.enter(&mut inner, Phase::Starting, now))
+    /// Begins the start-up: until [`Phase::Ready`], requests are held back, for at most the
+    /// hold of `start`. Returns `None` if it had started before.
+    pub fn start(&self, start: Start, now: Instant) -> Option<Moved> {
+        self.change(now, |inner| {
+            if inner.phase.is_some() {
+                return None;
+            }
+            inner.starting = Some(start::Starting::new(start, now));
+            Some(inner.enter(Phase::Starting, now))
+        })
     }
 
     /// Moves forward to `phase`. Returns `None`, and does nothing, if the process is
     /// there already or further on.
     pub fn advance(&self, phase: Phase, now: Instant) -> Option<Moved> {
-        let mut inner = lock(&self.inner);
-        if inner.phase.is_some_and(|current| current >= phase) {
-            return None;
-        }
-        Some(self.enter(&mut inner, phase, now))
+        self.change(now, |inner| {
+            if inner.phase.is_some_and(|current| current >= phase) {
+                return None;
+            }
+            if phase == Phase::Ready {
+                inner.starting = None;
+            }
+            Some(inner.enter(phase, now))
+        })
     }
 
     /// Says when draining stops to admit: requests on open connections are served until
     /// then, and refused afterwards.
     pub fn refuse_from(&self, moment: Instant, now: Instant) {
-        let mut inner = lock(&self.inner);
-        inner.refuse_from = Some(moment);
-        self.publish(&inner, now);
-    }
-
-    /// Says when the next round of checks ends, which is what a client waits for while
-    /// the process starts.
-    pub fn next_round(&self, moment: Instant) {
-        lock(&self.inner).next_round = Some(moment);
+        self.change(now, |inner| inner.refuse_from = Some(moment));
     }
 
     /// Declares maintenance. The reason is redacted, and cut to [`REASON_LEN_MAX`]
@@ -148,30 +152,30 @@ impl Lifecycle {
             .map(|c| if c.is_control() { ' ' } else { c })
             .take(REASON_LEN_MAX)
             .collect();
-        let mut inner = lock(&self.inner);
-        let was_declared = inner.by_operator.is_some() || inner.by_file.is_some();
-        let slot = inner.slot(by);
-        let since = slot
-            .as_ref()
-            .filter(|old| old.on(now))
-            .map_or(now, |old| old.since);
-        *slot = Some(Maintenance {
-            reason: reason.into(),
-            since,
-            until,
-        });
-        self.publish(&inner, now);
-        was_declared
+        self.change(now, |inner| {
+            let was_declared = inner.by_operator.is_some() || inner.by_file.is_some();
+            let slot = inner.slot(by);
+            let since = slot
+                .as_ref()
+                .filter(|old| old.on(now))
+                .map_or(now, |old| old.since);
+            *slot = Some(Maintenance {
+                reason: reason.into(),
+                since,
+                until,
+            });
+            was_declared
+        })
     }
 
     /// Ends the maintenance that `by` declared. Returns what there is now, `None` if `by` had
     /// declared none, or its end by itself has been told by
     /// [`Lifecycle::expire_maintenance`].
     pub fn end_maintenance(&self, by: Declarer, now: Instant) -> Option<MaintenanceEnd> {
-        let mut inner = lock(&self.inner);
-        inner.slot(by).take()?;
-        self.publish(&inner, now);
-        Some(inner.left(now))
+        self.change(now, |inner| {
+            inner.slot(by).take()?;
+            Some(inner.left(now))
+        })
     }
 
     /// Clears a maintenance of the operator that has ended by itself. Returns what there is
@@ -257,13 +261,7 @@ impl Lifecycle {
         if self.is_open() {
             return Ok(());
         }
-        let inner = lock(&self.inner);
-        let refusal = inner.refusal(now);
-        if refusal.is_none() && !inner.may_close_later(now) {
-            // What closed it has run out (the hold time, a maintenance): later requests need not ask.
-            self.open.store(true, Ordering::Release);
-        }
-        refusal.map_or(Ok(()), Err)
+        self.look(&lock(&self.inner), now).map_or(Ok(()), Err)
     }
 
     /// Returns phase and maintenance as they are.
@@ -277,16 +275,25 @@ impl Lifecycle {
         }
     }
 
-    fn enter(&self, inner: &mut Inner, to: Phase, now: Instant) -> Moved {
-        let moved = Moved {
-            from: inner.phase,
-            to,
-            after: now.saturating_duration_since(inner.since),
-        };
-        inner.phase = Some(to);
-        inner.since = now;
-        self.publish(inner, now);
-        moved
+    /// Changes what is behind the mutex, publishes it, and wakes who waits: the change may be
+    /// what they wait for.
+    fn change<R>(&self, now: Instant, make: impl FnOnce(&mut Inner) -> R) -> R {
+        let mut inner = lock(&self.inner);
+        let result = make(&mut inner);
+        self.publish(&inner, now);
+        let waiting = inner.room.wakers();
+        drop(inner);
+        waiting.into_iter().for_each(std::task::Waker::wake);
+        result
+    }
+
+    fn look(&self, inner: &Inner, now: Instant) -> Option<Refusal> {
+        let refusal = inner.refusal(now);
+        if refusal.is_none() && !inner.may_close_later(now) {
+            // What closed it has run out (the hold time, a maintenance): later requests need not ask.
+            self.open.store(true, Ordering::Release);
+        }
+        refusal
     }
 
     fn publish(&self, inner: &Inner, now: Instant) {
@@ -300,6 +307,17 @@ impl Lifecycle {
 }
 
 impl Inner {
+    fn enter(&mut self, to: Phase, now: Instant) -> Moved {
+        let moved = Moved {
+            from: self.phase,
+            to,
+            after: now.saturating_duration_since(self.since),
+        };
+        self.phase = Some(to);
+        self.since = now;
+        moved
+    }
+
     fn slot(&mut self, by: Declarer) -> &mut Option<Maintenance> {
         match by {
             Declarer::File => &mut self.by_file,
@@ -326,17 +344,19 @@ impl Inner {
         self.refuse_from.is_some_and(|moment| now < moment)
     }
 
+    /// Whether nothing is served any more.
+    fn is_over(&self, now: Instant) -> bool {
+        let late = self.refuse_from.is_some_and(|moment| now >= moment);
+        self.phase == Some(Phase::Stopped) || (self.phase == Some(Phase::Draining) && late)
+    }
+
     fn refusal(&self, now: Instant) -> Option<Refusal> {
         let age = |since: Instant| now.saturating_duration_since(since);
-        let late = self.refuse_from.is_some_and(|moment| now >= moment);
-        if self.phase == Some(Phase::Stopped) || (self.phase == Some(Phase::Draining) && late) {
+        if self.is_over(now) {
             let evidence = Evidence::Draining {
                 since: age(self.since),
             };
             return Some(Refusal::new(SOURCE, evidence, DRAINING_RETRY, now));
-        }
-        if self.phase.is_some_and(Phase::is_leaving) {
-            return None;
         }
         if let Some(on) = self.maintenance(now) {
             let left = on.until.map(|until| until.saturating_duration_since(now));
@@ -352,21 +372,8 @@ impl Inner {
                 now,
             ));
         }
-        if self.phase == Some(Phase::Starting) && now < self.hold_until {
-            let hold_left = self.hold_until.saturating_duration_since(now);
-            let evidence = Evidence::Starting {
-                since: age(self.started),
-                hold_left,
-            };
-            let round = self.next_round.map(|at| at.saturating_duration_since(now));
-            return Some(Refusal::new(
-                SOURCE,
-                evidence,
-                round.unwrap_or(hold_left).min(hold_left),
-                now,
-            ));
-        }
-        None
+        let starting = self.starting.as_ref().filter(|it| it.holds(now))?;
+        Some(starting.refusal(self.room.len(), now))
     }
 }
 
@@ -377,6 +384,41 @@ mod tests;
 mod loom_tests {
     use super::*;
     use loom::{sync::Arc, thread};
+
+    /// Goal: no interleaving leaves somebody waiting who was not woken.
+    #[test]
+    fn loom_who_waits_is_told_or_woken() {
+        struct Bell(std::sync::atomic::AtomicBool);
+        impl std::task::Wake for Bell {
+            fn wake(self: std::sync::Arc<Self>) {
+                self.0.store(true, std::sync::atomic::Ordering::SeqCst);
+            }
+        }
+        let now = crate::testing::origin();
+        loom::model(move || {
+            let life = std::sync::Arc::new(Lifecycle::new(now));
+            life.start(Start::default(), now);
+            let other = std::sync::Arc::clone(&life);
+            let passes = thread::spawn(move || other.advance(Phase::Ready, now));
+            let bell = std::sync::Arc::new(Bell(std::sync::atomic::AtomicBool::new(false)));
+            let waker = std::task::Waker::from(std::sync::Arc::clone(&bell));
+            let mut ticket = match life.ask(None, now) {
+                crate::shed::Decision::Wait(ticket) => Some(ticket),
+                crate::shed::Decision::Admit(()) => None,
+                crate::shed::Decision::Refuse(refusal) => panic!("{refusal}"),
+            };
+            let waits = ticket
+                .as_mut()
+                .is_some_and(|ticket| ticket.poll(&waker, now).is_pending());
+            passes.join().expect("joined");
+            if waits {
+                assert!(
+                    bell.0.load(std::sync::atomic::Ordering::SeqCst),
+                    "left behind"
+                );
+            }
+        });
+    }
 
     #[test]
     fn loom_a_request_never_passes_after_it_has_seen_the_stop() {

@@ -212,6 +212,15 @@ pub fn start_is_complete(dependencies: &[DependencyView]) -> bool {
     dependencies.iter().all(|it| !it.gates_start())
 }
 
+/// Whether every check that gates the start has answered once, well or badly.
+#[must_use]
+pub fn first_round_is_over(dependencies: &[DependencyView]) -> bool {
+    dependencies
+        .iter()
+        .filter(|it| it.gates_start())
+        .all(|it| it.check.as_ref().is_none_or(|check| check.runs > 0))
+}
+
 /// Returns the verdict at one moment.
 #[must_use]
 pub fn verdict(

@@ -2,4 +2,5 @@
 //! alone in any tower stack.
 
 pub(crate) mod drain;
+pub(crate) mod early;
 pub(crate) mod shed;

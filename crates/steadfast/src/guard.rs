@@ -7,7 +7,7 @@
 //! ```text
 //! request ─▶ the application's own outer layers (cors, trace, request id)
 //!         ─▶ front: /health/ /ready/ /why503/        answered here, always
-//!         ─▶ drain: starting, maintenance, draining  refused here
+//!         ─▶ drain: starting, maintenance, draining  refused here, or waits for the first checks
 //!         ─▶ shed:  more than may run                refused here, or a permit taken
 //!         ─▶ explain: renders what handlers refused, marks the application's own 503s
 //!         ─▶ the application
@@ -29,6 +29,7 @@ mod serving;
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::Router;
+use steadfast_core::Start;
 use tower_layer::Layer;
 
 use crate::{
@@ -38,7 +39,7 @@ use crate::{
 
 pub use builder::GuardBuilder;
 #[cfg(feature = "config")]
-pub(crate) use builder::START_HOLD_MAX;
+pub(crate) use builder::{START_HOLD_MAX, START_WAIT_LONGEST};
 pub use guarded::{AxumFuture, AxumGuard, Guarded, GuardedFuture};
 pub use running::Running;
 pub use service::{GuardBody, GuardFuture, GuardLayer, GuardService};
@@ -54,7 +55,7 @@ pub struct Guard {
 /// What `start` and `protect` need to know.
 #[derive(Clone, Debug)]
 struct Settings {
-    start_hold: Duration,
+    start: Start,
     connections: Connections,
     budget: Option<Budget>,
     probe_listener: Option<SocketAddr>,
@@ -122,8 +123,9 @@ impl Guard {
     #[must_use]
     pub fn drain_layer(&self) -> DrainLayer {
         let life = Arc::clone(&self.control.readiness().life);
+        let deadlines = self.control.shedder().deadlines().clone();
         let room = self.control.room().clone();
-        DrainLayer::of_guard(life, self.control.explain().clone(), room)
+        DrainLayer::of_guard(life, self.control.explain().clone(), deadlines, room)
     }
 
     /// Returns the operator's end.

@@ -60,6 +60,7 @@ pub use steadfast_core::{
     DependencyReason, DependencyState, DependencyView, Evidence, FailureClass, Health, Incident,
     LagChange, LagMode, LagPhase, LagSnapshot, Ledger, Lifecycle, Name, Overloaded, Phase,
     PoolExhausted, Pressure, Priority, QueueSettings as Queue, QueueSnapshot, Queued, ReadOnlyView,
-    Reason, Refusal, Requirement, RetryHint, RouteClass, Rule, ShedMode, ShedSnapshot, Standing,
-    Streams, StreamsSnapshot, Trip, Verdict, WhenDraining,
+    Reason, Refusal, Requirement, RetryHint, RouteClass, Rule, START_WAITING_MAX, ShedMode,
+    ShedSnapshot, Standing, Start, StartTicket, Streams, StreamsSnapshot, Trip, Verdict,
+    WhenDraining,
 };

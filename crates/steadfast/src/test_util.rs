@@ -195,6 +195,7 @@ fn evidence(cause: Cause) -> Evidence {
         Cause::Starting => Evidence::Starting {
             since,
             hold_left: Duration::from_secs(1),
+            waiting: 0,
         },
         _ => Evidence::Application,
     }

@@ -10,7 +10,7 @@ use common::{PATIENCE, soon, until};
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use steadfast::{Drain, Guard, Handshake, HookEnd, Phase};
+use steadfast::{CheckOutcome, Dependency, Drain, Guard, Handshake, HookEnd, Phase, check};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -257,4 +257,46 @@ async fn a_slow_reader_gets_its_whole_answer_after_goaway() {
     let _ = soon("the connection's end", connection).await;
     let served = soon("the end", server).await.expect("no panic");
     assert!(served.expect("served").is_clean());
+}
+
+/// Goal: a restart makes no 503 for clients that no balancer keeps away. Method: clients
+/// connect and ask while the first check has not answered; it does when all have asked.
+#[tokio::test]
+async fn who_connects_before_the_first_check_has_answered_is_served() {
+    let answers = Arc::new(Notify::new());
+    let waits = Arc::clone(&answers);
+    let check = check::closure(move || {
+        let waits = Arc::clone(&waits);
+        async move {
+            waits.notified().await;
+            CheckOutcome::pass()
+        }
+    });
+    let db = Dependency::builder("db").timeout(4 * PATIENCE).check(check);
+    let guard = Guard::builder()
+        .without_signals()
+        .start_wait_max(PATIENCE)
+        .dependency(&db.build().expect("valid"))
+        .build()
+        .expect("valid");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let control = guard.control();
+    let server = tokio::spawn(async move { guard.serve(listener, guard.protect(app())).await });
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        let mut client = TcpStream::connect(address).await.expect("connected");
+        let head = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+        client.write_all(head).await.expect("sent");
+        clients.push(client);
+    }
+    assert_eq!(control.phase(), Some(Phase::Starting));
+    answers.notify_one();
+    for mut client in clients {
+        let mut answer = String::new();
+        let read = client.read_to_string(&mut answer);
+        soon("an answer", read).await.expect("read");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    server.abort();
 }

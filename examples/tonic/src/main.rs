@@ -1,9 +1,9 @@
 //! A tonic service behind Steadfast's layers. A refusal arrives as the status UNAVAILABLE
 //! with `grpc-retry-pushback-ms`, which clients with a retry policy obey.
 
-use std::{env, sync::Arc, time::Duration};
+use std::{env, sync::Arc};
 
-use steadfast::{DrainLayer, Explain, ExplainLayer, Lifecycle, Phase, Shed, ShedLayer};
+use steadfast::{DrainLayer, Explain, ExplainLayer, Lifecycle, Phase, Shed, ShedLayer, Start};
 use tokio::{net::TcpListener, time::Instant};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
@@ -26,7 +26,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let addr = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:50051".to_owned());
     let listener = TcpListener::bind(addr).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    life.start(Duration::ZERO, now());
+    life.start(Start::default(), now());
     life.advance(Phase::Ready, now());
     let leave = {
         let life = Arc::clone(&life);

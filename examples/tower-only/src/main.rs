@@ -15,7 +15,9 @@ use hyper_util::{
     server::{conn::auto, graceful::GracefulShutdown},
     service::TowerToHyperService,
 };
-use steadfast::{DrainLayer, Explain, ExplainLayer, Lifecycle, Phase, Shed, ShedLayer, Shedder};
+use steadfast::{
+    DrainLayer, Explain, ExplainLayer, Lifecycle, Phase, Shed, ShedLayer, Shedder, Start,
+};
 use tokio::{
     net::TcpListener,
     time::{Instant, sleep},
@@ -61,7 +63,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let addr = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8000".to_owned());
     let listener = TcpListener::bind(addr).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    life.start(Duration::ZERO, now());
+    life.start(Start::default(), now());
     life.advance(Phase::Ready, now());
 
     let server = auto::Builder::new(TokioExecutor::new());

@@ -2,6 +2,9 @@ use super::*;
 use crate::{refusal::cause::Cause, testing::origin};
 use proptest::prelude::*;
 
+mod start;
+mod table;
+
 const SEC: Duration = Duration::from_secs(1);
 
 fn cause(life: &Lifecycle, now: Instant) -> Option<Cause> {
@@ -20,8 +23,8 @@ fn a_guard_that_nobody_started_lets_requests_pass() {
 fn starting_refuses_until_ready_or_the_hold_is_over() {
     let now = origin();
     let life = Lifecycle::new(now);
-    assert!(life.start(30 * SEC, now).is_some());
-    assert!(life.start(30 * SEC, now).is_none(), "only once");
+    assert!(life.start(Start::default(), now).is_some());
+    assert!(life.start(Start::default(), now).is_none(), "only once");
     assert_eq!(cause(&life, now), Some(Cause::Starting));
     assert_eq!(cause(&life, now + 30 * SEC), None);
     assert_eq!(
@@ -31,7 +34,7 @@ fn starting_refuses_until_ready_or_the_hold_is_over() {
     );
 
     let life = Lifecycle::new(now);
-    life.start(30 * SEC, now);
+    life.start(Start::default(), now);
     life.advance(Phase::Ready, now + SEC).expect("forward");
     assert_eq!(cause(&life, now + SEC), None);
 }
@@ -40,7 +43,7 @@ fn starting_refuses_until_ready_or_the_hold_is_over() {
 fn while_starting_the_hint_is_the_next_round_of_checks() {
     let now = origin();
     let life = Lifecycle::new(now);
-    life.start(30 * SEC, now);
+    life.start(Start::default(), now);
     life.next_round(now + 4 * SEC);
     let refusal = life.admit(now + SEC).expect_err("starting");
     assert_eq!(refusal.retry_after(), 3 * SEC);
@@ -50,7 +53,7 @@ fn while_starting_the_hint_is_the_next_round_of_checks() {
 fn maintenance_ends_by_itself_and_each_declarer_ends_only_its_own() {
     let now = origin();
     let life = Lifecycle::new(now);
-    life.start(SEC, now);
+    life.start(Start::default().hold(SEC), now);
     life.advance(Phase::Ready, now);
     life.begin_maintenance(
         Declarer::Operator,
@@ -103,7 +106,7 @@ fn the_end_of_one_maintenance_says_which_is_left() {
 fn a_reason_loses_its_secrets() {
     let now = origin();
     let life = Lifecycle::new(now);
-    life.start(SEC, now);
+    life.start(Start::default().hold(SEC), now);
     life.begin_maintenance(Declarer::File, "moving pg://app:pw@db/shop", None, now);
     let refusal = life.admit(now).expect_err("on");
     assert!(
@@ -116,14 +119,10 @@ fn a_reason_loses_its_secrets() {
 fn draining_serves_open_connections_until_the_grace_is_over() {
     let now = origin();
     let life = Lifecycle::new(now);
-    life.start(SEC, now);
-    life.begin_maintenance(Declarer::Operator, "x", None, now);
+    life.start(Start::default(), now);
+    life.advance(Phase::Ready, now);
     life.advance(Phase::LameDuck, now);
-    assert_eq!(
-        cause(&life, now),
-        None,
-        "leaving goes before maintenance: serve what comes"
-    );
+    assert_eq!(cause(&life, now), None, "leaving: serve what comes");
     life.advance(Phase::Draining, now);
     life.refuse_from(now + 15 * SEC, now);
     assert_eq!(cause(&life, now + 14 * SEC), None);

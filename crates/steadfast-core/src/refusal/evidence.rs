@@ -50,6 +50,8 @@ pub enum Evidence {
         since: Duration,
         /// How much longer requests are held back at most.
         hold_left: Duration,
+        /// How many waited for the first round of checks at that moment.
+        waiting: u32,
     },
 }
 
@@ -321,9 +323,14 @@ impl Evidence {
                     show("last_error", Value::Text(error));
                 }
             }
-            Self::Starting { since, hold_left } => {
+            Self::Starting {
+                since,
+                hold_left,
+                waiting,
+            } => {
                 show("since", Value::Time(*since));
                 show("hold_left", Value::Time(*hold_left));
+                show("waiting", Value::Count((*waiting).into()));
             }
         }
     }

@@ -143,7 +143,10 @@ fn record(
             .explain
             .note(dependency.name(), from.as_str(), to.as_str(), &why);
     }
-    ready.life.next_round(now + wait);
+    // Only who is still waited for says when it is worth coming back.
+    if dependency.view().gates_start() {
+        ready.life.next_round(now + wait);
+    }
     ready.publish();
     wait
 }

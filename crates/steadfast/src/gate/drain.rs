@@ -1,8 +1,11 @@
-//! The gate of the process's life as a layer: requests are refused while it starts, while
-//! maintenance is on, and once a drain has used up its grace.
+//! The gate of the process's life as a layer: requests wait for the first round of checks,
+//! and are refused while it has not passed, while maintenance is on, and once a drain has
+//! used up its grace.
 //!
 //! A request flows through [`DrainService::call`], which reads one word of the core's
-//! [`Lifecycle`].
+//! [`Lifecycle`]. While the process starts, it may wait there, for [`Start::wait_max`] at
+//! most and never past its deadline: the first round of checks is a moment, and who waits
+//! through it is served. A lifecycle that nobody started lets everybody pass.
 //!
 //! Law kept: leaving never refuses what it can still serve. During lame duck and until the
 //! grace is over, requests that arrive are served.
@@ -19,15 +22,18 @@ use http::{Request, Response};
 use http_body::Body;
 use http_body_util::Full;
 use pin_project::pin_project;
-use steadfast_core::{Lifecycle, Local};
+#[cfg(doc)]
+use steadfast_core::Start;
+use steadfast_core::{Decision, Lifecycle, Local};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::drain::{DrainToken, Farewell, Room};
 use crate::{
     clock,
+    gate::early::{Awaited, Early},
     refusal::Explain,
-    request::{body::GateBody, head::RequestHead},
+    request::{body::GateBody, deadlines::Deadlines, head::RequestHead},
 };
 
 /// Refuses requests while the process starts, is under maintenance or has drained.
@@ -40,48 +46,81 @@ pub struct DrainLayer {
 struct Gate {
     life: Arc<Lifecycle>,
     explain: Explain,
+    deadlines: Deadlines,
     envoy: bool,
     room: Option<Local<Room>>,
+}
+
+impl Gate {
+    /// Tells a handler how to hear of the drain.
+    fn equip<A>(&self, request: &mut Request<A>) {
+        if let Some(room) = &self.room {
+            let token = DrainToken::new(room.clone());
+            request.extensions_mut().insert(token);
+        }
+    }
+
+    /// Changes a setting before there is a service.
+    fn with(this: &Local<Self>, change: impl FnOnce(&mut Self)) -> Local<Self> {
+        let mut gate = Self {
+            life: Arc::clone(&this.life),
+            explain: this.explain.clone(),
+            deadlines: this.deadlines.clone(),
+            envoy: this.envoy,
+            room: this.room.clone(),
+        };
+        change(&mut gate);
+        Local::new(gate)
+    }
 }
 
 impl DrainLayer {
     /// Makes a layer that follows this lifecycle.
     #[must_use]
     pub fn new(life: Arc<Lifecycle>, explain: Explain) -> Self {
+        Self::made(life, explain, Deadlines::default(), None)
+    }
+
+    /// The layer of a guard: handlers find their [`DrainToken`].
+    pub(crate) fn of_guard(
+        life: Arc<Lifecycle>,
+        explain: Explain,
+        deadlines: Deadlines,
+        room: Local<Room>,
+    ) -> Self {
+        Self::made(life, explain, deadlines, Some(room))
+    }
+
+    fn made(
+        life: Arc<Lifecycle>,
+        explain: Explain,
+        deadlines: Deadlines,
+        room: Option<Local<Room>>,
+    ) -> Self {
         Self {
             gate: Local::new(Gate {
                 life,
                 explain,
+                deadlines,
                 envoy: false,
-                room: None,
+                room,
             }),
         }
     }
 
-    /// The layer of a guard: handlers find their [`DrainToken`].
-    pub(crate) fn of_guard(life: Arc<Lifecycle>, explain: Explain, room: Local<Room>) -> Self {
-        Self {
-            gate: Local::new(Gate {
-                life,
-                explain,
-                envoy: false,
-                room: Some(room),
-            }),
-        }
+    /// Sets which headers say how long a caller still listens, which bounds its wait for the
+    /// first round of checks. Those of gRPC and Envoy do by themselves.
+    #[must_use]
+    pub fn deadlines(self, deadlines: Deadlines) -> Self {
+        let gate = Gate::with(&self.gate, |gate| gate.deadlines = deadlines);
+        Self { gate }
     }
 
     /// Also sets `x-envoy-immediate-health-check-fail` on every answer while leaving.
     #[must_use]
     pub fn envoy(self) -> Self {
-        let gate = &*self.gate;
-        Self {
-            gate: Local::new(Gate {
-                life: Arc::clone(&gate.life),
-                explain: gate.explain.clone(),
-                envoy: true,
-                room: gate.room.clone(),
-            }),
-        }
+        let gate = Gate::with(&self.gate, |gate| gate.envoy = true);
+        Self { gate }
     }
 }
 
@@ -105,39 +144,28 @@ pub struct DrainService<S> {
 
 impl<S, A, B> Service<Request<A>> for DrainService<S>
 where
-    S: Service<Request<A>, Response = Response<B>>,
+    S: Service<Request<A>, Response = Response<B>> + Clone,
     B: Body<Data = Bytes>,
 {
     type Response = Response<GateBody<B>>;
     type Error = S::Error;
-    type Future = DrainFuture<S::Future>;
+    type Future = DrainFuture<S::Future, S, A>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, mut request: Request<A>) -> Self::Future {
-        let life = &self.gate.life;
-        if life.is_leaving() {
-            life.note_request(clock::now());
+        let gate = &*self.gate;
+        if gate.life.is_leaving() {
+            gate.life.note_request(clock::now());
         }
         let http1 = request.version() <= http::Version::HTTP_11;
-        let state = match life
-            .is_open()
-            .then_some(())
-            .map_or_else(|| life.admit(clock::now()), Ok)
-        {
-            Ok(()) => {
-                if let Some(room) = &self.gate.room {
-                    let token = DrainToken::new(room.clone());
-                    request.extensions_mut().insert(token);
-                }
-                State::Running(self.inner.call(request))
-            }
-            Err(refusal) => {
-                let head = RequestHead::of(&request);
-                State::Refused(Some(self.gate.explain.answer(refusal, &head)))
-            }
+        let state = if gate.life.is_open() {
+            gate.equip(&mut request);
+            State::Running(self.inner.call(request))
+        } else {
+            self.ask(request)
         };
         DrainFuture {
             state,
@@ -147,33 +175,90 @@ where
     }
 }
 
+impl<S> DrainService<S> {
+    /// Decides where not every request passes.
+    #[cold]
+    fn ask<A>(&mut self, mut request: Request<A>) -> State<S::Future, S, A>
+    where
+        S: Service<Request<A>> + Clone,
+    {
+        let gate = &*self.gate;
+        let now = clock::now();
+        let head = RequestHead::at(&request, &gate.deadlines, now);
+        match gate.life.ask(head.deadline, now) {
+            Decision::Wait(ticket) => {
+                State::Early(Early::new(ticket, &mut self.inner, request, now))
+            }
+            Decision::Refuse(refusal) => State::Refused(Some(gate.explain.answer(refusal, &head))),
+            _ => {
+                gate.equip(&mut request);
+                State::Running(self.inner.call(request))
+            }
+        }
+    }
+}
+
 /// See [`DrainLayer`].
 #[pin_project]
 #[derive(Debug)]
-pub struct DrainFuture<F> {
+pub struct DrainFuture<F, S, A> {
     #[pin]
-    state: State<F>,
+    state: State<F, S, A>,
     gate: Local<Gate>,
     http1: bool,
 }
 
 #[pin_project(project = StateProjection)]
 #[derive(Debug)]
-enum State<F> {
+enum State<F, S, A> {
+    Early(Pin<Box<Early<S, A>>>),
     Refused(Option<Response<Full<Bytes>>>),
     Running(#[pin] F),
 }
 
-impl<F, B, E> Future for DrainFuture<F>
+impl<F, S, A> State<F, S, A> {
+    /// Begins a request that has waited, or refuses it.
+    #[cold]
+    fn begin(awaited: Awaited<S, A>, gate: &Gate) -> Self
+    where
+        S: Service<Request<A>, Future = F>,
+    {
+        let Awaited {
+            decided,
+            mut service,
+            mut request,
+            ..
+        } = awaited;
+        match decided {
+            Ok(()) => {
+                gate.equip(&mut request);
+                Self::Running(service.call(request))
+            }
+            Err(refusal) => {
+                let head = RequestHead::of(&request);
+                Self::Refused(Some(gate.explain.answer(refusal, &head)))
+            }
+        }
+    }
+}
+
+impl<F, S, A, B, E> Future for DrainFuture<F, S, A>
 where
+    S: Service<Request<A>, Future = F>,
     F: Future<Output = Result<Response<B>, E>>,
     B: Body<Data = Bytes>,
 {
     type Output = Result<Response<GateBody<B>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
+        let mut this = self.project();
+        if let StateProjection::Early(early) = this.state.as_mut().project() {
+            let awaited = ready!(early.as_mut().poll(cx));
+            let begun = State::begin(awaited, this.gate);
+            this.state.set(begun);
+        }
         let mut response = match this.state.project() {
+            StateProjection::Early(_) => unreachable!("its wait has just ended"),
             StateProjection::Refused(response) => response
                 .take()
                 .expect("a future is not polled after it is ready")

@@ -8,7 +8,7 @@ use std::{
 };
 
 use http::request::Parts;
-use steadfast_core::{ConfigError, Lifecycle, Local, RouteClass, UNREADY_BUDGET_DEFAULT};
+use steadfast_core::{ConfigError, Lifecycle, Local, RouteClass, Start, UNREADY_BUDGET_DEFAULT};
 
 #[cfg(feature = "config")]
 use super::configure::Plan;
@@ -32,12 +32,12 @@ use crate::{
 };
 use crate::{instance::Control, probe::Probes};
 
-/// How long requests are held back at most while the first round of checks has not passed.
-/// Thirty seconds is what a process manager waits for a start before it worries.
-const START_HOLD_DEFAULT: Duration = Duration::from_secs(30);
-
 /// Longest hold. A start that takes longer is one that failed.
 pub(crate) const START_HOLD_MAX: Duration = Duration::from_secs(3600);
+
+/// Longest that a request may be told to wait for the first round of checks: proxies give
+/// up on a silent upstream after a minute (nginx, `proxy_read_timeout`).
+pub(crate) const START_WAIT_LONGEST: Duration = Duration::from_secs(60);
 
 /// Most dependencies of one guard. Each is a task and a line on the operator's page.
 const DEPENDENCIES_MAX: usize = 64;
@@ -52,7 +52,7 @@ pub struct GuardBuilder {
     pub(crate) drain: Drain,
     pub(crate) connections: Connections,
     pub(crate) budget: Option<Budget>,
-    pub(crate) start_hold: Duration,
+    pub(crate) start: Start,
     pub(crate) explain: ExplainSettings,
     pub(crate) probes: Probes,
     pub(crate) deadlines: Option<Deadlines>,
@@ -78,7 +78,7 @@ impl Default for GuardBuilder {
             drain: Drain::default(),
             connections: Connections::default(),
             budget: None,
-            start_hold: START_HOLD_DEFAULT,
+            start: Start::default(),
             explain: ExplainSettings::default(),
             probes: Probes::default(),
             deadlines: None,
@@ -150,7 +150,16 @@ impl GuardBuilder {
     /// Sets for how long requests are held back at most while the first round of checks
     /// has not passed. Default 30 s; zero serves from the first moment; at most 1 h.
     pub const fn start_hold(mut self, hold: Duration) -> Self {
-        self.start_hold = hold;
+        self.start = self.start.hold(hold);
+        self
+    }
+
+    /// Sets how long a request that comes before the first round of checks is over waits for
+    /// it at most; never past its deadline, and 1,024 requests at most wait at once. After
+    /// that, and once a round is over that did not pass, requests are refused until one
+    /// passes or the hold is over. Default 2 s; zero refuses at once; at most 1 min.
+    pub const fn start_wait_max(mut self, wait_max: Duration) -> Self {
+        self.start = self.start.wait_max(wait_max);
         self
     }
 
@@ -281,7 +290,7 @@ impl GuardBuilder {
             control,
             layer: GuardLayer::new(front, life, shedder, explain, envoy),
             settings: Settings {
-                start_hold: self.start_hold,
+                start: self.start,
                 connections: self.connections,
                 budget: self.budget,
                 probe_listener: self.probe_listener,
@@ -303,11 +312,12 @@ impl GuardBuilder {
         faults.extend(self.explain.faults());
         faults.extend(self.probes.faults());
         faults.extend(self.access.faults());
-        if self.start_hold > START_HOLD_MAX {
-            faults.push(format!(
-                "start: hold {:?}; allowed is 0s to 1h",
-                self.start_hold
-            ));
+        let Start { hold, wait_max, .. } = self.start;
+        if hold > START_HOLD_MAX {
+            faults.push(format!("start: hold {hold:?}; allowed is 0s to 1h"));
+        }
+        if wait_max > START_WAIT_LONGEST {
+            faults.push(format!("start: wait_max {wait_max:?}; allowed is 0s to 1m"));
         }
         if self.request_timeout.is_some_and(|limit| limit.is_zero()) {
             faults.push("request_timeout 0s; allowed is any length above zero".to_owned());

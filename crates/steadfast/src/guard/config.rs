@@ -68,6 +68,7 @@ use tree::Tree;
 ///
 /// [start]
 /// hold = "30s"
+/// wait_max = "2s"
 ///
 /// [explain]
 /// type_base = "https://errors.example.com/503"
@@ -164,7 +165,8 @@ use tree::Tree;
 /// | `connections.resets_max` | 0 to 10000: HTTP/2 streams that were reset before they were looked at | `20` |
 /// | `connections.ping_every` | 10ms to 24h between two pings over HTTP/2 | `30s` |
 /// | `connections.ping_timeout` | 10ms to 24h to answer one | `20s` |
-/// | `start.hold` | 0s to 1h | `30s` |
+/// | `start.hold` | 0s to 1h: how long requests are held back at most while the first round of checks has not passed | `30s` |
+/// | `start.wait_max` | 0s to 1m: how long a request waits at most for the first round to be over | `2s` |
 /// | `explain.type_base` | an absolute URL without a fragment | [`TYPE_BASE_DEFAULT`](crate::refusal::TYPE_BASE_DEFAULT) |
 /// | `explain.disclosure` | `public` or `full` | `public` |
 /// | `explain.retry_after_min` | 1s to 24h | `1s` |

@@ -112,7 +112,8 @@ impl GuardBuilder {
         self.shed.change(|settings| lay_over(settings, &shed));
         self.configure_drain(&drain);
         self.configure_connections(&connections);
-        replace(&mut self.start_hold, start.hold);
+        replace(&mut self.start.hold, start.hold);
+        replace(&mut self.start.wait_max, start.wait_max);
         self.configure_explain(explain);
         self.configure_probes(probes);
         if let Some(token) = operator.token {

@@ -175,7 +175,7 @@ pub struct AxumFuture<F, S>(#[pin] GuardFuture<F, S, Body>);
 
 impl<F, S> Future for AxumFuture<F, S>
 where
-    S: Service<Request, Future = F>,
+    S: Service<Request, Future = F> + Clone,
     F: Future<Output = Result<Response, Infallible>>,
 {
     type Output = Result<Response, Infallible>;

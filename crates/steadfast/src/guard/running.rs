@@ -69,7 +69,7 @@ impl Running {
         environment::warn(&guard.drain(), guard.settings.budget.as_ref());
         let now = clock::now();
         // A signal may have come meanwhile.
-        if !control.start(guard.settings.start_hold, now) && !leaves() {
+        if !control.start(guard.settings.start, now) && !leaves() {
             return Err(io::Error::other(STARTED_BEFORE));
         }
         let mut tasks = Vec::new();

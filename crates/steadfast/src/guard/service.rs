@@ -11,6 +11,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -25,7 +26,10 @@ use tower_service::Service;
 use crate::{
     clock,
     drain::Farewell,
-    gate::shed::{Shedder, Turn, Waiting},
+    gate::{
+        early::{Awaited, Early},
+        shed::{Shedder, Turn, Waiting},
+    },
     probe::paths::Front,
     refusal::{Explain, lost},
     request::{
@@ -128,38 +132,37 @@ where
         let now = clock::now();
         gates.life.note_request(now);
         if !gates.life.is_open() {
-            if let Err(refusal) = gates.life.admit(now) {
-                let answer = gates.explain.answer(refusal, &RequestHead::of(&request));
-                return GuardFuture::said(answer, gates, http1);
-            }
+            return self.ask(request, now, http1);
         }
         let head = RequestHead::at(&request, gates.shedder.deadlines(), now);
-        let class = gates.shedder.classes().of(&request);
-        if class.is_exempt() {
-            let held = Held::exempt(self.gates.clone());
-            return GuardFuture::run(&mut self.inner, request, head, held, http1);
-        }
-        let streams = class.streams();
-        let ask = Ask::new(path)
-            .priority(class.priority().unwrap_or_default())
-            .deadline(head.deadline)
-            .stream(streams == Streams::Always);
-        match ShedGate::admit(&self.gates, ask, now) {
-            // The permit is made first: if `call` panics, its drop gives it back.
-            Decision::Admit(permit) => {
-                let held = Held::new(permit, streams);
-                GuardFuture::run(&mut self.inner, request, head, held, http1)
-            }
-            Decision::Wait(ticket) => {
-                let waiting =
-                    Waiting::new(ticket, &mut self.inner, request, head.deadline, streams);
-                GuardFuture(State::Waiting { waiting, http1 })
-            }
+        GuardFuture::shed(&self.gates, &mut self.inner, request, head, now, http1)
+    }
+}
+
+impl<S> GuardService<S> {
+    /// Decides where not every request passes.
+    #[cold]
+    fn ask<A>(
+        &mut self,
+        request: Request<A>,
+        now: Instant,
+        http1: bool,
+    ) -> GuardFuture<S::Future, S, A>
+    where
+        S: Service<Request<A>> + Clone,
+    {
+        let gates = &*self.gates;
+        let head = RequestHead::at(&request, gates.shedder.deadlines(), now);
+        match gates.life.ask(head.deadline, now) {
+            Decision::Wait(ticket) => GuardFuture(State::Early {
+                early: Early::new(ticket, &mut self.inner, request, now),
+                gates: self.gates.clone(),
+                http1,
+            }),
             Decision::Refuse(refusal) => {
-                let answer = gates.explain.answer(refusal, &head);
-                GuardFuture::said(answer, gates, http1)
+                GuardFuture::said(gates.explain.answer(refusal, &head), gates, http1)
             }
-            _ => unreachable!("this gate admits, lets wait or refuses"),
+            _ => GuardFuture::shed(&self.gates, &mut self.inner, request, head, now, http1),
         }
     }
 }
@@ -173,6 +176,11 @@ pub struct GuardFuture<F, S, A>(#[pin] State<F, S, A>);
 #[derive(Debug)]
 enum State<F, S, A> {
     Said(Option<Response<Full<Bytes>>>),
+    Early {
+        early: Pin<Box<Early<S, A>>>,
+        gates: Local<Gates>,
+        http1: bool,
+    },
     Waiting {
         #[pin]
         waiting: Waiting<S, A, Gates>,
@@ -190,6 +198,65 @@ enum State<F, S, A> {
 }
 
 impl<F, S, A> GuardFuture<F, S, A> {
+    /// Asks the load-shedding gate.
+    #[inline]
+    fn shed(
+        gates: &Local<Gates>,
+        service: &mut S,
+        request: Request<A>,
+        head: RequestHead,
+        now: Instant,
+        http1: bool,
+    ) -> Self
+    where
+        S: Service<Request<A>, Future = F> + Clone,
+    {
+        let class = gates.shedder.classes().of(&request);
+        if class.is_exempt() {
+            let held = Held::exempt(gates.clone());
+            return Self::run(service, request, head, held, http1);
+        }
+        let streams = class.streams();
+        let ask = Ask::new(request.uri().path())
+            .priority(class.priority().unwrap_or_default())
+            .deadline(head.deadline)
+            .stream(streams == Streams::Always);
+        match ShedGate::admit(gates, ask, now) {
+            // The permit is made first: if `call` panics, its drop gives it back.
+            Decision::Admit(permit) => {
+                let held = Held::new(permit, streams);
+                Self::run(service, request, head, held, http1)
+            }
+            Decision::Wait(ticket) => {
+                let waiting = Waiting::new(ticket, service, request, head.deadline, streams);
+                Self(State::Waiting { waiting, http1 })
+            }
+            Decision::Refuse(refusal) => {
+                Self::said(gates.explain.answer(refusal, &head), gates, http1)
+            }
+            _ => unreachable!("this gate admits, lets wait or refuses"),
+        }
+    }
+
+    /// Goes on with a request that came before the first round of checks was over.
+    #[cold]
+    fn awaited(awaited: Awaited<S, A>, gates: &Local<Gates>, http1: bool) -> Self
+    where
+        S: Service<Request<A>, Future = F> + Clone,
+    {
+        let Awaited {
+            decided,
+            mut service,
+            request,
+            came,
+        } = awaited;
+        let head = RequestHead::at(&request, gates.shedder.deadlines(), came);
+        match decided {
+            Ok(()) => Self::shed(gates, &mut service, request, head, clock::now(), http1),
+            Err(refusal) => Self::said(gates.explain.answer(refusal, &head), gates, http1),
+        }
+    }
+
     #[inline]
     fn run(
         service: &mut S,
@@ -242,7 +309,7 @@ impl<F, S, A> GuardFuture<F, S, A> {
 
 impl<F, S, A, B, E> Future for GuardFuture<F, S, A>
 where
-    S: Service<Request<A>, Future = F>,
+    S: Service<Request<A>, Future = F> + Clone,
     F: Future<Output = Result<Response<B>, E>>,
     B: Body<Data = Bytes>,
 {
@@ -250,6 +317,16 @@ where
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let StateProjection::Early {
+            early,
+            gates,
+            http1,
+        } = self.as_mut().project().0.project()
+        {
+            let awaited = ready!(early.as_mut().poll(cx));
+            let gone_on = Self::awaited(awaited, gates, *http1);
+            self.set(gone_on);
+        }
         if let StateProjection::Waiting { mut waiting, http1 } = self.as_mut().project().0.project()
         {
             let http1 = *http1;
@@ -263,7 +340,9 @@ where
             self.set(begun);
         }
         match self.project().0.project() {
-            StateProjection::Waiting { .. } => unreachable!("its turn has just come"),
+            StateProjection::Early { .. } | StateProjection::Waiting { .. } => {
+                unreachable!("its wait has just ended")
+            }
             StateProjection::Said(answer) => {
                 let answer = answer
                     .take()

@@ -7,7 +7,7 @@ use std::{
 };
 
 use steadfast_core::{
-    Declarer, DrainReport, HookStage, Local, MaintenanceEnd, Name, Phase, Standing, Verdict,
+    Declarer, DrainReport, HookStage, Local, MaintenanceEnd, Name, Phase, Standing, Start, Verdict,
 };
 use tokio::{runtime::Handle, task::JoinHandle};
 
@@ -294,8 +294,8 @@ impl Control {
         self.0.readiness.advance(phase)
     }
 
-    pub(crate) fn start(&self, hold: Duration, now: Instant) -> bool {
-        let moved = self.0.readiness.life.start(hold, now);
+    pub(crate) fn start(&self, start: Start, now: Instant) -> bool {
+        let moved = self.0.readiness.life.start(start, now);
         // Until the first round has ended, a client waits for that and not for the hold.
         let longest = self.0.readiness.dependencies.iter();
         if let Some(longest) = longest.map(|it| it.settings().1.timeout).max() {

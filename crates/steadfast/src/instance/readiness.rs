@@ -26,7 +26,7 @@ use std::{
 use arc_swap::ArcSwap;
 use steadfast_core::{
     DependencyView, Lifecycle, LifecycleView, Moved, Name, Phase, Pulse, Signals, Standing,
-    Verdict, start_is_complete, verdict,
+    Verdict, first_round_is_over, start_is_complete, verdict,
 };
 use tokio::sync::watch;
 
@@ -122,8 +122,14 @@ impl Readiness {
             .unwrap_or_else(PoisonError::into_inner);
         let now = clock::now();
         let seen: Vec<_> = self.dependencies.iter().map(Dependency::view).collect();
-        if self.life.view(now).phase == Some(Phase::Starting) && start_is_complete(&seen) {
-            self.moved(self.life.advance(Phase::Ready, now));
+        if start_is_complete(&seen) {
+            if self.life.view(now).phase == Some(Phase::Starting) {
+                self.moved(self.life.advance(Phase::Ready, now));
+            } else {
+                self.life.start_passed(now);
+            }
+        } else if first_round_is_over(&seen) {
+            self.life.first_round_failed(now);
         }
         let overloaded = *self
             .overloaded

@@ -85,3 +85,40 @@ async fn a_refused_request_never_reaches_the_inner_service() {
 fn tokio_test_task<F: Future>(future: F) -> Pin<Box<F>> {
     Box::pin(future)
 }
+
+/// Goal: a request that waits for the first round of checks has not gone inside, leaves its
+/// caller a clone that is not ready, and goes on with the service that was.
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_the_start_takes_the_service_along_that_was_ready() {
+    let gates: [fn(&Guard) -> Box<dyn Fn(Strict) -> Boxed>; 2] = [
+        |guard| wrapped(guard.layer()),
+        |guard| wrapped(guard.drain_layer()),
+    ];
+    for gate in gates {
+        let check = check::closure(|| async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            CheckOutcome::pass()
+        });
+        let db = Dependency::builder("db").check(check).build();
+        let builder = Guard::builder().without_signals();
+        let guard = builder.dependency(&db.expect("valid")).build();
+        let guard = guard.expect("valid");
+        let _running = guard.start().expect("started");
+        let wrap = gate(&guard);
+        let inner = Strict::new();
+        let shared = Arc::clone(&inner.shared);
+        let mut service = wrap(inner);
+        ready(&mut service).await;
+        let mut waiting = service.call(to("/hang"));
+        assert!(poll_once(Pin::new(&mut waiting)).is_pending());
+        assert_eq!(shared.entered.load(Ordering::SeqCst), 0);
+        drop(waiting);
+        ready(&mut service).await;
+        let waiting = service.call(to("/"));
+        let unpolled = std::panic::AssertUnwindSafe(async { service.call(to("/")).await });
+        let (served, refused) = tokio::join!(waiting, unpolled.catch_unwind());
+        assert_eq!(served.expect("served").status(), 200);
+        assert!(refused.is_err(), "what was left behind is not ready");
+        assert_eq!(shared.entered.load(Ordering::SeqCst), 1);
+    }
+}

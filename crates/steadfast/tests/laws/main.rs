@@ -18,9 +18,10 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use axum::{
@@ -34,8 +35,8 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http_body::Frame;
 use steadfast::{
-    Dependency, DrainLayer, Explain, ExplainLayer, Guard, GuardLayer, Lifecycle, Shed, ShedLayer,
-    Shedder, test_util::poll_once,
+    CheckOutcome, Dependency, DrainLayer, Explain, ExplainLayer, Guard, GuardLayer, Lifecycle,
+    Shed, ShedLayer, Shedder, check, test_util::poll_once,
 };
 use tower::{BoxError, Layer, Service, ServiceExt, util::BoxCloneSyncService};
 
@@ -49,6 +50,8 @@ struct Strict {
 #[derive(Debug, Default)]
 struct Shared {
     busy: AtomicBool,
+    /// Calls that were let in.
+    entered: AtomicUsize,
     bodies: Mutex<Vec<tokio::sync::mpsc::UnboundedSender<Piece>>>,
 }
 
@@ -104,6 +107,7 @@ impl Service<Request> for Strict {
             "called an instance that was not polled ready"
         );
         let shared = Arc::clone(&self.shared);
+        shared.entered.fetch_add(1, Ordering::SeqCst);
         let path = request.uri().path().to_owned();
         assert!(path != "/panic-in-call", "told to panic in call");
         Box::pin(async move {

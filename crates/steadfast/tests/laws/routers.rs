@@ -15,7 +15,7 @@ use super::*;
 /// A handler that shows how many run and waits to be let go.
 #[derive(Clone, Debug)]
 struct Floor {
-    running: Arc<std::sync::atomic::AtomicUsize>,
+    running: Arc<AtomicUsize>,
     go: Arc<Semaphore>,
 }
 

@@ -11,7 +11,7 @@ use steadfast_core::{
 use super::reader::Section;
 use crate::{
     drain::Drain,
-    guard::START_HOLD_MAX,
+    guard::{START_HOLD_MAX, START_WAIT_LONGEST},
     probe::{access, settings::is_probe_path},
     refusal::{self, Disclosure},
     serve::Connections,
@@ -88,6 +88,7 @@ section! {
     /// `[start]`
     StartConfig {
         hold: Duration,
+        wait_max: Duration,
     }
 }
 
@@ -237,6 +238,9 @@ impl StartConfig {
     pub(super) fn read(start: &mut Section<'_>) -> Self {
         Self {
             hold: start.length("hold", "0s to 1h", |length| length <= START_HOLD_MAX),
+            wait_max: start.length("wait_max", "0s to 1m", |length| {
+                length <= START_WAIT_LONGEST
+            }),
         }
     }
 }
