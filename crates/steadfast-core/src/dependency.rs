@@ -315,7 +315,7 @@ impl DependencyState {
         // The first call of a dependency whose check fails is refused like any later one.
         let failing = active.failing_class(now);
         drop(active);
-        if let Some(moved) = failing.and_then(|class| breaker.check_failed(class, now, 0)) {
+        if let Some(moved) = failing.and_then(|class| breaker.check_failed(class, None, now, 0)) {
             self.tell(&moved);
         }
         breaker

@@ -18,10 +18,11 @@ use crate::{
     sync::{atomic::Ordering::Relaxed, lock},
 };
 
-/// Most runs of a check in a row that traffic may stand in for. With an interval of 5 s a
-/// check still runs twice a minute: it sees what calls do not (a full disk, a replica
-/// that falls behind), and its numbers are what an operator looks at.
-pub const SKIPS_MAX: u32 = 5;
+/// Most runs of a check in a row that traffic may stand in for. Every second run is made in
+/// any case: a check sees what calls on old sessions do not (a password that was rotated,
+/// no slot for a newcomer, a replica that falls behind), and each run that is left out is
+/// added to the time until that is found ([`CheckSettings::detection_max`]).
+pub const SKIPS_MAX: u32 = 1;
 
 /// What came of one run of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +107,7 @@ impl DependencyState {
         let health = check.state.health(now);
         let depth = check.depth;
         let failed_at = check.state.failed_at();
+        let failing_from = check.state.failing_from();
         drop(active);
         if error.is_some() {
             lock(&self.errors).check = error;
@@ -117,7 +119,8 @@ impl DependencyState {
                 self.check_passed(breaker, depth, failed_at, now)
             }
             CheckStatus::Fail if health == Health::Failing => {
-                breaker.check_failed(class.unwrap_or(FailureClass::Other), now, random)
+                let class = class.unwrap_or(FailureClass::Other);
+                breaker.check_failed(class, failing_from, now, random)
             }
             _ => None,
         });

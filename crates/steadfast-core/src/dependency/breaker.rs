@@ -83,6 +83,7 @@ use std::{
 };
 
 pub use drive::CheckDepth;
+pub(crate) use drive::OUTVOTED_FOR;
 pub use outcome::{CallFailure, CallOutcome};
 pub use permit::BreakerPermit;
 pub use reason::BreakerReason;

@@ -1,5 +1,6 @@
 //! Time in these tests is a number of milliseconds after `Rig::start`.
 
+mod detection;
 mod read_only;
 mod sessions;
 mod silence;

@@ -1,6 +1,9 @@
 //! Both sides of a dependency at one moment, and what they amount to together.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{
     DependencyState,
@@ -78,6 +81,8 @@ pub struct DependencyView {
     pub last_call_error: Option<LastError>,
     /// The last failure of the check.
     pub last_check_error: Option<LastError>,
+    /// How many calls outvote a check that fails, and within which time they succeeded.
+    outvoted: Option<(u32, Duration)>,
 }
 
 impl DependencyState {
@@ -88,9 +93,11 @@ impl DependencyState {
         let errors = lock(&self.errors);
         let (call_error, check_error) = (errors.call.clone(), errors.check.clone());
         drop(errors);
+        let outvoted = self.outvoted(check.as_ref(), now);
         DependencyView {
             name: self.name.clone(),
             requirement,
+            outvoted,
             check: check.map(Arc::new),
             breaker: self.breaker.get().map(|it| it.snapshot(now)),
             keys: self.keys_out(now),
@@ -106,9 +113,15 @@ impl DependencyState {
     /// a probe can.
     pub fn refresh(&self, view: &mut DependencyView, now: Instant) {
         view.breaker = self.breaker.get().map(|it| it.snapshot(now));
+        view.outvoted = self.outvoted(view.check.as_deref(), now);
         view.pool = self.pool(now);
         self.read_only.refresh(&mut view.read_only, now);
         self.sessions.refresh(&mut view.sessions_refused);
+    }
+
+    fn outvoted(&self, check: Option<&CheckView>, now: Instant) -> Option<(u32, Duration)> {
+        let failing = check.filter(|check| check.health(now) == Health::Failing)?;
+        self.breaker.get()?.outvotes(failing.failing_from, now)
     }
 }
 
@@ -162,7 +175,7 @@ impl DependencyView {
     #[must_use]
     pub fn check_fails(&self, now: Instant) -> bool {
         let failing = |check: &Arc<CheckView>| check.health(now) == Health::Failing;
-        self.check.as_ref().is_some_and(failing) && self.succeeded() == 0
+        self.check.as_ref().is_some_and(failing) && self.outvoted.is_none()
     }
 
     /// Whether the start still waits for its check to pass once.
@@ -235,17 +248,17 @@ impl DependencyView {
             Health::Failing => {
                 let class = class.unwrap_or(FailureClass::Other);
                 let failures = check.failures;
-                match &self.breaker {
-                    Some(seen) if succeeded > 0 => {
+                match self.outvoted {
+                    Some((succeeded, window)) => {
                         let reason = DependencyReason::CheckDisagrees {
                             failures,
                             class,
                             succeeded,
-                            window: seen.window,
+                            window,
                         };
                         (Health::Warning, Some(reason))
                     }
-                    _ => {
+                    None => {
                         let reason = DependencyReason::CheckFailing { failures, class };
                         (Health::Failing, Some(reason))
                     }

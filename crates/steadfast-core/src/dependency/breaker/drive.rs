@@ -1,6 +1,6 @@
 //! What moves a breaker besides calls: time, checks and people.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{
     Breaker,
@@ -12,7 +12,7 @@ use super::{
     trip_rules::ms,
     word::Event,
 };
-use crate::FailureClass;
+use crate::{FailureClass, dependency::breaker::window::WindowCounts};
 
 /// How much a passed check says. Complete: it does the real work, or it does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -122,13 +122,16 @@ impl Breaker {
     ///
     /// It opens a closed or ramping breaker and ends a round of probes, unless calls
     /// succeeded in the same window or round: a check can be wrong (its own password has
-    /// expired), and traffic that succeeds outvotes it.
+    /// expired), and traffic that succeeds outvotes it. `failing_from` is when the failures
+    /// in a row began, if that is known: once calls have failed since and none succeeded,
+    /// what succeeded before is no evidence any more.
     ///
     /// `random` is uniform over `u64`.
     #[must_use = "nobody else gets this transition"]
     pub fn check_failed(
         &self,
         class: FailureClass,
+        failing_from: Option<Instant>,
         now: Instant,
         random: u64,
     ) -> Option<BreakerTransition> {
@@ -141,8 +144,7 @@ impl Breaker {
         let reason = BreakerReason::CheckFailed(class);
         match word.state() {
             BreakerState::Closed | BreakerState::Ramping => {
-                let counts = self.window.counts(now_ms);
-                if counts.calls > counts.failed {
+                if self.outvotes(failing_from, now).is_some() {
                     return None;
                 }
                 self.notes.failed(class);
@@ -154,6 +156,39 @@ impl Breaker {
             }
             BreakerState::Probing | BreakerState::Open => None,
         }
+    }
+
+    /// Returns how many calls outvote a check that has failed since `failing_from`, and
+    /// within which time they succeeded; `None` if none does.
+    ///
+    /// The buckets that lie wholly within the check's failures speak first: who succeeds
+    /// there contradicts the check, and who fails there agrees with it. Only if nobody
+    /// called meanwhile does an earlier success count.
+    pub(crate) fn outvotes(
+        &self,
+        failing_from: Option<Instant>,
+        now: Instant,
+    ) -> Option<(u32, Duration)> {
+        let now_ms = self.ms(now);
+        let bucket_ms = self.rules.bucket_ms();
+        let succeeded = |counts: WindowCounts| counts.calls.saturating_sub(counts.failed);
+        let told = |count, buckets| {
+            let within = Duration::from_millis(bucket_ms.saturating_mul(buckets));
+            (count, within.min(self.rules.window()))
+        };
+        let failing_ms = failing_from.map_or(0, |from| now_ms.saturating_sub(self.ms(from)));
+        let since = failing_ms / bucket_ms;
+        let counts = match since {
+            0 => WindowCounts::default(),
+            buckets => self.window.counts_of(buckets, now_ms),
+        };
+        if counts.calls > 0 {
+            let count = succeeded(counts);
+            return (count > 0).then(|| told(count, since));
+        }
+        let lately = (ms(OUTVOTED_FOR) / bucket_ms).max(1);
+        let count = succeeded(self.window.counts_of(lately, now_ms));
+        (count > 0).then(|| told(count, lately))
     }
 
     /// Returns who decides.
@@ -180,3 +215,7 @@ impl Breaker {
         }
     }
 }
+
+/// For how long a call that succeeded speaks against a check that fails, if nobody calls any
+/// more: the default window. A longer window must not make the bound of detection longer.
+pub(crate) const OUTVOTED_FOR: Duration = Duration::from_secs(10);

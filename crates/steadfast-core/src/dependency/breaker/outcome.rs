@@ -9,6 +9,10 @@ use crate::FailureClass;
 pub enum CallOutcome {
     /// The dependency did what it was asked for. If it took longer than the slow limit,
     /// the breaker counts it as [`CallOutcome::Slow`].
+    ///
+    /// A connection that a pool lends is no success: it may lead to nobody, and as a
+    /// success it would outvote a check that fails and calls that do. A permit that got a
+    /// connection goes on to the first answer over it, or is dropped, which is no evidence.
     Success,
     /// The dependency failed.
     Failure(CallFailure),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::dependency::{SKIPS_MAX, breaker::OUTVOTED_FOR};
+
 /// What a failing check means for the instance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Requirement {
@@ -50,11 +52,17 @@ impl Requirement {
     }
 }
 
+/// How early and how late a run may come, of its interval: checks and instances do not run
+/// in step.
+pub(super) const EARLIEST: f64 = 0.8;
+pub(super) const LATEST: f64 = 1.2;
+
 /// How often a check runs and how its answers are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CheckSettings {
-    /// Between two runs while it passes; jittered by ±20 %. Default 5 s: with `fall` it
-    /// finds a dead dependency in about 11 s, and costs a database 0.2 queries a second.
+    /// Between two runs while it passes; jittered by ±20 %. Default 5 s: it costs a database
+    /// 0.2 queries a second, and with `fall` it finds a dead dependency in about 11 s, at
+    /// the latest in [`CheckSettings::detection_max`].
     pub interval: Duration,
     /// Between two runs while it does not pass. Default 1 s, so that a start and a
     /// recovery take two seconds and not ten.
@@ -94,12 +102,19 @@ impl CheckSettings {
         self.interval * 3 + self.timeout
     }
 
-    /// Returns the longest time until a dead dependency is called failing: with the
-    /// longest jitter, and each run ending in a timeout.
+    /// Returns the longest time from the death of a dependency to the answer that calls it
+    /// failing, for a check that sees the death: with the longest jitter, as many runs left
+    /// out as traffic may stand in for ([`SKIPS_MAX`]), a run that was under way and had
+    /// its good answer already, and each later one ending in a timeout.
+    ///
+    /// Calls that succeed after the check has begun to fail keep it a warning.
     #[must_use]
     pub fn detection_max(&self) -> Duration {
-        let first = self.interval.mul_f64(1.2) + self.timeout;
-        first + (self.interval_failing.mul_f64(1.2) + self.timeout) * (self.fall - 1)
+        let under_way = self.timeout;
+        let first = self.interval.mul_f64(LATEST) * (SKIPS_MAX + 1) + self.timeout;
+        let next = self.interval_failing.mul_f64(LATEST) + self.timeout;
+        let by_checks = under_way + first + next * self.fall.saturating_sub(1);
+        by_checks.max(OUTVOTED_FOR)
     }
 
     /// Returns what is wrong with the settings, each fault starting with `of`.
@@ -146,5 +161,16 @@ mod tests {
         let faults = settings.faults("check db");
         assert_eq!(faults.len(), 4, "{faults:?}");
         assert!(faults.iter().all(|fault| fault.starts_with("check db: ")));
+    }
+
+    #[test]
+    fn settings_that_nobody_checked_break_no_arithmetic() {
+        let settings = CheckSettings {
+            fall: 0,
+            rise: 0,
+            ..CheckSettings::default()
+        };
+        assert!(settings.detection_max() > settings.interval);
+        assert!(settings.stale_after() > settings.interval);
     }
 }

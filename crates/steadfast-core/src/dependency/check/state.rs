@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use crate::{
     dependency::check::{
         CheckOutcome, CheckStatus, FailureClass,
-        settings::{CheckSettings, Requirement},
+        settings::{CheckSettings, EARLIEST, LATEST, Requirement},
     },
     name::Name,
 };
@@ -67,6 +67,7 @@ pub struct CheckState {
     settings: CheckSettings,
     health: Health,
     since: Instant,
+    failing_from: Option<Instant>,
     failures: u32,
     successes: u32,
     ever_passed: bool,
@@ -88,6 +89,7 @@ impl CheckState {
             settings,
             health: Health::Unknown,
             since: now,
+            failing_from: None,
             failures: 0,
             successes: 0,
             ever_passed: false,
@@ -115,6 +117,7 @@ impl CheckState {
             // It had gone stale: old streaks prove nothing about the present.
             self.enter(Health::Unknown, now);
             (self.failures, self.successes) = (0, 0);
+            self.failing_from = None;
         }
         self.runs += 1;
         self.took = took;
@@ -137,6 +140,7 @@ impl CheckState {
         self.answered_at = Some(now);
         self.passed_at = Some(now);
         self.ever_passed = true;
+        self.failing_from = None;
         self.failures = 0;
         self.successes = self.successes.saturating_add(1);
         if self.health != Health::Failing || self.successes >= self.settings.rise {
@@ -147,6 +151,7 @@ impl CheckState {
     fn failure(&mut self, outcome: &CheckOutcome, now: Instant) {
         self.answered_at = Some(now);
         self.successes = 0;
+        self.failing_from.get_or_insert(now);
         self.failures = self.failures.saturating_add(1);
         let class = outcome.class().unwrap_or(FailureClass::Other);
         self.last_failure = Some((now, class, outcome.message().into()));
@@ -179,6 +184,12 @@ impl CheckState {
     #[must_use]
     pub fn failed_at(&self) -> Option<Instant> {
         self.last_failure.as_ref().map(|(at, ..)| *at)
+    }
+
+    /// Returns when the failures in a row began, if the last answer was one.
+    #[must_use]
+    pub const fn failing_from(&self) -> Option<Instant> {
+        self.failing_from
     }
 
     /// Returns of what kind the last failure was.
@@ -219,7 +230,8 @@ impl CheckState {
         } else {
             self.settings.interval_failing
         };
-        base.mul_f64(0.8 + 0.4 * ((random >> 11) as f64 / (1_u64 << 53) as f64))
+        let unit = (random >> 11) as f64 / (1_u64 << 53) as f64;
+        base.mul_f64(EARLIEST + (LATEST - EARLIEST) * unit)
     }
 
     /// Returns everything there is to show.
@@ -232,6 +244,7 @@ impl CheckState {
             settings: self.settings,
             health: self.health,
             since: self.since,
+            failing_from: self.failing_from,
             stale_since: self.stale_since(),
             ever_passed: self.ever_passed,
             failures: self.failures,
@@ -263,6 +276,8 @@ pub struct CheckView {
     health: Health,
     /// Since when it has been so.
     pub since: Instant,
+    /// When the failures in a row began, if the last answer was one.
+    pub failing_from: Option<Instant>,
     stale_since: Option<Instant>,
     /// Whether it ever passed.
     pub ever_passed: bool,

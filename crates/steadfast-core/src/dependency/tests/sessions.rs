@@ -53,6 +53,7 @@ fn traffic_does_not_vouch_while_sessions_are_refused() {
     rig.refused(30, 4);
     assert!(rig.state.traffic_vouches(rig.at(40), MIDDLE).is_none());
     rig.state.note_session_opened(rig.at(50));
+    rig.passes(55);
     assert!(rig.state.traffic_vouches(rig.at(60), MIDDLE).is_some());
 }
 

@@ -452,7 +452,7 @@ proptest! {
                 }
                 Op::CheckFailed => {
                     let class = FailureClass::Unreachable;
-                    (rig.breaker.check_failed(class, at, MIDDLE), naive.check_failed(now))
+                    (rig.breaker.check_failed(class, None, at, MIDDLE), naive.check_failed(now))
                 }
                 Op::Mode(mode) => (rig.breaker.set_mode(mode, at), naive.set_mode(mode, now)),
             };

@@ -66,7 +66,7 @@ fn a_failed_check_opens_an_idle_breaker_and_traffic_outvotes_it() {
     let rig = Rig::new(Trip::default());
     let fail = |ms| {
         let class = FailureClass::Unreachable;
-        rig.breaker.check_failed(class, rig.at(ms), MIDDLE)
+        rig.breaker.check_failed(class, None, rig.at(ms), MIDDLE)
     };
     rig.call(0, CallOutcome::Success);
     assert_eq!(fail(9_999), None);
@@ -81,6 +81,26 @@ fn a_failed_check_opens_an_idle_breaker_and_traffic_outvotes_it() {
     assert_eq!(fail(11_001).map(|moved| moved.to), Some(BreakerState::Open));
     rig.call(13_001, CallOutcome::Success);
     assert_eq!(fail(13_002), None);
+}
+
+/// What succeeded before the check began to fail is old news once calls fail with it.
+#[test]
+fn a_failed_check_and_calls_that_failed_since_outvote_an_earlier_success() {
+    let rig = Rig::new(Trip::default());
+    let fail = |from, ms| {
+        let class = FailureClass::Unreachable;
+        let from = Some(rig.at(from));
+        rig.breaker.check_failed(class, from, rig.at(ms), MIDDLE)
+    };
+    rig.call(0, CallOutcome::Success);
+    assert_eq!(fail(1_000, 3_000), None, "nobody has called since");
+    rig.call(2_100, FAILED);
+    assert!(fail(1_000, 1_900).is_none(), "too short to tell");
+    rig.call(2_200, CallOutcome::Success);
+    assert!(fail(1_000, 3_200).is_none(), "calls contradict it");
+    rig.call(4_100, FAILED);
+    let moved = fail(3_000, 5_100).expect("both agree");
+    assert_eq!(moved.to, BreakerState::Open);
 }
 
 #[test]
