@@ -66,6 +66,7 @@ mod prepared;
 mod read_only;
 mod reason;
 mod sessions;
+mod timed_out;
 mod view;
 
 use std::{
@@ -86,6 +87,7 @@ pub use read_only::{
 };
 pub use reason::DependencyReason;
 pub use sessions::SessionsRefusedView;
+pub use timed_out::CallTimedOut;
 pub use view::{DependencyView, LastError};
 
 use crate::{

@@ -74,10 +74,10 @@ pub use dependency::pool::{
     STUCK_AFTER_DEFAULT, WAIT_MAX_DEFAULT, WAITERS_MAX, WAITERS_PER_CONNECTION,
 };
 pub use dependency::{
-    CallCounts, CallKind, CallPermit, CheckRecord, DependencyListener, DependencyNotice,
-    DependencyReason, DependencyState, DependencyView, KEYS_MAX, LISTENERS_MAX, LastError,
-    POOLS_MAX, PoolGauge, PoolPressure, PoolReading, READ_ONLY_AGREED, ReadOnlyView, SKIPS_MAX,
-    SessionsRefusedView, WRITE_PROBE_INTERVAL, WRITE_PROBE_LEASE,
+    CallCounts, CallKind, CallPermit, CallTimedOut, CheckRecord, DependencyListener,
+    DependencyNotice, DependencyReason, DependencyState, DependencyView, KEYS_MAX, LISTENERS_MAX,
+    LastError, POOLS_MAX, PoolGauge, PoolPressure, PoolReading, READ_ONLY_AGREED, ReadOnlyView,
+    SKIPS_MAX, SessionsRefusedView, WRITE_PROBE_INTERVAL, WRITE_PROBE_LEASE,
 };
 pub use ledger::{
     CHANGES_KEPT, INCIDENT_GAP, Incident, Ledger, LedgerView, RECENT_PER_STRIPE, RUNS_PER_STRIPE,

@@ -4,13 +4,29 @@
 //! said one, because its texts are translated; the kind of the innermost I/O error
 //! decides the rest.
 
-use std::{error::Error as StdError, io};
+pub(crate) mod mysql;
+pub(crate) mod pgbouncer;
+pub(crate) mod sqlite;
+pub(crate) mod sqlstate;
+
+use std::{borrow::Cow, error::Error as StdError, io};
 
 use sqlx::error::DatabaseError;
 use steadfast_core::{Failure, FailureClass};
 
-/// Says what an error of sqlx means.
-pub(crate) fn classify(error: &sqlx::Error) -> Failure {
+/// Says what an error of sqlx means, for whoever has to act on it.
+///
+/// It names a class for every error. Whether the error is evidence against the database is
+/// another question, which [`outcome`](crate::outcome()) answers.
+///
+/// ```
+/// use steadfast_core::FailureClass;
+///
+/// let error = sqlx::Error::Io(std::io::ErrorKind::ConnectionRefused.into());
+/// assert_eq!(steadfast_sqlx::classify(&error).class(), FailureClass::Unreachable);
+/// ```
+#[must_use]
+pub fn classify(error: &sqlx::Error) -> Failure {
     match error {
         sqlx::Error::Database(error) => database(&**error),
         sqlx::Error::Io(error) => io(error),
@@ -68,82 +84,25 @@ pub(crate) fn io(error: &io::Error) -> Failure {
 
 fn database(error: &dyn DatabaseError) -> Failure {
     let code = error.code();
-    let class = mysql_class(error)
-        .or_else(|| sqlite_class(error))
-        .unwrap_or_else(|| code.as_deref().map_or(FailureClass::Unhealthy, sqlstate));
-    let message = match code {
-        Some(code) => format!("{} ({code})", error.message()),
-        None => error.message().to_owned(),
+    let message = error.message();
+    let class = mysql::class(error)
+        .or_else(|| sqlite::class(error))
+        .unwrap_or_else(|| match code.as_deref() {
+            Some(code) => sqlstate::class(code, message),
+            None => FailureClass::Unhealthy,
+        });
+    let message = match class {
+        // A role that is quoted is taken for a secret, and here it is what has to be raised.
+        FailureClass::RefusedByServer => Cow::Owned(message.replace('"', "")),
+        _ => Cow::Borrowed(message),
     };
-    Failure::new(class, message)
-}
-
-/// Says what a SQLSTATE means, by
-/// <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
-fn sqlstate(code: &str) -> FailureClass {
-    match code {
-        "53300" | "08004" => FailureClass::RefusedByServer,
-        "57P03" => FailureClass::Loading,
-        "3D000" => FailureClass::Misconfigured,
-        "25006" => FailureClass::ReadOnly,
-        // admin_shutdown, crash_shutdown: the session was ended from the other side.
-        "57P01" | "57P02" => FailureClass::Unreachable,
-        "57014" => FailureClass::Timeout,
-        _ if code.starts_with("28") || code == "42501" => FailureClass::Auth,
-        // Out of memory, disk full, configuration limit exceeded.
-        _ if code.starts_with("53") => FailureClass::Overloaded,
-        _ => FailureClass::Unhealthy,
-    }
-}
-
-/// MySQL uses one SQLSTATE for many things, so its own numbers decide.
-#[cfg(feature = "mysql")]
-fn mysql_class(error: &dyn DatabaseError) -> Option<FailureClass> {
-    let error = error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()?;
-    Some(mysql_number(error.number(), error.code()))
-}
-
-/// Says what a number of MySQL means, by
-/// <https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html>.
-#[cfg(feature = "mysql")]
-fn mysql_number(number: u16, code: Option<&str>) -> FailureClass {
-    match number {
-        // Too many connections: server, user, user's hourly share; host blocked after errors.
-        1040 | 1203 | 1226 | 1129 => FailureClass::RefusedByServer,
-        1044 | 1045 | 1130 | 1698 | 1862 | 3118 => FailureClass::Auth,
-        1049 => FailureClass::Misconfigured,
-        1053 | 1077 => FailureClass::Unreachable,
-        1290 | 1836 => FailureClass::ReadOnly,
-        1037 | 1038 | 1041 | 1021 => FailureClass::Overloaded,
-        _ => code.map_or(FailureClass::Unhealthy, sqlstate),
-    }
-}
-
-#[cfg(not(feature = "mysql"))]
-fn mysql_class(_: &dyn DatabaseError) -> Option<FailureClass> {
-    None
-}
-
-/// SQLite's codes are numbers, not SQLSTATE; the low byte is the primary code of
-/// <https://www.sqlite.org/rescode.html>.
-#[cfg(feature = "sqlite")]
-fn sqlite_class(error: &dyn DatabaseError) -> Option<FailureClass> {
-    let error = error.try_downcast_ref::<sqlx::sqlite::SqliteError>()?;
-    let code: i32 = DatabaseError::code(error)?.parse().ok()?;
-    Some(match code & 0xff {
-        // BUSY, LOCKED: another writer holds the file.
-        5 | 6 => FailureClass::Saturated,
-        // READONLY, FULL.
-        8 | 13 => FailureClass::ReadOnly,
-        // PERM, CANTOPEN, NOTADB: the path is wrong, or not ours.
-        3 | 14 | 26 => FailureClass::Misconfigured,
-        _ => FailureClass::Unhealthy,
-    })
-}
-
-#[cfg(not(feature = "sqlite"))]
-fn sqlite_class(_: &dyn DatabaseError) -> Option<FailureClass> {
-    None
+    Failure::new(
+        class,
+        match code {
+            Some(code) => format!("{message} ({code})"),
+            None => message.into_owned(),
+        },
+    )
 }
 
 fn innermost_io<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e io::Error> {
@@ -162,5 +121,4 @@ fn is_out_of_files(error: &io::Error) -> bool {
 }
 
 #[cfg(test)]
-#[path = "classify_tests.rs"]
 mod tests;

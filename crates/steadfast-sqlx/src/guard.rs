@@ -1,4 +1,5 @@
-//! The guard of a pool: who gets a connection, who waits, and who is refused with a reason.
+//! The guard of a pool: who gets a connection, who waits, who is refused with a reason, and
+//! what becomes of every query.
 //!
 //! [`guard`] puts a [`PoolGate`] in front of a pool and a dependency's breaker behind it.
 //! Against `pool.acquire()` it
@@ -12,17 +13,24 @@
 //! - closes no connection when a request is cancelled or its deadline passes, and never
 //!   leaves one in a transaction that nobody knows of ([`PoolGuard::begin`]).
 //!
+//! The guard is an `Executor`, and so is all that it lends. An application moves behind it by
+//! changing the type of its pool, and each of its queries is judged once:
+//!
 //! ```
 //! # #[cfg(feature = "sqlite")]
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use sqlx::{Sqlite, SqlitePool};
 //! use steadfast::Dependency;
-//! use steadfast_sqlx::{Error, PoolGuard, guard};
+//! use steadfast_sqlx::{PoolGuard, guard};
 //!
-//! async fn answer(db: &PoolGuard<Sqlite>) -> Result<i64, Error> {
-//!     let mut connection = db.acquire().await?;
-//!     Ok(sqlx::query_scalar("select 42").fetch_one(&mut *connection).await?)
+//! async fn answer(db: &PoolGuard<Sqlite>) -> sqlx::Result<i64> {
+//!     let mut transaction = db.begin().await?;
+//!     sqlx::query("create table if not exists goods (n int)")
+//!         .execute(&mut *transaction)
+//!         .await?;
+//!     transaction.commit().await?;
+//!     sqlx::query_scalar("select 42").fetch_one(db).await
 //! }
 //!
 //! let pool = SqlitePool::connect("sqlite::memory:").await?;
@@ -34,6 +42,25 @@
 //! # #[cfg(not(feature = "sqlite"))]
 //! # fn main() {}
 //! ```
+//!
+//! # What a query says
+//! | how it ends | told |
+//! |---|---|
+//! | an answer, rows that come | a success |
+//! | a session that is lost or was ended (08…, 57P0x), no resources (53…), the server's files or data damaged (58…, XX001), silence for [`SILENCE_MAX_DEFAULT`] | a failure |
+//! | the server takes no writes (25006, 53100; MySQL 1290, 1836, 1021; SQLite `READONLY`, `FULL`) | a failure, `read-only` |
+//! | a bound that an operator has set (57014; MySQL 3024) | too slow, for who sets a slow limit |
+//! | any other error of the server: a unique violation, a syntax error, a missing right | nothing, for it has answered |
+//! | a caller that left, a request whose own deadline came | nothing by itself; many of them without an answer |
+//!
+//! That there was a connection says nothing, because a proxy in front of a dead server lends
+//! them too. A session that is over, or that leads to a server which has turned into a
+//! standby, is closed instead of given back.
+//!
+//! A refusal travels inside [`sqlx::Error`], which is what every function here returns:
+//! `steadfast::Error` and [`Refusal::find`](steadfast_core::Refusal::find) find it there, and
+//! [`Error`] takes the two apart. A failure in an outage that is known carries both, so a
+//! handler that answers with `steadfast::Error` explains it.
 //!
 //! # Recipes
 //! A guard can say who holds a connection; only the server can take it back. For
@@ -62,14 +89,24 @@
 //! # Hazards
 //! - Who takes connections from the pool itself is not counted: the guard then sees a pool
 //!   that is busy although it has lent little, and says so only after a wait.
+//! - What is asked on a connection itself ([`GuardedSession::raw`]) is not seen.
+//! - A query on the guard itself is held by a line of this crate, as far as reports can tell.
+//!   Take a connection where it matters who holds it.
+//! - sqlx's `Acquire` is not implemented, because its connections are raw ones. `acquire` and
+//!   `begin` are methods of the guard; migrations run on [`PoolGuard::pool`].
 //! - sqlx 0.8.4 to 0.9.0 leave a transaction open on PostgreSQL if `begin` is cancelled
-//!   before it is answered. [`PoolGuard::begin`] is safe; `pool.begin()`, and
-//!   `Connection::begin` on a borrowed connection, are not.
+//!   before it is answered. [`PoolGuard::begin`] is safe; `pool.begin()` is not.
 
 mod acquire;
 mod connection;
 mod error;
+mod executor;
+mod judged;
+mod observer;
+mod savepoint;
+mod session;
 mod transaction;
+mod watch;
 
 use std::{
     fmt,
@@ -86,8 +123,15 @@ use steadfast_core::{
     PoolPursuit, PoolReading, PoolSettings, PoolSnapshot,
 };
 
-use self::acquire::{Connections, Drive, How};
-pub use self::{connection::GuardedConnection, error::Error, transaction::GuardedTransaction};
+pub(crate) use self::error::carried;
+use self::{
+    acquire::{Connections, Drive, How},
+    observer::Observer,
+};
+pub use self::{
+    connection::GuardedConnection, error::Error, observer::SILENCE_MAX_DEFAULT,
+    savepoint::GuardedSavepoint, session::GuardedSession, transaction::GuardedTransaction,
+};
 use crate::{clock, driver::Driver};
 
 /// Begins the guard of a pool that belongs to a dependency (a `steadfast::Dependency`, or
@@ -110,6 +154,7 @@ pub fn guard<DB: Driver>(
         settings: settings
             .wait_max(wait.min(timeout))
             .connect_max(connect.min(timeout)),
+        silence_max: SILENCE_MAX_DEFAULT,
     }
 }
 
@@ -119,6 +164,7 @@ pub struct PoolGuardBuilder<DB: Driver> {
     pool: Pool<DB>,
     state: Arc<DependencyState>,
     settings: PoolSettings,
+    silence_max: Duration,
 }
 
 impl<DB: Driver> PoolGuardBuilder<DB> {
@@ -152,6 +198,14 @@ impl<DB: Driver> PoolGuardBuilder<DB> {
         self
     }
 
+    /// Sets how long a query may be silent: no answer, or no further row;
+    /// [`SILENCE_MAX_DEFAULT`] without it. A request's own deadline ends a query that was not
+    /// answered sooner.
+    pub fn silence_max(mut self, silence: Duration) -> Self {
+        self.silence_max = silence;
+        self
+    }
+
     /// Makes the guard, and shows its numbers with the dependency.
     ///
     /// # Errors
@@ -162,6 +216,7 @@ impl<DB: Driver> PoolGuardBuilder<DB> {
             pool,
             state,
             settings,
+            silence_max,
         } = self;
         let name = state.name().clone();
         let gate = PoolGate::new(name.clone(), &settings, clock::now())?;
@@ -175,7 +230,11 @@ impl<DB: Driver> PoolGuardBuilder<DB> {
                 "pool of {name}: the dependency has {max} pools already, which are as many as it may"
             )));
         }
-        let connections = Arc::new(Connections::new(&pool, How::Bare));
+        let observer = Arc::new(Observer {
+            state: Arc::clone(&state),
+            silence_max,
+        });
+        let connections = Arc::new(Connections::new(&pool, How::Bare, observer));
         Ok(PoolGuard(Arc::new(Inner {
             gate,
             state,
@@ -210,8 +269,8 @@ impl<DB: Driver> PoolGuard<DB> {
     /// limits.
     ///
     /// # Errors
-    /// A refusal, which `?` passes on into `steadfast::Error`; or the driver's error if the
-    /// application has closed the pool.
+    /// A refusal, which `steadfast::Error` finds in the driver's type; or the driver's own
+    /// error if the application has closed the pool.
     ///
     /// # Cancel safety
     /// Dropped while it waits for its turn, it leaves the queue. Dropped, or refused at the
@@ -292,9 +351,9 @@ impl<DB: Driver> PoolGuard<DB> {
     ///
     /// # Errors
     /// As [`Self::acquire`], because it takes a connection of the pool.
-    pub async fn fleet(&self, instances: u32) -> Result<Option<PoolFleet>, Error> {
+    pub async fn fleet(&self, instances: u32) -> sqlx::Result<Option<PoolFleet>> {
         let mut connection = self.acquire_before(None).await?;
-        let slots = DB::slots(&mut connection).await;
+        let slots = DB::slots(connection.raw()).await;
         let fleet = |slots: crate::driver::Slots| {
             PoolFleet::new(instances, slots.max)
                 .reserved(slots.reserved)
@@ -304,7 +363,8 @@ impl<DB: Driver> PoolGuard<DB> {
     }
 
     fn connections(&self, how: How) -> Arc<Connections<DB>> {
-        Arc::new(Connections::new(self.pool(), how))
+        let observer = Arc::clone(&self.0.connections.observer);
+        Arc::new(Connections::new(self.pool(), how, observer))
     }
 
     #[track_caller]
@@ -339,10 +399,11 @@ impl<DB: Driver> fmt::Debug for PoolGuard<DB> {
 pub struct Acquire<DB: Driver>(Pursuit<DB>);
 
 impl<DB: Driver> Future for Acquire<DB> {
-    type Output = Result<GuardedConnection<DB>, Error>;
+    type Output = sqlx::Result<GuardedConnection<DB>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(cx)
+        let session = ready!(Pin::new(&mut self.0).poll(cx));
+        Poll::Ready(session.map(GuardedConnection::new))
     }
 }
 
@@ -352,11 +413,11 @@ impl<DB: Driver> Future for Acquire<DB> {
 pub struct Begin<DB: Driver>(Pursuit<DB>);
 
 impl<DB: Driver> Future for Begin<DB> {
-    type Output = Result<GuardedTransaction<DB>, Error>;
+    type Output = sqlx::Result<GuardedTransaction<DB>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let connection = ready!(Pin::new(&mut self.0).poll(cx));
-        Poll::Ready(connection.map(GuardedTransaction::new))
+        let session = ready!(Pin::new(&mut self.0).poll(cx));
+        Poll::Ready(session.map(GuardedTransaction::new))
     }
 }
 
@@ -368,12 +429,12 @@ struct Pursuit<DB: Driver> {
 }
 
 impl<DB: Driver> Future for Pursuit<DB> {
-    type Output = Result<GuardedConnection<DB>, Error>;
+    type Output = sqlx::Result<GuardedSession<DB>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Poll::Ready(match ready!(Pin::new(&mut self.drive).poll(cx)) {
-            Ok(caught) => Ok(GuardedConnection::caught(caught, &self.connections)),
-            Err(error) => Err(error.into()),
+            Ok(caught) => Ok(GuardedSession::caught(caught, &self.connections)),
+            Err(error) => Err(error::of_pool(error)),
         })
     }
 }

@@ -33,7 +33,7 @@
 //! ```
 //!
 //! What a request meets is the business of the [`guard()`]: it bounds the wait for a
-//! connection, and says why there is none.
+//! connection, says why there is none, and judges every query, because it is an `Executor`.
 //!
 //! # Hazards
 //! A proxy that multiplexes sessions (PgBouncer) answers for itself: a pass then says
@@ -44,13 +44,19 @@ mod clock;
 mod driver;
 mod gauges;
 pub mod guard;
+mod heard;
 mod judge;
 mod knock;
 mod migrations;
 mod ping;
 mod probe;
 
+pub use classify::classify;
 pub use driver::Driver;
-pub use guard::{Error, GuardedConnection, GuardedTransaction, PoolGuard, PoolGuardBuilder, guard};
+pub use guard::{
+    Error, GuardedConnection, GuardedSavepoint, GuardedSession, GuardedTransaction, PoolGuard,
+    PoolGuardBuilder, SILENCE_MAX_DEFAULT, guard,
+};
+pub use heard::outcome;
 pub use migrations::{Migrations, migrations};
 pub use ping::{Ping, STUCK_AFTER, ping};

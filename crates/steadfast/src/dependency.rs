@@ -36,7 +36,7 @@ use steadfast_core::{
 
 pub use builder::DependencyBuilder;
 pub use call::DependencyCall;
-pub use call_error::{CallError, CallTimedOut};
+pub use call_error::CallError;
 pub use client::{
     BodyBreakerFuture, BodyBreakerLayer, BodyBreakerService, BreakerFuture, BreakerLayer,
     BreakerService, CallBody,
@@ -45,6 +45,7 @@ pub use error::Error;
 pub use gate::{DependencyGate, DependencyGateFuture, DependencyGateService};
 pub use keyed::{Keyed, KeyedSettings};
 pub use permit::Permit;
+pub use steadfast_core::CallTimedOut;
 
 use crate::clock;
 

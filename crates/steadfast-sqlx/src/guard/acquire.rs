@@ -17,13 +17,14 @@ use tokio::{
     time::{Sleep, sleep_until},
 };
 
-use super::{GuardedConnection, GuardedTransaction, transaction::begin};
+use super::{GuardedSession, GuardedTransaction, observer::Observer, transaction::begin};
 use crate::{classify::classify, clock, driver::Driver, gauges::Gauges, probe};
 
 /// The connections of a pool.
 pub(super) struct Connections<DB: Driver> {
     pub(super) pool: Pool<DB>,
     how: How,
+    pub(super) observer: Arc<Observer>,
 }
 
 impl<DB: Driver> fmt::Debug for Connections<DB> {
@@ -41,9 +42,13 @@ pub(super) enum How {
 }
 
 impl<DB: Driver> Connections<DB> {
-    pub(super) fn new(pool: &Pool<DB>, how: How) -> Self {
+    pub(super) fn new(pool: &Pool<DB>, how: How, observer: Arc<Observer>) -> Self {
         let pool = pool.clone();
-        Self { pool, how }
+        Self {
+            pool,
+            how,
+            observer,
+        }
     }
 }
 
@@ -87,9 +92,9 @@ impl<DB: Driver> PoolDriver for Connections<DB> {
 
     fn give_back(self: Arc<Self>, connection: PoolConnection<DB>, lease: PoolLease) {
         let is_begun = matches!(self.how, How::Begun(_));
-        let connection = GuardedConnection::new(connection, lease, self);
+        let session = GuardedSession::new(connection, lease, self);
         if is_begun {
-            drop(GuardedTransaction::new(connection));
+            drop(GuardedTransaction::new(session));
         }
     }
 }

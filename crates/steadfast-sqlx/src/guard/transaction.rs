@@ -1,6 +1,6 @@
 //! A transaction on a connection that a guard lends.
 //!
-//! It is sqlx's own transaction manager on a [`GuardedConnection`], and not sqlx's
+//! It is sqlx's own transaction manager on a [`GuardedSession`], and not sqlx's
 //! `Transaction`, for two reasons. The place of a transaction that was dropped is free when
 //! its connection is back in the pool, after the rollback, and not before: one who is lent
 //! the place sooner waits for a connection that others are said to have no use for. And a
@@ -9,23 +9,22 @@
 use std::{
     fmt,
     ops::{Deref, DerefMut},
-    time::Duration,
 };
 
 use sqlx::{Database, SqlStr, pool::PoolConnection};
 use sqlx_core::transaction::TransactionManager;
 use tokio::runtime::Handle;
 
-use super::{GuardedConnection, connection::discard};
+use super::{GuardedSession, session::discard};
 use crate::driver::Driver;
 
 /// A transaction on a connection of a guarded pool; rolled back when it is dropped.
 ///
-/// Use it as `&mut *transaction` wherever sqlx takes an executor. Its place is free for
-/// others when it is rolled back and its connection is back in the pool.
+/// Use it as `&mut transaction` or `&mut *transaction` wherever sqlx takes an executor. Its
+/// place is free for others when it is rolled back and its connection is back in the pool.
 #[must_use = "a transaction that is dropped has been rolled back"]
 pub struct GuardedTransaction<DB: Driver> {
-    connection: GuardedConnection<DB>,
+    session: GuardedSession<DB>,
     is_open: bool,
 }
 
@@ -79,17 +78,12 @@ impl<DB: Driver> Drop for Beginning<DB> {
 }
 
 impl<DB: Driver> GuardedTransaction<DB> {
-    /// Takes over a connection on which a transaction has begun.
-    pub(super) const fn new(connection: GuardedConnection<DB>) -> Self {
+    /// Takes over a session on which a transaction has begun.
+    pub(super) const fn new(session: GuardedSession<DB>) -> Self {
         Self {
-            connection,
+            session,
             is_open: true,
         }
-    }
-
-    /// Says that it lasts for so long on purpose: see [`GuardedConnection::expect_up_to`].
-    pub fn expect_up_to(&self, hold: Duration) {
-        self.connection.expect_up_to(hold);
     }
 
     /// Commits.
@@ -101,7 +95,7 @@ impl<DB: Driver> GuardedTransaction<DB> {
     /// Cancelled, it is committed or rolled back, and nobody knows which. The connection is
     /// in no transaction either way.
     pub async fn commit(mut self) -> Result<(), sqlx::Error> {
-        <DB as Database>::TransactionManager::commit(&mut self.connection).await?;
+        self.session.commit().await?;
         self.is_open = false;
         Ok(())
     }
@@ -115,23 +109,23 @@ impl<DB: Driver> GuardedTransaction<DB> {
     /// # Cancel safety
     /// It is rolled back all the same.
     pub async fn rollback(mut self) -> Result<(), sqlx::Error> {
-        <DB as Database>::TransactionManager::rollback(&mut self.connection).await?;
+        self.session.rollback().await?;
         self.is_open = false;
         Ok(())
     }
 }
 
 impl<DB: Driver> Deref for GuardedTransaction<DB> {
-    type Target = DB::Connection;
+    type Target = GuardedSession<DB>;
 
-    fn deref(&self) -> &DB::Connection {
-        &self.connection
+    fn deref(&self) -> &GuardedSession<DB> {
+        &self.session
     }
 }
 
 impl<DB: Driver> DerefMut for GuardedTransaction<DB> {
-    fn deref_mut(&mut self) -> &mut DB::Connection {
-        &mut self.connection
+    fn deref_mut(&mut self) -> &mut GuardedSession<DB> {
+        &mut self.session
     }
 }
 
@@ -140,7 +134,7 @@ impl<DB: Driver> Drop for GuardedTransaction<DB> {
         if self.is_open {
             // The driver sends it before whatever is asked next, which is the test on the way
             // back to the pool.
-            <DB as Database>::TransactionManager::start_rollback(&mut self.connection);
+            self.session.start_rollback();
         }
     }
 }
@@ -148,7 +142,7 @@ impl<DB: Driver> Drop for GuardedTransaction<DB> {
 impl<DB: Driver> fmt::Debug for GuardedTransaction<DB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("GuardedTransaction")
-            .field(&self.connection)
+            .field(&self.session)
             .finish()
     }
 }

@@ -10,11 +10,13 @@ use std::{
 };
 
 use pin_project::pin_project;
-use steadfast_core::{BreakerMode, CallOutcome, DependencyState, FailureClass, Refusal};
+use steadfast_core::{
+    BreakerMode, CallOutcome, CallTimedOut, DependencyState, FailureClass, Refusal,
+};
 
 use super::{
     Dependency,
-    call_error::{CallError, CallTimedOut},
+    call_error::CallError,
     permit::{PanicFails, Permit, in_handler},
     within::{Late, Within},
 };
@@ -249,10 +251,7 @@ where
 
 #[cold]
 fn time_out<H: AsRef<DependencyState>>(permit: Permit<H>, late: &Late) -> CallTimedOut {
-    let late = CallTimedOut {
-        dependency: permit.dependency().clone(),
-        after: late.0,
-    };
+    let late = CallTimedOut::new(permit.dependency().clone(), late.0);
     permit.fail(FailureClass::Timeout, &late);
     late
 }

@@ -1,8 +1,8 @@
 //! How a call through a dependency can end badly.
 
-use std::{error::Error, fmt, time::Duration};
+use std::{error::Error, fmt};
 
-use steadfast_core::{Name, Refusal};
+use steadfast_core::{CallTimedOut, Refusal};
 
 /// Why a call gave no result. Complete: it was not made, it was not answered in time, or
 /// it failed by itself.
@@ -54,35 +54,6 @@ pub enum CallError<E> {
     /// The call was made, and failed with this.
     Inner(E),
 }
-
-/// A call that was cut because it took too long.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CallTimedOut {
-    pub(crate) dependency: Name,
-    pub(crate) after: Duration,
-}
-
-impl CallTimedOut {
-    /// Returns who did not answer.
-    #[must_use]
-    pub const fn dependency(&self) -> &Name {
-        &self.dependency
-    }
-
-    /// Returns how long the call was given.
-    #[must_use]
-    pub const fn after(&self) -> Duration {
-        self.after
-    }
-}
-
-impl fmt::Display for CallTimedOut {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no answer within {:?}", self.after)
-    }
-}
-
-impl Error for CallTimedOut {}
 
 impl<E> CallError<E> {
     /// Returns the refusal, if the call was not made.

@@ -60,7 +60,10 @@ async fn a_begin_that_is_given_up_leaves_no_transaction() {
     postgres.pause();
     // The server has been sent a BEGIN, and works it off when nobody waits for it.
     let error = db.begin().await.map(drop).unwrap_err();
-    assert_eq!(down(error.refusal().unwrap()).class, FailureClass::Stuck);
+    assert_eq!(
+        down(Refusal::find(&error).unwrap()).class,
+        FailureClass::Stuck
+    );
     postgres.resume();
     wait_until("a connection", || async { db.acquire().await.is_ok() }).await;
     assert_eq!(in_transaction(&postgres), "0");
@@ -77,7 +80,7 @@ async fn a_deadline_that_passes_in_the_middle_of_a_connect_closes_no_connection(
         postgres.pause();
         let deadline = Deadline::after(now(), Duration::from_millis(20));
         let error = rig.db.acquire_before(Some(deadline)).await.map(drop);
-        let _ = down(error.unwrap_err().refusal().unwrap());
+        let _ = down(Refusal::find(&error.unwrap_err()).unwrap());
         assert_eq!(rig.db.snapshot().connecting, 1, "the work goes on");
         postgres.resume();
         wait_until("it back", || async {

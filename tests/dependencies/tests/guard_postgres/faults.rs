@@ -90,7 +90,7 @@ async fn connections_that_break_while_they_are_held_are_no_pool_in_use() {
     // sqlx opens others for them, and tries that for minutes.
     wait_until("a server that is down", || async {
         let error = db.acquire().await.map(drop).unwrap_err();
-        error.refusal().unwrap().cause() == Cause::DependencyDown
+        Refusal::find(&error).unwrap().cause() == Cause::DependencyDown
     })
     .await;
     assert!(now() - began < RETURN_MAX, "not because the time was over");

@@ -15,7 +15,7 @@ use dependencies_tests::{
 use sqlx::{PgPool, Postgres as Pg, postgres::PgPoolOptions};
 use steadfast::Dependency;
 use steadfast_core::{BreakerState, Cause, FailureClass, Refusal};
-use steadfast_sqlx::{Error, PoolGuard, PoolGuardBuilder, guard};
+use steadfast_sqlx::{PoolGuard, PoolGuardBuilder, guard};
 use support::Postgres;
 use tokio::task::JoinSet;
 
@@ -67,7 +67,7 @@ impl Rig {
 
     async fn refusal(&self) -> Refusal {
         let error = self.db.acquire().await.map(drop).unwrap_err();
-        let refusal = error.refusal().cloned();
+        let refusal = Refusal::find(&error).cloned();
         refusal.unwrap_or_else(|| panic!("{error:?}"))
     }
 
@@ -145,10 +145,10 @@ impl Rig {
     }
 }
 
-async fn order(db: &PoolGuard<Pg>) -> Result<(), Error> {
+async fn order(db: &PoolGuard<Pg>) -> sqlx::Result<()> {
     let mut transaction = db.begin().await?;
     sqlx::raw_sql("SELECT 1").execute(&mut *transaction).await?;
-    Ok(transaction.commit().await?)
+    transaction.commit().await
 }
 
 fn in_transaction(postgres: &Postgres) -> String {

@@ -50,14 +50,14 @@ fn a_sqlstate_has_a_class() {
         ("28P01", Class::Auth),
         ("42501", Class::Auth),
         ("3D000", Class::Misconfigured),
-        ("53100", Class::Overloaded),
+        ("53100", Class::ReadOnly),
         ("53200", Class::Overloaded),
         ("25006", Class::ReadOnly),
         ("57P01", Class::Unreachable),
         ("57014", Class::Timeout),
         ("XX000", Class::Unhealthy),
     ] {
-        assert_eq!(sqlstate(code), class, "{code}");
+        assert_eq!(sqlstate::class(code, "no"), class, "{code}");
     }
 }
 
@@ -70,9 +70,14 @@ fn a_number_of_mysql_has_a_class() {
         (1045, Some("28000"), Class::Auth),
         (1049, Some("42000"), Class::Misconfigured),
         (1053, Some("08S01"), Class::Unreachable),
-        (1290, Some("HY000"), Class::ReadOnly),
+        (1836, Some("HY000"), Class::ReadOnly),
         (1105, Some("HY000"), Class::Unhealthy),
     ] {
-        assert_eq!(mysql_number(number, code), class, "{number}");
+        assert_eq!(mysql::number_class(number, code, "no"), class, "{number}");
     }
+    let option = |message| mysql::number_class(1290, Some("HY000"), message);
+    let running = "The MySQL server is running with the --super-read-only option";
+    assert_eq!(option(running), Class::ReadOnly);
+    let files = "The MySQL server is running with the --secure-file-priv option";
+    assert_eq!(option(files), Class::Unhealthy);
 }

@@ -1,0 +1,181 @@
+//! The guard, and whatever it lends, as executors of sqlx.
+//!
+//! Written once for each database, because an implementation that is generic over them
+//! overflows the compiler's trait solver; sqlx gave up its own for that reason.
+
+use futures_core::{future::BoxFuture, stream::BoxStream};
+use sqlx::{Database, Either, Execute, Executor, SqlStr};
+use sqlx_core::{describe::Describe, ext::async_stream::TryAsyncStream};
+
+use super::{
+    GuardedConnection, GuardedSavepoint, GuardedSession, GuardedTransaction, PoolGuard,
+    watch::Patience,
+};
+
+type Step<DB> = Either<<DB as Database>::QueryResult, <DB as Database>::Row>;
+
+macro_rules! executors {
+    ($db:ty) => {
+        impl<'c> Executor<'c> for &'c mut GuardedSession<$db> {
+            type Database = $db;
+
+            fn fetch_many<'e, 'q: 'e, E>(
+                self,
+                query: E,
+            ) -> BoxStream<'e, sqlx::Result<Step<$db>>>
+            where
+                'c: 'e,
+                E: 'q + Execute<'q, $db>,
+            {
+                self.rows(|connection| connection.fetch_many(query))
+            }
+
+            fn fetch_optional<'e, 'q: 'e, E>(
+                self,
+                query: E,
+            ) -> BoxFuture<'e, sqlx::Result<Option<<$db as Database>::Row>>>
+            where
+                'c: 'e,
+                E: 'q + Execute<'q, $db>,
+            {
+                Box::pin(self.answer(Patience::OfRequest, |connection| connection.fetch_optional(query)))
+            }
+
+            fn prepare_with<'e>(
+                self,
+                sql: SqlStr,
+                parameters: &'e [<$db as Database>::TypeInfo],
+            ) -> BoxFuture<'e, sqlx::Result<<$db as Database>::Statement>>
+            where
+                'c: 'e,
+            {
+                Box::pin(self.answer(Patience::OfRequest, |connection| connection.prepare_with(sql, parameters)))
+            }
+
+            fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, sqlx::Result<Describe<$db>>>
+            where
+                'c: 'e,
+            {
+                Box::pin(self.answer(Patience::OfRequest, |connection| connection.describe(sql)))
+            }
+        }
+
+        executors!(borrowed $db, GuardedConnection<$db>);
+        executors!(borrowed $db, GuardedTransaction<$db>);
+        executors!(borrowed $db, GuardedSavepoint<'_, $db>);
+
+        impl<'p> Executor<'p> for &'_ PoolGuard<$db> {
+            type Database = $db;
+
+            fn fetch_many<'e, 'q: 'e, E>(
+                self,
+                query: E,
+            ) -> BoxStream<'e, sqlx::Result<Step<$db>>>
+            where
+                'p: 'e,
+                E: 'q + Execute<'q, $db>,
+            {
+                let acquire = self.acquire();
+                Box::pin(TryAsyncStream::new(|out| async move {
+                    let mut connection = acquire.await?;
+                    let mut steps = (&mut connection).fetch_many(query);
+                    while let Some(step) = next(&mut steps).await {
+                        out.r#yield(step?).await;
+                    }
+                    Ok(())
+                }))
+            }
+
+            fn fetch_optional<'e, 'q: 'e, E>(
+                self,
+                query: E,
+            ) -> BoxFuture<'e, sqlx::Result<Option<<$db as Database>::Row>>>
+            where
+                'p: 'e,
+                E: 'q + Execute<'q, $db>,
+            {
+                let acquire = self.acquire();
+                Box::pin(async move { acquire.await?.fetch_optional(query).await })
+            }
+
+            fn prepare_with<'e>(
+                self,
+                sql: SqlStr,
+                parameters: &'e [<$db as Database>::TypeInfo],
+            ) -> BoxFuture<'e, sqlx::Result<<$db as Database>::Statement>>
+            where
+                'p: 'e,
+            {
+                let acquire = self.acquire();
+                Box::pin(async move { acquire.await?.prepare_with(sql, parameters).await })
+            }
+
+            fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, sqlx::Result<Describe<$db>>>
+            where
+                'p: 'e,
+            {
+                let acquire = self.acquire();
+                Box::pin(async move { acquire.await?.describe(sql).await })
+            }
+        }
+    };
+    (borrowed $db:ty, $owner:ty) => {
+        impl<'c> Executor<'c> for &'c mut $owner {
+            type Database = $db;
+
+            fn fetch_many<'e, 'q: 'e, E>(
+                self,
+                query: E,
+            ) -> BoxStream<'e, sqlx::Result<Step<$db>>>
+            where
+                'c: 'e,
+                E: 'q + Execute<'q, $db>,
+            {
+                (&mut **self).fetch_many(query)
+            }
+
+            fn fetch_optional<'e, 'q: 'e, E>(
+                self,
+                query: E,
+            ) -> BoxFuture<'e, sqlx::Result<Option<<$db as Database>::Row>>>
+            where
+                'c: 'e,
+                E: 'q + Execute<'q, $db>,
+            {
+                (&mut **self).fetch_optional(query)
+            }
+
+            fn prepare_with<'e>(
+                self,
+                sql: SqlStr,
+                parameters: &'e [<$db as Database>::TypeInfo],
+            ) -> BoxFuture<'e, sqlx::Result<<$db as Database>::Statement>>
+            where
+                'c: 'e,
+            {
+                (&mut **self).prepare_with(sql, parameters)
+            }
+
+            fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, sqlx::Result<Describe<$db>>>
+            where
+                'c: 'e,
+            {
+                (&mut **self).describe(sql)
+            }
+        }
+    };
+}
+
+#[cfg(feature = "postgres")]
+executors!(sqlx::Postgres);
+
+#[cfg(feature = "mysql")]
+executors!(sqlx::MySql);
+
+#[cfg(feature = "sqlite")]
+executors!(sqlx::Sqlite);
+
+/// Waits for the next step of a stream.
+async fn next<T>(steps: &mut BoxStream<'_, T>) -> Option<T> {
+    std::future::poll_fn(|cx| steps.as_mut().poll_next(cx)).await
+}

@@ -1,0 +1,115 @@
+//! On a clock that jumps whenever all wait, with rows that come as a test says.
+
+use std::{collections::VecDeque, future::poll_fn, sync::Arc, time::Duration};
+
+use steadfast_core::{CallKind, CallTimedOut, Deadline, DependencyState, Name, Trip};
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::*;
+use crate::{
+    clock,
+    guard::{
+        observer::{Observer, SILENCE_MAX_DEFAULT},
+        watch::{Patience, Watcher},
+    },
+};
+
+const SECS: Duration = Duration::from_secs(1);
+
+/// Rows that come after waits.
+struct Slowly(VecDeque<Duration>, Option<Pin<Box<Sleep>>>);
+
+impl Stream for Slowly {
+    type Item = sqlx::Result<u32>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Some(wait) = self.0.front().copied() else {
+            return Poll::Ready(None);
+        };
+        let timer = self.1.get_or_insert_with(|| Box::pin(sleep(wait)));
+        std::task::ready!(timer.as_mut().poll(cx));
+        self.1 = None;
+        self.0.pop_front();
+        Poll::Ready(Some(Ok(1)))
+    }
+}
+
+fn watcher() -> (Watcher, Arc<DependencyState>) {
+    let rules = Trip::default().build().expect("the defaults are in range");
+    let name = Name::new("orders-db").expect("it is a name");
+    let state = Arc::new(DependencyState::new(name, rules, 1, clock::now()));
+    let observer = Observer {
+        state: Arc::clone(&state),
+        silence_max: SILENCE_MAX_DEFAULT,
+    };
+    (Watcher::new(Arc::new(observer)), state)
+}
+
+/// Reads rows that come after `waits`, until they end; returns how many came, and the error.
+async fn read(watcher: &mut Watcher, waits: &[u32]) -> (usize, Option<sqlx::Error>) {
+    let waits = waits.iter().map(|secs| SECS * *secs).collect();
+    let watch = watcher.watch(Patience::OfRequest);
+    let mut rows = JudgedRows::new(Box::pin(Slowly(waits, None)), watch);
+    let mut count = 0;
+    loop {
+        match poll_fn(|cx| Pin::new(&mut rows).poll_next(cx)).await {
+            Some(Ok(_)) => count += 1,
+            Some(Err(error)) => return (count, Some(error)),
+            None => return (count, None),
+        }
+    }
+}
+
+fn is_late(error: Option<sqlx::Error>) -> bool {
+    matches!(error, Some(sqlx::Error::AnyDriverError(inner)) if inner.is::<CallTimedOut>())
+}
+
+/// Runs what is asked at once, with a deadline.
+async fn within<T>(secs: u32, ask: impl Future<Output = T>) -> T {
+    let deadline = Deadline::after(clock::now(), SECS * secs);
+    let mut ask = Box::pin(ask);
+    poll_fn(|cx| deadline.during(|| ask.as_mut().poll(cx))).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_that_come_are_never_cut() {
+    let (mut watcher, state) = watcher();
+    let began = Instant::now();
+    let (rows, error) = read(&mut watcher, &[40; 10]).await;
+    assert_eq!((rows, error.is_none()), (10, true));
+    assert!(began.elapsed() >= 400 * SECS);
+    // Nor by the deadline of a request that has its first row.
+    let (rows, error) = within(2, read(&mut watcher, &[1, 30, 30])).await;
+    assert_eq!((rows, error.is_none()), (3, true));
+    assert_eq!(state.calls().of(CallKind::Success), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_that_do_not_come_are_cut_and_count_against_the_server() {
+    let (mut watcher, state) = watcher();
+    let began = Instant::now();
+    let (rows, error) = read(&mut watcher, &[1, 61]).await;
+    assert_eq!((rows, is_late(error)), (1, true));
+    assert_eq!(began.elapsed().as_secs(), 61);
+    assert_eq!(state.calls().of(CallKind::Timeout), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_in_a_hurry_is_no_evidence() {
+    let (mut watcher, state) = watcher();
+    let began = Instant::now();
+    let (rows, error) = within(2, read(&mut watcher, &[30])).await;
+    assert_eq!((rows, is_late(error)), (0, true));
+    assert_eq!(began.elapsed().as_secs(), 2);
+    let calls = state.calls();
+    assert_eq!(calls.of(CallKind::Timeout), 0);
+    assert_eq!(calls.of(CallKind::Abandoned), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_who_said_that_it_takes_long_is_waited_for() {
+    let (mut watcher, _) = watcher();
+    watcher.expect_up_to(600 * SECS, clock::now());
+    let (rows, error) = within(2, read(&mut watcher, &[300, 200])).await;
+    assert_eq!((rows, error.is_none()), (2, true));
+}

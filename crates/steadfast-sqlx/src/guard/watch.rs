@@ -1,0 +1,249 @@
+//! Who watches a session: how each query ends, and for how long it may be silent.
+//!
+//! That a connection was lent proves nothing: a proxy in front of a dead server lends them
+//! gladly. So the breaker hears of each query, once: a success, a failure of the server, or
+//! nothing, where the server has answered what it would have to anybody who asks so.
+//!
+//! A query may be silent for as long as its request listens, and for no longer than the
+//! guard's setting. Rows that come make it a new silence, because a stream that goes on is
+//! well however long it takes.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use steadfast_core::{CallOutcome, CallTimedOut, Deadline, Failure, FailureClass};
+use tokio::time::{Sleep, sleep_until};
+
+use super::{
+    error::{self, Explained},
+    observer::{Observer, Permit},
+};
+use crate::{
+    clock,
+    heard::{Heard, Said},
+};
+
+/// Watches one session, one query after the other.
+#[derive(Debug)]
+pub(super) struct Watcher {
+    observer: Arc<Observer>,
+    /// The permit with which the connection was had, if it is one that decides whether the
+    /// dependency is back: the first query decides it.
+    probe: Option<Permit>,
+    /// Until when its holder has said that it will be silent.
+    expected: Option<Instant>,
+    /// Whether nobody should have this session after its holder.
+    is_over: bool,
+    /// Whether a transaction may have begun of which the driver does not know.
+    is_unsure: bool,
+}
+
+/// Whose patience bounds a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// The request's, until the first answer; afterwards the guard's setting.
+    OfRequest,
+    /// The guard's setting: what must not be left half-way although its request has gone.
+    OfServer,
+}
+
+impl Watcher {
+    pub(super) const fn new(observer: Arc<Observer>) -> Self {
+        Self {
+            observer,
+            probe: None,
+            expected: None,
+            is_over: false,
+            is_unsure: false,
+        }
+    }
+
+    /// Takes the permit with which the connection was had. One that decides nothing is
+    /// dropped: that there was a connection is no success.
+    pub(super) fn caught(&mut self, permit: Permit) {
+        self.probe = permit.is_probe().then_some(permit);
+    }
+
+    /// Says that what follows is not seen. For one who decides whether the dependency is back,
+    /// that there was a connection is then all that will be known.
+    pub(super) fn looks_away(&mut self) {
+        if let Some(probe) = self.probe.take() {
+            probe.succeed(clock::now());
+        }
+    }
+
+    /// Expects to be silent for so long.
+    pub(super) fn expect_up_to(&mut self, hold: Duration, now: Instant) {
+        self.expected = Some(Deadline::after(now, hold).instant());
+    }
+
+    /// Whether the session is to be closed instead of given back.
+    pub(super) const fn is_over(&self) -> bool {
+        self.is_over || self.is_unsure
+    }
+
+    /// Says whether a transaction may have begun of which the driver does not know.
+    pub(super) const fn set_unsure(&mut self, is_unsure: bool) {
+        self.is_unsure = is_unsure;
+    }
+
+    /// Begins to watch one query.
+    pub(super) fn watch(&mut self, patience: Patience) -> Watch<'_> {
+        let permit = self.probe.take().or_else(|| self.observer.permit());
+        Watch {
+            permit,
+            // Read here, because a stream may be polled outside of its request.
+            deadline: match patience {
+                Patience::OfRequest => Deadline::current(),
+                Patience::OfServer => None,
+            },
+            watcher: self,
+            since: None,
+            is_moving: false,
+            timer: None,
+        }
+    }
+}
+
+/// Watches one query. Dropped before its end, the query was abandoned.
+#[derive(Debug)]
+pub(super) struct Watch<'s> {
+    watcher: &'s mut Watcher,
+    permit: Option<Permit>,
+    deadline: Option<Deadline>,
+    /// Since when it is silent; from its first wait on.
+    since: Option<Instant>,
+    /// Whether something came since.
+    is_moving: bool,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Watch<'_> {
+    /// Says that something came and that there may be more.
+    pub(super) fn moved(&mut self) {
+        if self.deadline.is_some() || !self.is_moving {
+            // Who gets rows has been answered: the request's own deadline cuts its handler.
+            self.deadline = None;
+            self.is_moving = true;
+            if let Some(permit) = &mut self.permit {
+                permit.answered(clock::now());
+            }
+        }
+        self.since = None;
+    }
+
+    /// Waits until the query has been silent for too long, and says for how long it might.
+    pub(super) fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<Duration> {
+        let now = clock::now();
+        let since = *self.since.get_or_insert(now);
+        let until = self.until(since);
+        let bound = until.saturating_duration_since(since);
+        if now >= until {
+            return Poll::Ready(bound);
+        }
+        let timer = match &mut self.timer {
+            Some(timer) => {
+                if timer.deadline() != until.into() {
+                    timer.as_mut().reset(until.into());
+                }
+                timer
+            }
+            None => self.timer.insert(Box::pin(sleep_until(until.into()))),
+        };
+        timer.as_mut().poll(cx).map(|()| bound)
+    }
+
+    fn until(&self, since: Instant) -> Instant {
+        let usual = since + self.watcher.observer.silence_max;
+        if let Some(expected) = self.watcher.expected {
+            return usual.max(expected);
+        }
+        let deadline = self.deadline.map(Deadline::instant);
+        deadline.map_or(usual, |deadline| deadline.min(usual))
+    }
+
+    /// Ends well.
+    pub(super) fn succeeded(&mut self) {
+        if let Some(permit) = self.permit.take() {
+            permit.succeed(clock::now());
+        }
+    }
+
+    /// Ends with an error, and returns what the caller is told.
+    pub(super) fn failed(&mut self, error: sqlx::Error) -> sqlx::Error {
+        let now = clock::now();
+        let Heard { said, ends_session } = Heard::of(&error);
+        self.watcher.is_over |= ends_session;
+        let permit = self.permit.take();
+        let failure = match said {
+            Said::Nothing => {
+                settle(permit, CallOutcome::Neutral, now);
+                return error;
+            }
+            Said::Slow => {
+                settle(permit, CallOutcome::Slow, now);
+                return error;
+            }
+            Said::Failure(failure) => failure,
+        };
+        self.fail(permit, &failure, now);
+        self.explain(error, now)
+    }
+
+    /// Ends because it was silent for so long, and returns what the caller is told.
+    ///
+    /// The query still runs in the server, so the session is of no use before it has ended:
+    /// the test on its way back to the pool waits for that, and closes it if that takes long.
+    pub(super) fn cut(&mut self, after: Duration) -> sqlx::Error {
+        let now = clock::now();
+        let late = CallTimedOut::new(self.watcher.observer.state.name().clone(), after);
+        let permit = self.permit.take();
+        if after < self.watcher.observer.silence_max {
+            // One short deadline cannot tell a server that hangs from a caller in a hurry.
+            settle(permit, CallOutcome::Abandoned { elapsed: after }, now);
+        } else {
+            let failure = Failure::new(FailureClass::Timeout, late.to_string());
+            self.fail(permit, &failure, now);
+        }
+        self.explain(error::late(late), now)
+    }
+
+    fn fail(&self, permit: Option<Permit>, failure: &Failure, now: Instant) {
+        match permit {
+            Some(permit) => permit.fail(failure.class().into(), failure, now),
+            // The breaker has its verdict; whoever reads it wants the latest words.
+            None => {
+                let state = &self.watcher.observer.state;
+                state.note_failure(failure.class(), failure, now);
+            }
+        }
+    }
+
+    /// Adds the refusal that explains an error, once the outage behind it is known.
+    fn explain(&self, error: sqlx::Error, now: Instant) -> sqlx::Error {
+        match self.watcher.observer.state.outage(now) {
+            Some(refusal) => Explained::new(refusal.entered(), error).into(),
+            None => error,
+        }
+    }
+}
+
+fn settle(permit: Option<Permit>, outcome: CallOutcome, now: Instant) {
+    if let Some(permit) = permit {
+        permit.settle(outcome, now);
+    }
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        if let Some(permit) = self.permit.take() {
+            let now = clock::now();
+            let elapsed = permit.waited(now);
+            permit.settle(CallOutcome::Abandoned { elapsed }, now);
+        }
+    }
+}

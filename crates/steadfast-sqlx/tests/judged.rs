@@ -1,0 +1,174 @@
+//! What a guard's queries tell the dependency, on SQLite, which needs no server.
+#![cfg(feature = "sqlite")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::time::Duration;
+
+use sqlx::{Executor, Sqlite, SqlitePool};
+use steadfast::{BreakerMode, BreakerState, Cause, Dependency, Refusal, Trip};
+use steadfast_core::{CallKind, CallTimedOut, DependencyState, FailureClass};
+use steadfast_sqlx::{Error, PoolGuard, guard};
+
+/// A guard of one connection, of a dependency that any three failures open.
+async fn guarded() -> (PoolGuard<Sqlite>, Dependency) {
+    let pool = SqlitePool::connect("sqlite::memory:").await.unwrap();
+    let trip = Trip::default()
+        .consecutive_failures(3)
+        .consecutive_spread(Duration::ZERO);
+    let orders_db = Dependency::builder("orders-db").trip(trip).build().unwrap();
+    let db = guard(&pool, &orders_db).build().unwrap();
+    db.execute("CREATE TABLE goods (n INT UNIQUE)")
+        .await
+        .unwrap();
+    (db, orders_db)
+}
+
+/// How many calls ended well, badly, and without saying anything.
+fn ended(orders_db: &Dependency) -> (u64, u64, u64) {
+    let calls = AsRef::<std::sync::Arc<DependencyState>>::as_ref(orders_db).calls();
+    let of = |kind| calls.of(kind);
+    (
+        of(CallKind::Success),
+        of(CallKind::Failure),
+        of(CallKind::Neutral),
+    )
+}
+
+#[tokio::test]
+async fn each_query_is_told_once_and_a_connection_never() {
+    let (db, orders_db) = guarded().await;
+    let (mut good, _, _) = ended(&orders_db);
+    for _ in 0..20 {
+        drop(db.acquire().await.unwrap());
+    }
+    assert_eq!(ended(&orders_db), (good, 0, 0), "a lent connection");
+
+    sqlx::query("SELECT 1").fetch_one(&db).await.unwrap();
+    sqlx::query("SELECT 1").fetch_all(&db).await.unwrap();
+    sqlx::query("SELECT 1 WHERE 1 = 2")
+        .fetch_optional(&db)
+        .await
+        .unwrap();
+    good += 3;
+    assert_eq!(ended(&orders_db), (good, 0, 0), "on the guard");
+
+    let mut connection = db.acquire().await.unwrap();
+    sqlx::query("SELECT 1")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    sqlx::query("SELECT 1")
+        .fetch_one(&mut *connection)
+        .await
+        .unwrap();
+    drop(connection);
+    good += 2;
+    assert_eq!(ended(&orders_db), (good, 0, 0), "on a connection");
+
+    let mut transaction = db.begin().await.unwrap();
+    sqlx::query("SELECT 1")
+        .fetch_one(&mut transaction)
+        .await
+        .unwrap();
+    sqlx::query("SELECT 1")
+        .fetch_one(&mut *transaction)
+        .await
+        .unwrap();
+    transaction.commit().await.unwrap();
+    good += 3;
+    assert_eq!(ended(&orders_db), (good, 0, 0), "on a transaction");
+}
+
+#[tokio::test]
+async fn what_only_the_caller_did_wrong_is_no_evidence() {
+    let (db, orders_db) = guarded().await;
+    db.execute("INSERT INTO goods VALUES (7)").await.unwrap();
+    let (good, _, _) = ended(&orders_db);
+    for _ in 0..10 {
+        let twice = db
+            .execute("INSERT INTO goods VALUES (7)")
+            .await
+            .unwrap_err();
+        assert!(twice.as_database_error().unwrap().is_unique_violation());
+        let unknown = db.execute("SELECT * FROM nothing").await.unwrap_err();
+        assert!(unknown.as_database_error().is_some());
+    }
+    assert_eq!(ended(&orders_db), (good, 0, 20));
+}
+
+/// Goal: what traffic sees fail shows in the health, however many connections were lent
+/// between. Method: a database that takes no writes.
+#[tokio::test]
+async fn failures_are_not_diluted_by_connections() {
+    let (db, orders_db) = guarded().await;
+    for _ in 0..3 {
+        for _ in 0..50 {
+            drop(db.acquire().await.unwrap());
+        }
+        let mut connection = db.acquire().await.unwrap();
+        let write = "PRAGMA query_only = ON; INSERT INTO goods VALUES (1)";
+        connection.execute(write).await.unwrap_err();
+    }
+    let view = orders_db.view();
+    assert_eq!(view.breaker.unwrap().state, BreakerState::Open);
+    let last = view.last_call_error.unwrap();
+    assert_eq!(last.class, FailureClass::ReadOnly);
+    assert!(last.message.contains("readonly"), "{}", last.message);
+}
+
+#[tokio::test]
+async fn an_error_of_sqlx_carries_the_refusal_and_gives_it_back() {
+    let (db, orders_db) = guarded().await;
+    orders_db.set_mode(BreakerMode::ForcedOpen);
+    let refused = sqlx::query("SELECT 1").fetch_one(&db).await.unwrap_err();
+    let found = Refusal::find(&refused).unwrap();
+    assert_eq!(found.cause(), Cause::DependencyDown);
+    assert!(!found.safe_to_retry(), "a handler ran");
+    let mine = Error::from(refused);
+    assert!(Refusal::find(&mine).is_some());
+    let (refusal, error) = mine.into_parts();
+    assert!(refusal.is_some() && error.is_none());
+
+    let again = sqlx::Error::from(Error::from(db.begin().await.map(drop).unwrap_err()));
+    assert!(steadfast::Error::from(again).refusal().is_some());
+}
+
+#[tokio::test]
+async fn a_failure_in_an_outage_that_is_known_says_both() {
+    let (db, orders_db) = guarded().await;
+    let mut connection = db.acquire().await.unwrap();
+    orders_db.set_mode(BreakerMode::ForcedOpen);
+    let write = "PRAGMA query_only = ON; INSERT INTO goods VALUES (1)";
+    let error = connection.execute(write).await.unwrap_err();
+    assert!(error.to_string().contains("readonly"), "{error}");
+    assert!(Refusal::find(&error).is_some());
+    let (refusal, driver) = Error::from(error).into_parts();
+    assert_eq!(refusal.unwrap().cause(), Cause::DependencyDown);
+    assert!(matches!(driver.unwrap(), sqlx::Error::Database(_)));
+
+    // One who has a connection is in the middle of something, and goes on.
+    connection.execute("SELECT 1").await.unwrap();
+}
+
+/// Goal: a query that is silent for too long ends, as late and not as refused. Method: a
+/// query that keeps the thread of SQLite busy, on a clock that jumps whenever all wait.
+#[tokio::test]
+async fn a_query_that_is_silent_ends() {
+    let (db, orders_db) = guarded().await;
+    let mut connection = db.acquire().await.unwrap();
+    tokio::time::pause();
+    let slow = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 3000000) \
+                SELECT count(*) FROM c";
+    let error = connection.execute(slow).await.unwrap_err();
+    tokio::time::resume();
+    let late: &CallTimedOut = std::error::Error::source(&error)
+        .unwrap()
+        .downcast_ref()
+        .unwrap();
+    assert_eq!(late.after(), steadfast_sqlx::SILENCE_MAX_DEFAULT);
+    assert_eq!(late.dependency().as_str(), "orders-db");
+    let calls = AsRef::<std::sync::Arc<DependencyState>>::as_ref(&orders_db).calls();
+    assert_eq!(calls.of(CallKind::Timeout), 1);
+    // It is of use again when the query has ended.
+    connection.execute("SELECT 1").await.unwrap();
+}
