@@ -36,7 +36,6 @@
 //! ```
 
 mod config_error;
-mod departure;
 mod dependency;
 mod ledger;
 mod lifecycle;
@@ -51,9 +50,6 @@ mod sync;
 mod testing;
 
 pub use config_error::ConfigError;
-pub use departure::{
-    Advice, Closed, Cut, DrainReport, HookEnd, HookReport, HookStage, LameDuckEnd, Stuck,
-};
 pub use dependency::breaker::window::WindowCounts;
 pub use dependency::breaker::{
     Breaker, BreakerMode, BreakerPermit, BreakerReason, BreakerRefusal, BreakerSnapshot,

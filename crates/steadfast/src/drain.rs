@@ -16,6 +16,7 @@
 mod farewell;
 mod hooks;
 mod live;
+pub(crate) mod report;
 mod room;
 mod settings;
 mod tasks;
@@ -23,6 +24,9 @@ mod token;
 
 pub(crate) use farewell::Farewell;
 pub(crate) use live::{Live, LiveGuard};
+pub use report::{
+    Advice, Closed, Cut, DrainReport, HookEnd, HookReport, HookStage, LameDuckEnd, Stuck,
+};
 pub(crate) use room::{Reason, Room, Server, Stage, Tally};
 pub use settings::Drain;
 pub use token::{DrainPermit, DrainToken, UntilLeaving};

@@ -29,7 +29,10 @@ pub use dependency::{
     DependencyCall, DependencyGate, DependencyGateFuture, DependencyGateService, Error, Keyed,
     KeyedSettings, Permit, check, classifier,
 };
-pub use drain::{Drain, DrainPermit, DrainToken, UntilLeaving};
+pub use drain::{
+    Advice, Closed, Cut, Drain, DrainPermit, DrainReport, DrainToken, HookEnd, HookReport,
+    HookStage, LameDuckEnd, Stuck, UntilLeaving,
+};
 pub use gate::{
     drain::{DrainFuture, DrainLayer, DrainService},
     shed::{
@@ -51,9 +54,6 @@ pub use refusal::{
 pub use request::{body::GateBody, class::HeadView, deadlines::Deadlines, head::RequestHead};
 pub use serve::{Connections, Handshake};
 pub use steadfast_core::limit;
-pub use steadfast_core::{
-    Advice, Closed, Cut, DrainReport, HookEnd, HookReport, HookStage, LameDuckEnd, Stuck,
-};
 pub use steadfast_core::{
     BreakerMode, BreakerReason, BreakerSnapshot, BreakerState, CallFailure, CallKind, CallOutcome,
     Cause, Check, CheckOutcome, CheckRun, CheckStatus, ConfigError, Deadline, DependencyDown,

@@ -11,8 +11,7 @@ use std::{
     task::Poll,
 };
 
-use steadfast_core::{HookEnd, HookReport, HookStage};
-
+use super::{HookEnd, HookReport, HookStage};
 use crate::clock;
 
 /// Most hooks of one process. Each is run one after another inside a few seconds.

@@ -5,13 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use steadfast_core::{Closed, Cut, DrainReport, Lifecycle, Stuck};
+use steadfast_core::Lifecycle;
 use tokio::{
     runtime::Handle,
     sync::{Notify, watch},
 };
 
-use super::{Drain, hooks::Hooks, live::Live, tasks::Tasks};
+use super::{Closed, Cut, Drain, DrainReport, Stuck, hooks::Hooks, live::Live, tasks::Tasks};
 
 /// How far the drain has come, for whoever holds a connection or a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -4,11 +4,10 @@
 use std::{convert::Infallible, fmt::Debug, io, sync::Arc};
 
 use axum::{extract::Request, response::IntoResponse, serve::Listener};
-use steadfast_core::DrainReport;
 use tower_service::Service;
 
 use super::{Guard, Guarded};
-use crate::serve;
+use crate::{drain::DrainReport, serve};
 
 impl Guard {
     /// Starts the guard and serves `app` until a signal, or [`crate::Control::begin_drain`],

@@ -6,9 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use steadfast_core::{
-    Declarer, DrainReport, HookStage, Local, MaintenanceEnd, Name, Phase, Standing, Start, Verdict,
-};
+use steadfast_core::{Declarer, Local, MaintenanceEnd, Name, Phase, Standing, Start, Verdict};
 use tokio::{runtime::Handle, task::JoinHandle};
 
 use super::{
@@ -18,7 +16,7 @@ use super::{
 };
 use crate::{
     clock,
-    drain::{Drain, DrainToken, Room, Server, Stage},
+    drain::{Drain, DrainReport, DrainToken, HookStage, Room, Server, Stage},
     gate::shed::Shedder,
     refusal::Explain,
 };

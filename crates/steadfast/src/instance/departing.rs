@@ -5,12 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use steadfast_core::{DrainReport, HookStage, LameDuckEnd, Name, Phase};
+use steadfast_core::{Name, Phase};
 
 use super::Control;
 use crate::{
     clock,
-    drain::{Reason, Room, Server, Stage},
+    drain::{DrainReport, HookStage, LameDuckEnd, Reason, Room, Server, Stage},
 };
 
 /// How long no request must come before balancers count as gone. Longer than the gap

@@ -8,11 +8,10 @@ use bytes::Bytes;
 use http::{Method, Response, StatusCode, request::Parts};
 use http_body_util::Full;
 use serde_json::{Value, json};
-use steadfast_core::{DrainReport, Phase};
+use steadfast_core::Phase;
 
 use super::json_answer;
-use crate::instance::Control;
-use crate::refusal::render::millis;
+use crate::{drain::DrainReport, instance::Control, refusal::render::millis};
 
 /// Whether the request orders a drain.
 pub(super) fn is_order(parts: &Parts) -> bool {

@@ -106,7 +106,7 @@ impl fmt::Display for DrainReport {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::departure::{Cut, HookReport, HookStage, Stuck};
+    use crate::drain::{Cut, HookReport, HookStage, Stuck};
     use std::time::Duration;
 
     #[test]
