@@ -16,7 +16,7 @@ use std::{
 
 use futures_util::{FutureExt, future::join_all};
 use steadfast::{
-    BreakerMode, BreakerState, CallError, CallFailure, CallKind, CallOutcome, Dependency,
+    BreakerMode, BreakerState, CallError, CallFailure, CallKind, CallOutcome, Cause, Dependency,
     DependencyBuilder, FailureClass, Health, Trip,
 };
 
@@ -400,4 +400,38 @@ fn the_handle_is_shareable_and_its_futures_can_move_between_threads() {
         payments.call(works()).await.is_ok()
     }
     movable(&owned(Dependency::clone(&payments)));
+}
+
+/// Writes that meet a read-only server are refused once it is known; reads and the breaker
+/// never hear of it, and a write that succeeds lets all pass.
+#[tokio::test(start_paused = true)]
+async fn marked_writes_are_refused_while_the_server_takes_none() {
+    let db = payments(trip());
+    let by_text = |result: Result<&(), &io::Error>| match result {
+        Ok(()) => CallOutcome::Success,
+        Err(_) => CallOutcome::Failure(FailureClass::ReadOnly.into()),
+    };
+    let demoted = || async { Err::<(), _>(io::Error::other("READONLY")) };
+    for _ in 0..2 {
+        let ended = db.call_write_by(by_text, demoted()).await;
+        assert!(matches!(ended, Err(CallError::Inner(_))), "{ended:?}");
+    }
+    let refused = db.call_write_by(by_text, demoted()).await;
+    let Err(CallError::Refused(refusal)) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(refusal.cause(), Cause::DependencyDown);
+    assert!(!refusal.safe_to_retry(), "the handler was entered");
+    for _ in 0..20 {
+        let read = db.call(async { Ok::<_, io::Error>(()) }).await;
+        assert!(read.is_ok(), "reads go on");
+    }
+    tokio::time::sleep(SEC).await;
+    let healed = db.call_write(async { Ok::<_, io::Error>(()) }).await;
+    assert!(healed.is_ok(), "one tries each second");
+    assert!(
+        db.call_write(async { Ok::<_, io::Error>(()) })
+            .await
+            .is_ok()
+    );
 }

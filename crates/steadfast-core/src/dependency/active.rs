@@ -101,6 +101,8 @@ impl DependencyState {
             class: class.unwrap_or(FailureClass::Other),
             message: outcome.message().into(),
         });
+        let was_read_only = check.state.failing_from().is_some()
+            && check.state.failed_class() == Some(FailureClass::ReadOnly);
         let change = check.state.record(outcome, took, now);
         check.skips = 0;
         let next_run_in = check.plan(random, now);
@@ -109,8 +111,14 @@ impl DependencyState {
         let failed_at = check.state.failed_at();
         let failing_from = check.state.failing_from();
         drop(active);
-        if error.is_some() {
-            lock(&self.errors).check = error;
+        if let Some(error) = error {
+            if error.class == FailureClass::ReadOnly {
+                self.note_read_only(&error.message, now);
+            }
+            lock(&self.errors).check = Some(error);
+        } else if was_read_only && status == CheckStatus::Pass {
+            // The same check that was told no is told yes.
+            self.note_writable(now);
         }
         // Relaxed: whoever sees it set looks again under the lock.
         self.check_fails.store(health == Health::Failing, Relaxed);
@@ -118,6 +126,8 @@ impl DependencyState {
             CheckStatus::Pass | CheckStatus::Warn if health.is_up() => {
                 self.check_passed(breaker, depth, failed_at, now)
             }
+            // Who takes no writes is not out.
+            CheckStatus::Fail if class == Some(FailureClass::ReadOnly) => None,
             CheckStatus::Fail if health == Health::Failing => {
                 let class = class.unwrap_or(FailureClass::Other);
                 breaker.check_failed(class, failing_from, now, random)
@@ -209,11 +219,12 @@ impl Active {
         self.check.as_ref().map(|check| check.settings)
     }
 
-    /// Returns of what kind the check's failure is, if it fails.
+    /// Returns of what kind the check's failure is, if it fails and leaves nothing to use.
     pub(super) fn failing_class(&self, now: Instant) -> Option<FailureClass> {
         let check = self.check.as_ref()?;
         (check.state.health(now) == Health::Failing)
             .then(|| check.state.failed_class().unwrap_or(FailureClass::Other))
+            .filter(|class| *class != FailureClass::ReadOnly)
     }
 }
 

@@ -11,12 +11,8 @@ use std::{
 use super::{DependencyState, calls::CallKind, keys, reason::DependencyReason, view::LastError};
 use crate::{
     FailureClass,
-    dependency::{
-        breaker::{
-            Breaker, BreakerMode, BreakerPermit, BreakerRefusal, BreakerState, CallFailure,
-            CallOutcome,
-        },
-        check::state::Health,
+    dependency::breaker::{
+        Breaker, BreakerMode, BreakerPermit, BreakerRefusal, BreakerState, CallFailure, CallOutcome,
     },
     redact::redact,
     refusal::{
@@ -219,7 +215,7 @@ impl DependencyState {
     #[cold]
     fn outage_by_check(&self, now: Instant) -> Option<Refusal> {
         let (_, check, next_run) = self.check_view();
-        let check = check.filter(|check| check.health(now) == Health::Failing)?;
+        let check = check.filter(|check| check.is_out(now))?;
         let (class, message) = match &check.last_failure {
             Some((_, class, message)) => (*class, (&**message).into()),
             None => (FailureClass::Other, "".into()),
@@ -248,7 +244,17 @@ impl DependencyState {
 impl<H: AsRef<DependencyState>> CallPermit<H> {
     /// Tells how the call ended.
     #[inline]
-    pub fn settle(mut self, outcome: CallOutcome, now: Instant) {
+    pub fn settle(self, outcome: CallOutcome, now: Instant) {
+        if let CallOutcome::Failure(failure) = outcome {
+            if failure.class == FailureClass::ReadOnly {
+                self.state().note_read_only(&failure.class, now);
+            }
+        }
+        self.conclude(outcome, now);
+    }
+
+    #[inline]
+    fn conclude(mut self, outcome: CallOutcome, now: Instant) {
         let moved = self.0.end(outcome, now);
         let state = self.state();
         state.count(self.0.stripe(), CallKind::of(&outcome));
@@ -295,7 +301,10 @@ impl<H: AsRef<DependencyState>> CallPermit<H> {
     pub fn fail(self, failure: CallFailure, error: &dyn fmt::Display, now: Instant) {
         // Before the breaker may move, so that whoever hears of it finds the error.
         self.state().note_failure(failure.class, error, now);
-        self.settle(CallOutcome::Failure(failure), now);
+        if failure.class == FailureClass::ReadOnly {
+            self.state().note_read_only(error, now);
+        }
+        self.conclude(CallOutcome::Failure(failure), now);
     }
 
     /// Returns the dependency that is called.

@@ -144,8 +144,8 @@ impl DependencyState {
     /// Says that the server refused a write because it takes none: read-only, demoted,
     /// full. Reads are not refused for it, and the breaker does not hear of it.
     ///
-    /// Call it for each such answer, and settle the call that met it as
-    /// [`CallOutcome::Success`](crate::CallOutcome::Success): the server answered.
+    /// Call it for each such answer. A call that fails with the class
+    /// [`FailureClass::ReadOnly`] and a check that does tell it themselves.
     pub fn note_read_only(&self, error: &dyn fmt::Display, now: Instant) {
         let is_known = lock(&self.read_only.seen).keeps_text(now);
         // The text is foreign code, so it is made outside the lock.

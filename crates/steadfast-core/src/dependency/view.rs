@@ -245,6 +245,10 @@ impl DependencyView {
             Health::Warning => (Health::Warning, Some(DependencyReason::CheckWarns(class))),
             Health::Unknown if check.runs == 0 && succeeded > 0 => (Health::Passing, None),
             Health::Unknown => (Health::Unknown, Some(DependencyReason::CheckSilent(class))),
+            // Its reason is given by what is known of writes.
+            Health::Failing if class == Some(FailureClass::ReadOnly) => {
+                (Health::Warning, Some(DependencyReason::CheckWarns(class)))
+            }
             Health::Failing => {
                 let class = class.unwrap_or(FailureClass::Other);
                 let failures = check.failures;

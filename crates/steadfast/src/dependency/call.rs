@@ -62,6 +62,7 @@ impl Dependency {
         DependencyCall {
             state: self.state(),
             has_asked: false,
+            writes: false,
             counted: Counted {
                 inner: Within::new(future, None),
                 permit: None,
@@ -130,8 +131,16 @@ impl Dependency {
 pub struct DependencyCall<'a, F, C = Plain> {
     state: &'a DependencyState,
     has_asked: bool,
+    writes: bool,
     #[pin]
     counted: Counted<F, C, &'a DependencyState>,
+}
+
+impl<F, C> DependencyCall<'_, F, C> {
+    pub(super) fn that_writes(mut self) -> Self {
+        self.writes = true;
+        self
+    }
 }
 
 impl<F, T, E, C> Future for DependencyCall<'_, F, C>
@@ -148,6 +157,12 @@ where
         let mut counted = this.counted;
         if !*this.has_asked {
             *this.has_asked = true;
+            if *this.writes {
+                let admitted = this.state.admit_write(clock::now());
+                if let Err(refusal) = admitted.map_err(in_handler) {
+                    return Poll::Ready(Err(CallError::Refused(refusal)));
+                }
+            }
             match Permit::ask(*this.state) {
                 Ok(permit) => counted.as_mut().begin(permit, this.state.call_timeout()),
                 Err(refusal) => return Poll::Ready(Err(CallError::Refused(refusal))),

@@ -25,6 +25,7 @@ use std::{error::Error, fmt, io, time::Duration};
 use http::{HeaderMap, Response, StatusCode, header::RETRY_AFTER};
 use steadfast_core::{CallFailure, CallOutcome, FailureClass};
 
+pub use super::writes::Writes;
 use crate::clock;
 
 /// Judges how a call ended. Implemented by every `Fn(Result<&T, &E>) -> CallOutcome`.

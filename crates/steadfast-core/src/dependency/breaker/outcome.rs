@@ -50,8 +50,11 @@ pub struct CallFailure {
 impl CallFailure {
     /// Describes a failure.
     ///
-    /// Two classes are special. [`FailureClass::Saturated`] is this process's own pool
-    /// with nothing free, which is no evidence against the dependency. And
+    /// Three classes are special. [`FailureClass::Saturated`] is this process's own pool
+    /// with nothing free, which is no evidence against the dependency.
+    /// [`FailureClass::ReadOnly`] is a server that answers and takes no writes: the breaker
+    /// takes it for a success, and the dependency warns
+    /// ([`DependencyState::note_read_only`](crate::DependencyState::note_read_only)). And
     /// [`FailureClass::Overloaded`], the dependency's 429, counts for the failure ratio
     /// but not as one of the failures in a row (as in linkerd2-proxy: one throttled
     /// tenant makes long rows in front of a healthy server).

@@ -40,6 +40,10 @@ impl TripRules {
             CallOutcome::Failure(failure) if failure.class == FailureClass::Saturated => {
                 nothing(false)
             }
+            // It answered, and goes on serving reads; its writes are another health.
+            CallOutcome::Failure(failure) if failure.class == FailureClass::ReadOnly => {
+                self.judge(CallOutcome::Success, elapsed_ms)
+            }
             CallOutcome::Failure(failure) => Verdict {
                 finding: Finding::Bad {
                     class: failure.class,
@@ -195,6 +199,12 @@ mod tests {
                 999,
                 Finding::Nothing,
                 false,
+            ),
+            (
+                Failure(FailureClass::ReadOnly.into()),
+                0,
+                Finding::Good,
+                true,
             ),
             (
                 Failure(FailureClass::Timeout.into()),

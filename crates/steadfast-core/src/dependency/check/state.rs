@@ -311,6 +311,13 @@ impl CheckView {
         }
     }
 
+    /// Whether it fails in a way that leaves nothing to use: who takes no writes still
+    /// serves reads.
+    #[must_use]
+    pub fn is_out(&self, now: Instant) -> bool {
+        self.health(now) == Health::Failing && self.class(now) != Some(FailureClass::ReadOnly)
+    }
+
     /// Returns since when it has been so: the moment it went stale, if it has.
     #[must_use]
     pub fn since(&self, now: Instant) -> Instant {

@@ -211,6 +211,52 @@ fn listeners_hear_the_first_failure_the_verdict_and_the_end() {
     assert_eq!(*heard.0.lock().expect("no panic"), told);
 }
 
+#[test]
+fn a_call_that_fails_so_tells_it_and_opens_nothing() {
+    let rig = Rig::new(None);
+    for ms in 0..100 {
+        let now = rig.at(ms);
+        let permit = DependencyState::try_acquire(&rig.state, now, 0, MIDDLE).expect("closed");
+        permit.fail(FailureClass::ReadOnly.into(), &SAYS, now);
+    }
+    assert_eq!(rig.breaker(100), BreakerState::Closed);
+    assert_eq!(
+        rig.seen(100),
+        (Health::Warning, Some(format!("read-only: {SAYS}")))
+    );
+    assert!(rig.state.admit_write(rig.at(100)).is_err());
+    assert_eq!(rig.state.calls().of(CallKind::Failure), 100);
+}
+
+/// A check that writes is told no: reads go on, whether or not anybody has called yet.
+#[test]
+fn a_check_that_fails_so_warns_and_refuses_no_read() {
+    let rig = Rig::new(Some(CheckDepth::Deep));
+    let fails = |ms| {
+        let outcome = CheckOutcome::fail(FailureClass::ReadOnly, SAYS);
+        rig.state.record_check(outcome, TOOK, rig.at(ms), MIDDLE);
+    };
+    for ms in [0, 1_000, 2_000] {
+        fails(ms);
+    }
+    assert!(
+        rig.state.refusal(rig.at(2_000)).is_none(),
+        "nobody has called"
+    );
+    rig.call(2_100, true);
+    fails(3_000);
+    assert_eq!(rig.breaker(3_000), BreakerState::Closed);
+    let reason = format!("read-only: {SAYS}");
+    assert_eq!(rig.seen(3_000), (Health::Warning, Some(reason)));
+    assert!(rig.state.admit_write(rig.at(3_010)).is_ok(), "it tries");
+    assert!(rig.state.admit_write(rig.at(3_011)).is_err());
+    for ms in [4_000, 5_000] {
+        rig.passes(ms);
+    }
+    assert!(rig.state.admit_write(rig.at(5_010)).is_ok());
+    assert_eq!(rig.seen(5_010), (Health::Passing, None));
+}
+
 proptest! {
     /// Whatever comes: nobody is refused before the server refused `AGREED` writes, at most
     /// one write tries in each interval, and a success lets all pass.
