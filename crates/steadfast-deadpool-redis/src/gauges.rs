@@ -1,17 +1,11 @@
 //! What the pool counts, and what is told of it when the server answers.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use deadpool_redis::{Pool, Status};
-use steadfast_core::{CheckOutcome, FailureClass};
+use steadfast_core::{CheckOutcome, Failure, FailureClass};
 
-use steadfast_core::Failure;
-
-/// How long a trial connection that worked stays good news.
-///
-/// Twice a minute is what an instance may cost a server that has many of them; a trial
-/// that was refused is repeated at each reading, because a refusal is cheap.
-pub(crate) const TRIAL_INTERVAL: Duration = Duration::from_secs(30);
+use crate::fresh::{self, Fresh};
 
 /// The pool's own numbers at one moment.
 #[derive(Clone, Copy, Debug)]
@@ -39,29 +33,45 @@ impl Gauges {
         self.is_empty() && self.status.size >= self.status.max_size
     }
 
-    pub(crate) fn has_spare(self) -> bool {
-        self.status.available > 0
-    }
-
-    /// Says how the pool is, knowing that the server answers.
-    pub(crate) fn answered(self, trial: Option<Failure>) -> CheckOutcome {
+    /// Whether the pool has the connections that it wants.
+    fn is_complete(self) -> bool {
         let Status {
             max_size,
             size,
             waiting,
             ..
         } = self.status;
-        // At its full size the pool opens nothing, unless somebody waits for what it opens.
-        if let Some(failure) = trial
-            && (size < max_size || waiting > 0)
-        {
-            return CheckOutcome::fail(
-                failure.class(),
-                format!(
-                    "the pool can open no more connections (it counts {size} of {max_size}): {}",
-                    failure.message()
-                ),
-            );
+        size >= max_size && waiting == 0
+    }
+
+    /// Says how it is when the server gives no new session, and serves those of the pool.
+    pub(crate) fn refused_beside(self, failure: &Failure) -> CheckOutcome {
+        CheckOutcome::warn(failure.class(), fresh::sentence(failure, self.status.size))
+    }
+
+    /// Says how the pool is, knowing that the server answers.
+    pub(crate) fn answered(self, history: &History) -> CheckOutcome {
+        let Status {
+            max_size,
+            size,
+            waiting,
+            ..
+        } = self.status;
+        if let Some(failure) = history.fresh.refusal() {
+            if size == 0 || history.is_empty_again() && !self.is_complete() {
+                return CheckOutcome::fail(
+                    failure.class(),
+                    format!(
+                        "the pool can open no more connections (it counts {size} of {max_size}): {}",
+                        failure.message()
+                    ),
+                );
+            }
+            // A server that is full with what this pool has is no trouble of this pool.
+            let is_ours = failure.class() == FailureClass::RefusedByServer && self.is_complete();
+            if !is_ours {
+                return self.refused_beside(failure);
+            }
         }
         if !self.is_full() {
             return CheckOutcome::pass();
@@ -95,10 +105,10 @@ impl Gauges {
 }
 
 /// What earlier readings have shown.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct History {
     empty_readings: u32,
-    trial_worked_at: Option<Instant>,
+    pub(crate) fresh: Fresh,
 }
 
 impl History {
@@ -111,20 +121,21 @@ impl History {
         };
     }
 
-    /// Notes whether a trial connection worked.
-    pub(crate) fn tried(&mut self, worked: bool, now: Instant) {
-        self.trial_worked_at = worked.then_some(now);
+    /// Whether the pool has had nothing left at more than one reading. One is what any busy
+    /// pool shows, and deadpool counts a connection that it is still opening.
+    fn is_empty_again(&self) -> bool {
+        self.empty_readings >= EMPTY_READINGS
     }
 
-    /// Whether it is time to see if the server would take one more: deadpool counts a
-    /// connection that it is still opening as part of the pool.
-    pub(crate) fn wants_trial(&self, now: Instant) -> bool {
-        let is_recent = self
-            .trial_worked_at
-            .is_some_and(|at| now.saturating_duration_since(at) < TRIAL_INTERVAL);
-        self.empty_readings >= 2 && !is_recent
+    /// Whether it is time to see if the server would give one more session: now and then,
+    /// and when the pool begins to want one.
+    pub(crate) fn wants_session(&self, now: Instant) -> bool {
+        self.empty_readings == EMPTY_READINGS || self.fresh.is_due(now)
     }
 }
+
+/// At how many readings in a row a pool has nothing left before it wants to grow.
+const EMPTY_READINGS: u32 = 2;
 
 #[cfg(test)]
 mod tests {
@@ -133,7 +144,7 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(counts: [usize; 3], trial: Option<FailureClass>, status: CheckStatus) {
+    fn check(counts: [usize; 3], refused: Option<FailureClass>, status: CheckStatus) {
         let [size, available, waiting] = counts;
         let gauges = Gauges {
             status: Status {
@@ -144,20 +155,52 @@ mod tests {
             },
             waits_for_ever: true,
         };
-        let outcome = gauges.answered(trial.map(|class| Failure::new(class, "full")));
+        let mut history = History::default();
+        history.note(gauges);
+        history.note(gauges);
+        if let Some(class) = refused {
+            history.fresh.refused(Failure::new(class, "no"));
+        }
+        let outcome = gauges.answered(&history);
         assert_eq!(outcome.status(), status, "{outcome:?}");
     }
 
     #[test]
     fn a_full_pool_is_saturated_and_one_that_cannot_grow_fails() {
-        let refused = Some(FailureClass::RefusedByServer);
+        let full = Some(FailureClass::RefusedByServer);
         check([0, 0, 0], None, Pass);
         check([4, 1, 0], None, Pass);
         check([3, 0, 0], None, Pass);
         check([4, 0, 0], None, Warn);
         check([4, 0, 9], None, Warn);
-        check([3, 0, 0], refused, Fail);
-        check([4, 0, 0], refused, Warn);
-        check([4, 0, 1], refused, Fail);
+        check([0, 0, 0], full, Fail);
+        check([3, 0, 0], full, Fail);
+        check([3, 1, 0], full, Warn);
+        check([4, 1, 0], full, Pass);
+        check([4, 0, 0], full, Warn);
+        check([4, 0, 1], full, Fail);
+        check([4, 4, 0], Some(FailureClass::Auth), Warn);
+    }
+
+    #[test]
+    fn a_refusal_of_new_sessions_is_told_with_those_that_serve() {
+        let gauges = Gauges {
+            status: Status {
+                max_size: 8,
+                size: 4,
+                available: 4,
+                waiting: 0,
+            },
+            waits_for_ever: false,
+        };
+        let mut history = History::default();
+        let said = "WRONGPASS invalid username-password pair";
+        history
+            .fresh
+            .refused(Failure::new(FailureClass::Auth, said));
+        assert_eq!(
+            gauges.answered(&history).message(),
+            format!("new sessions are refused: {said}; 4 old ones still serve")
+        );
     }
 }

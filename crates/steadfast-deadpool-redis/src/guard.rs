@@ -67,6 +67,7 @@ use steadfast_core::{
     PoolPursuit, PoolReading, PoolSettings, PoolSnapshot,
 };
 
+pub(crate) use self::idle::any_serves;
 use self::{
     acquire::{Connections, Drive},
     sessions::Sessions,

@@ -34,6 +34,7 @@
 
 mod classify;
 mod clock;
+mod fresh;
 mod gauges;
 pub mod guard;
 mod knock;

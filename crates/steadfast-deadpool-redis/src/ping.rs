@@ -8,8 +8,9 @@ use steadfast_core::{Check, CheckOutcome, CheckRun, Deadline, Failure, FailureCl
 use crate::{
     clock,
     gauges::{Gauges, History},
+    guard::any_serves,
     knock::Endpoint,
-    probe::Probe,
+    probe::{Probe, Trouble},
 };
 
 /// Returns a check of the pool's server and of the pool.
@@ -20,22 +21,27 @@ use crate::{
 /// | a connection that stood gets no PONG | fail, `stuck` |
 /// | no session is given, and nothing is said | fail, `timeout` ([`ping_url`] knows more) |
 /// | connections are taken and closed without a word (a full server, a proxy without one) | fail, `unreachable`; [`ping_url`] hears the word if there is one |
-/// | it says that it is at `maxclients` | fail, `refused-by-server`; a warning while the pool has idle connections |
+/// | it says that it is at `maxclients` | fail, `refused-by-server` |
 /// | `NOAUTH`, `WRONGPASS`, `NOPERM` | fail, `auth` |
+/// | no new session is given, for any of these reasons, and old ones serve | a warning with the reason and their number; a failure if the pool is empty and wants to grow |
 /// | `LOADING` | fail, `loading` |
 /// | `MASTERDOWN` | fail, `unhealthy` |
-/// | `READONLY`, `OOM`, `MISCONF`, `NOREPLICAS`, with [`Ping::write_too`] | fail, `read-only` |
+/// | `READONLY`, `OOM`, `MISCONF`, `NOREPLICAS`, with [`Ping::write_too`] | a warning, `read-only`, because reads go on |
 /// | a script has the server for itself (`BUSY`) | fail, `overloaded` |
-/// | it answers, but the pool wants to grow and cannot | fail, with the reason of the trial |
 /// | it answers, the pool is full | warning, `saturated` |
 /// | it answers | pass |
 ///
 /// The numbers are `ping_ms`, `pool_size`, `pool_idle`, `pool_max`, `pool_in_use` and
 /// `pool_waiting`.
 ///
-/// The check keeps one connection outside the pool, opened with the pool's settings. When
-/// a pool has had nothing idle at two readings, it also tries every 30 s whether the
-/// server would take one more, and drops that at once.
+/// The check keeps one connection outside the pool, opened with the pool's settings, and
+/// asks it for a PONG. A run that comes 5 s or more after that was opened opens another,
+/// which takes its place: that alone finds that nobody new is let in. A refusal is told by
+/// the run that meets it, and found within
+/// [`detection_max`](steadfast_core::CheckSettings::detection_max), which the report shows
+/// as `detection_max_ms`; that nothing is answered to who asks for a session is told one run
+/// later, since a server may be slow to give one. For a moment there are two of these
+/// connections: count two in `maxclients`.
 ///
 /// # Cancel safety
 /// A run that is dropped closes the check's own connection. It never waits in the pool,
@@ -97,26 +103,30 @@ impl Ping {
 
     async fn ask(&self, gauges: Gauges, until: Deadline) -> Result<CheckOutcome, Failure> {
         let probe = self.probe.as_ref().map_err(Clone::clone)?;
-        let took = match probe.ask(&self.pool, until).await {
-            Ok(took) => took,
-            // With connections to spare, requests are served; it is the next start that fails.
-            Err(failure)
-                if failure.class() == FailureClass::RefusedByServer && gauges.has_spare() =>
-            {
+        let answered = match probe.ask(&self.pool, until).await {
+            Ok(answered) => answered,
+            // Whoever has a session is served; who needs a new one is not.
+            Err(trouble) if trouble.spares_old() && any_serves(&self.pool, until).await => {
+                return Ok(gauges.refused_beside(&trouble.failure));
+            }
+            // Reads go on, which a failure would end.
+            Err(Trouble { failure, .. }) if failure.class() == FailureClass::ReadOnly => {
                 return Ok(CheckOutcome::warn(failure.class(), failure.message()));
             }
-            Err(failure) => return Err(failure),
+            Err(trouble) => return Err(trouble.failure),
         };
-        let mut refused = None;
-        if self.history(|history| history.wants_trial(clock::now())) {
-            let trial = probe.try_one_more(&self.pool, until).await;
-            if let Some(trial) = &trial {
-                self.history(|history| history.tried(trial.is_ok(), clock::now()));
-            }
-            refused = trial.and_then(Result::err);
+        if answered.is_new {
+            self.history(|history| history.fresh.opened(clock::now()));
+        } else if self.history(|history| history.wants_session(clock::now())) {
+            let renewed = probe.renew(&self.pool, until).await;
+            self.history(|history| match renewed {
+                Some(Ok(())) => history.fresh.opened(clock::now()),
+                Some(Err(failure)) => history.fresh.refused(failure),
+                None => {}
+            });
         }
-        let outcome = gauges.answered(refused);
-        Ok(outcome.number("ping_ms", took.as_secs_f64() * 1e3))
+        let outcome = self.history(|history| gauges.answered(history));
+        Ok(outcome.number("ping_ms", answered.took.as_secs_f64() * 1e3))
     }
 
     fn history<T>(&self, ask: impl FnOnce(&mut History) -> T) -> T {

@@ -1,6 +1,7 @@
 //! One connection of the check's own, beside the pool, opened with the pool's settings.
 //!
-//! It lives as long as it works, so a reading costs one round trip. A question that is
+//! It lives until a younger one takes its place ([`crate::fresh`]), so most readings cost
+//! one round trip. A question that is
 //! not answered is kept and waited for again at the next reading, instead of being asked
 //! anew: a server that hangs then holds one connection of ours, not one more every few
 //! seconds. What is being asked is owned by the reading that waits for it; when that is
@@ -40,6 +41,10 @@ const QUESTIONS_MAX: u32 = 4;
 /// The share of the time after which a missing answer makes us knock.
 const KNOCK_AT_PERCENT: u32 = 60;
 
+/// Longest wait for what a server says unasked. A full one says it at once, so this is a
+/// round trip to the other side of the world.
+const LISTEN_MAX: Duration = Duration::from_millis(250);
+
 /// Where the write probe writes, and for how long it is kept.
 const WRITE_KEY: &str = "steadfast:probe";
 const WRITE_TTL_MS: u32 = 10_000;
@@ -54,6 +59,8 @@ pub(crate) struct Probe {
 #[derive(Default)]
 struct Inner {
     state: State,
+    /// A session that is asked for beside the one that stands.
+    younger: Option<Question>,
     /// Whether a connection that stood fell silent, and nothing was heard since.
     fell_silent: bool,
 }
@@ -69,6 +76,7 @@ enum State {
 /// Something the server has been asked: a session, or a sign of life.
 struct Question {
     answer: Pin<Box<dyn Future<Output = RedisResult<MultiplexedConnection>> + Send>>,
+    /// Whether a session is asked for.
     is_connect: bool,
     asked_at: Instant,
     knock: Knock,
@@ -100,19 +108,20 @@ impl Probe {
     }
 
     /// Asks the server for a sign of life, and says until `until` why there is none.
-    pub(crate) async fn ask(&self, pool: &Pool, until: Deadline) -> Result<Duration, Failure> {
+    pub(crate) async fn ask(&self, pool: &Pool, until: Deadline) -> Result<Answered, Trouble> {
         let started_at = clock::now();
         let mut state = self.inner(|inner| std::mem::take(&mut inner.state));
-        let mut has_broken = false;
+        let (mut has_broken, mut is_new) = (false, false);
         for _ in 0..QUESTIONS_MAX {
             let mut question = match state {
                 State::Open(connection) => Question::ping(connection, self.writes),
                 State::Asked(old) if old.age() < QUESTION_AGE_MAX => old,
-                State::Asked(_) | State::Closed => Question::connect(pool.clone()),
+                State::Asked(_) | State::Closed => Question::session(pool.clone()),
             };
             let is_late = question.asked_at < started_at;
             match question.wait(self.endpoint.as_ref(), until).await {
                 Some(Ok(connection)) if question.is_connect || is_late => {
+                    is_new |= question.is_connect;
                     state = State::Open(connection);
                 }
                 Some(Ok(connection)) => {
@@ -120,7 +129,8 @@ impl Probe {
                         inner.state = State::Open(connection);
                         inner.fell_silent = false;
                     });
-                    return Ok(question.age());
+                    let took = question.age();
+                    return Ok(Answered { took, is_new });
                 }
                 // It had been idle and broke: only a new connection can say how it is now.
                 Some(Err(error))
@@ -131,34 +141,48 @@ impl Probe {
                 }
                 Some(Err(error)) => {
                     self.inner(|inner| inner.fell_silent = false);
-                    return Err(self.refused(&error, until).await);
+                    return Err(Trouble {
+                        failure: self.refused(&error, until).await,
+                        is_of_new: question.is_connect,
+                    });
                 }
                 None => {
                     let failure = self.silent(&question);
+                    let is_of_new = question.is_connect;
                     self.inner(|inner| inner.state = State::Asked(question));
-                    return Err(failure);
+                    return Err(Trouble { failure, is_of_new });
                 }
             }
         }
-        Err(closed(&self.name()))
+        Err(Trouble {
+            failure: closed(&self.name()),
+            is_of_new: true,
+        })
     }
 
-    /// Opens one connection more and drops it; `None` if that took too long to say.
-    pub(crate) async fn try_one_more(
-        &self,
-        pool: &Pool,
-        until: Deadline,
-    ) -> Option<Result<(), Failure>> {
-        let attempt = async {
-            let mut connection = pool.manager().create().await?;
-            // A full server takes the connection and refuses the first command.
-            redis::cmd("PING").query_async::<()>(&mut connection).await
+    /// Asks for a new session, which takes the place of the one that stands. `None` if the
+    /// server has not answered yet: it may be slow, and is listened to at the next reading.
+    pub(crate) async fn renew(&self, pool: &Pool, until: Deadline) -> Option<Result<(), Failure>> {
+        let started_at = clock::now();
+        let asked = self.inner(|inner| inner.younger.take());
+        let mut question = match asked {
+            Some(asked) if asked.age() < QUESTION_AGE_MAX => asked,
+            _ => Question::session(pool.clone()),
         };
-        let done = timeout_at(until.instant().into(), attempt).await.ok()?;
-        Some(match done {
-            Ok(()) => Ok(()),
-            Err(error) => Err(self.refused(&error, until).await),
-        })
+        let failure = match question.wait(self.endpoint.as_ref(), until).await {
+            Some(Ok(connection)) => {
+                self.inner(|inner| inner.state = State::Open(connection));
+                return Some(Ok(()));
+            }
+            Some(Err(error)) => self.refused(&error, until).await,
+            None => {
+                let is_late = question.asked_at < started_at;
+                let failure = is_late.then(|| self.silent(&question));
+                self.inner(|inner| inner.younger = Some(question));
+                failure?
+            }
+        };
+        Some(Err(failure))
     }
 
     /// Says what it means that nothing was said.
@@ -206,7 +230,7 @@ impl Probe {
             let seen = Mutex::new(Knock::NotTried);
             let now = clock::now();
             // A server that is not full says nothing, and is not waited for long.
-            let listen_until = now + until.remaining(now) / 4;
+            let listen_until = now + (until.remaining(now) / 4).min(LISTEN_MAX);
             let _ = timeout_at(listen_until.into(), knock(endpoint, &seen)).await;
             let seen = seen.into_inner().expect("nothing panics while it is held");
             if let Knock::Failed(failure) = seen {
@@ -228,7 +252,54 @@ impl Probe {
     }
 }
 
+/// What was seen of a server that answers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Answered {
+    /// How fast it did.
+    pub(crate) took: Duration,
+    /// Whether it has given a new session for it.
+    pub(crate) is_new: bool,
+}
+
+/// Why there was no answer.
+#[derive(Debug)]
+pub(crate) struct Trouble {
+    pub(crate) failure: Failure,
+    /// Whether a new session was asked for, and not one that stands.
+    is_of_new: bool,
+}
+
+impl Trouble {
+    /// Whether it is a matter of new sessions alone: sessions that stand may be served.
+    pub(crate) const fn spares_old(&self) -> bool {
+        use FailureClass as Class;
+        let is_of_door = matches!(
+            self.failure.class(),
+            Class::Auth
+                | Class::Dns
+                | Class::Misconfigured
+                | Class::RefusedByServer
+                | Class::Tls
+                | Class::Unreachable
+        );
+        self.is_of_new && is_of_door
+    }
+}
+
 impl Question {
+    /// Asks for a session, and whether it is served: a full server takes the connection and
+    /// refuses the first command.
+    fn session(pool: Pool) -> Self {
+        let mut asked = Self::connect(pool);
+        let connected = asked.answer;
+        asked.answer = Box::pin(async move {
+            let mut connection = connected.await?;
+            let () = redis::cmd("PING").query_async(&mut connection).await?;
+            Ok(connection)
+        });
+        asked
+    }
+
     fn connect(pool: Pool) -> Self {
         Self::new(true, async move {
             loop {

@@ -141,6 +141,40 @@ async fn a_refused_probe_is_a_warning_while_the_pool_has_connections() {
     );
 }
 
+/// Goal: a refusal of new sessions is found while old ones work. Method: a check that has
+/// a session already, and a pool whose sessions are served.
+#[tokio::test]
+async fn that_new_sessions_are_refused_is_found_while_old_ones_serve() {
+    for (order, class) in [
+        ("CONFIG SET maxclients 5", FailureClass::RefusedByServer),
+        ("CONFIG SET requirepass rotated", FailureClass::Auth),
+    ] {
+        let redis = Redis::builder().start();
+        let pool = sized_pool(&redis.url(), 8);
+        let check = ping_url(&redis.url(), &pool);
+        passes(&ask(&check).await);
+        let all = [(); 4].map(|()| pool.get());
+        let mut held = Vec::new();
+        for one in all {
+            held.push(one.await.unwrap());
+        }
+        drop(held);
+        let _ = redis.commands(order);
+        let warned = ask_until(&check, |outcome| outcome.status() != CheckStatus::Pass).await;
+        is(&warned, CheckStatus::Warn, class);
+        let text = warned.message();
+        assert!(text.starts_with("new sessions are refused: "), "{text}");
+        assert!(text.ends_with("; 4 old ones still serve"), "{text}");
+        // The same for one that never had a session.
+        let first = ask(&ping_url(&redis.url(), &pool)).await;
+        is(&first, CheckStatus::Warn, class);
+        assert_eq!(pool.status().size, 4, "none was closed");
+        if class == FailureClass::RefusedByServer {
+            let _ = pool.get().await.unwrap();
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_pool_that_cannot_grow_is_seen_though_the_probe_is_connected() {
     let redis = Redis::builder().arg("--maxclients").arg("2").start();
@@ -247,7 +281,7 @@ async fn a_replica_without_its_master_is_read_only() {
     // It answers a PING, so only one that writes sees it.
     passes(&ask(&ping(&pool)).await);
     let outcome = ask(&ping(&pool).write_too()).await;
-    fails(&outcome, FailureClass::ReadOnly);
+    is(&outcome, CheckStatus::Warn, FailureClass::ReadOnly);
     assert!(outcome.message().contains("READONLY"), "{outcome:?}");
     let _ = redis.commands("CONFIG SET replica-serve-stale-data no");
     // Then it does not serve reads either.
@@ -260,7 +294,7 @@ async fn a_full_memory_is_read_only_for_one_that_writes() {
     let pool = pool(&redis.url());
     passes(&ask(&ping(&pool)).await);
     let outcome = ask(&ping(&pool).write_too()).await;
-    fails(&outcome, FailureClass::ReadOnly);
+    is(&outcome, CheckStatus::Warn, FailureClass::ReadOnly);
     assert!(outcome.message().contains("OOM"), "{outcome:?}");
 }
 

@@ -40,7 +40,7 @@ pub(super) async fn test_beside<T, E>(
     pool: &Pool,
     until: Deadline,
     asked: impl Future<Output = Result<T, E>>,
-) -> (Result<T, E>, bool) {
+) -> (Result<T, E>, u32) {
     let started_at = clock::now();
     let (mut tests, mut silent) = (JoinSet::new(), Vec::new());
     for (key, session) in idle(pool) {
@@ -48,19 +48,34 @@ pub(super) async fn test_beside<T, E>(
         tests.spawn(async move { (key, answers(session, until).await) });
     }
     let answer = asked.await;
-    let mut any_answers = false;
+    let mut serving = 0;
     if answer.is_err() {
         let enough = (started_at + ANSWER_MAX).min(until.instant());
         // What has been answered already is taken in also if that moment has passed.
         while let Ok(Some(tested)) = timeout_at(enough.into(), tests.join_next()).await {
-            if let Ok((key, true)) = tested {
-                any_answers = true;
+            if let Ok((key, sign @ (Sign::Serves | Sign::Speaks))) = tested {
+                serving += u32::from(sign == Sign::Serves);
                 silent.retain(|it| *it != key);
             }
         }
         drop(pool.retain(|_, metrics| !silent.contains(&key(&metrics))));
     }
-    (answer, any_answers)
+    (answer, serving)
+}
+
+/// Asks the idle sessions of a pool for a sign of life, and returns whether one gives it.
+/// None is closed.
+pub(crate) async fn any_serves(pool: &Pool, until: Deadline) -> bool {
+    let mut tests = JoinSet::new();
+    for (_, session) in idle(pool) {
+        tests.spawn(answers(session, until));
+    }
+    while let Ok(Some(tested)) = timeout_at(until.instant().into(), tests.join_next()).await {
+        if matches!(tested, Ok(Sign::Serves)) {
+            return true;
+        }
+    }
+    false
 }
 
 fn idle(pool: &Pool) -> Vec<(Key, MultiplexedConnection)> {
@@ -73,12 +88,23 @@ fn idle(pool: &Pool) -> Vec<(Key, MultiplexedConnection)> {
     idle
 }
 
-async fn answers(mut session: MultiplexedConnection, until: Deadline) -> bool {
+/// What a session gives when it is asked for a sign of life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sign {
+    /// It answers as it should.
+    Serves,
+    /// It is told an error, which is met by whoever uses it.
+    Speaks,
+    /// Nothing, or an end.
+    Silent,
+}
+
+async fn answers(mut session: MultiplexedConnection, until: Deadline) -> Sign {
     session.set_response_timeout(until.remaining(clock::now()));
-    // An error reply is a sign of life too: what it says is met by whoever uses the session.
     match redis::cmd("PING").query_async::<Value>(&mut session).await {
-        Ok(_) => true,
-        Err(error) => error.code().is_some(),
+        Ok(_) => Sign::Serves,
+        Err(error) if error.code().is_some() => Sign::Speaks,
+        Err(_) => Sign::Silent,
     }
 }
 

@@ -10,7 +10,11 @@ use super::{
     generation::{Found, Generation, Lending},
     idle,
 };
-use crate::{clock, knock::Endpoint, probe::Probe};
+use crate::{
+    clock,
+    knock::Endpoint,
+    probe::{Probe, Trouble},
+};
 
 /// A session of the pool. deadpool-redis's own wrapper does not say when it was opened.
 pub(super) type Session = Object<Manager>;
@@ -85,10 +89,17 @@ impl Sessions {
     pub(super) async fn ask(&self, until: Deadline) -> Result<(), Failure> {
         let probe = Probe::new(self.endpoint.clone());
         let asked = probe.ask(&self.pool, until);
-        let (answer, any_answers) = idle::test_beside(&self.pool, until, asked).await;
-        if any_answers {
-            return Ok(());
+        let (answer, serving) = idle::test_beside(&self.pool, until, asked).await;
+        let now = clock::now();
+        match answer {
+            Ok(_) => self.state.note_session_opened(now),
+            Err(trouble) if serving == 0 => return Err(trouble.failure),
+            Err(Trouble { failure, .. }) => {
+                let class = failure.class();
+                self.state
+                    .note_new_sessions_refused(class, &failure, serving, now);
+            }
         }
-        answer.map(drop)
+        Ok(())
     }
 }
