@@ -11,7 +11,9 @@ commands:
   bench     measure beside the peers: `bench overhead [--json]` prints what a request costs,
             `bench traps [--json]` which circuit breaker falls into which trap,
             `bench rollouts [--quick] [--json]` what rolling restarts under load lose,
-            `bench overload [--quick] [--json]` what each limiter makes of overload
+            `bench overload [--quick] [--json]` what each limiter makes of overload,
+            `bench harm [--quick] [--json]` what a guarded pool makes worse than the bare one,
+            `bench truth [--quick] [--json]` what is said of a dependency that fails, and when
   help      this text
 
 options of test:

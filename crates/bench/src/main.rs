@@ -1,16 +1,20 @@
 //! Steadfast and its peers, side by side in one run: [`overhead`] is what a request costs,
 //! [`traps`] in which situations a circuit breaker misbehaves, [`rollouts::command`] what restarts
-//! under load lose, [`overload`] what a limiter makes of too much of it.
+//! under load lose, [`overload`] what a limiter makes of too much of it, [`harm`] what the guard of a
+//! pool makes worse than the bare pool, [`truth`] what it says of a dependency that fails.
 
 mod answering;
 mod callgrind;
 mod clock;
 mod congestion;
+mod harm;
 mod overhead;
 mod overload;
 mod rows;
+mod stack;
 mod timing;
 mod traps;
+mod truth;
 
 use std::process::ExitCode;
 
@@ -18,7 +22,9 @@ use rows::Row;
 
 const USAGE: &str = "usage: bench overhead|traps [--json]
        bench rollouts [--quick | --races] [--json] [--why] [--subject NAME] [--front NAME]
-       bench overload [--quick] [--json] [--watch] [--peer NAME]... [--backend NAME]... [--phase NAME]...";
+       bench overload [--quick] [--json] [--watch] [--peer NAME]... [--backend NAME]... [--phase NAME]...
+       bench harm [--quick] [--json] [--runs N] [--situation NAME]...
+       bench truth [--quick] [--json] [--runs N] [--situation NAME]...";
 
 fn main() -> ExitCode {
     let all: Vec<String> = std::env::args().skip(1).collect();
@@ -32,6 +38,9 @@ fn main() -> ExitCode {
         ["overload", options @ ..] => overload::main(options),
         ["overload-server", peer, backend, place] => overload::server(peer, backend, place),
         ["overload-client", address, act] => overload::client(address, act),
+        ["harm", options @ ..] => harm::main(options),
+        ["harm-server", side, address, url] => harm::serve(side, address, url),
+        ["truth", options @ ..] => truth::main(options),
         // What callgrind runs: one row, a fixed number of calls.
         ["row", name, calls] => match (Row::named(name), calls.parse()) {
             (Some(row), Ok(calls)) => {

@@ -145,6 +145,15 @@ impl PgBouncer {
         }
     }
 
+    /// Starts it on the same port with one more setting, which stays.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub fn start_again_with(&mut self, name: &str, value: &str) {
+        self.settings.push(format!("{name} = {value}"));
+        self.start_again();
+    }
+
     /// Starts it on the same port.
     ///
     /// # Panics

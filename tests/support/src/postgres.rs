@@ -130,6 +130,12 @@ impl Postgres {
         self.url("postgres", "postgres", ADMIN_PASSWORD)
     }
 
+    /// Returns that URL at another port, of a relay in front of it, say.
+    #[must_use]
+    pub fn admin_url_at(&self, port: u16) -> String {
+        format!("postgres://postgres:{ADMIN_PASSWORD}@127.0.0.1:{port}/postgres")
+    }
+
     /// Runs SQL as the superuser; returns its rows, fields separated by `|`.
     ///
     /// # Panics
