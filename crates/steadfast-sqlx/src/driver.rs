@@ -47,6 +47,18 @@ pub(crate) mod sealed {
             std::future::ready(None)
         }
 
+        /// Whether a statement says that it has changed or returned rows.
+        fn touched_rows(result: &Self::QueryResult) -> bool;
+
+        /// Asks the server whether it takes writes, as far as its role and options go;
+        /// `None` if it cannot say.
+        fn takes_writes(
+            connection: &mut Self::Connection,
+        ) -> impl Future<Output = Option<bool>> + Send {
+            let _ = connection;
+            std::future::ready(None)
+        }
+
         /// Asks the server how many sessions it gives; `None` if it has no such limit.
         fn slots(connection: &mut Self::Connection) -> impl Future<Output = Option<Slots>> + Send {
             let _ = connection;
@@ -127,6 +139,17 @@ mod postgres {
             })
         }
 
+        fn touched_rows(result: &Self::QueryResult) -> bool {
+            result.rows_affected() > 0
+        }
+
+        async fn takes_writes(connection: &mut Self::Connection) -> Option<bool> {
+            let sql = "SELECT NOT (pg_is_in_recovery() \
+                              OR current_setting('transaction_read_only')::bool)";
+            let row = sqlx::raw_sql(sql).fetch_one(connection).await.ok()?;
+            row.try_get(0).ok()
+        }
+
         async fn slots(connection: &mut Self::Connection) -> Option<Slots> {
             // Servers before 16 have only the one kind of reserved slots.
             let sql = "SELECT current_setting('max_connections')::int8, \
@@ -188,6 +211,16 @@ mod mysql {
             })
         }
 
+        fn touched_rows(result: &Self::QueryResult) -> bool {
+            result.rows_affected() > 0
+        }
+
+        async fn takes_writes(connection: &mut Self::Connection) -> Option<bool> {
+            let sql = "SELECT CAST(@@global.read_only OR @@global.innodb_read_only AS SIGNED)";
+            let row = sqlx::raw_sql(sql).fetch_one(connection).await.ok()?;
+            Some(row.try_get::<i64, _>(0).ok()? == 0)
+        }
+
         /// One more than the limit is kept for administrators, beside it.
         async fn slots(connection: &mut Self::Connection) -> Option<Slots> {
             let sql = "SELECT CAST(@@max_connections AS SIGNED)";
@@ -215,6 +248,10 @@ mod sqlite {
 
         fn endpoint(_: &SqliteConnectOptions) -> Option<Endpoint> {
             None
+        }
+
+        fn touched_rows(result: &Self::QueryResult) -> bool {
+            result.rows_affected() > 0
         }
     }
 }

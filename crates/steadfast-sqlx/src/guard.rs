@@ -48,14 +48,15 @@
 //! |---|---|
 //! | an answer, rows that come | a success |
 //! | a session that is lost or was ended (08…, 57P0x), no resources (53…), the server's files or data damaged (58…, XX001), silence for [`SILENCE_MAX_DEFAULT`] | a failure |
-//! | the server takes no writes (25006, 53100; MySQL 1290, 1836, 1021; SQLite `READONLY`, `FULL`) | a failure, `read-only` |
+//! | the server takes no writes (25006, 53100; MySQL 1290, 1836, 1021; SQLite `READONLY`, `FULL`) | *read-only*, which is no outage: reads go on, and once it is known [`PoolGuard::begin`] and [`PoolGuard::writes`] refuse |
 //! | a bound that an operator has set (57014; MySQL 3024) | too slow, for who sets a slow limit |
 //! | any other error of the server: a unique violation, a syntax error, a missing right | nothing, for it has answered |
 //! | a caller that left, a request whose own deadline came | nothing by itself; many of them without an answer |
 //!
 //! That there was a connection says nothing, because a proxy in front of a dead server lends
-//! them too. A session that is over, or that leads to a server which has turned into a
-//! standby, is closed instead of given back.
+//! them too. A session that is over is closed instead of given back. So are all that lead to
+//! a server which takes no writes, as soon as a new one leads to a server which does: that is
+//! looked for twice a second, by one session beside the pool.
 //!
 //! A refusal travels inside [`sqlx::Error`], which is what every function here returns:
 //! `steadfast::Error` and [`Refusal::find`](steadfast_core::Refusal::find) find it there, and
@@ -104,9 +105,11 @@ mod executor;
 mod judged;
 mod observer;
 mod savepoint;
+mod scout;
 mod session;
 mod transaction;
 mod watch;
+mod writes;
 
 use std::{
     fmt,
@@ -117,7 +120,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sqlx::{Database, Pool, SqlSafeStr};
+use sqlx::{Database, Pool, SqlSafeStr, SqlStr};
 use steadfast_core::{
     ConfigError, Deadline, DependencyState, PoolAdvice, PoolFleet, PoolGate, PoolGauge,
     PoolPursuit, PoolReading, PoolSettings, PoolSnapshot,
@@ -127,10 +130,12 @@ pub(crate) use self::error::carried;
 use self::{
     acquire::{Connections, Drive, How},
     observer::Observer,
+    scout::PoolScout,
 };
 pub use self::{
     connection::GuardedConnection, error::Error, observer::SILENCE_MAX_DEFAULT,
     savepoint::GuardedSavepoint, session::GuardedSession, transaction::GuardedTransaction,
+    writes::Writes,
 };
 use crate::{clock, driver::Driver};
 
@@ -230,10 +235,8 @@ impl<DB: Driver> PoolGuardBuilder<DB> {
                 "pool of {name}: the dependency has {max} pools already, which are as many as it may"
             )));
         }
-        let observer = Arc::new(Observer {
-            state: Arc::clone(&state),
-            silence_max,
-        });
+        let scout = Arc::new(PoolScout(pool.clone()));
+        let observer = Arc::new(Observer::new(Arc::clone(&state), silence_max, scout));
         let connections = Arc::new(Connections::new(&pool, How::Bare, observer));
         Ok(PoolGuard(Arc::new(Inner {
             gate,
@@ -295,7 +298,25 @@ impl<DB: Driver> PoolGuard<DB> {
         Acquire(self.pursue(connections, deadline))
     }
 
-    /// Takes a connection and begins a transaction on it.
+    /// Returns the same guard for queries that write: while the database is known to take no
+    /// writes they are refused with that reason, instead of failing there, and one that
+    /// succeeds shows that it takes them again.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")]
+    /// # async fn run(db: steadfast_sqlx::PoolGuard<sqlx::Sqlite>) -> sqlx::Result<()> {
+    /// sqlx::query("update goods set n = n + 1").execute(db.writes()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub const fn writes(&self) -> Writes<'_, DB> {
+        Writes(self)
+    }
+
+    /// Takes a connection and begins a transaction on it, which is meant to write: while the
+    /// database is known to take no writes, it is refused with that reason. One that only
+    /// reads begins by [`Self::begin_with`] and `BEGIN READ ONLY`.
     ///
     /// It is rolled back unless [`GuardedTransaction::commit`] is called.
     ///
@@ -308,8 +329,7 @@ impl<DB: Driver> PoolGuard<DB> {
     /// gives the connection back to the pool with an open transaction.
     #[track_caller]
     pub fn begin(&self) -> Begin<DB> {
-        let begun = How::Begun(None);
-        Begin(self.pursue(self.connections(begun), Deadline::current()))
+        self.begin_how(None)
     }
 
     /// Takes a connection and begins a transaction on it with `statement`:
@@ -322,8 +342,18 @@ impl<DB: Driver> PoolGuard<DB> {
     /// As [`Self::begin`].
     #[track_caller]
     pub fn begin_with(&self, statement: impl SqlSafeStr) -> Begin<DB> {
-        let begun = How::Begun(Some(statement.into_sql_str()));
-        Begin(self.pursue(self.connections(begun), Deadline::current()))
+        self.begin_how(Some(statement.into_sql_str()))
+    }
+
+    #[track_caller]
+    fn begin_how(&self, statement: Option<SqlStr>) -> Begin<DB> {
+        let text = statement.as_ref().map(|statement| statement.as_str());
+        let writes = !text.is_some_and(|text| text.to_ascii_uppercase().contains("READ ONLY"));
+        let connections = self.connections(How::Begun(statement));
+        Begin {
+            pursuit: self.pursue(connections, Deadline::current()),
+            writes,
+        }
     }
 
     /// Returns the pool, for what needs it whole: migrations, closing.
@@ -410,13 +440,22 @@ impl<DB: Driver> Future for Acquire<DB> {
 /// Begins a transaction; made by [`PoolGuard::begin`].
 #[derive(Debug)]
 #[must_use = "nothing is begun unless this is awaited"]
-pub struct Begin<DB: Driver>(Pursuit<DB>);
+pub struct Begin<DB: Driver> {
+    pursuit: Pursuit<DB>,
+    /// Whether it is still to be asked if the database takes writes.
+    writes: bool,
+}
 
 impl<DB: Driver> Future for Begin<DB> {
     type Output = sqlx::Result<GuardedTransaction<DB>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let session = ready!(Pin::new(&mut self.0).poll(cx));
+        if std::mem::take(&mut self.writes)
+            && let Err(refused) = self.pursuit.connections.observer.admit_write()
+        {
+            return Poll::Ready(Err(refused));
+        }
+        let session = ready!(Pin::new(&mut self.pursuit).poll(cx));
         Poll::Ready(session.map(GuardedTransaction::new))
     }
 }

@@ -26,6 +26,14 @@ pub(crate) enum Said {
     Nothing,
     /// The query took longer than an operator meant it to: evidence for who measures time.
     Slow,
+    /// It takes no writes, and goes on reading.
+    ReadOnly {
+        /// What it said.
+        failure: Failure,
+        /// Whether it was told to (a standby, an option), so that another server may have
+        /// taken its place; and not for want of room.
+        by_role: bool,
+    },
     /// It failed.
     Failure(Failure),
 }
@@ -47,7 +55,9 @@ pub fn outcome<T>(result: Result<&T, &sqlx::Error>) -> CallOutcome {
     match Heard::of(error).said {
         Said::Nothing => CallOutcome::Neutral,
         Said::Slow => CallOutcome::Slow,
-        Said::Failure(failure) => CallOutcome::Failure(failure.class().into()),
+        Said::ReadOnly { failure, .. } | Said::Failure(failure) => {
+            CallOutcome::Failure(failure.class().into())
+        }
     }
 }
 
@@ -91,8 +101,8 @@ impl Heard {
                 Some(_) => Self::failure(failure()).and_ends(),
                 None => Self::nothing().and_ends(),
             },
-            // A server that has become a standby; a new session may lead to the primary.
-            "25006" => Self::failure(failure()).and_ends(),
+            "25006" => Self::read_only(failure(), true),
+            "53100" => Self::read_only(failure(), false),
             _ if code.starts_with("57P") || code.starts_with("08") => {
                 Self::failure(failure()).and_ends()
             }
@@ -106,20 +116,19 @@ impl Heard {
     fn of_mysql(number: u16, failure: impl FnOnce() -> Failure) -> Self {
         match number {
             3024 | 1969 | 1317 => Self::slow(),
-            1053 | 1077 | 1152 | 1158..=1161 | 1184 | 1927 | 1836 => {
-                Self::failure(failure()).and_ends()
-            }
+            1053 | 1077 | 1152 | 1158..=1161 | 1184 | 1927 => Self::failure(failure()).and_ends(),
+            1836 => Self::read_only(failure(), true),
             1290 => {
                 let failure = failure();
                 if failure.class() == FailureClass::ReadOnly {
-                    Self::failure(failure).and_ends()
+                    Self::read_only(failure, true)
                 } else {
                     Self::nothing()
                 }
             }
-            // No resources or session; a disk that is full; an error of the storage engine; a
-            // table that is damaged.
-            1021 | 1030 | 1034 | 1037 | 1038 | 1040 | 1041 | 1114 | 1129 | 1194 | 1203 | 1226 => {
+            1021 => Self::read_only(failure(), false),
+            // No resources or session; an error of the storage engine; a damaged table.
+            1030 | 1034 | 1037 | 1038 | 1040 | 1041 | 1114 | 1129 | 1194 | 1203 | 1226 => {
                 Self::failure(failure())
             }
             _ => Self::nothing(),
@@ -129,13 +138,10 @@ impl Heard {
     /// No code ends a session, because the only copy of the data may be in it.
     fn of_sqlite(code: i32, failure: impl FnOnce() -> Failure) -> Self {
         match code {
-            sqlite::NOMEM
-            | sqlite::READONLY
-            | sqlite::IOERR
-            | sqlite::CORRUPT
-            | sqlite::FULL
-            | sqlite::CANTOPEN
-            | sqlite::NOTADB => Self::failure(failure()),
+            sqlite::READONLY | sqlite::FULL => Self::read_only(failure(), false),
+            sqlite::NOMEM | sqlite::IOERR | sqlite::CORRUPT | sqlite::CANTOPEN | sqlite::NOTADB => {
+                Self::failure(failure())
+            }
             _ => Self::nothing(),
         }
     }
@@ -150,6 +156,14 @@ impl Heard {
 
     const fn slow() -> Self {
         let said = Said::Slow;
+        Self {
+            said,
+            ends_session: false,
+        }
+    }
+
+    const fn read_only(failure: Failure, by_role: bool) -> Self {
+        let said = Said::ReadOnly { failure, by_role };
         Self {
             said,
             ends_session: false,

@@ -4,14 +4,16 @@
 
 use std::time::Duration;
 
-use sqlx::{Executor, Sqlite, SqlitePool};
+use sqlx::{Executor, Sqlite, sqlite::SqlitePoolOptions};
 use steadfast::{BreakerMode, BreakerState, Cause, Dependency, Refusal, Trip};
-use steadfast_core::{CallKind, CallTimedOut, DependencyState, FailureClass};
+use steadfast_core::{CallKind, CallTimedOut, DependencyState, Evidence, FailureClass};
 use steadfast_sqlx::{Error, PoolGuard, guard};
 
 /// A guard of one connection, of a dependency that any three failures open.
 async fn guarded() -> (PoolGuard<Sqlite>, Dependency) {
-    let pool = SqlitePool::connect("sqlite::memory:").await.unwrap();
+    // One, because each connection to a database in memory has its own.
+    let pool = SqlitePoolOptions::new().max_connections(1);
+    let pool = pool.connect("sqlite::memory:").await.unwrap();
     let trip = Trip::default()
         .consecutive_failures(3)
         .consecutive_spread(Duration::ZERO);
@@ -96,24 +98,67 @@ async fn what_only_the_caller_did_wrong_is_no_evidence() {
     assert_eq!(ended(&orders_db), (good, 0, 20));
 }
 
+/// Makes each read of the goods fail as from a damaged file.
+const DAMAGE: &str = "PRAGMA writable_schema = ON; \
+                      UPDATE sqlite_schema SET rootpage = 1000 WHERE name = 'goods'; \
+                      PRAGMA writable_schema = RESET";
+
 /// Goal: what traffic sees fail shows in the health, however many connections were lent
-/// between. Method: a database that takes no writes.
+/// between.
 #[tokio::test]
 async fn failures_are_not_diluted_by_connections() {
     let (db, orders_db) = guarded().await;
+    db.execute(DAMAGE).await.unwrap();
     for _ in 0..3 {
         for _ in 0..50 {
             drop(db.acquire().await.unwrap());
         }
         let mut connection = db.acquire().await.unwrap();
-        let write = "PRAGMA query_only = ON; INSERT INTO goods VALUES (1)";
-        connection.execute(write).await.unwrap_err();
+        connection.execute("SELECT * FROM goods").await.unwrap_err();
     }
     let view = orders_db.view();
     assert_eq!(view.breaker.unwrap().state, BreakerState::Open);
     let last = view.last_call_error.unwrap();
-    assert_eq!(last.class, FailureClass::ReadOnly);
-    assert!(last.message.contains("readonly"), "{}", last.message);
+    assert_eq!(last.class, FailureClass::Unhealthy);
+    assert!(last.message.contains("malformed"), "{}", last.message);
+}
+
+#[tokio::test]
+async fn a_database_that_takes_no_writes_is_read_and_writes_are_refused() {
+    let (db, orders_db) = guarded().await;
+    db.execute("PRAGMA query_only = ON").await.unwrap();
+    let write = "INSERT INTO goods VALUES (1)";
+    let first = db.execute(write).await.unwrap_err();
+    assert!(Refusal::find(&first).is_none(), "it may be the statement");
+    let second = db.execute(write).await.unwrap_err();
+    let explained = Refusal::find(&second).unwrap();
+    assert_eq!(explained.cause(), Cause::DependencyDown);
+    assert!(second.to_string().contains("readonly"), "{second}");
+
+    for refused in [
+        db.begin().await.map(drop).unwrap_err(),
+        sqlx::query(write).execute(db.writes()).await.unwrap_err(),
+    ] {
+        let refusal = Refusal::find(&refused).unwrap();
+        let Evidence::DependencyDown(down) = refusal.evidence() else {
+            panic!("{refusal:?}");
+        };
+        assert_eq!(down.class, FailureClass::ReadOnly);
+        assert!(Error::from(refused).driver().is_none(), "it was not asked");
+    }
+    for _ in 0..10 {
+        db.execute("SELECT * FROM goods").await.unwrap();
+    }
+    drop(db.begin_with("BEGIN -- READ ONLY").await.unwrap());
+    let view = orders_db.view();
+    assert!(view.read_only.unwrap().is_refusing);
+    assert_eq!(view.breaker.unwrap().state, BreakerState::Closed);
+
+    // A write that nobody marked shows that it takes them again.
+    db.execute("PRAGMA query_only = OFF").await.unwrap();
+    db.execute(write).await.unwrap();
+    assert!(orders_db.view().read_only.is_none());
+    db.begin().await.unwrap().commit().await.unwrap();
 }
 
 #[tokio::test]
@@ -138,9 +183,9 @@ async fn a_failure_in_an_outage_that_is_known_says_both() {
     let (db, orders_db) = guarded().await;
     let mut connection = db.acquire().await.unwrap();
     orders_db.set_mode(BreakerMode::ForcedOpen);
-    let write = "PRAGMA query_only = ON; INSERT INTO goods VALUES (1)";
-    let error = connection.execute(write).await.unwrap_err();
-    assert!(error.to_string().contains("readonly"), "{error}");
+    connection.execute(DAMAGE).await.unwrap();
+    let error = connection.execute("SELECT * FROM goods").await.unwrap_err();
+    assert!(error.to_string().contains("malformed"), "{error}");
     assert!(Refusal::find(&error).is_some());
     let (refusal, driver) = Error::from(error).into_parts();
     assert_eq!(refusal.unwrap().cause(), Cause::DependencyDown);

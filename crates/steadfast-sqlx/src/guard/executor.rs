@@ -8,11 +8,12 @@ use sqlx::{Database, Either, Execute, Executor, SqlStr};
 use sqlx_core::{describe::Describe, ext::async_stream::TryAsyncStream};
 
 use super::{
-    GuardedConnection, GuardedSavepoint, GuardedSession, GuardedTransaction, PoolGuard,
-    watch::Patience,
+    GuardedConnection, GuardedSavepoint, GuardedSession, GuardedTransaction, PoolGuard, Writes,
+    judged::Step, watch::Patience,
 };
+use crate::driver::Driver;
 
-type Step<DB> = Either<<DB as Database>::QueryResult, <DB as Database>::Row>;
+type Answer<DB> = Either<<DB as Database>::QueryResult, <DB as Database>::Row>;
 
 macro_rules! executors {
     ($db:ty) => {
@@ -22,12 +23,12 @@ macro_rules! executors {
             fn fetch_many<'e, 'q: 'e, E>(
                 self,
                 query: E,
-            ) -> BoxStream<'e, sqlx::Result<Step<$db>>>
+            ) -> BoxStream<'e, sqlx::Result<Answer<$db>>>
             where
                 'c: 'e,
                 E: 'q + Execute<'q, $db>,
             {
-                self.rows(|connection| connection.fetch_many(query))
+                self.rows(look::<$db>, |connection| connection.fetch_many(query))
             }
 
             fn fetch_optional<'e, 'q: 'e, E>(
@@ -64,18 +65,22 @@ macro_rules! executors {
         executors!(borrowed $db, GuardedTransaction<$db>);
         executors!(borrowed $db, GuardedSavepoint<'_, $db>);
 
-        impl<'p> Executor<'p> for &'_ PoolGuard<$db> {
+        executors!(guard $db, &'_ PoolGuard<$db>);
+        executors!(guard $db, Writes<'_, $db>);
+    };
+    (guard $db:ty, $guard:ty) => {
+        impl<'p> Executor<'p> for $guard {
             type Database = $db;
 
             fn fetch_many<'e, 'q: 'e, E>(
                 self,
                 query: E,
-            ) -> BoxStream<'e, sqlx::Result<Step<$db>>>
+            ) -> BoxStream<'e, sqlx::Result<Answer<$db>>>
             where
                 'p: 'e,
                 E: 'q + Execute<'q, $db>,
             {
-                let acquire = self.acquire();
+                let acquire = self.lend();
                 Box::pin(TryAsyncStream::new(|out| async move {
                     let mut connection = acquire.await?;
                     let mut steps = (&mut connection).fetch_many(query);
@@ -94,8 +99,8 @@ macro_rules! executors {
                 'p: 'e,
                 E: 'q + Execute<'q, $db>,
             {
-                let acquire = self.acquire();
-                Box::pin(async move { acquire.await?.fetch_optional(query).await })
+                let acquire = self.lend();
+                Box::pin(async move { (&mut acquire.await?).fetch_optional(query).await })
             }
 
             fn prepare_with<'e>(
@@ -106,7 +111,7 @@ macro_rules! executors {
             where
                 'p: 'e,
             {
-                let acquire = self.acquire();
+                let acquire = self.lend();
                 Box::pin(async move { acquire.await?.prepare_with(sql, parameters).await })
             }
 
@@ -114,7 +119,7 @@ macro_rules! executors {
             where
                 'p: 'e,
             {
-                let acquire = self.acquire();
+                let acquire = self.lend();
                 Box::pin(async move { acquire.await?.describe(sql).await })
             }
         }
@@ -126,7 +131,7 @@ macro_rules! executors {
             fn fetch_many<'e, 'q: 'e, E>(
                 self,
                 query: E,
-            ) -> BoxStream<'e, sqlx::Result<Step<$db>>>
+            ) -> BoxStream<'e, sqlx::Result<Answer<$db>>>
             where
                 'c: 'e,
                 E: 'q + Execute<'q, $db>,
@@ -174,6 +179,37 @@ executors!(sqlx::MySql);
 
 #[cfg(feature = "sqlite")]
 executors!(sqlx::Sqlite);
+
+impl<DB: Driver> PoolGuard<DB> {
+    /// Lends a connection to one query.
+    fn lend(&self) -> impl Future<Output = sqlx::Result<GuardedConnection<DB>>> + Send + use<DB> {
+        self.acquire()
+    }
+}
+
+impl<DB: Driver> Writes<'_, DB> {
+    /// Lends a connection to one query, which writes.
+    fn lend(&self) -> impl Future<Output = sqlx::Result<GuardedConnection<DB>>> + Send + use<DB> {
+        let observer = std::sync::Arc::clone(&self.0.0.connections.observer);
+        let acquire = self.0.acquire();
+        async move {
+            observer.admit_write()?;
+            let mut connection = acquire.await?;
+            connection.set_writes();
+            Ok(connection)
+        }
+    }
+}
+
+/// Says what a step of the answer shows.
+fn look<DB: Driver>(step: &Answer<DB>) -> Step {
+    match step {
+        Either::Left(result) => Step::End {
+            touched_rows: DB::touched_rows(result),
+        },
+        Either::Right(_) => Step::Row,
+    }
+}
 
 /// Waits for the next step of a stream.
 async fn next<T>(steps: &mut BoxStream<'_, T>) -> Option<T> {

@@ -13,17 +13,27 @@ use super::watch::Watch;
 /// Rows, as sqlx hands them out.
 pub(super) type RowStream<'s, T> = BoxStream<'s, sqlx::Result<T>>;
 
+/// What a step of the answer shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// A row.
+    Row,
+    /// The end of a statement, and whether it says that rows were changed or returned.
+    End { touched_rows: bool },
+}
+
 /// Rows that are judged by how they end.
 pub(super) struct JudgedRows<'s, T> {
     /// `None` once it has ended.
     rows: Option<RowStream<'s, T>>,
+    look: fn(&T) -> Step,
     watch: Watch<'s>,
 }
 
 impl<'s, T> JudgedRows<'s, T> {
-    pub(super) fn new(rows: RowStream<'s, T>, watch: Watch<'s>) -> Self {
+    pub(super) fn new(rows: RowStream<'s, T>, look: fn(&T) -> Step, watch: Watch<'s>) -> Self {
         let rows = Some(rows);
-        Self { rows, watch }
+        Self { rows, look, watch }
     }
 }
 
@@ -37,7 +47,7 @@ impl<T> Stream for JudgedRows<'_, T> {
         };
         let error = match rows.as_mut().poll_next(cx) {
             Poll::Ready(Some(Ok(row))) => {
-                this.watch.moved();
+                this.watch.moved((this.look)(&row));
                 return Poll::Ready(Some(Ok(row)));
             }
             Poll::Ready(None) => {

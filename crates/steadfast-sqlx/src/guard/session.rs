@@ -10,7 +10,7 @@ use tokio::{runtime::Handle, time::timeout};
 use super::{
     GuardedSavepoint,
     acquire::{Connections, Timed},
-    judged::{JudgedAnswer, JudgedRows, RowStream},
+    judged::{JudgedAnswer, JudgedRows, RowStream, Step},
     watch::{Patience, Watcher},
 };
 use crate::{clock, driver::Driver};
@@ -105,6 +105,11 @@ impl<DB: Driver> GuardedSession<DB> {
         self.connection()
     }
 
+    /// Says that what is asked on it writes.
+    pub(super) const fn set_writes(&mut self) {
+        self.watcher.set_writes();
+    }
+
     fn connection(&mut self) -> &mut PoolConnection<DB> {
         self.connection.as_mut().expect(PRESENT)
     }
@@ -112,6 +117,7 @@ impl<DB: Driver> GuardedSession<DB> {
     /// Asks for rows, and judges what comes.
     pub(super) fn rows<'s, T>(
         &'s mut self,
+        look: fn(&T) -> Step,
         ask: impl FnOnce(&'s mut DB::Connection) -> RowStream<'s, T>,
     ) -> RowStream<'s, T>
     where
@@ -119,7 +125,7 @@ impl<DB: Driver> GuardedSession<DB> {
     {
         let watch = self.watcher.watch(Patience::OfRequest);
         let connection = self.connection.as_mut().expect(PRESENT);
-        Box::pin(JudgedRows::new(ask(connection), watch))
+        Box::pin(JudgedRows::new(ask(connection), look, watch))
     }
 
     /// Asks for one answer, and judges it.

@@ -15,11 +15,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use steadfast_core::{CallOutcome, CallTimedOut, Deadline, Failure, FailureClass};
+use steadfast_core::{CallOutcome, CallTimedOut, Deadline, Failure, FailureClass, Refusal};
 use tokio::time::{Sleep, sleep_until};
 
 use super::{
     error::{self, Explained},
+    judged::Step,
     observer::{Observer, Permit},
 };
 use crate::{
@@ -40,6 +41,10 @@ pub(super) struct Watcher {
     is_over: bool,
     /// Whether a transaction may have begun of which the driver does not know.
     is_unsure: bool,
+    /// Whether its holder has said that it writes.
+    writes: bool,
+    /// Which generation of the pool's sessions it is of.
+    generation: u64,
 }
 
 /// Whose patience bounds a query.
@@ -52,13 +57,15 @@ pub(super) enum Patience {
 }
 
 impl Watcher {
-    pub(super) const fn new(observer: Arc<Observer>) -> Self {
+    pub(super) fn new(observer: Arc<Observer>) -> Self {
         Self {
+            generation: observer.generation(),
             observer,
             probe: None,
             expected: None,
             is_over: false,
             is_unsure: false,
+            writes: false,
         }
     }
 
@@ -82,8 +89,13 @@ impl Watcher {
     }
 
     /// Whether the session is to be closed instead of given back.
-    pub(super) const fn is_over(&self) -> bool {
-        self.is_over || self.is_unsure
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over || self.is_unsure || self.generation < self.observer.generation()
+    }
+
+    /// Says that what is asked writes: what succeeds shows that the server takes writes.
+    pub(super) const fn set_writes(&mut self) {
+        self.writes = true;
     }
 
     /// Says whether a transaction may have begun of which the driver does not know.
@@ -104,6 +116,7 @@ impl Watcher {
             watcher: self,
             since: None,
             is_moving: false,
+            has_row: false,
             timer: None,
         }
     }
@@ -117,14 +130,26 @@ pub(super) struct Watch<'s> {
     deadline: Option<Deadline>,
     /// Since when it is silent; from its first wait on.
     since: Option<Instant>,
-    /// Whether something came since.
+    /// Whether something came.
     is_moving: bool,
+    /// Whether the statement that is being answered has returned a row.
+    has_row: bool,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Watch<'_> {
     /// Says that something came and that there may be more.
-    pub(super) fn moved(&mut self) {
+    pub(super) fn moved(&mut self, step: Step) {
+        match step {
+            Step::Row => self.has_row = true,
+            Step::End { touched_rows } => {
+                // A statement that counts rows and returns none has changed them.
+                if touched_rows && !self.has_row {
+                    self.watcher.observer.state.note_writable(clock::now());
+                }
+                self.has_row = false;
+            }
+        }
         if self.deadline.is_some() || !self.is_moving {
             // Who gets rows has been answered: the request's own deadline cuts its handler.
             self.deadline = None;
@@ -168,8 +193,12 @@ impl Watch<'_> {
 
     /// Ends well.
     pub(super) fn succeeded(&mut self) {
+        let now = clock::now();
+        if self.watcher.writes {
+            self.watcher.observer.state.note_writable(now);
+        }
         if let Some(permit) = self.permit.take() {
-            permit.succeed(clock::now());
+            permit.succeed(now);
         }
     }
 
@@ -187,6 +216,12 @@ impl Watch<'_> {
             Said::Slow => {
                 settle(permit, CallOutcome::Slow, now);
                 return error;
+            }
+            Said::ReadOnly { failure, by_role } => {
+                // It has answered, and those who read are served.
+                settle(permit, CallOutcome::Success, now);
+                let refusal = self.watcher.observer.read_only(&failure, by_role, now);
+                return explained(refusal, error);
             }
             Said::Failure(failure) => failure,
         };
@@ -225,10 +260,14 @@ impl Watch<'_> {
 
     /// Adds the refusal that explains an error, once the outage behind it is known.
     fn explain(&self, error: sqlx::Error, now: Instant) -> sqlx::Error {
-        match self.watcher.observer.state.outage(now) {
-            Some(refusal) => Explained::new(refusal.entered(), error).into(),
-            None => error,
-        }
+        explained(self.watcher.observer.state.outage(now), error)
+    }
+}
+
+fn explained(refusal: Option<Refusal>, error: sqlx::Error) -> sqlx::Error {
+    match refusal {
+        Some(refusal) => Explained::new(refusal.entered(), error).into(),
+        None => error,
     }
 }
 

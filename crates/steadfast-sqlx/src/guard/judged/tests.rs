@@ -10,9 +10,22 @@ use crate::{
     clock,
     guard::{
         observer::{Observer, SILENCE_MAX_DEFAULT},
+        scout::Scout,
         watch::{Patience, Watcher},
     },
 };
+
+struct NoScout;
+
+impl Scout for NoScout {
+    fn look(&self) -> BoxFuture<'_, Option<bool>> {
+        Box::pin(std::future::ready(None))
+    }
+
+    fn close_idle(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}
 
 const SECS: Duration = Duration::from_secs(1);
 
@@ -38,10 +51,7 @@ fn watcher() -> (Watcher, Arc<DependencyState>) {
     let rules = Trip::default().build().expect("the defaults are in range");
     let name = Name::new("orders-db").expect("it is a name");
     let state = Arc::new(DependencyState::new(name, rules, 1, clock::now()));
-    let observer = Observer {
-        state: Arc::clone(&state),
-        silence_max: SILENCE_MAX_DEFAULT,
-    };
+    let observer = Observer::new(Arc::clone(&state), SILENCE_MAX_DEFAULT, Arc::new(NoScout));
     (Watcher::new(Arc::new(observer)), state)
 }
 
@@ -49,7 +59,7 @@ fn watcher() -> (Watcher, Arc<DependencyState>) {
 async fn read(watcher: &mut Watcher, waits: &[u32]) -> (usize, Option<sqlx::Error>) {
     let waits = waits.iter().map(|secs| SECS * *secs).collect();
     let watch = watcher.watch(Patience::OfRequest);
-    let mut rows = JudgedRows::new(Box::pin(Slowly(waits, None)), watch);
+    let mut rows = JudgedRows::new(Box::pin(Slowly(waits, None)), |_| Step::Row, watch);
     let mut count = 0;
     loop {
         match poll_fn(|cx| Pin::new(&mut rows).poll_next(cx)).await {
