@@ -1,0 +1,9 @@
+//! An application in the usual style, before and after it moved behind a guard: a pool in the
+//! state, `query!` in handlers, transactions that are passed to functions, an error type of
+//! its own, and tests that ask with `oneshot`.
+//!
+//! [`before`] and [`after`] compile the same `app.rs`; what differs between the two is all
+//! that moving changes. `docs/moving.md` shows those lines, and a test holds it to them.
+
+pub mod after;
+pub mod before;
