@@ -85,13 +85,14 @@ impl Budget {
     /// What the surroundings look like, with their default; nothing on a plain host.
     pub(super) fn of_surroundings() -> Option<Self> {
         let docker = Path::new("/.dockerenv").exists();
-        Self::found(|name| env::var_os(name), docker, process::id())
+        let ids = [process::id(), parent_id()];
+        Self::found(|name| env::var_os(name), docker, ids)
     }
 
     fn found(
         variable: impl Fn(&str) -> Option<OsString>,
         docker: bool,
-        own_id: u32,
+        [own_id, parent_id]: [u32; 2],
     ) -> Option<Self> {
         // systemd.exec(5): of the process that it started, which a shell's children are not.
         let by_systemd = || {
@@ -101,7 +102,9 @@ impl Budget {
         let asks_for_more = cfg!(feature = "systemd") && variable("NOTIFY_SOCKET").is_some();
         if variable("KUBERNETES_SERVICE_HOST").is_some() {
             Some(Self::kubernetes(KUBERNETES_DEFAULT))
-        } else if docker {
+        } else if docker && (own_id == 1 || parent_id == 1) {
+            // What a container runs is process 1 or the child of its init. A process further
+            // down was started by somebody at a terminal in it, and no `docker stop` waits.
             Some(Self::docker(DOCKER_DEFAULT))
         } else if by_systemd().is_some() && !asks_for_more {
             Some(Self::systemd(SYSTEMD_DEFAULT))
@@ -131,6 +134,17 @@ impl Budget {
             self.manager,
         ))
     }
+}
+
+#[cfg(unix)]
+fn parent_id() -> u32 {
+    std::os::unix::process::parent_id()
+}
+
+/// Containers elsewhere have no process 1.
+#[cfg(not(unix))]
+const fn parent_id() -> u32 {
+    1
 }
 
 impl fmt::Display for Manager {
@@ -177,13 +191,14 @@ mod tests {
 
     #[test]
     fn the_surroundings_are_known_by_what_only_they_leave_behind() {
-        let found = |set: &[(&str, &str)], docker| {
+        let found_as = |ids, set: &[(&str, &str)], docker| {
             let variable = |name: &str| {
                 let found = set.iter().find(|(key, _)| *key == name);
                 found.map(|(_, value)| OsString::from(value))
             };
-            Budget::found(variable, docker, 7)
+            Budget::found(variable, docker, ids)
         };
+        let found = |set: &[(&str, &str)], docker| found_as([7, 1], set, docker);
         let kubernetes = ("KUBERNETES_SERVICE_HOST", "10.0.0.1");
         let systemd = ("SYSTEMD_EXEC_PID", "7");
         let (kubernetes_default, systemd_default) = (
@@ -192,6 +207,12 @@ mod tests {
         );
         assert_eq!(found(&[], false), None);
         assert_eq!(found(&[], true), Some(Budget::docker(DOCKER_DEFAULT)));
+        assert_eq!(
+            found_as([1, 0], &[], true),
+            Some(Budget::docker(DOCKER_DEFAULT))
+        );
+        // A shell in a container of a developer is no container's main process.
+        assert_eq!(found_as([4712, 4711], &[], true), None);
         assert_eq!(found(&[kubernetes, systemd], true), kubernetes_default);
         assert_eq!(found(&[systemd], false), systemd_default);
         // A child of what systemd started inherits the variable.
