@@ -189,9 +189,10 @@ impl GuardBuilder {
         self
     }
 
-    /// Sets a rule that authorises requests beside the token, for example by a header that
+    /// Sets a rule that authorises reading beside the token, for example by a header that
     /// your own proxy sets and strips from strangers. Do not trust a peer's address: behind
-    /// a proxy on the same host everybody is 127.0.0.1.
+    /// a proxy on the same host everybody is 127.0.0.1. Orders (drain, maintenance) need the
+    /// token whatever the rule says.
     pub fn authorize(mut self, rule: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
         self.access.rule = Some(Arc::new(rule));
         self

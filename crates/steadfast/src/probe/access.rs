@@ -1,5 +1,7 @@
-//! Who may see names and numbers, and who may give orders: whoever shows the token, or
-//! whom the application's own rule lets in. Never a peer's address: behind a proxy on the
+//! Who may see names and numbers: whoever shows the token, or whom the application's own rule
+//! lets in. Who may give orders: whoever shows the token, and nobody else. A rule looks at
+//! what a proxy adds to every request of somebody who is logged in, so with it any link that
+//! such a person follows could drain the service. Never a peer's address: behind a proxy on the
 //! same host everybody is 127.0.0.1.
 
 use std::{fmt, sync::Arc};
@@ -27,12 +29,17 @@ impl Access {
         self.token.is_some() || self.rule.is_some()
     }
 
-    /// Whether this request is.
+    /// Whether this request may read.
     pub(crate) fn allows(&self, parts: &Parts) -> bool {
-        let by_token = self.token.as_deref().is_some_and(|token| {
+        self.may_order(parts) || self.rule.as_deref().is_some_and(|rule| rule(parts))
+    }
+
+    /// Whether this request may give orders: it shows the token, which no proxy and no browser
+    /// adds by itself.
+    pub(crate) fn may_order(&self, parts: &Parts) -> bool {
+        self.token.as_deref().is_some_and(|token| {
             bearer(parts).is_some_and(|shown| equal(shown.as_bytes(), token.as_bytes()))
-        });
-        by_token || self.rule.as_deref().is_some_and(|rule| rule(parts))
+        })
     }
 
     pub(crate) fn faults(&self) -> Vec<String> {
@@ -108,6 +115,19 @@ mod tests {
             assert_eq!(access.allows(&parts(shown)), opens, "{shown}");
         }
         assert!(!Access::default().allows(&parts("Bearer ")));
+    }
+
+    #[test]
+    fn a_rule_lets_read_and_gives_no_orders() {
+        let access = Access {
+            token: Some("0123456789abcdef".into()),
+            rule: Some(Arc::new(|_| true)),
+        };
+        for (shown, may_order) in [("", false), ("Bearer 0123456789abcdef", true)] {
+            let parts = parts(shown);
+            assert!(access.allows(&parts));
+            assert_eq!(access.may_order(&parts), may_order, "{shown}");
+        }
     }
 
     #[test]

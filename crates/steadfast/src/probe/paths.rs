@@ -111,9 +111,9 @@ impl Room {
 
     fn answer(&self, wanted: Wanted<'_>, door: Door, parts: &Parts) -> Response<Full<Bytes>> {
         if let Wanted::Operator(rest) = wanted {
-            let token_shown = self.access.allows(parts);
-            let may_read = door == Door::Probe || token_shown;
-            return operator::answer(&self.control, rest, parts, may_read, token_shown);
+            let may_read = door == Door::Probe || self.access.allows(parts);
+            let may_order = self.access.may_order(parts);
+            return operator::answer(&self.control, rest, parts, may_read, may_order);
         }
         if !matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS) {
             return answer::method_not_allowed("GET, HEAD, OPTIONS");

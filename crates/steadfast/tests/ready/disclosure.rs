@@ -69,3 +69,31 @@ async fn a_rule_of_the_application_authorises_beside_the_token() {
     assert_eq!(page(&[]).await.status, 401);
     assert_eq!(page(&[("x-from-our-proxy", "1")]).await.status, 200);
 }
+
+/// Goal: what a proxy adds to everybody who is logged in lets them read, and turns no link
+/// into an order.
+#[tokio::test(start_paused = true)]
+async fn orders_need_the_token_whatever_a_rule_says() {
+    let rule = |parts: &http::request::Parts| parts.headers.contains_key("x-logged-in");
+    let service = start(builder().authorize(rule));
+    let logged_in = [("x-logged-in", "yes")];
+    let order = async |method, path, headers| {
+        let answer = ask(&service.app, request(method, path, headers)).await;
+        answer.status.as_u16()
+    };
+    assert_eq!(order("GET", "/why503/", &logged_in).await, 200);
+    for (method, path) in [
+        ("GET", "/why503/drain?begin"),
+        ("POST", "/why503/drain"),
+        ("PUT", "/why503/maintenance?reason=x"),
+        ("DELETE", "/why503/maintenance"),
+    ] {
+        assert_eq!(
+            order(method, path, &logged_in).await,
+            401,
+            "{method} {path}"
+        );
+    }
+    assert_eq!(service.ask("/").await.status, 200);
+    assert_eq!(service.guard.control().phase(), Some(Phase::Ready));
+}
