@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use entry::{Incident, Recorded, RefusalId, RequestNote, StateChange, Total};
+pub use entry::{Answered, Incident, Recorded, RefusalId, RequestNote, StateChange, Total};
 
 use crate::{
     name::Name,
@@ -331,6 +331,7 @@ mod tests {
             id: RefusalId(number),
             refusal: Refusal::new(SOURCES[source].clone(), evidence, Duration::ZERO, at),
             retry_after: Duration::from_secs(1),
+            answered: Answered::Refusal,
             request,
         }
     }

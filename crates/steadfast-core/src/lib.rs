@@ -76,8 +76,8 @@ pub use dependency::{
     SKIPS_MAX, SessionsRefusedView, WRITE_PROBE_INTERVAL, WRITE_PROBE_LEASE,
 };
 pub use ledger::{
-    CHANGES_KEPT, INCIDENT_GAP, Incident, Ledger, LedgerView, RECENT_PER_STRIPE, RUNS_PER_STRIPE,
-    Recorded, RefusalId, RequestNote, SOURCES_MAX, StateChange, Total,
+    Answered, CHANGES_KEPT, INCIDENT_GAP, Incident, Ledger, LedgerView, RECENT_PER_STRIPE,
+    RUNS_PER_STRIPE, Recorded, RefusalId, RequestNote, SOURCES_MAX, StateChange, Total,
 };
 pub use lifecycle::{
     Declarer, LeavingNotes, Lifecycle, LifecycleView, Maintenance, MaintenanceEnd, Moved, Phase,
@@ -93,6 +93,7 @@ pub use refusal::cause::{Cause, Rule};
 pub use refusal::evidence::{
     DependencyDown, Evidence, Overloaded, PoolBorrower, PoolExhausted, Pressure, Queued, Value,
 };
+pub use refusal::inside::{REFUSALS_INSIDE_MAX, RefusedInside};
 pub use refusal::{RETRY_AFTER_MAX, RETRY_AFTER_MIN, Refusal, RetryHint};
 pub use request::deadline;
 pub use request::deadline::Deadline;

@@ -3,6 +3,7 @@
 
 pub(crate) mod cause;
 pub(crate) mod evidence;
+pub(crate) mod inside;
 
 use std::{
     error::Error,
@@ -69,9 +70,13 @@ impl Refusal {
     }
 
     /// Says that the handler had been entered, so that repeating the request may repeat
-    /// what it did.
+    /// what it did. Whoever explains the request that this thread is polling hears of it
+    /// ([`crate::RefusedInside`]), whatever the handler makes of it.
     pub fn entered(mut self) -> Self {
         self.entered = true;
+        if self.cause() != Cause::Application {
+            inside::RefusedInside::note(&self);
+        }
         self
     }
 

@@ -47,6 +47,8 @@ pub use keyed::{Keyed, KeyedSettings};
 pub use permit::Permit;
 pub use steadfast_core::CallTimedOut;
 
+pub(crate) use log::Outages;
+
 use crate::clock;
 
 /// A check behind a pointer, so that dependencies with different checks fit in one list.
@@ -75,6 +77,7 @@ pub struct Dependency(Local<Inner>);
 struct Inner {
     state: Arc<DependencyState>,
     check: Option<Asked>,
+    log: Arc<log::Log>,
 }
 
 struct Asked {
@@ -105,6 +108,16 @@ impl Dependency {
     #[must_use]
     pub fn view(&self) -> DependencyView {
         self.0.state.view(clock::now())
+    }
+
+    /// Says in the log if an outage has begun or ended, as of a view of now.
+    pub(crate) fn follow(&self, view: &DependencyView, now: Instant) {
+        self.0.log.follow(&self.0.state, view, now);
+    }
+
+    /// Returns how often it was down, and the last time.
+    pub(crate) fn outages(&self, now: Instant) -> Outages {
+        self.0.log.outages(&self.0.state, now)
     }
 
     /// Refuses the request at once while the dependency is known to be down, instead of

@@ -16,6 +16,7 @@
 //! [`Guard::protect`] wraps a Router; [`Guard::layer`] is the same as a tower layer. Building
 //! and wrapping spawn nothing; [`Guard::start`] does, and [`Guard::serve`] calls it.
 
+mod body;
 mod builder;
 #[cfg(feature = "config")]
 pub(crate) mod config;
@@ -37,12 +38,13 @@ use crate::{
     probe::paths::Front, serve::Connections,
 };
 
+pub use body::GuardBody;
 pub use builder::GuardBuilder;
 #[cfg(feature = "config")]
 pub(crate) use builder::{START_HOLD_MAX, START_WAIT_LONGEST};
 pub use guarded::{AxumFuture, AxumGuard, Guarded, GuardedFuture};
 pub use running::Running;
-pub use service::{GuardBody, GuardFuture, GuardLayer, GuardService};
+pub use service::{GuardFuture, GuardLayer, GuardService};
 
 /// Wraps an application and answers for it. Clones share everything.
 #[derive(Clone, Debug)]
@@ -83,6 +85,9 @@ impl Guard {
     /// let app = guard.protect(axum::Router::new());
     /// guard.protect(app);
     /// ```
+    ///
+    /// What [`Guarded::into_router`] or [`Guard::layer`] makes of it is a Router, which can be.
+    /// The inner one of two then steps aside, and says so in the log at ERROR, once.
     #[must_use]
     pub fn protect(&self, app: Router) -> Guarded {
         let app = match self.settings.request_timeout {

@@ -55,12 +55,12 @@ pub use request::{body::GateBody, class::HeadView, deadlines::Deadlines, head::R
 pub use serve::{Connections, Handshake};
 pub use steadfast_core::limit;
 pub use steadfast_core::{
-    BreakerMode, BreakerReason, BreakerSnapshot, BreakerState, CallFailure, CallKind, CallOutcome,
-    Cause, Check, CheckOutcome, CheckRun, CheckStatus, ConfigError, Deadline, DependencyDown,
-    DependencyReason, DependencyState, DependencyView, Evidence, FailureClass, Health, Incident,
-    LagChange, LagMode, LagPhase, LagSnapshot, Ledger, Lifecycle, Name, Overloaded, Phase,
-    PoolExhausted, Pressure, Priority, QueueSettings as Queue, QueueSnapshot, Queued, ReadOnlyView,
-    Reason, Refusal, Requirement, RetryHint, RouteClass, Rule, START_WAITING_MAX, ShedMode,
-    ShedSnapshot, Standing, Start, StartTicket, Streams, StreamsSnapshot, Trip, Verdict,
-    WhenDraining,
+    Answered, BreakerMode, BreakerReason, BreakerSnapshot, BreakerState, CallFailure, CallKind,
+    CallOutcome, Cause, Check, CheckOutcome, CheckRun, CheckStatus, ConfigError, Deadline,
+    DependencyDown, DependencyReason, DependencyState, DependencyView, Evidence, FailureClass,
+    Health, Incident, LagChange, LagMode, LagPhase, LagSnapshot, Ledger, Lifecycle, Name,
+    Overloaded, Phase, PoolExhausted, Pressure, Priority, QueueSettings as Queue, QueueSnapshot,
+    Queued, ReadOnlyView, Reason, Refusal, Requirement, RetryHint, RouteClass, Rule,
+    START_WAITING_MAX, ShedMode, ShedSnapshot, Standing, Start, StartTicket, Streams,
+    StreamsSnapshot, Trip, Verdict, WhenDraining,
 };

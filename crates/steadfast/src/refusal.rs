@@ -3,8 +3,9 @@
 //! What flows through: a gate that refuses calls [`Explain::respond`] with the refusal and
 //! the request's head; a handler that was refused by a dependency answers with
 //! [`carry`], and [`ExplainLayer`] renders it when it comes by; an application's own 503
-//! comes by too, and is marked and passed on unchanged. Each of the three is written into
-//! the ledger here, gets an id here, and counts here.
+//! comes by too, and is marked and passed on unchanged; and what a handler was refused and did
+//! not pass on is found in the notes of its request ([`RefusedInside`]). Each of the four is
+//! written into the ledger here, gets an id here, and counts here, once.
 //!
 //! Laws kept: nobody else builds a 503 (a source check looks); strangers see cause, id and
 //! retry hint, and no name or number unless [`Disclosure::Full`] says so; the ledger never
@@ -28,7 +29,7 @@
 
 pub mod causes;
 mod layer;
-pub(crate) mod lost;
+mod mark;
 mod negotiate;
 pub(crate) mod render;
 
@@ -36,14 +37,14 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Response, StatusCode};
 use http_body_util::Full;
 use steadfast_core::{
-    Evidence, Ledger, Local, Name, Recorded, Refusal, RefusalId, RetryHint, StateChange,
+    Answered, Cause, Evidence, Ledger, Local, Name, Recorded, Refusal, RefusalId, RefusedInside,
+    RetryHint, StateChange,
 };
 
 pub use layer::{ExplainFuture, ExplainLayer, ExplainService};
-pub(crate) use lost::note_refusal_in_handler;
 pub(crate) use render::millis;
 
 use crate::{clock, request::head::RequestHead};
@@ -122,6 +123,10 @@ pub(crate) fn is_type_base(url: &str) -> bool {
     url.chars().all(plain) && url.parse().is_ok_and(absolute)
 }
 
+/// On a response that a room inside this one has rendered and written down.
+#[derive(Clone)]
+struct Explained(Cause, Name);
+
 /// The room's handle: renders refusals and holds the ledger. Clones share both.
 #[derive(Clone, Debug)]
 pub struct Explain(Local<State>);
@@ -170,46 +175,65 @@ impl Explain {
         let spread = self.0.settings.retry.spread(&refusal, fastrand::u64(..));
         // Whole milliseconds, so that the header, rounded up, agrees with the body.
         let retry_after = Duration::from_millis(millis(spread));
-        let response = render::response(&self.0.settings, &refusal, id, retry_after, head);
-        self.write_down(refusal, id, retry_after, head);
+        let mut response = render::response(&self.0.settings, &refusal, id, retry_after, head);
+        if RefusedInside::scope() != 0 {
+            // Another room is around this one, and must neither write it down nor mark it.
+            let explained = Explained(refusal.cause(), refusal.refused_by().clone());
+            response.extensions_mut().insert(explained);
+        }
+        self.write_down(refusal, id, retry_after, Answered::Refusal, head);
         response
     }
 
     /// Marks a 503 that the application made itself, and writes it down. Nothing but the
-    /// header `why-503` is added: the answer is the application's.
-    pub(crate) fn mark(&self, headers: &mut HeaderMap, head: &RequestHead) {
-        let now = clock::now();
-        let id = new_id(now);
-        if let Some(value) = render::application_mark(id) {
-            // Appended, not replaced: if an upstream explained itself, that stays readable,
-            // and in a structured dictionary the last member of a name counts.
-            headers.append("why-503", value);
-        }
-        let refusal =
-            Refusal::new(APPLICATION, Evidence::Application, Duration::ZERO, now).entered();
-        self.write_down(refusal, id, Duration::ZERO, head);
+    /// header `why-503` is changed: the answer is the application's.
+    fn mark(&self, headers: &mut HeaderMap, refusal: Refusal, head: &RequestHead) {
+        let id = new_id(clock::now());
+        mark::on(headers, &refusal, id);
+        let answered = Answered::Status(StatusCode::SERVICE_UNAVAILABLE.as_u16());
+        self.write_down(refusal, id, Duration::ZERO, answered, head);
     }
 
-    fn write_down(&self, refusal: Refusal, id: RefusalId, told: Duration, head: &RequestHead) {
-        let (cause, rule, source) = (
-            refusal.cause(),
-            refusal.rule(),
-            refusal.refused_by().clone(),
-        );
+    fn write_down(
+        &self,
+        refusal: Refusal,
+        id: RefusalId,
+        told: Duration,
+        answered: Answered,
+        head: &RequestHead,
+    ) {
         let begins = self.ledger().record(Recorded {
             id,
             refusal,
             retry_after: told,
+            answered,
             request: head.note(),
         });
         if begins {
-            // The first of its run; the ledger counts the rest, so a storm is one line.
-            let rule = rule.map_or("", |rule| rule.code());
-            tracing::warn!(
-                target: "steadfast",
-                cause = cause.code(), rule, %source, %id, "refusing requests"
-            );
+            self.say_that_it_begins(id);
         }
+    }
+
+    /// Says that requests are refused, for the first of a run: the ledger counts the rest, so
+    /// a storm is one line.
+    #[cold]
+    fn say_that_it_begins(&self, id: RefusalId) {
+        let found = self.ledger().find(&id.to_string());
+        let Some(first) = found.first() else { return };
+        let refusal = &first.refusal;
+        let last_error = match refusal.evidence() {
+            Evidence::DependencyDown(down) => Some(&*down.last_error),
+            Evidence::PoolExhausted(pool) => pool.last_error.as_deref(),
+            _ => None,
+        };
+        tracing::warn!(
+            target: "steadfast",
+            cause = refusal.cause().code(),
+            rule = refusal.rule().map_or("", |rule| rule.code()),
+            source = %refusal.refused_by(), %id, answered = %first.answered,
+            last_error = last_error.filter(|error| !error.is_empty()),
+            "refusing requests"
+        );
     }
 
     /// Writes a state change down and logs it once. `why` may come from outside: it is
@@ -269,7 +293,7 @@ fn new_id(at: Instant) -> RefusalId {
 
 /// Returns whether a response's `why-503` names this cause.
 #[cfg(feature = "test-util")]
-pub(crate) fn says(headers: &HeaderMap, cause: steadfast_core::Cause) -> bool {
+pub(crate) fn says(headers: &HeaderMap, cause: Cause) -> bool {
     headers.get_all("why-503").iter().any(|value| {
         value.to_str().is_ok_and(|value| {
             let first = value.split([';', ',']).next().unwrap_or_default();

@@ -45,6 +45,28 @@ pub struct RequestNote {
     pub trace_id: Option<Box<str>>,
 }
 
+/// What the client of a refused request was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Answered {
+    /// The refusal, explained.
+    Refusal,
+    /// What the application made of it: a response with this status.
+    Status(u16),
+    /// Nothing: the service failed.
+    Nothing,
+}
+
+impl fmt::Display for Answered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refusal => f.write_str("refusal"),
+            Self::Status(status) => write!(f, "{status}"),
+            Self::Nothing => f.write_str("nothing"),
+        }
+    }
+}
+
 /// One refusal as it was answered.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recorded {
@@ -52,8 +74,10 @@ pub struct Recorded {
     pub id: RefusalId,
     /// What the gate said.
     pub refusal: Refusal,
-    /// What the client was told.
+    /// What the client was told; zero if nothing.
     pub retry_after: Duration,
+    /// What the client was answered.
+    pub answered: Answered,
     /// Who asked.
     pub request: RequestNote,
 }

@@ -89,6 +89,8 @@ impl Meter {
             gauge!("steadfast_dependency_state", "dependency" => seen.name.to_string()).set(state);
         }
         for dependency in &control.readiness().dependencies {
+            counter!("steadfast_outages_total", "dependency" => dependency.name().to_string())
+                .absolute(dependency.outages(now).count);
             let calls = dependency.state().calls();
             for kind in CallKind::ALL {
                 if calls.of(kind) != 0 {

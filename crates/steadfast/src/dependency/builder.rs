@@ -3,7 +3,8 @@
 use std::{fmt, sync::Arc, thread, time::Duration};
 
 use steadfast_core::{
-    Check, CheckDepth, CheckSettings, ConfigError, DependencyState, Local, Name, Requirement, Trip,
+    Check, CheckDepth, CheckSettings, ConfigError, DependencyListener, DependencyState, Local,
+    Name, Requirement, Trip,
 };
 
 use super::{Ask, Asked, Dependency, Inner, log::Log};
@@ -183,9 +184,10 @@ impl DependencyBuilder {
             ),
             None => state.set_requirement(self.requirement.unwrap_or(Requirement::Degrades)),
         }
-        state.listen(Arc::new(Log));
+        let log = Arc::new(Log::default());
+        state.listen(Arc::clone(&log) as Arc<dyn DependencyListener>);
         state.set_call_timeout(self.call_timeout);
-        Ok(Dependency(Local::new(Inner { state, check })))
+        Ok(Dependency(Local::new(Inner { state, check, log })))
     }
 }
 

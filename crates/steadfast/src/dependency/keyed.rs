@@ -205,7 +205,11 @@ impl Keys {
 }
 
 fn handle(state: Arc<DependencyState>) -> Dependency {
-    Dependency(Local::new(Inner { state, check: None }))
+    Dependency(Local::new(Inner {
+        state,
+        check: None,
+        log: Arc::default(),
+    }))
 }
 
 impl fmt::Debug for Keyed {

@@ -7,7 +7,7 @@ use steadfast_core::{
 };
 
 use super::Dependency;
-use crate::{clock, refusal};
+use crate::clock;
 
 /// Permission to call a dependency once. It ends in exactly one [`Permit::settle`].
 ///
@@ -132,9 +132,7 @@ impl<T> Drop for PanicFails<'_, T> {
 /// A refusal inside a handler: it has been entered, and must not get lost.
 #[cold]
 pub(crate) fn in_handler(refusal: Refusal) -> Refusal {
-    let refusal = refusal.entered();
-    refusal::note_refusal_in_handler(&refusal);
-    refusal
+    refusal.entered()
 }
 
 impl<H: AsRef<DependencyState>> Drop for Permit<H> {

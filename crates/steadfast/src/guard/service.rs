@@ -9,20 +9,23 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Once},
     task::{Context, Poll, ready},
     time::Instant,
 };
 
 use bytes::Bytes;
 use http::{Request, Response, Version};
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body;
 use http_body_util::Full;
 use pin_project::pin_project;
-use steadfast_core::{Ask, Decision, Lifecycle, Local, Outcome, Refusal, ShedGate, Streams};
+use steadfast_core::{
+    Ask, Decision, Lifecycle, Local, Outcome, Refusal, RefusedInside, ShedGate, Streams,
+};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::body::GuardBody;
 use crate::{
     clock,
     drain::Farewell,
@@ -31,11 +34,8 @@ use crate::{
         shed::{Shedder, Turn, Waiting},
     },
     probe::paths::Front,
-    refusal::{Explain, lost},
-    request::{
-        body::{GateBody, Held, HeldBody, IntoAxum},
-        head::RequestHead,
-    },
+    refusal::Explain,
+    request::{body::Held, head::RequestHead},
 };
 
 /// Everything a request needs, behind one handle.
@@ -47,9 +47,16 @@ pub(super) struct Gates {
     explain: Explain,
     /// Whether leaving is also said in Envoy's words.
     envoy: bool,
+    /// Said once that an application is protected twice.
+    twice: Once,
 }
 
 impl Gates {
+    /// The number of this guard, by which it knows a request that it has let in.
+    fn scope(&self) -> usize {
+        Arc::as_ptr(&self.life).addr()
+    }
+
     fn farewell(&self, http1: bool) -> Farewell {
         Farewell {
             envoy: self.envoy,
@@ -82,6 +89,7 @@ impl GuardLayer {
             shedder,
             explain,
             envoy,
+            twice: Once::new(),
         }))
     }
 
@@ -124,6 +132,9 @@ where
     #[inline]
     fn call(&mut self, request: Request<A>) -> Self::Future {
         let gates = &*self.gates;
+        if RefusedInside::scope() == gates.scope() {
+            return self.step_aside(request);
+        }
         let path = request.uri().path();
         let http1 = request.version() <= Version::HTTP_11;
         if gates.front.wants(path) {
@@ -140,6 +151,25 @@ where
 }
 
 impl<S> GuardService<S> {
+    /// Hands a request on that this guard has let in already: somebody protects twice.
+    #[cold]
+    fn step_aside<A>(&mut self, request: Request<A>) -> GuardFuture<S::Future, S, A>
+    where
+        S: Service<Request<A>>,
+    {
+        let gates = &*self.gates;
+        gates.twice.call_once(|| {
+            tracing::error!(
+                target: "steadfast",
+                "an application is protected twice by the same guard; the inner one steps aside"
+            );
+        });
+        GuardFuture(State::Aside {
+            held: Held::exempt(self.gates.clone()),
+            inner: self.inner.call(request),
+        })
+    }
+
     /// Decides where not every request passes.
     #[cold]
     fn ask<A>(
@@ -181,6 +211,12 @@ enum State<F, S, A> {
         gates: Local<Gates>,
         http1: bool,
     },
+    /// Let in by the same guard further out.
+    Aside {
+        held: Held<Gates>,
+        #[pin]
+        inner: F,
+    },
     Waiting {
         #[pin]
         waiting: Waiting<S, A, Gates>,
@@ -191,7 +227,7 @@ enum State<F, S, A> {
         head: RequestHead,
         http1: bool,
         /// In a box, because there hardly ever is one and the future moves with it.
-        refused_inside: Option<Box<lost::Note>>,
+        refused_inside: Option<Box<RefusedInside>>,
         #[pin]
         inner: F,
     },
@@ -268,12 +304,16 @@ impl<F, S, A> GuardFuture<F, S, A> {
     where
         S: Service<Request<A>, Future = F>,
     {
+        let mut refused_inside = None;
+        let scope = scope(&permit);
+        let call = || service.call(request);
+        let inner = RefusedInside::collecting(scope, &mut refused_inside, call);
         Self(State::Running {
             permit,
             head,
             http1,
-            refused_inside: None,
-            inner: service.call(request),
+            refused_inside,
+            inner,
         })
     }
 
@@ -349,6 +389,12 @@ where
                     .expect("a future is not polled after it is ready");
                 Poll::Ready(Ok(answer.map(GuardBody::said)))
             }
+            StateProjection::Aside { held, inner } => {
+                let response = ready!(inner.poll(cx))?;
+                let held = held.take();
+                let body = |body| GuardBody::held(body, held);
+                Poll::Ready(Ok(response.map(body)))
+            }
             StateProjection::Running {
                 permit,
                 head,
@@ -362,7 +408,8 @@ where
                         return Poll::Ready(Ok(answer));
                     }
                 }
-                let poll = || lost::collecting(refused_inside, || inner.poll(cx));
+                let scope = scope(permit);
+                let poll = || RefusedInside::collecting(scope, refused_inside, || inner.poll(cx));
                 let answered = ready!(match head.deadline {
                     Some(deadline) => deadline.during(poll),
                     None => poll(),
@@ -374,6 +421,9 @@ where
                         Ok(finish(response, &mut permit, head, *http1, note))
                     }
                     Err(error) => {
+                        if let (Some(gates), Some(note)) = (permit.owner(), refused_inside.take()) {
+                            gates.explain.failed(Some(note), head);
+                        }
                         permit.settle(Outcome::Failed);
                         Err(error)
                     }
@@ -383,6 +433,11 @@ where
     }
 }
 
+#[inline]
+fn scope(permit: &Held<Gates>) -> usize {
+    permit.owner().map_or(1, |gates| gates.scope())
+}
+
 /// Makes the guarded response of the application's.
 #[inline]
 fn finish<B: Body<Data = Bytes>>(
@@ -390,7 +445,7 @@ fn finish<B: Body<Data = Bytes>>(
     permit: &mut Held<Gates>,
     head: &RequestHead,
     http1: bool,
-    refused_inside: Option<Box<lost::Note>>,
+    refused_inside: Option<Box<RefusedInside>>,
 ) -> Response<GuardBody<B>> {
     let gates = permit
         .owner()
@@ -409,7 +464,7 @@ fn finish<B: Body<Data = Bytes>>(
         .expect("a permit is held until the response is made");
     gates.farewell(http1).say(&gates.life, &mut response);
     let held = permit.take();
-    response.map(|body| GuardBody(GateBody::inside(HeldBody::new(body, held))))
+    response.map(|body| GuardBody::held(body, held))
 }
 
 /// Answers a request that was refused after it had a permit: before it was begun, or
@@ -428,42 +483,4 @@ fn refuse<B>(
     gates.farewell(http1).say(&gates.life, &mut answer);
     permit.dismiss();
     answer.map(GuardBody::said)
-}
-
-/// The body of a guarded response: a gate's own words, or the application's body, which
-/// holds its permit to the end.
-#[pin_project]
-#[derive(Debug)]
-pub struct GuardBody<B>(#[pin] GateBody<HeldBody<B, Gates>>);
-
-impl<B> GuardBody<B> {
-    const fn said(answer: Full<Bytes>) -> Self {
-        Self(GateBody::by_gate(answer))
-    }
-}
-
-impl<B: Body<Data = Bytes>> Body for GuardBody<B> {
-    type Data = Bytes;
-    type Error = B::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        self.project().0.poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
-    }
-}
-
-impl IntoAxum for GuardBody<axum::body::Body> {
-    fn into_axum(self) -> axum::body::Body {
-        self.0.into_axum()
-    }
 }

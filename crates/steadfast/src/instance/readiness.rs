@@ -122,6 +122,9 @@ impl Readiness {
             .unwrap_or_else(PoisonError::into_inner);
         let now = clock::now();
         let seen: Vec<_> = self.dependencies.iter().map(Dependency::view).collect();
+        for (dependency, view) in self.dependencies.iter().zip(&seen) {
+            dependency.follow(view, now);
+        }
         if start_is_complete(&seen) {
             if self.life.view(now).phase == Some(Phase::Starting) {
                 self.moved(self.life.advance(Phase::Ready, now));

@@ -20,7 +20,7 @@ use steadfast_core::{Cause, Declarer, Incident, LedgerView, Recorded, StateChang
 use crate::refusal::{Explain, render};
 use crate::{
     clock, duration,
-    instance::Control,
+    instance::{Control, readiness::Snapshot},
     probe::{answer as probe, health::one_dependency},
 };
 
@@ -168,10 +168,32 @@ fn state(control: &Control) -> Value {
         "shed": shed::describe(&shed, &view.changes),
         "refusals": { "by_cause": by_cause, "not_written_down": ledger.dropped() },
         "incidents": view.incidents.iter().map(|it| incident(it, now)).collect::<Vec<_>>(),
-        "dependencies": snapshot.dependencies.iter().map(|it| one_dependency(it, now)).collect::<Vec<_>>(),
+        "dependencies": dependencies(control, &snapshot, now),
         "timeline": view.changes.iter().map(change).collect::<Vec<_>>(),
         "recent": view.recent.iter().map(recorded).collect::<Vec<_>>(),
     })
+}
+
+/// Every dependency, with its outages.
+fn dependencies(control: &Control, snapshot: &Snapshot, now: Instant) -> Vec<Value> {
+    let known = control.readiness().dependencies.iter();
+    known
+        .zip(&snapshot.dependencies)
+        .map(|(dependency, view)| {
+            let mut entry = one_dependency(view, now);
+            let outages = dependency.outages(now);
+            entry["outages"] = json!(outages.count);
+            if let Some(last) = outages.last {
+                entry["last_outage"] = json!({
+                    "began": clock::rfc3339(last.began),
+                    "lasted_ms": last.lasted.map(render::millis),
+                    "refused": last.refused,
+                    "failed": last.failed,
+                });
+            }
+            entry
+        })
+        .collect()
 }
 
 /// One sentence a person reads first: what it is, and what it refuses at this moment.
@@ -223,6 +245,7 @@ fn recorded(recorded: &Recorded) -> Value {
         "trace_id": recorded.request.trace_id.as_deref(),
         "retry_after_ms": render::millis(recorded.retry_after),
         "safe_to_retry": refusal.safe_to_retry(),
+        "answered": recorded.answered.to_string(),
         "evidence": render::evidence_json(refusal.evidence()),
     })
 }

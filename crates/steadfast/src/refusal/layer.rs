@@ -4,6 +4,7 @@ use std::{
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -11,11 +12,11 @@ use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::Full;
 use pin_project::pin_project;
-use steadfast_core::{INCIDENT_GAP, Refusal};
+use steadfast_core::{Answered, Cause, Evidence, INCIDENT_GAP, Name, Refusal, RefusedInside};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{Explain, lost, render};
+use super::{APPLICATION, Explain, Explained, new_id, render};
 use crate::{
     clock,
     request::{body::GateBody, head::RequestHead},
@@ -70,11 +71,14 @@ where
 
     fn call(&mut self, request: Request<A>) -> Self::Future {
         let head = RequestHead::of(&request);
+        let mut refused_inside = None;
+        let call = || self.inner.call(request);
+        let inner = RefusedInside::collecting(SCOPE, &mut refused_inside, call);
         ExplainFuture {
-            inner: self.inner.call(request),
+            inner,
             explain: self.explain.clone(),
             head,
-            refused_inside: None,
+            refused_inside,
         }
     }
 }
@@ -87,7 +91,7 @@ pub struct ExplainFuture<F> {
     inner: F,
     explain: Explain,
     head: RequestHead,
-    refused_inside: Option<Box<lost::Note>>,
+    refused_inside: Option<Box<RefusedInside>>,
 }
 
 impl<F, B, E> Future for ExplainFuture<F>
@@ -100,8 +104,16 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let inner = this.inner;
-        let polled = lost::collecting(this.refused_inside, || inner.poll(cx));
-        let mut response = ready!(polled)?;
+        let poll = || inner.poll(cx);
+        let polled = RefusedInside::collecting(SCOPE, this.refused_inside, poll);
+        let mut response = match ready!(polled) {
+            Ok(response) => response,
+            Err(error) => {
+                let refused = this.refused_inside.take();
+                this.explain.failed(refused, this.head);
+                return Poll::Ready(Err(error));
+            }
+        };
         Poll::Ready(Ok(
             match this
                 .explain
@@ -142,36 +154,74 @@ fn keep_headers(ours: &mut HeaderMap, theirs: &HeaderMap) {
 }
 
 impl Explain {
-    /// Looks at what a handler answered. Returns what to answer instead if it was refused
-    /// by something it called; marks a 503 of its own; notices a refusal that was lost.
+    /// Looks at what a handler answered. Returns what to answer instead if it was refused by
+    /// something it called and passes that on; marks a 503 of its own; writes down what it was
+    /// refused and did not pass on.
     #[inline]
     pub(crate) fn finish<B>(
         &self,
         response: &mut Response<B>,
         head: &RequestHead,
-        refused_inside: Option<Box<lost::Note>>,
+        refused_inside: Option<Box<RefusedInside>>,
     ) -> Option<Response<Full<Bytes>>> {
-        if !response.extensions().is_empty() {
-            if let Some(refusal) = response.extensions_mut().remove::<Refusal>() {
-                let mut rendered = self.answer(refusal, head);
-                keep_headers(rendered.headers_mut(), response.headers());
-                return Some(rendered);
-            }
+        let is_plain = refused_inside.is_none()
+            && response.extensions().is_empty()
+            && response.status() != StatusCode::SERVICE_UNAVAILABLE;
+        if is_plain {
+            return None;
         }
-        if response.status() == StatusCode::SERVICE_UNAVAILABLE {
-            self.mark(response.headers_mut(), head);
+        let status = response.status();
+        let mut refused = refused_inside.into_iter().flat_map(|it| it.into_refusals());
+        if let Some(refusal) = response.extensions_mut().remove::<Refusal>() {
+            let others =
+                refused.filter(|other| !is_of(other, refusal.cause(), refusal.refused_by()));
+            self.write_down_lost(others, Answered::Status(status.as_u16()), head);
+            let mut rendered = self.answer(refusal, head);
+            keep_headers(rendered.headers_mut(), response.headers());
+            return Some(rendered);
         }
-        if let Some(note) = refused_inside {
-            if response.status() == StatusCode::INTERNAL_SERVER_ERROR {
-                self.note_lost(&note);
-            }
+        if let Some(Explained(cause, source)) = response.extensions().get().cloned() {
+            let others = refused.filter(|other| !is_of(other, cause, &source));
+            self.write_down_lost(others, Answered::Status(status.as_u16()), head);
+            return None;
         }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            let own = || {
+                let now = clock::now();
+                Refusal::new(APPLICATION, Evidence::Application, Duration::ZERO, now).entered()
+            };
+            // Whoever was refused and answers 503 says what was said to it.
+            let refusal = refused.next().unwrap_or_else(own);
+            self.mark(response.headers_mut(), refusal, head);
+        }
+        self.write_down_lost(refused, Answered::Status(status.as_u16()), head);
         None
     }
 
-    /// Says that a refusal was answered as a 500, which hides its cause; at most once in
-    /// the length of an incident's gap.
-    fn note_lost(&self, note: &lost::Note) {
+    /// Writes down what a service was refused that then failed.
+    pub(crate) fn failed(&self, refused_inside: Option<Box<RefusedInside>>, head: &RequestHead) {
+        let refused = refused_inside.into_iter().flat_map(|it| it.into_refusals());
+        self.write_down_lost(refused, Answered::Nothing, head);
+    }
+
+    fn write_down_lost(
+        &self,
+        refused: impl Iterator<Item = Refusal>,
+        answered: Answered,
+        head: &RequestHead,
+    ) {
+        for refusal in refused {
+            if matches!(answered, Answered::Status(400..=502 | 504..) | Answered::Nothing) {
+                self.say_that_it_was_lost(&refusal, answered);
+            }
+            let id = new_id(refusal.at());
+            self.write_down(refusal, id, Duration::ZERO, answered, head);
+        }
+    }
+
+    /// Says that a refusal was answered as another error, which hides its cause; at most once
+    /// in the length of an incident's gap.
+    fn say_that_it_was_lost(&self, refusal: &Refusal, answered: Answered) {
         let now = clock::now();
         {
             let said = &self.0.lost_said;
@@ -185,15 +235,19 @@ impl Explain {
         }
         tracing::error!(
             target: "steadfast",
-            cause = note.cause.code(), source = %note.source,
-            "a refusal left the application as a 500: its error type does not pass refusals on, \
-             see `steadfast::Error`"
+            cause = refusal.cause().code(), source = %refusal.refused_by(), answered = %answered,
+            "a refusal left the application as another answer: its error type does not pass \
+             refusals on, see `steadfast::Error`"
         );
-        self.note(
-            &note.source,
-            "refused",
-            "500",
-            "the error type hid a refusal",
-        );
+        let to = answered.to_string();
+        let why = "the error type hid a refusal";
+        self.note(refusal.refused_by(), "refused", &to, why);
     }
 }
+
+fn is_of(refusal: &Refusal, cause: Cause, source: &Name) -> bool {
+    refusal.cause() == cause && refusal.refused_by() == source
+}
+
+/// An explain layer, as whoever polls. A guard has a number of its own.
+const SCOPE: usize = 1;

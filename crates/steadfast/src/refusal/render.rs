@@ -81,11 +81,6 @@ pub(super) fn bare(refusal: &Refusal) -> Response<Full<Bytes>> {
     response
 }
 
-/// Renders the mark on an application's own 503.
-pub(super) fn application_mark(id: RefusalId) -> Option<HeaderValue> {
-    HeaderValue::try_from(format!("cause=application, id=\"{id}\"")).ok()
-}
-
 /// A gRPC refusal: HTTP 200 with the status in the headers ("trailers-only"), which is the
 /// only form that a gRPC client reads as UNAVAILABLE with a pushback.
 fn grpc(refusal: &Refusal, id: RefusalId, told: Duration) -> Response<Full<Bytes>> {
@@ -122,7 +117,7 @@ fn whole_seconds(told: Duration) -> u64 {
 }
 
 /// Writes the structured-field dictionary (RFC 9651).
-fn why(out: &mut String, refusal: &Refusal, id: Option<&IdText>) {
+pub(super) fn why(out: &mut String, refusal: &Refusal, id: Option<&IdText>) {
     out.push_str("cause=");
     out.push_str(refusal.cause().code());
     if let Some(rule) = refusal.rule() {
@@ -306,10 +301,10 @@ fn push_number(out: &mut String, mut number: u64) {
 
 /// An id's text, written once and copied into header and body.
 #[derive(Clone, Copy)]
-struct IdText([u8; 36]);
+pub(super) struct IdText([u8; 36]);
 
 impl IdText {
-    fn of(id: RefusalId) -> Self {
+    pub(super) fn of(id: RefusalId) -> Self {
         const HEX: &[u8; 16] = b"0123456789abcdef";
         let mut text = [b'-'; 36];
         let mut at = 0;

@@ -15,10 +15,12 @@ async fn a_refusal_that_leaves_as_a_500_is_noticed_and_said_at_most_once_per_inc
     for _ in 0..5 {
         assert_eq!(ask(&app, to("/")).await.status, 500);
     }
-    let said = log.lines("a refusal left the application as a 500");
+    let said = log.lines("a refusal left the application as another answer");
     assert_eq!(said.len(), 1, "{said:?}");
     assert!(
-        said[0].contains("ERROR") && said[0].contains("payments"),
+        said[0].contains("ERROR")
+            && said[0].contains("payments")
+            && said[0].contains("answered=500"),
         "{said:?}"
     );
     let changes = guard.control().explain().ledger().view().changes;
@@ -30,7 +32,8 @@ async fn a_refusal_that_leaves_as_a_500_is_noticed_and_said_at_most_once_per_inc
     tokio::time::sleep(11 * SECOND).await;
     assert_eq!(ask(&app, to("/")).await.status, 500);
     assert_eq!(
-        log.lines("a refusal left the application as a 500").len(),
+        log.lines("a refusal left the application as another answer")
+            .len(),
         2
     );
 }
@@ -92,4 +95,134 @@ async fn a_balancer_that_probes_the_health_path_is_warned_about_once() {
         ask(&app, request("GET", "/health/", &balancer)).await;
     }
     assert_eq!(log.lines("a load balancer probes the health path").len(), 1);
+}
+
+/// Goal: whatever an application makes of a refusal, it is written down once, with what it
+/// was answered as, and the first of a run is in the log with the last error.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_written_down_whatever_the_answer_became() {
+    for (status, cause) in [
+        (StatusCode::NOT_FOUND, ""),
+        (StatusCode::BAD_GATEWAY, ""),
+        (StatusCode::INTERNAL_SERVER_ERROR, ""),
+        (StatusCode::OK, ""),
+        (StatusCode::SERVICE_UNAVAILABLE, "dependency-down"),
+    ] {
+        let (log, _guard) = Log::capture();
+        let (guard, payments, _health) = payments_down(builder());
+        let hide = move || async move {
+            // Asked twice in one request, as by a retry.
+            let _ = payments.require();
+            payments.require().map_err(|_| status)
+        };
+        let app = guard.protect(Router::new().route("/", get(hide)));
+        let answer = ask(&app, to("/")).await;
+        assert_eq!((answer.status, answer.cause()), (status, cause));
+        let view = guard.control().explain().ledger().view();
+        let [recorded] = &view.recent[..] else {
+            panic!("{status}: {:?}", view.recent);
+        };
+        assert_eq!(recorded.answered, Answered::Status(status.as_u16()));
+        assert_eq!(recorded.refusal.cause(), Cause::DependencyDown);
+        assert!(!recorded.refusal.safe_to_retry());
+        assert_eq!(view.incidents.len(), 1, "{status}");
+        let lines = log.lines("refusing requests");
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        for part in ["WARN", "payments", "connection refused", status.as_str()] {
+            assert!(lines[0].contains(part), "{part}: {lines:?}");
+        }
+        let is_error = status.as_u16() >= 400 && status != StatusCode::SERVICE_UNAVAILABLE;
+        let said = log.lines("a refusal left the application");
+        assert_eq!(said.len(), usize::from(is_error), "{status}: {said:?}");
+    }
+}
+
+/// A refusal of one dependency that was made good, and of another that was not.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_is_passed_on_is_written_down_once_and_others_beside_it() {
+    let (guard, payments, _health) = payments_down(builder());
+    let cache = Dependency::builder("cache").build().expect("valid");
+    cache.set_mode(steadfast::BreakerMode::ForcedOpen);
+    let handler = move || async move {
+        let _fallback = cache.require();
+        payments.require().map_err(Error::from)
+    };
+    let app = guard.protect(Router::new().route("/", get(handler)));
+    assert_eq!(ask(&app, to("/")).await.cause(), "dependency-down");
+    let recent = guard.control().explain().ledger().view().recent;
+    let mut seen: Vec<_> = recent
+        .iter()
+        .map(|it| (it.refusal.refused_by().to_string(), it.answered))
+        .collect();
+    seen.sort_by(|a, b| a.0.cmp(&b.0));
+    let expected = [
+        ("cache", Answered::Status(503)),
+        ("payments", Answered::Refusal),
+    ];
+    assert_eq!(
+        seen,
+        expected.map(|(name, answered)| (name.to_owned(), answered))
+    );
+}
+
+/// Goal: one outage is one warning with its last error and one note of its end, and the page
+/// tells the same.
+#[tokio::test(start_paused = true)]
+async fn an_outage_is_logged_once_with_its_error_and_its_end_with_length_and_count() {
+    let (log, _subscriber) = Log::capture();
+    let (payments, health) = test_util::dependency("payments");
+    let guard = builder().dependency(&payments).build().expect("valid");
+    let _running = guard.start().expect("started");
+    let app = guard.protect(Router::new());
+    tokio::time::sleep(SECOND).await;
+    let call = async |answer: Result<(), io::Error>| payments.call(async { answer }).await;
+    assert!(call(Ok(())).await.is_ok());
+    health.fail("connection refused");
+    for _ in 0..30 {
+        let failed = io::Error::other("reset by peer at postgres://app:pw@db/x");
+        let _ = call(Err(failed)).await;
+    }
+    tokio::time::sleep(20 * SECOND).await;
+    let down = log.lines("a dependency is down");
+    assert_eq!(down.len(), 1, "{down:#?}");
+    assert!(
+        down[0].contains("WARN") && down[0].contains("dependency=\"payments\""),
+        "{down:?}"
+    );
+    let has_error = down[0].contains("reset by peer") || down[0].contains("connection refused");
+    assert!(has_error && !down[0].contains("app:pw"), "{down:?}");
+    assert_eq!(log.lines("WARN").len(), 1, "{:#?}", log.lines("WARN"));
+    let page =
+        async || ask(&app, with_token("/why503/", &[])).await.json()["dependencies"][0].clone();
+    let seen = page().await;
+    assert_eq!(
+        (&seen["outages"], &seen["health"]),
+        (&1.into(), &"failing".into())
+    );
+    assert!(seen["last_outage"]["lasted_ms"].is_null(), "{seen}");
+    assert!(log.lines("a dependency is up again").is_empty());
+
+    health.pass();
+    for _ in 0..60 {
+        tokio::time::sleep(SECOND).await;
+        let _ = call(Ok(())).await;
+    }
+    let up = log.lines("a dependency is up again");
+    assert_eq!(
+        (up.len(), log.lines("a dependency is down").len()),
+        (1, 1),
+        "{up:#?}"
+    );
+    assert!(up[0].contains("INFO"), "{up:?}");
+    let seen = page().await;
+    let last = &seen["last_outage"];
+    for (field, value) in [
+        ("lasted_ms", &last["lasted_ms"]),
+        ("refused", &last["refused"]),
+        ("failed", &last["failed"]),
+    ] {
+        assert!(up[0].contains(&format!("{field}={value}")), "{up:?} {last}");
+        assert!(value.as_u64() > Some(0), "{field} {last}");
+    }
+    assert_eq!(seen["outages"], 1);
 }

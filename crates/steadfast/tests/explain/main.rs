@@ -8,6 +8,7 @@ mod common;
 
 mod forms;
 mod log;
+mod nested;
 mod numbers;
 mod operator;
 mod styles;
@@ -22,8 +23,8 @@ use axum::{Router, routing::get};
 use common::{TOKEN, ask, get as to, request, with_token};
 use http::StatusCode;
 use steadfast::{
-    Dependency, Disclosure, Error, ExplainSettings, Guard, GuardBuilder, Guarded, Shed, check,
-    explain,
+    Answered, Cause, Dependency, Disclosure, Error, ExplainSettings, Guard, GuardBuilder, Guarded,
+    Shed, check, explain,
     test_util::{self, HealthSwitch},
 };
 use tower::ServiceExt;

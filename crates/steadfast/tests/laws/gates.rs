@@ -86,11 +86,14 @@ fn tokio_test_task<F: Future>(future: F) -> Pin<Box<F>> {
     Box::pin(future)
 }
 
+/// Puts a layer around an inner service.
+type Wrap = Box<dyn Fn(Strict) -> Boxed>;
+
 /// Goal: a request that waits for the first round of checks has not gone inside, leaves its
 /// caller a clone that is not ready, and goes on with the service that was.
 #[tokio::test(start_paused = true)]
 async fn who_waits_for_the_start_takes_the_service_along_that_was_ready() {
-    let gates: [fn(&Guard) -> Box<dyn Fn(Strict) -> Boxed>; 2] = [
+    let gates: [fn(&Guard) -> Wrap; 2] = [
         |guard| wrapped(guard.layer()),
         |guard| wrapped(guard.drain_layer()),
     ];
