@@ -30,7 +30,7 @@ fn checks(workspace: &Workspace, tested: impl Fn(&Package) -> bool) -> Vec<Step<
     vec![
         Step::calls("format", vec![in_cargo("fmt --all --check")]),
         laws::step(workspace),
-        clippy(workspace),
+        clippy(),
         tests(workspace, tested),
         documentation(),
         features(workspace),
@@ -38,16 +38,12 @@ fn checks(workspace: &Workspace, tested: impl Fn(&Package) -> bool) -> Vec<Step<
     ]
 }
 
-/// One package at a time: in one run for all, cargo turns on for each package what any
-/// other asks of a shared dependency, and a feature that is missing goes unseen.
-fn clippy(workspace: &Workspace) -> Step<'_> {
-    let calls = workspace.packages.iter().map(|package| {
-        let name = &package.name;
-        in_cargo(&format!(
-            "clippy --quiet -p {name} --all-targets --all-features -- -D warnings"
-        ))
-    });
-    Step::calls("clippy, each package alone", calls.collect())
+/// All packages in one run, which builds what they share once. There cargo turns on for each
+/// package what any other asks of a shared dependency, so a feature that is missing goes
+/// unseen; for what users get, [`features`] sees it.
+fn clippy() -> Step<'static> {
+    let call = in_cargo("clippy --quiet --workspace --all-targets --all-features -- -D warnings");
+    Step::calls("clippy", vec![call])
 }
 
 fn tests(workspace: &Workspace, tested: impl Fn(&Package) -> bool) -> Step<'_> {
@@ -71,14 +67,19 @@ fn documentation() -> Step<'static> {
     )
 }
 
-/// A feature only adds, so each published crate builds with none and with each one alone.
-/// `check` without tests, since what tests depend on would lend its own features.
+/// A feature only adds, so each published crate builds with none, with each one alone and with
+/// all, apart from all other packages: what those ask of a shared dependency would hide what
+/// is missing here. `check` without tests, since what tests depend on would lend its own
+/// features.
 fn features(workspace: &Workspace) -> Step<'_> {
     let calls = workspace.published().flat_map(|package| {
         let bare = format!("check --quiet -p {} --no-default-features", package.name);
         let alone = package.features.iter().filter(|name| *name != "default");
         let alone = alone.map(|name| in_cargo(&format!("{bare} --features {name}")));
-        std::iter::once(in_cargo(&bare)).chain(alone.collect::<Vec<_>>())
+        let all = in_cargo(&format!("check --quiet -p {} --all-features", package.name));
+        [in_cargo(&bare), all]
+            .into_iter()
+            .chain(alone.collect::<Vec<_>>())
     });
     Step::calls("each feature alone", calls.collect())
 }
