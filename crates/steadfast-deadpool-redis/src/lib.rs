@@ -3,7 +3,7 @@
 //! The obvious check, `pool.get()` and a PING, waits for ever by default: deadpool's own
 //! wait, create and recycle timeouts are all `None`. It also waits in the queue that it
 //! measures, so a busy service looks like a dead Redis. [`ping`] keeps one connection of
-//! its own beside the pool (count one more per instance in `maxclients`), opened with the
+//! its own beside the pool (count two more per instance in `maxclients`), opened with the
 //! pool's own settings, and reads the pool's gauges without touching it.
 //!
 //! [`ping`] needs nothing but the pool. [`ping_url`] is also told where the server is,

@@ -38,6 +38,18 @@ pub(crate) mod sealed {
             options.clone()
         }
 
+        /// Asks for something that only the database itself can answer, and a proxy in front
+        /// of it cannot: sqlx's ping is answered by the next hop.
+        fn round_trip(
+            connection: &mut Self::Connection,
+        ) -> impl Future<Output = sqlx::Result<()>> + Send;
+
+        /// Returns with what options a session is opened that sees the same data as those of
+        /// the pool; `None` where only the pool's own see it (SQLite in memory).
+        fn fresh_options(options: &Options<Self>) -> Option<Options<Self>> {
+            Some(Self::probe_options(options))
+        }
+
         /// Asks the server what the pool's sessions do; `None` if it cannot say.
         fn sessions(
             connection: &mut Self::Connection,
@@ -106,6 +118,14 @@ mod postgres {
 
         fn probe_options(options: &PgConnectOptions) -> PgConnectOptions {
             options.clone().application_name(PROBE_NAME)
+        }
+
+        async fn round_trip(connection: &mut Self::Connection) -> sqlx::Result<()> {
+            // The simple protocol, because a prepared statement does not survive PgBouncer.
+            sqlx::raw_sql("SELECT 1")
+                .execute(connection)
+                .await
+                .map(drop)
         }
 
         /// A role always sees its own sessions. Other instances on this host count too,
@@ -195,6 +215,13 @@ mod mysql {
             })
         }
 
+        async fn round_trip(connection: &mut Self::Connection) -> sqlx::Result<()> {
+            sqlx::raw_sql("SELECT 1")
+                .execute(connection)
+                .await
+                .map(drop)
+        }
+
         /// A user always sees its own sessions. Other instances on this host count too,
         /// so an instance that works hides one that hangs, never the other way round.
         async fn sessions(
@@ -252,6 +279,19 @@ mod sqlite {
 
         fn touched_rows(result: &Self::QueryResult) -> bool {
             result.rows_affected() > 0
+        }
+
+        async fn round_trip(connection: &mut Self::Connection) -> sqlx::Result<()> {
+            // It stands in the head of the file, which is read for it.
+            let sql = "PRAGMA schema_version";
+            sqlx::raw_sql(sql).execute(connection).await.map(drop)
+        }
+
+        /// A database in memory has a name too, and no file of it.
+        fn fresh_options(options: &SqliteConnectOptions) -> Option<SqliteConnectOptions> {
+            let has_file = options.get_filename().exists();
+            // A file that was moved away is missing, and no reason to make an empty one.
+            has_file.then(|| options.clone().create_if_missing(false))
         }
     }
 }

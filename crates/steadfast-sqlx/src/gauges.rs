@@ -5,14 +5,13 @@ use std::time::{Duration, Instant};
 use sqlx::{Database, Pool};
 use steadfast_core::CheckOutcome;
 
+use crate::fresh::Fresh;
+
 /// Fewest readings that make a state last; one or two are what any busy pool shows.
 pub(crate) const READINGS_MIN: u32 = 3;
 
-/// How long a trial connection that worked stays good news.
-///
-/// Twice a minute is what an instance may cost a server that has many of them; a trial
-/// that was refused is repeated at each reading, because a refusal is cheap.
-pub(crate) const TRIAL_INTERVAL: Duration = Duration::from_secs(30);
+/// At how many readings in a row a pool has nothing left before it wants to grow.
+const EMPTY_READINGS: u32 = 2;
 
 /// The pool's own numbers at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,12 +68,12 @@ pub(crate) struct Sessions {
 }
 
 /// What earlier readings have shown.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct History {
     empty_readings: u32,
     full_readings: u32,
     full_since: Option<Instant>,
-    trial_worked_at: Option<Instant>,
+    pub(crate) fresh: Fresh,
 }
 
 impl History {
@@ -86,20 +85,19 @@ impl History {
         self.full_since = gauges.is_full().then(|| self.full_since.unwrap_or(now));
     }
 
-    /// Notes whether a trial connection worked.
-    pub(crate) fn tried(&mut self, worked: bool, now: Instant) {
-        self.trial_worked_at = worked.then_some(now);
+    /// Whether the pool has had nothing left at more than one reading. One is what any busy
+    /// pool shows.
+    pub(crate) fn is_empty_again(&self) -> bool {
+        self.empty_readings >= EMPTY_READINGS
     }
 
-    /// Whether it is time to see if the server would take one more.
+    /// Whether it is time to see if the server would give one more session: now and then,
+    /// and when the pool begins to want one.
     ///
     /// sqlx counts a connection that it is still trying to open as part of the pool, so
     /// the gauges of a pool that cannot grow look like those of a pool in full use.
-    pub(crate) fn wants_trial(&self, now: Instant) -> bool {
-        let is_recent = self
-            .trial_worked_at
-            .is_some_and(|at| now.saturating_duration_since(at) < TRIAL_INTERVAL);
-        self.empty_readings >= 2 && !is_recent
+    pub(crate) fn wants_session(&self, now: Instant) -> bool {
+        self.empty_readings == EMPTY_READINGS || self.fresh.is_due(now)
     }
 
     /// Returns for how long the pool has been full at every one of several readings.

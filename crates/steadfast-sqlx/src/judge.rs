@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use steadfast_core::{CheckOutcome, Failure, FailureClass};
 
-use crate::gauges::{Gauges, Sessions};
+use crate::{
+    fresh,
+    gauges::{Gauges, Sessions},
+};
 
 /// What was seen beside the server's answer.
 #[derive(Clone, Debug)]
@@ -12,8 +15,10 @@ pub(crate) struct Seen {
     pub(crate) gauges: Gauges,
     /// For how long the pool has been full at every one of several readings.
     pub(crate) full_for: Option<Duration>,
-    /// How the trial for one more connection ended, if there was one.
-    pub(crate) trial: Option<Result<(), Failure>>,
+    /// Why no new session was given the last time.
+    pub(crate) refused: Option<Failure>,
+    /// Whether the pool has had nothing left at more than one reading.
+    pub(crate) is_empty_again: bool,
     pub(crate) sessions: Option<Sessions>,
     /// After how long without a sign of life a full pool is stuck.
     pub(crate) stuck_after: Duration,
@@ -22,10 +27,9 @@ pub(crate) struct Seen {
 /// Says how the pool is, knowing that the server answers.
 pub(crate) fn answered(seen: &Seen) -> CheckOutcome {
     let Gauges { size, max, .. } = seen.gauges;
-    if let Some(Err(failure)) = &seen.trial {
-        // Sessions enough for the whole pool: it has what it wants, and needs no more.
-        let is_complete = |sessions: &Sessions| sessions.count >= u64::from(size);
-        if !(seen.gauges.is_full() && seen.sessions.as_ref().is_some_and(is_complete)) {
+    if let Some(failure) = &seen.refused {
+        let is_complete = is_complete(seen);
+        if size == 0 || seen.is_empty_again && !is_complete {
             return CheckOutcome::fail(
                 failure.class(),
                 format!(
@@ -33,6 +37,10 @@ pub(crate) fn answered(seen: &Seen) -> CheckOutcome {
                     failure.message()
                 ),
             );
+        }
+        // A server that is full with what this pool has is no trouble of this pool.
+        if failure.class() != FailureClass::RefusedByServer || !is_complete {
+            return CheckOutcome::warn(failure.class(), fresh::sentence(failure, size as usize));
         }
     }
     if !seen.gauges.is_full() {
@@ -56,19 +64,33 @@ pub(crate) fn answered(seen: &Seen) -> CheckOutcome {
     }
 }
 
+/// Whether the pool has the connections that it wants. One that is in full use may count
+/// such as it is trying to open, so there the server has to say how many there are.
+fn is_complete(seen: &Seen) -> bool {
+    let Gauges { size, max, .. } = seen.gauges;
+    let has_all = |sessions: &Sessions| sessions.count >= u64::from(size);
+    size >= max && (!seen.gauges.is_full() || seen.sessions.as_ref().is_some_and(has_all))
+}
+
 /// Says how it is when the server refuses the probe a session.
 pub(crate) fn refused(failure: &Failure, gauges: Gauges) -> CheckOutcome {
     let Gauges { size, idle, max } = gauges;
+    // A server that says why it lets nobody in serves those who are in.
+    let speaks = matches!(
+        failure.class(),
+        FailureClass::RefusedByServer | FailureClass::Auth | FailureClass::Misconfigured
+    );
+    if idle > 0 && speaks {
+        return CheckOutcome::warn(failure.class(), fresh::sentence(failure, size as usize));
+    }
+    if !speaks {
+        return CheckOutcome::fail(failure.class(), failure.message());
+    }
     let message = format!(
-        "the server gives no new session (the pool holds {size} of {max}, {idle} idle): {}",
+        "the server gives no new session (the pool holds {size} of {max}, none idle): {}",
         failure.message()
     );
-    // With connections to spare, requests are served; it is the next start that fails.
-    if idle > 0 {
-        CheckOutcome::warn(failure.class(), message)
-    } else {
-        CheckOutcome::fail(failure.class(), message)
-    }
+    CheckOutcome::fail(failure.class(), message)
 }
 
 fn is_stuck(sessions: &Sessions, full_for: Duration, after: Duration) -> bool {
@@ -104,7 +126,8 @@ mod tests {
         Seen {
             gauges: Gauges { size, idle, max: 4 },
             full_for: None,
-            trial: None,
+            refused: None,
+            is_empty_again: true,
             sessions: None,
             stuck_after: Duration::from_secs(30),
         }
@@ -155,7 +178,7 @@ mod tests {
     fn a_pool_that_cannot_grow_fails_with_the_reason() {
         let refused = FailureClass::RefusedByServer;
         let tried = |size, sessions| Seen {
-            trial: Some(Err(Failure::new(refused, "too many clients"))),
+            refused: Some(Failure::new(refused, "too many clients")),
             sessions,
             ..seen(size, 0)
         };
@@ -172,9 +195,37 @@ mod tests {
     #[test]
     fn a_refusal_is_a_warning_while_the_pool_has_connections_to_spare() {
         let failure = Failure::new(FailureClass::RefusedByServer, "too many clients");
-        let status = |size, idle| refused(&failure, Gauges { size, idle, max: 4 }).status();
-        assert_eq!(status(2, 1), Warn);
-        assert_eq!(status(2, 0), Fail);
-        assert_eq!(status(0, 0), Fail);
+        let outcome = |size, idle| refused(&failure, Gauges { size, idle, max: 4 });
+        assert_eq!(outcome(2, 1).status(), Warn);
+        assert_eq!(
+            outcome(2, 1).message(),
+            "new sessions are refused: too many clients; 2 old ones still serve"
+        );
+        assert_eq!(outcome(2, 0).status(), Fail);
+        assert_eq!(outcome(0, 0).status(), Fail);
+        let gone = Failure::new(FailureClass::Unreachable, "refused");
+        let gauges = Gauges {
+            size: 2,
+            idle: 2,
+            max: 4,
+        };
+        assert_eq!(refused(&gone, gauges).status(), Fail);
+    }
+
+    #[test]
+    fn a_refusal_of_new_sessions_is_a_warning_while_old_ones_serve() {
+        let refused = |class, size, idle| Seen {
+            refused: Some(Failure::new(class, "no")),
+            is_empty_again: false,
+            ..seen(size, idle)
+        };
+        let auth = FailureClass::Auth;
+        check(&refused(auth, 4, 4), Warn, Some(auth));
+        check(&refused(auth, 2, 0), Warn, Some(auth));
+        check(&refused(auth, 0, 0), Fail, Some(auth));
+        let full = FailureClass::RefusedByServer;
+        check(&refused(full, 2, 1), Warn, Some(full));
+        // It has all that it may have.
+        check(&refused(full, 4, 1), Pass, None);
     }
 }

@@ -10,7 +10,7 @@
 //! waits in the queue that it measures, so a busy service looks dead; and a cancelled
 //! `acquire` drops the connection that it had already taken, so the check itself closes
 //! connections exactly when there are too few. [`ping`] keeps one connection of its own
-//! beside the pool (count one more per instance in the server's limit), and reads the
+//! beside the pool (count two more per instance in the server's limit), and reads the
 //! pool's gauges without touching it.
 //!
 //! ```
@@ -36,12 +36,13 @@
 //! connection, says why there is none, and judges every query, because it is an `Executor`.
 //!
 //! # Hazards
-//! A proxy that multiplexes sessions (PgBouncer) answers for itself: a pass then says
-//! that the proxy and one server connection work.
+//! Behind a proxy that multiplexes sessions (PgBouncer) a pass says that the proxy and one
+//! of its server connections work, and not that it has one to spare.
 
 mod classify;
 mod clock;
 mod driver;
+mod fresh;
 mod gauges;
 pub mod guard;
 mod heard;

@@ -1,19 +1,19 @@
 //! The check that asks a pool's server for a sign of life.
 
-use std::{sync::Mutex, time::Duration};
+use std::{future::poll_fn, pin::pin, sync::Mutex, task::Poll, time::Duration};
 
 use sqlx::{Connection, Database, Pool};
-use steadfast_core::{Check, CheckOutcome, CheckRun, Deadline, FailureClass};
+use steadfast_core::{Check, CheckOutcome, CheckRun, Deadline, Failure, FailureClass};
 use tokio::time::timeout_at;
 
 use crate::{
     classify::classify,
     clock,
-    driver::Driver,
-    gauges::{Gauges, History},
+    driver::{Driver, Options},
+    gauges::{Gauges, History, Sessions},
     judge::{self, Seen},
     knock::Endpoint,
-    probe::{Answered, Probe, try_one_more},
+    probe::{Answered, Probe, open_anew},
 };
 
 /// After how long without a sign of life a full pool counts as stuck.
@@ -27,20 +27,30 @@ pub const STUCK_AFTER: Duration = Duration::from_secs(30);
 /// |---|---|
 /// | nobody listens, the network does not reach it | fail, `unreachable` |
 /// | a connection is taken and nothing is answered | fail, `stuck` |
-/// | the server gives no session (SQLSTATE 53300) | fail, `refused-by-server`; a warning while the pool has idle connections |
+/// | the server gives no session (SQLSTATE 53300) | fail, `refused-by-server` |
 /// | starting or recovering (57P03), credentials (28…), no such database (3D000), TLS, name | fail, `loading`, `auth`, `misconfigured`, `tls`, `dns` |
-/// | it answers, but the pool wants to grow and cannot | fail, with the reason of the trial |
+/// | it gives no *new* session, and the pool has old ones | a warning with the reason and their number; a failure if the pool is empty and wants to grow |
 /// | it answers, the pool is full, and none of its sessions has done anything for [`STUCK_AFTER`] (as the server tells; not SQLite) | fail, `stuck` |
 /// | it answers, the pool is full | warning, `saturated` |
 /// | it answers | pass |
 ///
 /// The numbers are `ping_ms`, `pool_size`, `pool_idle`, `pool_max` and `pool_in_use`.
 ///
+/// It asks for something that only the database can answer (`SELECT 1`), so a pooler in
+/// front of a server that is gone does not pass for one.
+///
 /// For PostgreSQL and MySQL the check keeps one connection outside the pool, named
-/// `steadfast-probe` in `pg_stat_activity`. When a pool has had nothing idle at two
-/// readings, it also tries every 30 s whether the server would take one more, and closes
-/// that at once. For SQLite it borrows an idle connection of the pool, because a database
-/// in memory exists in no other; with none idle it reads the gauges alone.
+/// `steadfast-probe` in `pg_stat_activity`. A run that comes 5 s or more after that was opened
+/// opens another, which takes its place: that alone finds that nobody new is let in (a
+/// password that was rotated, no slot). A refusal is told by the run that meets it, and found
+/// within [`detection_max`](steadfast_core::CheckSettings::detection_max), which the report
+/// shows as `detection_max_ms`; that nothing is answered to who asks for a session is told
+/// one run later, since a server may be slow to give one. For a moment there are two of
+/// these connections: count two per instance in the server's limit.
+///
+/// For SQLite it borrows an idle connection of the pool, because a database in memory exists
+/// in no other, and opens the file anew as often, which finds that it was moved away or may
+/// not be read any more.
 ///
 /// # Cancel safety
 /// A run that is dropped closes the check's own connection. It never waits in the pool's
@@ -50,18 +60,29 @@ pub fn ping<DB: Driver>(pool: &Pool<DB>) -> Ping<DB> {
         pool: pool.clone(),
         probe: Probe::new(),
         history: Mutex::new(History::default()),
+        fresh_options: Mutex::new(None),
         stuck_after: STUCK_AFTER,
     }
 }
 
 /// A check of a pool and its server; made by [`ping`].
-#[derive(Debug)]
 #[must_use]
 pub struct Ping<DB: Driver> {
     pool: Pool<DB>,
     probe: Probe<<DB as Database>::Connection>,
     history: Mutex<History>,
+    /// With what a session beside the pool was last opened, for a database without a server.
+    fresh_options: Mutex<Option<Options<DB>>>,
     stuck_after: Duration,
+}
+
+impl<DB: Driver> std::fmt::Debug for Ping<DB> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ping")
+            .field("pool", &self.pool)
+            .field("stuck_after", &self.stuck_after)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<DB: Driver> Ping<DB> {
@@ -80,74 +101,132 @@ impl<DB: Driver> Ping<DB> {
         endpoint: &Endpoint,
         until: Deadline,
     ) -> CheckOutcome {
-        let answered = match self.probe.ask(&self.pool, endpoint, until).await {
-            Ok(answered) => answered,
-            Err(failure) if failure.class() == FailureClass::RefusedByServer => {
+        let (asked, mut renewed) = self.ask_probe(endpoint, until).await;
+        let answered = match (asked, renewed.take()) {
+            (Ok(answered), again) => {
+                renewed = again;
+                answered
+            }
+            // The path of the old session has died, and others lead there.
+            (Err(_), Some(Ok(answered))) => answered,
+            // What is said says more than silence.
+            (Err(_), Some(Err(failure))) | (Err(failure), None) => {
                 return judge::refused(&failure, gauges);
             }
-            Err(failure) => return CheckOutcome::fail(failure.class(), failure.message()),
         };
-        let Answered {
-            mut connection,
-            took,
-        } = answered;
-        let mut sessions = None;
-        if gauges.is_full() {
-            let options = self.pool.connect_options();
-            let asked = DB::sessions(&mut connection, &options);
-            match timeout_at(until.instant().into(), asked).await {
-                Ok(answer) => {
-                    sessions = answer;
-                    self.probe.keep(connection);
-                }
-                // An unanswered query is in the way of the next one.
-                Err(_) => drop(connection),
+        let took = answered.took;
+        let mut connection = Some(answered.connection);
+        if answered.is_new {
+            self.history(|history| history.fresh.opened(clock::now()));
+        } else if self.history(|history| history.wants_session(clock::now())) {
+            if renewed.is_none() {
+                renewed = self.probe.renew(&self.pool, endpoint, until).await;
             }
-        } else {
+            match renewed {
+                Some(Ok(younger)) => {
+                    self.history(|history| history.fresh.opened(clock::now()));
+                    if let Some(old) = connection.replace(younger.connection) {
+                        goodbye(old, until).await;
+                    }
+                }
+                Some(Err(failure)) => self.history(|history| history.fresh.refused(failure)),
+                None => {}
+            }
+        }
+        let mut sessions = None;
+        if gauges.is_full()
+            && let Some(mut asked) = connection.take()
+        {
+            let options = self.pool.connect_options();
+            let answer = DB::sessions(&mut asked, &options);
+            // An unanswered query is in the way of the next one.
+            if let Ok(answer) = timeout_at(until.instant().into(), answer).await {
+                sessions = answer;
+                connection = Some(asked);
+            }
+        }
+        if let Some(connection) = connection {
             self.probe.keep(connection);
         }
-        let mut trial = None;
-        if self.history(|history| history.wants_trial(clock::now())) {
-            trial = try_one_more(&self.pool, until).await;
-            if let Some(trial) = &trial {
-                self.history(|history| history.tried(trial.is_ok(), clock::now()));
-            }
-        }
-        let seen = Seen {
-            gauges,
-            full_for: self.history(|history| history.full_for(clock::now())),
-            trial,
-            sessions,
-            stuck_after: self.stuck_after,
-        };
-        judge::answered(&seen).number("ping_ms", took.as_secs_f64() * 1e3)
+        let outcome = judge::answered(&self.seen(gauges, sessions));
+        outcome.number("ping_ms", took.as_secs_f64() * 1e3)
     }
 
-    async fn ask_in_pool(&self, gauges: Gauges, until: Deadline) -> CheckOutcome {
-        let Some(mut connection) = self.pool.try_acquire() else {
-            return judge::answered(&Seen {
-                gauges,
-                full_for: self.history(|history| history.full_for(clock::now())),
-                trial: None,
-                sessions: None,
-                stuck_after: self.stuck_after,
-            });
-        };
-        let asked_at = clock::now();
-        match timeout_at(until.instant().into(), connection.ping()).await {
-            Ok(Ok(())) => {
-                let took = clock::now().saturating_duration_since(asked_at);
-                CheckOutcome::pass().number("ping_ms", took.as_secs_f64() * 1e3)
-            }
-            Ok(Err(error)) => {
-                let failure = classify(&error);
-                CheckOutcome::fail(failure.class(), failure.message())
-            }
-            Err(_) => CheckOutcome::fail(
-                FailureClass::Stuck,
-                "a connection of the pool takes a question and does not answer it",
-            ),
+    /// Asks the probe's session, and a new one beside it where that has been silent since an
+    /// earlier run: a pooler whose server is gone lets those wait who have a session, and
+    /// says it to who comes.
+    async fn ask_probe(
+        &self,
+        endpoint: &Endpoint,
+        until: Deadline,
+    ) -> (Asked<DB>, Option<Asked<DB>>) {
+        let is_silent = self.probe.is_silent();
+        let asked = self.probe.ask(&self.pool, endpoint, until);
+        if is_silent {
+            let renewed = self.probe.renew(&self.pool, endpoint, until);
+            both(asked, renewed).await
+        } else {
+            (asked.await, None)
         }
+    }
+
+    /// Asks a connection of the pool, if one is idle, and opens a session beside it where
+    /// that sees the same data.
+    async fn ask_in_pool(&self, gauges: Gauges, until: Deadline) -> CheckOutcome {
+        let mut took = None;
+        if let Some(mut connection) = self.pool.try_acquire() {
+            let asked_at = clock::now();
+            match timeout_at(until.instant().into(), connection.ping()).await {
+                Ok(Ok(())) => took = Some(clock::now().saturating_duration_since(asked_at)),
+                Ok(Err(error)) => {
+                    let failure = classify(&error);
+                    return CheckOutcome::fail(failure.class(), failure.message());
+                }
+                Err(_) => {
+                    return CheckOutcome::fail(
+                        FailureClass::Stuck,
+                        "a connection of the pool takes a question and does not answer it",
+                    );
+                }
+            }
+        }
+        if self.history(|history| history.wants_session(clock::now()))
+            && let Some(options) = self.fresh_options()
+            && let Some(opened) = open_anew::<DB>(options, until).await
+        {
+            self.history(|history| match opened {
+                Ok(()) => history.fresh.opened(clock::now()),
+                Err(failure) => history.fresh.refused(failure),
+            });
+        }
+        let outcome = judge::answered(&self.seen(gauges, None));
+        match took {
+            Some(took) => outcome.number("ping_ms", took.as_secs_f64() * 1e3),
+            None => outcome,
+        }
+    }
+
+    /// Returns how a session beside the pool is opened. A database that once could be opened
+    /// that way is missed when it cannot be any more.
+    fn fresh_options(&self) -> Option<Options<DB>> {
+        let found = DB::fresh_options(&self.pool.connect_options());
+        let known = self.fresh_options.lock();
+        let mut known = known.expect("nothing panics while it is held");
+        if found.is_some() {
+            known.clone_from(&found);
+        }
+        known.clone()
+    }
+
+    fn seen(&self, gauges: Gauges, sessions: Option<Sessions>) -> Seen {
+        self.history(|history| Seen {
+            gauges,
+            full_for: history.full_for(clock::now()),
+            refused: history.fresh.refusal().cloned(),
+            is_empty_again: history.is_empty_again(),
+            sessions,
+            stuck_after: self.stuck_after,
+        })
     }
 
     fn history<T>(&self, ask: impl FnOnce(&mut History) -> T) -> T {
@@ -156,6 +235,40 @@ impl<DB: Driver> Ping<DB> {
             .lock()
             .expect("nothing panics while it is held"))
     }
+}
+
+/// What a session of a database answered.
+type Asked<DB> = Result<Answered<<DB as Database>::Connection>, Failure>;
+
+/// Waits for both.
+async fn both<A: Future, B: Future>(first: A, second: B) -> (A::Output, B::Output) {
+    let (mut first, mut second) = (pin!(first), pin!(second));
+    let (mut one, mut other) = (None, None);
+    poll_fn(|cx| {
+        if one.is_none()
+            && let Poll::Ready(answer) = first.as_mut().poll(cx)
+        {
+            one = Some(answer);
+        }
+        if other.is_none()
+            && let Poll::Ready(answer) = second.as_mut().poll(cx)
+        {
+            other = Some(answer);
+        }
+        match (one.take(), other.take()) {
+            (Some(first), Some(second)) => Poll::Ready((first, second)),
+            (first, second) => {
+                (one, other) = (first, second);
+                Poll::Pending
+            }
+        }
+    })
+    .await
+}
+
+/// The server frees the slot at the goodbye; without it, when it next looks.
+async fn goodbye<C: Connection>(connection: C, until: Deadline) {
+    let _ = timeout_at(until.instant().into(), connection.close()).await;
 }
 
 impl<DB: Driver> Check for Ping<DB> {

@@ -1,6 +1,7 @@
 //! One connection of the check's own, beside the pool.
 //!
-//! It lives as long as it works, so a reading costs one round trip. A question that the
+//! It lives until a younger one takes its place ([`crate::fresh`]), so most readings cost
+//! one round trip. A question that the
 //! server does not answer is kept and waited for again at the next reading, instead of
 //! being asked anew: a server that hangs then holds one connection of ours, not one more
 //! every few seconds (its backlog is small, and pending connects fill it). What is being
@@ -39,7 +40,11 @@ const QUESTIONS_MAX: u32 = 4;
 const KNOCK_AT_PERCENT: u32 = 60;
 
 /// The connection, when nobody asks it.
-pub(crate) struct Probe<C>(Mutex<State<C>>);
+pub(crate) struct Probe<C> {
+    state: Mutex<State<C>>,
+    /// A session that is asked for beside the one that stands.
+    younger: Mutex<Option<Question<C>>>,
+}
 
 #[derive(Default)]
 enum State<C> {
@@ -68,11 +73,22 @@ struct Question<C> {
 pub(crate) struct Answered<C> {
     pub(crate) connection: C,
     pub(crate) took: Duration,
+    /// Whether the server has given a new session for it.
+    pub(crate) is_new: bool,
 }
 
 impl<C> Probe<C> {
     pub(crate) const fn new() -> Self {
-        Self(Mutex::new(State::Closed))
+        Self {
+            state: Mutex::new(State::Closed),
+            younger: Mutex::new(None),
+        }
+    }
+
+    /// Whether a session that stands has not answered what it was asked at an earlier reading.
+    pub(crate) fn is_silent(&self) -> bool {
+        let state = self.state.lock().expect("nothing panics while it is held");
+        matches!(&*state, State::Asked(question) if !question.is_connect)
     }
 
     /// Gives the connection back for the next reading.
@@ -81,11 +97,19 @@ impl<C> Probe<C> {
     }
 
     fn take(&self) -> State<C> {
-        std::mem::take(&mut *self.0.lock().expect("nothing panics while it is held"))
+        std::mem::take(&mut *self.state.lock().expect("nothing panics while it is held"))
     }
 
     fn put(&self, state: State<C>) {
-        *self.0.lock().expect("nothing panics while it is held") = state;
+        *self.state.lock().expect("nothing panics while it is held") = state;
+    }
+
+    fn younger(&self, next: Option<Question<C>>) -> Option<Question<C>> {
+        let mut younger = self
+            .younger
+            .lock()
+            .expect("nothing panics while it is held");
+        std::mem::replace(&mut *younger, next)
     }
 
     /// Asks the server for a sign of life, and says until `until` why there is none.
@@ -101,21 +125,27 @@ impl<C> Probe<C> {
     {
         let started_at = clock::now();
         let mut state = self.take();
+        let mut is_new = false;
         for _ in 0..QUESTIONS_MAX {
             let mut question = match state {
-                State::Open(connection) => Question::ping(connection),
+                State::Open(connection) => Question::ping::<DB>(connection),
                 State::Asked(old) if old.age() < QUESTION_AGE_MAX => old,
                 State::Asked(_) | State::Closed => {
-                    Question::connect::<DB>(DB::probe_options(&pool.connect_options()))
+                    Question::session::<DB>(DB::probe_options(&pool.connect_options()))
                 }
             };
             match question.wait(endpoint, until).await {
                 Some(Ok(connection)) if question.is_connect || question.asked_at < started_at => {
+                    is_new |= question.is_connect;
                     state = State::Open(connection);
                 }
                 Some(Ok(connection)) => {
                     let took = question.age();
-                    return Ok(Answered { connection, took });
+                    return Ok(Answered {
+                        connection,
+                        took,
+                        is_new,
+                    });
                 }
                 // It had been idle and broke: only a new connection can say how it is now.
                 Some(Err(_)) if !question.is_connect || question.asked_at < started_at => {
@@ -135,22 +165,64 @@ impl<C> Probe<C> {
             format!("{endpoint} closes each connection before it answers"),
         ))
     }
+
+    /// Asks for a new session. `None` if the server has not answered yet: it may be slow to
+    /// give one, and is listened to at the next reading.
+    pub(crate) async fn renew<DB>(
+        &self,
+        pool: &Pool<DB>,
+        endpoint: &Endpoint,
+        until: Deadline,
+    ) -> Option<Result<Answered<C>, Failure>>
+    where
+        DB: Driver + Database<Connection = C>,
+        C: Connection<Database = DB> + 'static,
+    {
+        let started_at = clock::now();
+        let mut question = match self.younger(None) {
+            Some(asked) if asked.age() < QUESTION_AGE_MAX => asked,
+            _ => Question::session::<DB>(DB::probe_options(&pool.connect_options())),
+        };
+        match question.wait(endpoint, until).await {
+            Some(Ok(connection)) => Some(Ok(Answered {
+                connection,
+                took: question.age(),
+                is_new: true,
+            })),
+            Some(Err(error)) => Some(Err(classify(&error))),
+            None => {
+                let silent_ms = question.age().as_millis();
+                let is_late = question.asked_at < started_at;
+                let failure = is_late.then(|| question.knock.explain(endpoint, silent_ms));
+                self.younger(Some(question));
+                Some(Err(failure?))
+            }
+        }
+    }
 }
 
 impl<C: Connection> Question<C> {
-    fn connect<DB: Database<Connection = C>>(options: Options<DB>) -> Self
+    /// Asks for a session, and whether it is served: a proxy may give sessions of a server
+    /// that it does not reach.
+    fn session<DB>(options: Options<DB>) -> Self
     where
+        DB: Driver + Database<Connection = C>,
         C: Connection<Database = DB>,
     {
-        Self::new(true, async move { options.connect().await })
+        Self::new(true, async move {
+            let mut connection = options.connect().await?;
+            DB::round_trip(&mut connection).await?;
+            Ok(connection)
+        })
     }
 
-    fn ping(mut connection: C) -> Self
+    fn ping<DB>(mut connection: C) -> Self
     where
+        DB: Driver + Database<Connection = C>,
         C: 'static,
     {
         Self::new(false, async move {
-            connection.ping().await?;
+            DB::round_trip(&mut connection).await?;
             Ok(connection)
         })
     }
@@ -212,7 +284,7 @@ impl<C> Question<C> {
 /// come apart.
 pub(crate) async fn ask_beside<DB: Driver>(pool: Pool<DB>, until: Deadline) -> Result<(), Failure> {
     let options = pool.connect_options();
-    let mut question = Question::<DB::Connection>::connect::<DB>(DB::probe_options(&options));
+    let mut question = Question::<DB::Connection>::session::<DB>(DB::probe_options(&options));
     let Some(endpoint) = DB::endpoint(&options) else {
         return match timeout_at(until.instant().into(), question.answer).await {
             Ok(answer) => answer.map(drop).map_err(|error| classify(&error)),
@@ -235,18 +307,23 @@ pub(crate) async fn ask_beside<DB: Driver>(pool: Pool<DB>, until: Deadline) -> R
     }
 }
 
-/// Opens one connection more and closes it at once; `None` if that took too long to say.
-pub(crate) async fn try_one_more<DB: Driver>(
-    pool: &Pool<DB>,
+/// Opens a session of a database that has no server, and closes it: a file that was moved
+/// away or may not be read any more is found by that alone. `None` if others have it locked,
+/// or if that took too long to say.
+pub(crate) async fn open_anew<DB: Driver>(
+    options: Options<DB>,
     until: Deadline,
 ) -> Option<Result<(), Failure>> {
-    let options = DB::probe_options(&pool.connect_options());
     let attempt = async {
-        let connection = options.connect().await?;
-        // The server frees the slot at the goodbye; without it, when it next looks.
-        let _ = connection.close().await;
-        Ok::<_, sqlx::Error>(())
+        let mut connection = options.connect().await?;
+        DB::round_trip(&mut connection).await?;
+        connection.close().await
     };
-    let done = timeout_at(until.instant().into(), attempt).await.ok()?;
-    Some(done.map_err(|error| classify(&error)))
+    match timeout_at(until.instant().into(), attempt).await.ok()? {
+        Ok(()) => Some(Ok(())),
+        Err(error) => {
+            let failure = classify(&error);
+            (failure.class() != FailureClass::Saturated).then_some(Err(failure))
+        }
+    }
 }

@@ -1,4 +1,5 @@
-//! SQLite, in memory: where a check that took a connection would take the database.
+//! SQLite, in memory, where a check that took a connection would take the database; and in
+//! a file that is moved away.
 #![cfg(feature = "sqlite")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 use sqlx::{
     SqlSafeStr, SqlitePool,
     migrate::{Migration, MigrationType, Migrator},
-    sqlite::SqlitePoolOptions,
+    sqlite::{SqliteConnectOptions, SqlitePoolOptions},
 };
 use steadfast_core::{Check, CheckOutcome, CheckRun, CheckStatus, Deadline, FailureClass};
 use steadfast_sqlx::{migrations, ping};
@@ -70,6 +71,40 @@ async fn a_full_pool_is_saturated() {
     assert_eq!(outcome.status(), CheckStatus::Warn);
     assert_eq!(outcome.class(), Some(FailureClass::Saturated));
     drop(held);
+}
+
+/// Goal: a file that was moved away is found while the sessions that have it open work.
+#[tokio::test]
+async fn a_file_that_was_moved_away_is_found_while_old_sessions_serve() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("shop.db");
+    let options = SqliteConnectOptions::new()
+        .filename(&path)
+        .create_if_missing(true);
+    let pool = SqlitePoolOptions::new().max_connections(2);
+    let pool = pool.connect_with(options).await.unwrap();
+    let kept = sqlx::raw_sql("CREATE TABLE kept (n INT)");
+    kept.execute(&pool).await.unwrap();
+    idle(&pool).await;
+    let check = ping(&pool);
+    let first = check.run(a_run()).await;
+    assert_eq!(first.status(), CheckStatus::Pass, "{first:?}");
+
+    std::fs::rename(&path, dir.path().join("moved.db")).unwrap();
+    // Until another session is due.
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(6)).await;
+    tokio::time::resume();
+    let warned = check.run(a_run()).await;
+    assert_eq!(warned.status(), CheckStatus::Warn, "{warned:?}");
+    assert_eq!(warned.class(), Some(FailureClass::Misconfigured));
+    let text = warned.message();
+    assert!(text.starts_with("new sessions are refused: "), "{text}");
+    assert!(!path.exists(), "none is made in its place");
+
+    std::fs::rename(dir.path().join("moved.db"), &path).unwrap();
+    let again = check.run(a_run()).await;
+    assert_eq!(again.status(), CheckStatus::Pass, "{again:?}");
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use sqlx::{
 };
 use steadfast_core::{CheckOutcome, CheckStatus, FailureClass};
 use steadfast_sqlx::{migrations, ping};
-use support::{BlackHole, Postgres, free_port};
+use support::{BlackHole, PgBouncer, Postgres, free_port};
 
 /// What a check may take that will hear nothing.
 const SILENCE: Duration = Duration::from_secs(3);
@@ -74,13 +74,11 @@ async fn a_stopped_server_is_unreachable_and_comes_back() {
 }
 
 #[tokio::test]
-async fn a_server_that_stands_still_is_stuck_and_goes_on_with_the_same_connection() {
+async fn a_server_that_stands_still_is_stuck_and_keeps_one_session_afterwards() {
     let mut postgres = Postgres::builder().start();
     let pool = pool(&postgres.admin_url(), 2).await;
     let check = ping(&pool);
     passes(&ask(&check).await);
-    let probe = "SELECT pid FROM pg_stat_activity WHERE application_name = 'steadfast-probe'";
-    let before = postgres.sql(probe);
 
     postgres.pause();
     for _ in 0..2 {
@@ -90,7 +88,9 @@ async fn a_server_that_stands_still_is_stuck_and_goes_on_with_the_same_connectio
     }
     postgres.resume();
     let _ = ask_until(&check, |outcome| outcome.status() == CheckStatus::Pass).await;
-    assert_eq!(postgres.sql(probe), before);
+    // The one that was asked, or a younger one that was asked beside it.
+    let probes = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'steadfast-probe'";
+    let _ = ask_until(&check, |_| postgres.sql(probes).trim() == "1").await;
 }
 
 #[tokio::test]
@@ -130,6 +130,72 @@ async fn a_refused_probe_is_a_warning_while_the_pool_has_connections() {
     let pool = pool(&postgres.admin_url(), 2).await;
     let outcome = ask(&ping(&pool)).await;
     is(&outcome, CheckStatus::Warn, FailureClass::RefusedByServer);
+}
+
+/// Goal: a refusal of new sessions is found while old ones work. Method: a check that has
+/// a session already, and a pool whose sessions are served.
+#[tokio::test]
+async fn that_new_sessions_are_refused_is_found_while_old_ones_serve() {
+    let postgres = Postgres::builder().start();
+    let _ = postgres.sql("CREATE ROLE app LOGIN PASSWORD 'first'");
+    for (order, class, word) in [
+        (
+            "ALTER ROLE app CONNECTION LIMIT 3",
+            FailureClass::RefusedByServer,
+            "too many connections for role app",
+        ),
+        (
+            "ALTER ROLE app CONNECTION LIMIT -1 PASSWORD 'rotated'",
+            FailureClass::Auth,
+            "password authentication failed",
+        ),
+    ] {
+        let _ = postgres.sql("ALTER ROLE app CONNECTION LIMIT -1 PASSWORD 'first'");
+        let pool = lazy_pool(&postgres.url("postgres", "app", "first"), 8);
+        let held = (pool.acquire().await.unwrap(), pool.acquire().await.unwrap());
+        drop(held);
+        idle(&pool, 2).await;
+        let check = ping(&pool);
+        passes(&ask(&check).await);
+        let _ = postgres.sql(order);
+        let warned = ask_until(&check, |outcome| outcome.status() != CheckStatus::Pass).await;
+        is(&warned, CheckStatus::Warn, class);
+        let text = warned.message();
+        assert!(text.starts_with("new sessions are refused: "), "{text}");
+        assert!(text.contains(word), "{text}");
+        assert!(text.ends_with("; 2 old ones still serve"), "{text}");
+        // The same for one that never had a session.
+        is(&ask(&ping(&pool)).await, CheckStatus::Warn, class);
+        assert_eq!(pool.num_idle(), 2, "none was closed");
+        let _ = postgres.sql("ALTER ROLE app CONNECTION LIMIT -1 PASSWORD 'first'");
+        let _ = ask_until(&check, |outcome| outcome.status() == CheckStatus::Pass).await;
+        pool.close().await;
+    }
+}
+
+/// Goal: a proxy in front of a dead server does not pass for one, and its own words are
+/// told.
+#[tokio::test]
+async fn a_dead_server_behind_a_proxy_that_lives_is_down() {
+    let mut postgres = Postgres::builder().start();
+    let bouncer = PgBouncer::builder()
+        .setting("server_login_retry", "1")
+        .setting("server_connect_timeout", "1")
+        .start(&postgres);
+    let pool = lazy_pool(&bouncer.admin_url(), 2);
+    let check = ping(&pool);
+    passes(&ask(&check).await);
+    postgres.stop();
+    // Whoever has a session waits for a server; who comes then is told that there is none.
+    wait_until("its own words", || async {
+        let down = ask_within(&check, SILENCE).await;
+        assert_eq!(down.status(), CheckStatus::Fail, "{down:?}");
+        let is_told = down.message().contains("server login");
+        is_told && down.class() == Some(FailureClass::Unreachable)
+    })
+    .await;
+    postgres.start_again();
+    let _ = ask_until(&check, |outcome| outcome.status() == CheckStatus::Pass).await;
 }
 
 #[tokio::test]
