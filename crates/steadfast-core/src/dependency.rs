@@ -14,6 +14,8 @@
 //!   *news*: a check that had passed all along proves nothing by passing again.
 //! - A shallow check never closes a breaker that calls opened. What a check alone opened,
 //!   the check may close; so may a deep one.
+//! - A check that has passed for long while nobody called, and not while calls failed, lets
+//!   calls in again; they decide ([`Breaker::check_vouches`]).
 //! - Calls that succeed vouch for the dependency, and the check may be left out for a
 //!   while ([`DependencyState::traffic_vouches`]), but not for ever ([`SKIPS_MAX`]).
 //! - A server that takes no writes is no outage: reads go on, and

@@ -49,6 +49,8 @@ struct Checked {
     state: CheckState,
     next_run: Option<Instant>,
     skips: u32,
+    /// When it began to pass in the present outage; `None` if it does not, or there is none.
+    passes_from: Option<Instant>,
 }
 
 impl DependencyState {
@@ -71,6 +73,7 @@ impl DependencyState {
             state: CheckState::new(settings, now),
             next_run: None,
             skips: 0,
+            passes_from: None,
         });
     }
 
@@ -107,6 +110,11 @@ impl DependencyState {
         check.skips = 0;
         let next_run_in = check.plan(random, now);
         let health = check.state.health(now);
+        let outage = self
+            .breaker
+            .get()
+            .and_then(|it| it.snapshot(now).outage_since);
+        let passes_from = check.passes_from(status, outage, now);
         let depth = check.depth;
         let failed_at = check.state.failed_at();
         let failing_from = check.state.failing_from();
@@ -123,9 +131,9 @@ impl DependencyState {
         // Relaxed: whoever sees it set looks again under the lock.
         self.check_fails.store(health == Health::Failing, Relaxed);
         let moved = self.breaker.get().and_then(|breaker| match status {
-            CheckStatus::Pass | CheckStatus::Warn if health.is_up() => {
-                self.check_passed(breaker, depth, failed_at, now)
-            }
+            CheckStatus::Pass | CheckStatus::Warn if health.is_up() => self
+                .check_passed(breaker, depth, failed_at, now)
+                .or_else(|| breaker.check_vouches(passes_from?, now)),
             // Who takes no writes is not out.
             CheckStatus::Fail if class == Some(FailureClass::ReadOnly) => None,
             CheckStatus::Fail if health == Health::Failing => {
@@ -229,6 +237,21 @@ impl Active {
 }
 
 impl Checked {
+    /// Returns since when it has passed in the outage that began at `outage`.
+    fn passes_from(
+        &mut self,
+        status: CheckStatus,
+        outage: Option<Instant>,
+        now: Instant,
+    ) -> Option<Instant> {
+        let passes = matches!(status, CheckStatus::Pass | CheckStatus::Warn);
+        let from = |began| self.passes_from.filter(|from| *from >= began);
+        self.passes_from = outage
+            .filter(|_| passes)
+            .map(|began| from(began).unwrap_or(now));
+        self.passes_from
+    }
+
     fn plan(&mut self, random: u64, now: Instant) -> Duration {
         let wait = self.state.next_run_in(random);
         self.next_run = Some(now + wait);

@@ -62,6 +62,7 @@ mod notes;
 mod outcome;
 pub(crate) mod period;
 mod permit;
+mod ramp;
 mod reason;
 mod refusal;
 mod round;
@@ -108,6 +109,8 @@ pub struct Breaker {
     control: Padded<AtomicU64>,
     /// [`round::Round`]: the probes of the present round.
     round: Padded<AtomicU64>,
+    /// [`ramp::Ramp`]: the calls of the present ramp.
+    ramp: Padded<AtomicU64>,
     streak: Padded<streak::Streak>,
     notes: Padded<notes::Notes>,
     window: Window,
@@ -139,6 +142,7 @@ impl Breaker {
             origin,
             control: Padded(AtomicU64::new(word.0)),
             round: Padded::default(),
+            ramp: Padded::default(),
             streak: Padded::default(),
             notes: Padded::default(),
             rules,
@@ -158,8 +162,8 @@ impl Breaker {
     /// spreads the wait if this call trips.
     ///
     /// # Errors
-    /// Refuses while open, while enough probes run, and for a part of the calls while
-    /// ramping; never in the modes [`BreakerMode::ForcedClosed`] and
+    /// Refuses while open, while enough probes run, and while ramping for a part of the
+    /// calls that would be too many at once; never in the modes [`BreakerMode::ForcedClosed`] and
     /// [`BreakerMode::Observe`].
     #[inline]
     pub fn try_acquire(

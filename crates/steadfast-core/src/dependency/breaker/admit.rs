@@ -13,9 +13,12 @@ use super::{
     stage::Stage,
     state::{BreakerMode, BreakerState},
     step::BreakerTransition,
-    word::{Event, Word, tag},
+    word::{Event, TAG_BITS, Word, tag},
 };
-use crate::sync::atomic::Ordering::{AcqRel, Acquire};
+use crate::sync::atomic::{
+    AtomicU64,
+    Ordering::{AcqRel, Acquire},
+};
 
 /// What a permit remembers of its admission.
 #[derive(Clone, Copy, Debug)]
@@ -184,13 +187,17 @@ impl Breaker {
                     Some(_) => None,
                     None => continue,
                 },
-                (_, BreakerState::Ramping) if may_step && now_ms >= word.moment() => {
+                (_, BreakerState::Ramping) if may_step && word.state_at(now_ms) != word.state() => {
                     moved = self.advance(word, Event::RampOver, BreakerReason::RampOver, now_ms);
                     continue;
                 }
                 (_, BreakerState::Ramping) => {
                     let share = self.rules.ramp_share(word.moment().saturating_sub(now_ms));
-                    (f64::from(random) < share * RANDOM_RANGE).then_some(Kind::Call)
+                    let by_share = f64::from(random) < share * RANDOM_RANGE;
+                    match self.enter_ramp(word, by_share) {
+                        Some(enters) => enters.then_some(Kind::Call),
+                        None => continue,
+                    }
                 }
             };
             return (word, kind, moved);
@@ -215,23 +222,32 @@ impl Breaker {
         word: Word,
         mut change: impl FnMut(Round) -> Option<Round>,
     ) -> Option<Round> {
-        // Acquire: pairs with the release below, so that whoever sees a newer round also
+        let change = |round| change(Round(round)).map(|round| round.0);
+        self.edit(&self.round, word, change).map(Round)
+    }
+
+    /// Changes a word that begins with the tag of the generation it is of; it is fresh if
+    /// its tag is another.
+    pub(super) fn edit(
+        &self,
+        cell: &AtomicU64,
+        word: Word,
+        mut change: impl FnMut(u64) -> Option<u64>,
+    ) -> Option<u64> {
+        let tag = tag(word.generation());
+        // Acquire: pairs with the release below, so that whoever sees a newer tag also
         // sees the newer control word.
-        let mut seen = self.round.load(Acquire);
+        let mut seen = cell.load(Acquire);
         loop {
-            let round = if Round(seen).tag() == tag(word.generation()) {
-                Round(seen)
-            } else {
-                Round::fresh(tag(word.generation()))
-            };
+            let present = if seen & TAG_MASK == tag { seen } else { tag };
             if !self.is_current(word.generation()) {
                 return None;
             }
-            let Some(next) = change(round) else {
-                return Some(round);
+            let Some(next) = change(present) else {
+                return Some(present);
             };
-            // AcqRel: pairs with the same exchange in another thread of the round.
-            match self.round.compare_exchange(seen, next.0, AcqRel, Acquire) {
+            // AcqRel: pairs with the same exchange in another thread of the generation.
+            match cell.compare_exchange(seen, next, AcqRel, Acquire) {
                 Ok(_) => return Some(next),
                 Err(other) => seen = other,
             }
@@ -265,5 +281,6 @@ impl Breaker {
     }
 }
 
+const TAG_MASK: u64 = (1 << TAG_BITS) - 1;
 /// Values of a random `u32`.
 const RANDOM_RANGE: f64 = 4_294_967_296.0;

@@ -99,6 +99,42 @@ impl Breaker {
         }
     }
 
+    /// Tells that a check of the dependency has passed since `since`, and that it is not one
+    /// that passes whatever happens. Where nobody calls, nobody probes; after as long as a
+    /// ramp takes, the check lets calls in as a ramp does, and they decide.
+    ///
+    /// It never closes: a port that answers and work that succeeds are two things. It does
+    /// nothing while a probe runs or a call hangs, nor if a call failed after `since`.
+    #[must_use = "nobody else gets this transition"]
+    pub fn check_vouches(&self, since: Instant, now: Instant) -> Option<BreakerTransition> {
+        let now_ms = self.ms(now);
+        let since_ms = self.ms(since);
+        let word = self.word();
+        let is_idle = || self.read_round(word).running() == 0 && !self.hangs(now_ms);
+        let failed = self.notes.last_call_failure();
+        if word.state() != BreakerState::Probing
+            || now_ms.saturating_sub(since_ms) < self.rules.ramp_ms
+            || failed.is_some_and(|at| at >= since_ms)
+            || !is_idle()
+        {
+            return None;
+        }
+        let event = Event::CheckVouched {
+            ramp_ms: self.rules.ramp_ms,
+        };
+        let next = word.step(event, now_ms)?;
+        // As before the ramp that probes begin: see `pass_round`.
+        if self.word() == word {
+            self.window.clear();
+        }
+        self.exchange(word, next, BreakerReason::CheckPassed, now_ms)
+    }
+
+    fn hangs(&self, now_ms: u64) -> bool {
+        let stalled = |flights: &Flights| flights.look(now_ms).stalled > 0;
+        self.flights.as_ref().is_some_and(stalled)
+    }
+
     /// Whether nothing but a check speaks against the dependency: a check began the outage,
     /// no call has failed since one window before it, and none hangs.
     pub(crate) fn is_out_by_check_alone(&self, now: Instant) -> bool {
@@ -113,9 +149,7 @@ impl Breaker {
         };
         let window = ms(self.rules.window());
         let failed = self.notes.last_call_failure();
-        let stalled = |flights: &Flights| flights.look(self.ms(now)).stalled > 0;
-        failed.is_none_or(|at| at.saturating_add(window) < began)
-            && !self.flights.as_ref().is_some_and(stalled)
+        failed.is_none_or(|at| at.saturating_add(window) < began) && !self.hangs(self.ms(now))
     }
 
     /// Tells that a check of the dependency failed, after whatever hysteresis checks have.

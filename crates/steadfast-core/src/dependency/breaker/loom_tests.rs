@@ -190,3 +190,57 @@ fn loom_a_call_that_ends_while_its_slot_rolls_leaves_no_trace() {
         assert_eq!(flights.look(4_000), flights::Airborne::default());
     });
 }
+
+/// Begins a ramp at two seconds after `start`, by probes or by a check.
+fn ramping(start: Instant, by_check: bool) -> (Arc<Breaker>, Instant) {
+    let breaker = breaker(trip().ramp_start_ratio(0.01), start);
+    fail(&breaker, start, 0).expect("it trips");
+    if by_check {
+        let due = start + Duration::from_secs(1);
+        breaker.tick(due, MIDDLE).expect("the wait is over");
+        let now = start + Duration::from_secs(12);
+        let moved = breaker.check_vouches(due, now).expect("nobody called");
+        assert_eq!(moved.to, BreakerState::Ramping);
+        return (breaker, now);
+    }
+    let now = start + Duration::from_secs(2);
+    let probe = breaker.try_acquire(now, 0, MIDDLE).expect("a probe");
+    let moved = probe.settle(CallOutcome::Success, now).expect("one passes");
+    assert_eq!(moved.to, BreakerState::Ramping);
+    (breaker, now)
+}
+
+/// Its floor is one here.
+#[test]
+fn loom_of_two_calls_in_a_ramp_one_passes() {
+    const UNLUCKY: u64 = MIDDLE | u32::MAX as u64;
+    let start = origin();
+    loom::model(move || {
+        let (breaker, now) = ramping(start, false);
+        let ask = move |breaker: &Breaker| {
+            let permit = breaker.try_acquire(now, 0, UNLUCKY);
+            permit.map(std::mem::forget).is_ok()
+        };
+        let (theirs, mine) = race(&breaker, ask, ask);
+        assert!(theirs ^ mine, "{theirs} and {mine}");
+    });
+}
+
+/// In a ramp that a check began, a success confirms and a failure ends: whichever comes
+/// first, the failure is not lost, because here one in a row trips a confirmed ramp too.
+#[test]
+fn loom_a_failure_in_a_ramp_that_a_check_began_opens_whatever_confirms_it() {
+    let start = origin();
+    loom::model(move || {
+        let (breaker, now) = ramping(start, true);
+        let later = now + Duration::from_secs(20);
+        let good = Breaker::try_acquire_owned(Arc::clone(&breaker), later, 0, MIDDLE);
+        let bad = breaker.try_acquire(later, 1, MIDDLE).expect("all pass");
+        let good = good.expect("all pass");
+        let other = thread::spawn(move || good.settle(CallOutcome::Success, later));
+        let moved = bad.settle(FAILED, later).expect("it opens");
+        assert_eq!(moved.to, BreakerState::Open);
+        assert_eq!(other.join().expect("the other thread ends"), None);
+        assert_eq!(breaker.state(later), BreakerState::Open);
+    });
+}

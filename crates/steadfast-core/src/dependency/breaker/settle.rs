@@ -13,7 +13,7 @@ use super::{
     state::BreakerState,
     step::BreakerTransition,
     trip_rules::ms,
-    word::Word,
+    word::{Event, Word},
 };
 
 impl Breaker {
@@ -81,7 +81,13 @@ impl Breaker {
     pub(super) fn release(&self, ticket: Ticket) {
         self.land(&ticket);
         let word = self.word();
-        if ticket.kind == Kind::Probe && word.generation() == ticket.generation {
+        if word.generation() != ticket.generation {
+            return;
+        }
+        if ticket.kind == Kind::Call && word.state() == BreakerState::Ramping {
+            let _ = self.leave_ramp(word, false);
+        }
+        if ticket.kind == Kind::Probe {
             // If that was one inconclusive probe too many, the next call or tick, which has
             // a time, ends the round.
             self.edit_round(word, |round| Some(round.give_back()));
@@ -116,6 +122,12 @@ impl Breaker {
     ) -> Option<BreakerTransition> {
         let generation = word.generation();
         self.window.record(ticket.stripe(), verdict.sample, now_ms);
+        if word.state() == BreakerState::Ramping {
+            let moved = self.settle_in_ramp(word, ticket, verdict, now_ms);
+            if moved.is_some() {
+                return moved;
+            }
+        }
         let streak = match verdict.finding {
             // A success is never a reason to open, so it looks at no rule.
             Finding::Good => {
@@ -157,6 +169,33 @@ impl Breaker {
             ticket.jitter,
             now_ms,
         )
+    }
+
+    /// Takes the end of a call out of the ramp. In one that a check began, the first calls
+    /// are what probes are elsewhere: enough successes confirm it, a failure ends it.
+    fn settle_in_ramp(
+        &self,
+        word: Word,
+        ticket: Ticket,
+        verdict: Verdict,
+        now_ms: u64,
+    ) -> Option<BreakerTransition> {
+        let is_good = verdict.finding == Finding::Good;
+        let succeeded = self.leave_ramp(word, is_good)?.succeeded();
+        if !word.is_unproven() {
+            return None;
+        }
+        if let Finding::Bad { class, .. } = verdict.finding {
+            let reason = BreakerReason::ProbeFailed(class);
+            let wait = verdict.retry_after;
+            return self.trip(word.generation(), reason, wait, ticket.jitter, now_ms);
+        }
+        if is_good && succeeded >= self.rules.round.successes {
+            // The state is the same, so there is nothing to tell. Who loses the race looks
+            // at a word that is confirmed, or at an outage.
+            let _ = self.advance(word, Event::Confirmed, BreakerReason::RampOver, now_ms);
+        }
+        None
     }
 
     /// Trips if callers leave and nothing comes back: a timeout outside the call that is

@@ -37,7 +37,8 @@ pub struct BreakerSnapshot {
     pub probes_running: u32,
     /// Probes of this round that succeeded.
     pub probes_succeeded: u32,
-    /// The share of calls that pass: 1 while closed, 0 while open or probing.
+    /// The share of calls that pass whatever runs beside them: 1 while closed, 0 while open
+    /// or probing.
     pub admitted_ratio: f64,
     /// Calls that wait for an answer, or whose answer goes on; `None` if the stall rule is off.
     pub in_flight: Option<u32>,

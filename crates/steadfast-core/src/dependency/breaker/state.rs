@@ -11,7 +11,7 @@ pub enum BreakerState {
     Open,
     /// A few calls pass as probes; the others are refused.
     Probing,
-    /// A growing share of calls passes.
+    /// Calls pass as long as they are no flood, and a growing share of the others.
     Ramping,
 }
 

@@ -2,6 +2,7 @@
 
 mod checklist;
 mod fleet;
+mod flood;
 mod model;
 mod modes;
 mod recovery;

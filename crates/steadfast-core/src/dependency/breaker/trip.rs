@@ -250,6 +250,9 @@ impl Trip {
 
     /// Sets how long traffic takes to come back; up to 1 h, 10 s by default, one window.
     /// Zero lets everything in at once.
+    ///
+    /// A ramp refuses only where more than ten calls, and one for each that succeeded in it,
+    /// would run at once; of the others the share that passes grows with time.
     pub fn ramp(mut self, length: Duration) -> Self {
         self.ramp = length;
         self

@@ -1,13 +1,15 @@
 //! The control word: everything that an admission depends on, in 64 bits, and the one
 //! pure function that changes it.
 //!
-//! `state 2 | mode 2 | generation 17 | level 5 | moment 38`, from the low bits up.
+//! `state 2 | mode 2 | generation 17 | level 5 | unproven 1 | moment 37`, from the low bits up.
 //!
 //! - *generation* grows whenever the evidence begins anew. A permit carries the one it
 //!   was given under, so a result that is late cannot decide. After 131,072 generations
 //!   it starts again; the fastest flapping takes hours for that.
 //! - *level* counts the openings in a row, up to 31; the wait grows with it.
-//! - *moment* is in milliseconds since the breaker was made (38 bits are 8.7 years, after
+//! - *unproven* marks a ramp that a check began and no call has confirmed: its end does
+//!   not close, however long ago it is.
+//! - *moment* is in milliseconds since the breaker was made (37 bits are 4.3 years, after
 //!   which time stands still for it): closed and probing *since*, open *until*, ramping
 //!   *until*.
 //!
@@ -37,6 +39,10 @@ pub(super) enum Event {
     CheckPassed,
     /// As many probes succeeded as were asked for.
     ProbesPassed { ramp_ms: u64 },
+    /// Nobody has called, and a check has passed for long enough to let calls try.
+    CheckVouched { ramp_ms: u64 },
+    /// Calls confirmed what the check said.
+    Confirmed,
     /// A probe failed or kept silent, or a round found nothing out.
     ProbesFailed { level: u32, wait_ms: u64 },
     /// The ramp is over.
@@ -79,7 +85,16 @@ impl Word {
             (Probing, Event::ProbesFailed { level, wait_ms }) => {
                 (Open, level, now_ms.saturating_add(wait_ms))
             }
-            (Ramping, Event::RampOver) if due => {
+            (Probing, Event::CheckVouched { ramp_ms }) => {
+                let moment = now_ms.saturating_add(ramp_ms);
+                let generation = self.generation() + 1;
+                let word = Self::pack(Ramping, self.mode(), generation, self.level(), moment);
+                return Some(Self(word.0 | UNPROVEN));
+            }
+            (Ramping, Event::Confirmed) if self.is_unproven() => {
+                return Some(Self(self.0 & !UNPROVEN));
+            }
+            (Ramping, Event::RampOver) if due && !self.is_unproven() => {
                 // What the ramp found out is good evidence in the closed state too, so
                 // the generation stays.
                 let word = Self::pack(
@@ -115,7 +130,7 @@ impl Word {
                     self.level(),
                     self.moment(),
                 );
-                return Some(word);
+                return Some(Self(word.0 | self.0 & UNPROVEN));
             }
             // From forced open the way back leads through probes, which are due at once.
             (_, ForcedOpen) | (ForcedOpen, Auto | Observe) => (BreakerState::Open, now_ms),
@@ -140,7 +155,7 @@ impl Word {
         let due = self.is_ruled() && now_ms >= self.moment();
         match self.state() {
             BreakerState::Open if due => BreakerState::Probing,
-            BreakerState::Ramping if due => BreakerState::Closed,
+            BreakerState::Ramping if due && !self.is_unproven() => BreakerState::Closed,
             state @ (BreakerState::Closed
             | BreakerState::Open
             | BreakerState::Probing
@@ -196,6 +211,11 @@ impl Word {
         (self.0 >> LEVEL_SHIFT) as u32 & LEVEL_MAX
     }
 
+    /// Whether it is a ramp that no call has confirmed.
+    pub(super) const fn is_unproven(self) -> bool {
+        self.0 & UNPROVEN != 0
+    }
+
     pub(super) const fn moment(self) -> u64 {
         self.0 >> MOMENT_SHIFT
     }
@@ -246,7 +266,8 @@ const GENERATION_BITS: u32 = 17;
 const GENERATION_MAX: u32 = (1 << GENERATION_BITS) - 1;
 const LEVEL_SHIFT: u32 = GENERATION_SHIFT + GENERATION_BITS;
 const LEVEL_BITS: u32 = 5;
-const MOMENT_SHIFT: u32 = LEVEL_SHIFT + LEVEL_BITS;
+const UNPROVEN: u64 = 1 << (LEVEL_SHIFT + LEVEL_BITS);
+const MOMENT_SHIFT: u32 = LEVEL_SHIFT + LEVEL_BITS + 1;
 const MOMENT_BITS: u32 = 64 - MOMENT_SHIFT;
 
 #[cfg(all(test, not(loom)))]
@@ -275,9 +296,12 @@ mod tests {
             any::<u32>(),
             0..=31_u32,
             any::<u64>(),
+            any::<bool>(),
         )
-            .prop_map(|(state, mode, generation, level, moment)| {
-                Word::pack(STATES[state], MODES[mode], generation, level, moment)
+            .prop_map(|(state, mode, generation, level, moment, is_unproven)| {
+                let word = Word::pack(STATES[state], MODES[mode], generation, level, moment);
+                let is_unproven = is_unproven && word.state() == BreakerState::Ramping;
+                Word(word.0 | if is_unproven { UNPROVEN } else { 0 })
             })
     }
 
@@ -289,6 +313,8 @@ mod tests {
             any::<u64>().prop_map(|ramp_ms| Event::ProbesPassed { ramp_ms }),
             (0..99_u32, any::<u64>())
                 .prop_map(|(level, wait_ms)| Event::ProbesFailed { level, wait_ms }),
+            any::<u64>().prop_map(|ramp_ms| Event::CheckVouched { ramp_ms }),
+            Just(Event::Confirmed),
             Just(Event::RampOver),
         ]
     }
@@ -305,6 +331,7 @@ mod tests {
             wait_ms: 5,
         };
         let passed = Event::ProbesPassed { ramp_ms: 5 };
+        let vouched = Event::CheckVouched { ramp_ms: 5 };
         for (state, event, expected) in [
             (Closed, trip, Some(Open)),
             (Ramping, trip, Some(Open)),
@@ -317,6 +344,11 @@ mod tests {
             (Probing, passed, Some(Ramping)),
             (Open, passed, None),
             (Closed, passed, None),
+            (Probing, vouched, Some(Ramping)),
+            (Open, vouched, None),
+            (Closed, vouched, None),
+            (Ramping, vouched, None),
+            (Ramping, Event::Confirmed, None),
             (Probing, failed, Some(Open)),
             (Ramping, failed, None),
             (Ramping, Event::RampOver, Some(Closed)),
@@ -334,6 +366,34 @@ mod tests {
         assert_eq!(open.step(Event::ProbeDue, 99), None);
         let ramping = Word::pack(BreakerState::Ramping, BreakerMode::Auto, 7, 1, 100);
         assert_eq!(ramping.step(Event::RampOver, 99), None);
+    }
+
+    #[test]
+    fn a_ramp_that_a_check_began_closes_only_once_calls_have_confirmed_it() {
+        let probing = Word::pack(BreakerState::Probing, BreakerMode::Auto, 7, 2, 100);
+        let ramping = probing.step(Event::CheckVouched { ramp_ms: 50 }, 100);
+        let ramping = ramping.expect("it vouches");
+        let fields = (ramping.generation(), ramping.level(), ramping.moment());
+        assert_eq!(fields, (8, 2, 150));
+        assert_eq!(ramping.step(Event::RampOver, 9_000), None);
+        assert_eq!(ramping.state_at(9_000), BreakerState::Ramping);
+        let observed = ramping.step(Event::Mode(BreakerMode::Observe), 200);
+        assert!(observed.is_some_and(Word::is_unproven));
+        let confirmed = ramping.step(Event::Confirmed, 120).expect("calls did");
+        assert_eq!(confirmed.generation(), 8, "its evidence stays");
+        assert_eq!(confirmed.step(Event::Confirmed, 120), None, "once");
+        assert_eq!(confirmed.state_at(149), BreakerState::Ramping);
+        let closed = confirmed.step(Event::RampOver, 150).map(Word::state);
+        assert_eq!(closed, Some(BreakerState::Closed));
+        let tripped = ramping.step(
+            Event::Trip {
+                level: 3,
+                wait_ms: 5,
+            },
+            110,
+        );
+        let tripped = tripped.expect("calls failed");
+        assert!(tripped.state() == BreakerState::Open && !tripped.is_unproven());
     }
 
     #[test]
@@ -380,6 +440,9 @@ mod tests {
             if let Some(next) = word.step(event, now) {
                 if next.state() == BreakerState::Closed {
                     prop_assert_eq!((word.state(), event), (BreakerState::Ramping, Event::RampOver));
+                    prop_assert!(!word.is_unproven());
+                } else if event == Event::Confirmed {
+                    prop_assert_eq!(next.generation(), word.generation());
                 } else {
                     prop_assert_eq!(next.generation(), (word.generation() + 1) & GENERATION_MAX);
                 }

@@ -12,7 +12,7 @@ const STEP_MS: u64 = 20;
 const UP_MS: u64 = 60_000;
 
 /// Splitmix64: one line, and good enough to spread fifty instances.
-fn random(state: &mut u64) -> u64 {
+pub(super) fn random(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut z = *state;
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -78,27 +78,14 @@ fn instances_that_opened_together_do_not_probe_in_step() {
 }
 
 #[test]
-fn a_fleet_comes_back_by_and_by() {
+fn a_fleet_spares_a_sick_dependency() {
     for seed in [1, 2] {
         let counts = reached(&trip(), seed);
-        let (down, up) = counts.split_at(UP_MS as usize / 100);
         // Each of the fifty instances offers fifty calls a second.
-        let sick: u32 = down[10..].iter().sum();
+        let sick: u32 = counts[10..UP_MS as usize / 100].iter().sum();
         assert!(
             sick < 1_000,
             "seed {seed}: {sick} calls reached the sick dependency"
-        );
-        // From one tenth of a second to the next, traffic never grows by more than the
-        // ramp's beginning, a tenth of what two instances offer, and its noise.
-        let offered = (INSTANCES as u64 * 100 / STEP_MS) as u32;
-        let jump = up
-            .windows(2)
-            .map(|pair| pair[1].saturating_sub(pair[0]))
-            .max();
-        let jump = jump.expect("half a minute");
-        assert!(
-            jump < offered / 4,
-            "seed {seed}: {jump} of {offered} came back at once"
         );
     }
 }
