@@ -67,7 +67,7 @@ pub use dependency::pool::{
     PoolAdvice, PoolCatch, PoolDriver, PoolEnd, PoolEntry, PoolError, PoolFit, PoolFleet,
     PoolFuture, PoolGate, PoolHeld, PoolLease, PoolMeaning, PoolPursuit, PoolRest, PoolReturn,
     PoolSettings, PoolSilence, PoolSnapshot, PoolStep, PoolTicket, PoolTrouble, RETURN_MAX,
-    STUCK_AFTER_DEFAULT, WAIT_MAX_DEFAULT, WAITERS_MAX, WAITERS_PER_CONNECTION,
+    STUCK_AFTER_DEFAULT, WAIT_MAX_DEFAULT, WAITERS_DEFAULT, WAITERS_MAX,
 };
 pub use dependency::{
     CallCounts, CallKind, CallPermit, CallTimedOut, CheckRecord, DependencyListener,

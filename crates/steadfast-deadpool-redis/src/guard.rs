@@ -3,7 +3,7 @@
 //! [`guard`] puts a [`PoolGate`] in front of a pool and a dependency's breaker behind it.
 //! Against `pool.get()` it
 //! - never waits for ever, whatever the pool's own timeouts are: no longer than the
-//!   request's own deadline, and with only so many others;
+//!   request's own deadline, and not at all where that is in vain;
 //! - says which of many things a timeout was, as a refusal with numbers: cause
 //!   `pool-exhausted` if all connections are in use (and whether any comes back, and which
 //!   line of code has had one for longest), `dependency-down` with the last error if Redis

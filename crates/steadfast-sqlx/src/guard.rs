@@ -3,7 +3,7 @@
 //!
 //! [`guard`] puts a [`PoolGate`] in front of a pool and a dependency's breaker behind it.
 //! Against `pool.acquire()` it
-//! - waits no longer than the request's own deadline, and lets only so many wait;
+//! - waits no longer than the request's own deadline, and not at all where that is in vain;
 //! - says which of the many things `PoolTimedOut` stands for it was, as a refusal with
 //!   numbers: cause `pool-exhausted` if all connections are in use (and whether any comes
 //!   back, and which line of code has had one for longest) or the server has no slot free,

@@ -12,10 +12,18 @@
 //!
 //! ```text
 //! enter ─┬─▶ lease ── connecting ──┬─▶ connected ── give back: the hold is measured
-//!        │     ▲                   └─▶ failed: the reason is noted, the place is free again
-//!        ├─▶ ticket (bounded, first come first served, until the deadline)
-//!        └─▶ refusal: the queue is full, or the turn would come too late
+//!        │     ▲          │        └─▶ failed: the reason is noted, the place is free again
+//!        │     │          ▼ slow, or none to be had
+//!        ├─▶ ticket (first come first served, until the deadline)
+//!        └─▶ refusal: the turn would come too late
 //! ```
+//!
+//! How many wait is bounded by what they wait for, and not by their number: whoever cannot
+//! have its turn in time, as far as the turns of the present queue show, is refused at once.
+//! Who waits for a new connection waits for one that comes back too, in the same queue, and
+//! a connect that is slow goes on for whoever needs it then. While a connection works, one
+//! that cannot be opened is no verdict on the server: the pool is as large as the server
+//! lets it be, which the gate remembers, and asks for more now and then.
 //!
 //! An adapter takes a [`PoolLease`] before it asks the driver's pool, which then need not
 //! let anybody wait: with a lease there is an idle connection to test, or room to open one.
@@ -45,12 +53,15 @@
 mod advice;
 mod book;
 mod diagnosis;
+mod driver;
+mod growth;
 mod homecoming;
 mod inquiry;
 mod knock;
 mod lease;
 #[cfg(all(test, loom))]
 mod loom_tests;
+mod pace;
 mod pursuit;
 mod reading;
 mod recent;
@@ -64,23 +75,23 @@ mod work;
 
 use std::{fmt, panic::Location, sync::Arc, time::Instant};
 
-use self::book::Book;
+use self::book::{Book, Wakes};
 use crate::{
     ConfigError, Deadline, Failure, Name, PoolReading, Refusal,
     sync::{Mutex, lock},
 };
 
 pub use advice::{PoolAdvice, PoolFit, PoolFleet};
+pub use driver::{
+    KNOCK_AFTER, PoolCatch, PoolDriver, PoolEnd, PoolError, PoolFuture, PoolMeaning, PoolStep,
+};
 pub use homecoming::{PoolReturn, RETURN_MAX};
 pub use knock::KnockTurn;
 pub use lease::{PoolLease, PoolSilence};
-pub use pursuit::{
-    KNOCK_AFTER, PoolCatch, PoolDriver, PoolEnd, PoolError, PoolFuture, PoolMeaning, PoolPursuit,
-    PoolStep,
-};
+pub use pursuit::PoolPursuit;
 pub use settings::{
     CONNECT_MAX_DEFAULT, HELD_LONG_DEFAULT, POOL_SIZE_MAX, PoolSettings, STUCK_AFTER_DEFAULT,
-    WAIT_MAX_DEFAULT, WAITERS_MAX, WAITERS_PER_CONNECTION,
+    WAIT_MAX_DEFAULT, WAITERS_DEFAULT, WAITERS_MAX,
 };
 pub use snapshot::{HELD_SHOWN_MAX, PoolHeld, PoolSnapshot, PoolTrouble};
 pub use ticket::PoolTicket;
@@ -121,7 +132,7 @@ impl PoolGate {
         Ok(Arc::new(Self {
             name,
             settings: settings.clone(),
-            book: Mutex::new(Book::new(settings.size, now)),
+            book: Mutex::new(Book::new(settings, now)),
             last_reading: Mutex::new(PoolReading::new(settings.size, 0, 0, 0)),
         }))
     }
@@ -140,45 +151,63 @@ impl PoolGate {
     /// Asks for a place in the pool, on behalf of whoever is at `place`.
     ///
     /// With a free place the answer is a lease. Otherwise the caller waits until `deadline`
-    /// or [`PoolSettings::wait_max`], whichever is earlier; but it is refused at once if as
-    /// many wait as may, or if its turn is not expected within that time (waiters before it
-    /// x mean hold / size, once enough holds have been measured).
+    /// or [`PoolSettings::wait_max`], whichever is earlier; but it is refused at once if its
+    /// turn cannot come within that time, as far as the turns of the present queue show, or
+    /// if as many wait as may.
     pub fn enter(
         self: &Arc<Self>,
         deadline: Option<Deadline>,
         place: &'static Location<'static>,
         now: Instant,
     ) -> PoolEntry {
-        let until = self.wait_until(deadline, now);
-        let mut book = lock(&self.book);
-        book.recent.arrived(now);
-        if let Some(slot) = book.take(place, now) {
-            book.counts.acquired += 1;
-            let seen = book.failures;
-            drop(book);
-            return PoolEntry::Lend(PoolLease::new(Arc::clone(self), slot, seen));
+        match self.admit(u32::MAX, deadline, place, now) {
+            Ok((_, Some(start))) => PoolEntry::Lend(start.lease),
+            Ok((ticket, None)) => PoolEntry::Wait(ticket),
+            Err(refusal) => PoolEntry::Refuse(refusal),
         }
-        let turn_in = book.turn_in();
-        let too_late = turn_in.is_some_and(|turn| turn > until.remaining(now));
-        if book.waiting() >= self.settings.waiters_max || too_late || until.remaining(now).is_zero()
-        {
-            let refusal = self.refuse_waiting(&mut book, now, now);
-            return PoolEntry::Refuse(refusal);
-        }
-        let id = book.queue(place, now);
-        drop(book);
-        PoolEntry::Wait(PoolTicket::new(Arc::clone(self), id, until, now))
     }
 
-    /// Notes that a connection could not be opened, and lets those know who wait for one.
+    /// Notes that the server gives no connection, and lets those know who wait for one.
     pub fn connect_failed(&self, failure: Failure, now: Instant) {
-        let wakers = lock(&self.book).failed(failure, now);
-        wakers.into_iter().for_each(std::task::Waker::wake);
+        let mut wakes = Wakes::default();
+        lock(&self.book).troubled(failure, now, now, &mut wakes);
+        wakes.ring();
     }
 
-    /// Notes that the server opened a connection.
-    pub fn connect_worked(&self) {
-        lock(&self.book).worked();
+    /// Notes that no connection could be opened for one who asked at `asked_at`, while so many
+    /// lay idle.
+    fn note_failed(&self, failure: &Failure, asked_at: Instant, idle: u32, now: Instant) {
+        let mut wakes = Wakes::default();
+        lock(&self.book).failed(failure.clone(), asked_at, idle, now, &mut wakes);
+        wakes.ring();
+    }
+
+    /// Notes that the server opened a connection for one who asked at `asked_at`.
+    pub fn connect_worked(&self, asked_at: Instant, now: Instant) {
+        let mut wakes = Wakes::default();
+        lock(&self.book).answered(asked_at, now, &mut wakes);
+        wakes.ring();
+    }
+
+    /// Whether connections are lent and come back.
+    fn works(&self, now: Instant) -> bool {
+        lock(&self.book).works(now)
+    }
+
+    /// Returns how many connections serve, if so many lie idle: none, unless one is in use or
+    /// has been lately.
+    fn serving(&self, idle: u32, now: Instant) -> u32 {
+        let book = lock(&self.book);
+        if book.works(now) || book.quiet(now) < self.settings.connect_max {
+            book.lent().saturating_add(idle).min(book.size())
+        } else {
+            0
+        }
+    }
+
+    /// Returns how many connections are being opened, and not for too long.
+    fn opening(&self, now: Instant) -> u32 {
+        lock(&self.book).opening(now)
     }
 
     /// Whether no connection could be opened lately, and none was since.

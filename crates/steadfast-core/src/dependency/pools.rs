@@ -64,6 +64,8 @@ pub struct PoolReading {
     pub longest_held: Option<Duration>,
     /// Connections that were never given back: held beyond every bound.
     pub leaked: u32,
+    /// How many connections the server has room for, if it has said that it has no more.
+    pub room: Option<u32>,
 }
 
 impl PoolReading {
@@ -79,6 +81,7 @@ impl PoolReading {
             waited_total: Duration::ZERO,
             longest_held: None,
             leaked: 0,
+            room: None,
         }
     }
 }

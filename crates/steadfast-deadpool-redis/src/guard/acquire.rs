@@ -41,8 +41,7 @@ impl PoolDriver for Connections {
     fn connect(&self) -> PoolFuture<Result<Session, DriverError>> {
         // deadpool tests idle connections, and not new ones; and the driver opens one that a
         // full or loading server will not serve without a word.
-        let is_empty = self.sessions.pool.status().available == 0;
-        let is_doubtful = is_empty || self.gate.has_trouble(clock::now());
+        let is_doubtful = self.idle() == 0 || self.gate.has_trouble(clock::now());
         let sessions = Arc::clone(&self.sessions);
         Box::pin(async move {
             let mut session = sessions.take().await?;
@@ -61,6 +60,19 @@ impl PoolDriver for Connections {
     fn ask(&self, until: Deadline) -> PoolFuture<Result<(), Failure>> {
         let sessions = Arc::clone(&self.sessions);
         Box::pin(async move { sessions.ask(until).await })
+    }
+
+    fn idle(&self) -> u32 {
+        let pool = &self.sessions.pool;
+        let status = pool.status();
+        // What is being opened counts as in use there, and not as part of the pool, so the
+        // idle ones are more than that if any is.
+        let idle = if status.available > 0 || status.size == 0 {
+            status.available
+        } else {
+            pool.retain(|_, _| true).retained
+        };
+        u32::try_from(idle).unwrap_or(u32::MAX)
     }
 
     fn in_use(&self) -> u32 {

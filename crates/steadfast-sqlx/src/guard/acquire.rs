@@ -72,6 +72,10 @@ impl<DB: Driver> PoolDriver for Connections<DB> {
         Box::pin(probe::ask_beside(self.pool.clone(), until))
     }
 
+    fn idle(&self) -> u32 {
+        Gauges::read(&self.pool).idle
+    }
+
     fn in_use(&self) -> u32 {
         Gauges::read(&self.pool).in_use()
     }

@@ -5,6 +5,7 @@
 
 mod departures;
 mod faults;
+mod growth;
 
 use std::{sync::Arc, time::Duration};
 

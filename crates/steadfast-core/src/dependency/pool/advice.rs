@@ -81,7 +81,8 @@ pub enum PoolFit {
     Small,
     /// It is several times larger than what is used of it.
     Large,
-    /// All instances together may open more than the server gives; some will be refused.
+    /// All instances together may open more than the server gives, or it has refused this one
+    /// already.
     BeyondServer,
 }
 
@@ -97,6 +98,8 @@ pub struct PoolAdvice {
     pub size_needed: Option<u32>,
     /// The largest size that fits into the server, if the fleet is known.
     pub size_max: Option<u32>,
+    /// How many connections the server has room for, if it has said that it has no more.
+    pub room: Option<u32>,
     /// Requests a second, lately.
     pub arrivals_per_sec: f64,
     /// How long a connection was held, lately.
@@ -116,11 +119,18 @@ impl PoolGate {
             book.counts.peak,
             book.recent.demand(now),
             fleet,
+            book.growth.room(),
         )
     }
 }
 
-fn advise(size: u32, peak: u32, demand: Option<Demand>, fleet: Option<PoolFleet>) -> PoolAdvice {
+fn advise(
+    size: u32,
+    peak: u32,
+    demand: Option<Demand>,
+    fleet: Option<PoolFleet>,
+    room: Option<u32>,
+) -> PoolAdvice {
     let needed = demand
         .filter(|demand| demand.holds >= HOLDS_MIN)
         .map(|demand| {
@@ -131,6 +141,7 @@ fn advise(size: u32, peak: u32, demand: Option<Demand>, fleet: Option<PoolFleet>
     let size_max = fleet.map(|fleet| fleet.size_max());
     let fit = match (needed, size_max) {
         (_, Some(max)) if size > max => PoolFit::BeyondServer,
+        _ if room.is_some_and(|room| size > room) => PoolFit::BeyondServer,
         (None, _) => PoolFit::Unknown,
         (Some(needed), _) if needed > size => PoolFit::Small,
         (Some(needed), _) if size / LARGE_FACTOR >= needed && size / LARGE_FACTOR >= peak => {
@@ -143,6 +154,7 @@ fn advise(size: u32, peak: u32, demand: Option<Demand>, fleet: Option<PoolFleet>
         size,
         size_needed: needed,
         size_max,
+        room,
         arrivals_per_sec: demand.map_or(0.0, |demand| demand.arrivals_per_sec),
         mean_hold: demand.map_or(Duration::ZERO, |demand| demand.mean_hold),
         peak_in_use: peak,
@@ -157,10 +169,13 @@ impl fmt::Display for PoolAdvice {
             PoolFit::Fits => write!(f, "a pool of {size} fits"),
             PoolFit::Small => write!(f, "a pool of {size} is small"),
             PoolFit::Large => write!(f, "a pool of {size} is large"),
-            PoolFit::BeyondServer => write!(
-                f,
-                "pools of {size} are more than the server gives to all instances"
-            ),
+            PoolFit::BeyondServer => match self.room {
+                Some(room) => write!(f, "the server has room for {room} of {size} connections"),
+                None => write!(
+                    f,
+                    "pools of {size} are more than the server gives to all instances"
+                ),
+            },
         }?;
         if let Some(needed) = self.size_needed {
             write!(
@@ -195,7 +210,7 @@ mod tests {
     #[test]
     fn a_size_is_measured_by_littles_law_and_the_servers_slots() {
         let check = |size, peak, demand, fleet, fit, needed| {
-            let advice = advise(size, peak, demand, fleet);
+            let advice = advise(size, peak, demand, fleet, None);
             assert_eq!((advice.fit, advice.size_needed), (fit, needed), "{advice}");
         };
         // 100 a second for 40 ms: 4 busy, and twice the root of 4 to spare.
@@ -214,7 +229,7 @@ mod tests {
 
     #[test]
     fn advice_is_a_sentence() {
-        let advice = advise(6, 6, demand(100.0, 40), Some(PoolFleet::new(20, 100)));
+        let advice = advise(6, 6, demand(100.0, 40), Some(PoolFleet::new(20, 100)), None);
         assert_eq!(
             advice.to_string(),
             "pools of 6 are more than the server gives to all instances: 100.0 requests a second \

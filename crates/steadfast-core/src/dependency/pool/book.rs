@@ -1,7 +1,16 @@
 //! Who has which place and who waits for one: plain arithmetic, under the gate's lock.
 //!
-//! A place that comes free belongs at once to the first who waits, so nobody who comes
-//! later can overtake. Whoever has been given one and leaves before taking it hands it on.
+//! A place that comes free with its connection belongs at once to the first who waits, so
+//! nobody who comes later can overtake. Whoever has been given one and leaves before taking
+//! it hands it on. Who waits for a *new* connection waits in the queue too, in the order in
+//! which everybody came: whichever comes first serves whoever came first.
+//!
+//! No code of others runs here: a waker is cloned before the lock is taken, and called or
+//! dropped when it has been given back ([`Wakes`]), because the last waker of a task may drop
+//! a future that holds a place.
+
+mod places;
+mod server;
 
 use std::{
     collections::BTreeMap,
@@ -10,64 +19,44 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::recent::Recent;
-use crate::{Failure, FailureClass};
+use super::{PoolSettings, growth::Growth, pace::Pace, recent::Recent};
 
-/// Fewest measured holds from which a wait is predicted; fewer say little about the next.
-const HOLDS_MIN: u64 = 8;
+pub(super) use self::places::{Held, Slot, Stage};
+use self::server::Server;
 
-/// The share of one hold in the moving mean: the last sixteen or so count.
-const HOLD_WEIGHT: f64 = 1.0 / 16.0;
+/// How often one who waits looks at the driver's pool while a place is free and no new
+/// connection may be opened: whoever uses the pool without asking the gate gives connections
+/// back without telling it.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// How long a connect failure explains why there is no connection, unless it is seen again.
-/// While requests fail, it is seen again within one connect of each.
-const TROUBLE_FRESH: Duration = Duration::from_secs(10);
-
-/// Which place of the pool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Slot(u32);
-
-/// Who waits. A later one has a larger number.
+/// Who asks. A later one has a larger number, and keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct WaiterId(u64);
-
-/// One place of the pool that somebody has.
-#[derive(Debug)]
-pub(super) struct Held {
-    pub(super) place: &'static Location<'static>,
-    /// Since when; from the moment the connection answered, once it has.
-    pub(super) since: Instant,
-    /// Whether there is a connection that answered.
-    pub(super) is_lent: bool,
-    /// Whether the hold says how long requests hold a connection.
-    is_measured: bool,
-    /// Until when its holder has said that it will have it.
-    expected: Option<Instant>,
-    /// Who wants to know when it turns out that the server cannot be reached.
-    waker: Option<Waker>,
-}
-
-impl Held {
-    /// Whether it is held for longer than `limit`, and than was said.
-    pub(super) fn is_long(&self, limit: Duration, now: Instant) -> bool {
-        let is_over = self.expected.is_none_or(|until| now >= until);
-        is_over && now.saturating_duration_since(self.since) >= limit
-    }
-}
+pub(super) struct AskerId(u64);
 
 #[derive(Debug)]
 struct Waiter {
     place: &'static Location<'static>,
     since: Instant,
+    /// Whether it has a place of its own, in which a connection is new or late.
+    is_served: bool,
     waker: Option<Waker>,
 }
 
-/// That the server has given no connection since it last did.
-#[derive(Clone, Debug)]
-pub(super) struct Trouble {
-    pub(super) since: Instant,
-    seen_at: Instant,
-    pub(super) failure: Failure,
+#[derive(Debug)]
+struct Promise {
+    slot: Slot,
+    waiter: Waiter,
+}
+
+/// What one who asks may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Take the idle connection.
+    Take(Slot),
+    /// Open a new one, and wait for any meanwhile.
+    Open(Slot),
+    /// Wait, and look again then, if not sooner.
+    Wait(Option<Instant>),
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -81,305 +70,348 @@ pub(super) struct Counts {
     pub(super) peak: u32,
 }
 
+/// Whom to wake, and which wakers to drop, once the lock has been given back.
+#[derive(Debug, Default)]
+#[must_use = "who is not woken waits for ever"]
+pub(super) struct Wakes {
+    wake: Vec<Waker>,
+    spent: Vec<Waker>,
+}
+
+impl Wakes {
+    /// Wakes them. Not under the lock.
+    pub(super) fn ring(self) {
+        self.wake.into_iter().for_each(Waker::wake);
+    }
+
+    fn add(&mut self, waker: Option<Waker>) {
+        self.wake.extend(waker);
+    }
+
+    fn spend(&mut self, waker: Option<Waker>) {
+        self.spent.extend(waker);
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Book {
     size: u32,
+    connect_max: Duration,
+    stuck_after: Duration,
     /// As long as the most places that were ever taken at once, at most `size`.
     slots: Vec<Option<Held>>,
     free: Vec<Slot>,
     lent: u32,
-    queue: BTreeMap<WaiterId, Waiter>,
-    granted: BTreeMap<WaiterId, Slot>,
-    next_waiter: u64,
+    queue: BTreeMap<AskerId, Waiter>,
+    /// How many of the queue have a place of their own.
+    served: u32,
+    promised: BTreeMap<AskerId, Promise>,
+    next_asker: u64,
     hold_secs: f64,
     holds: u64,
     /// When a connection last came back or answered.
     progress_at: Instant,
-    trouble: Option<Trouble>,
-    /// How many failures have been noted; a lease compares it with what it saw first.
-    pub(super) failures: u64,
+    server: Server,
     pub(super) is_knocking: bool,
+    pub(super) growth: Growth,
+    pace: Pace,
     pub(super) counts: Counts,
     pub(super) recent: Recent,
 }
 
 impl Book {
-    pub(super) fn new(size: u32, now: Instant) -> Self {
+    pub(super) fn new(settings: &PoolSettings, now: Instant) -> Self {
         Self {
-            size,
+            size: settings.size,
+            connect_max: settings.connect_max,
+            stuck_after: settings.stuck_after,
             slots: Vec::new(),
             free: Vec::new(),
             lent: 0,
             queue: BTreeMap::new(),
-            granted: BTreeMap::new(),
-            next_waiter: 0,
+            served: 0,
+            promised: BTreeMap::new(),
+            next_asker: 0,
             hold_secs: 0.0,
             holds: 0,
             progress_at: now,
-            trouble: None,
-            failures: 0,
+            server: Server::default(),
             is_knocking: false,
+            growth: Growth::default(),
+            pace: Pace::default(),
             counts: Counts::default(),
             recent: Recent::new(now),
         }
     }
 
-    /// Takes a place if one is free.
-    pub(super) fn take(&mut self, place: &'static Location<'static>, now: Instant) -> Option<Slot> {
-        let slot = match self.free.pop() {
-            Some(slot) => slot,
-            None if self.slots.len() < self.size as usize => {
-                self.slots.push(None);
-                Slot(u32::try_from(self.slots.len() - 1).ok()?)
-            }
-            None => return None,
-        };
-        self.fill(slot, place, now);
-        Some(slot)
-    }
-
-    fn fill(&mut self, slot: Slot, place: &'static Location<'static>, since: Instant) {
-        self.slots[slot.0 as usize] = Some(Held {
-            place,
-            since,
-            is_lent: false,
-            is_measured: true,
-            expected: None,
-            waker: None,
-        });
-        self.counts.peak = self.counts.peak.max(self.taken());
-    }
-
-    /// Says that the place's connection answers. It is held from now on.
-    pub(super) fn lend(&mut self, slot: Slot, now: Instant) {
-        if let Some(held) = &mut self.slots[slot.0 as usize] {
-            self.lent += u32::from(!held.is_lent);
-            *held = Held {
-                place: held.place,
-                since: now,
-                is_lent: true,
-                is_measured: true,
-                expected: None,
-                waker: None,
-            };
-        }
-        self.progress_at = now;
-        // An idle connection that answers does not show that the server would give one more.
-        let is_refused =
-            |trouble: &Trouble| trouble.failure.class() == FailureClass::RefusedByServer;
-        if !self.trouble.as_ref().is_some_and(is_refused) {
-            self.trouble = None;
-        }
-    }
-
-    /// Says that the hold of this place is not one of a request that uses its connection.
-    pub(super) fn without_measure(&mut self, slot: Slot) {
-        if let Some(held) = &mut self.slots[slot.0 as usize] {
-            held.is_measured = false;
-        }
-    }
-
-    /// Says that the place is held until then on purpose.
-    pub(super) fn expect(&mut self, slot: Slot, until: Instant) {
-        if let Some(held) = &mut self.slots[slot.0 as usize] {
-            held.expected = Some(until);
-            held.is_measured = false;
-        }
-    }
-
-    /// Returns for how long no connection has come back or answered that should have: holds
-    /// of which it was said how long they will be are not waited for.
-    pub(super) fn quiet(&self, now: Instant) -> Duration {
-        let due = |held: &Held| held.expected.unwrap_or(held.since);
-        let overdue = self
-            .holders()
-            .map(|held| now.saturating_duration_since(due(held)));
-        let longest = overdue.max().unwrap_or(Duration::MAX);
-        now.saturating_duration_since(self.progress_at).min(longest)
-    }
-
-    /// Gives a place back, to the first who waits if anybody does; returns whom to wake.
-    /// A hold is measured if there is a time, and if there was a connection.
-    pub(super) fn free(&mut self, slot: Slot, now: Option<Instant>) -> Option<Waker> {
-        let held = self.slots[slot.0 as usize].take()?;
-        if held.is_lent {
-            self.lent -= 1;
-            if let Some(now) = now {
-                self.progress_at = now;
-                if held.is_measured {
-                    self.held(now.saturating_duration_since(held.since), now);
-                }
-            }
-        }
-        match self.queue.pop_first() {
-            Some((id, waiter)) => {
-                self.fill(slot, waiter.place, waiter.since);
-                self.granted.insert(id, slot);
-                waiter.waker
-            }
-            None => {
-                self.free.push(slot);
-                None
-            }
-        }
-    }
-
-    fn held(&mut self, hold: Duration, now: Instant) {
-        let secs = hold.as_secs_f64();
-        self.holds += 1;
-        if self.holds == 1 {
-            self.hold_secs = secs;
-        } else {
-            self.hold_secs += (secs - self.hold_secs) * HOLD_WEIGHT;
-        }
-        self.recent.held(hold, now);
-    }
-
-    /// Lines up behind all who wait.
-    pub(super) fn queue(&mut self, place: &'static Location<'static>, now: Instant) -> WaiterId {
-        let id = WaiterId(self.next_waiter);
-        self.next_waiter += 1;
-        let waker = None;
-        let since = now;
-        self.queue.insert(
-            id,
-            Waiter {
-                place,
-                since,
-                waker,
-            },
-        );
+    /// Gives the next who asks its number.
+    pub(super) fn number(&mut self) -> AskerId {
+        let id = AskerId(self.next_asker);
+        self.next_asker += 1;
         id
     }
 
-    /// Takes the place that a waiter has been given.
-    pub(super) fn claim(&mut self, id: WaiterId, now: Instant) -> Option<Slot> {
-        let slot = self.granted.remove(&id)?;
-        if let Some(held) = &mut self.slots[slot.0 as usize] {
-            self.counts.waited += now.saturating_duration_since(held.since);
-            held.since = now;
-        }
-        self.counts.acquired += 1;
-        Some(slot)
-    }
-
-    /// Says whom to wake when the waiter has its turn.
-    pub(super) fn wake_at_turn(&mut self, id: WaiterId, waker: &Waker) {
-        if let Some(waiter) = self.queue.get_mut(&id) {
-            renew(&mut waiter.waker, waker);
-        }
-    }
-
-    /// Takes a waiter out, wherever it is; returns whom to wake instead.
-    pub(super) fn leave(&mut self, id: WaiterId, now: Option<Instant>) -> Option<Waker> {
-        let since = if let Some(waiter) = self.queue.remove(&id) {
-            waiter.since
-        } else {
-            let slot = self.granted.remove(&id)?;
-            let since = self.slots[slot.0 as usize].as_ref().map(|held| held.since);
-            let next = self.free(slot, None);
-            if let (Some(since), Some(now)) = (since, now) {
-                self.counts.waited += now.saturating_duration_since(since);
+    /// Says what one who has come just now may do, if so many connections lie idle. One who
+    /// opens a connection stands in the queue too; one who can only wait does not yet.
+    pub(super) fn come(
+        &mut self,
+        id: AskerId,
+        place: &'static Location<'static>,
+        idle: u32,
+        now: Instant,
+        wakes: &mut Wakes,
+    ) -> Turn {
+        self.hand_out(idle, now, wakes);
+        if self.queue.is_empty() && self.spare(idle) > 0 {
+            if let Some(slot) = self.fill(Stage::Testing, place, now) {
+                self.counts.acquired += 1;
+                return Turn::Take(slot);
             }
-            return next;
+        }
+        if self.may_open(1, now) {
+            if self.waiting() > 0 {
+                // Whoever has waited opens it.
+                wakes.add(self.next_waker());
+            } else if let Some(slot) = self.fill(Stage::Opening, place, now) {
+                self.counts.acquired += 1;
+                self.line_up(id, place, true, now);
+                return Turn::Open(slot);
+            }
+        }
+        wakes.add(self.evict_for_one(now));
+        Turn::Wait(None)
+    }
+
+    /// Lines up in the order in which everybody came; `is_served` says that there is a place
+    /// already.
+    pub(super) fn line_up(
+        &mut self,
+        id: AskerId,
+        place: &'static Location<'static>,
+        is_served: bool,
+        now: Instant,
+    ) {
+        let waiter = Waiter {
+            place,
+            since: now,
+            is_served,
+            waker: None,
         };
-        if let Some(now) = now {
-            self.counts.waited += now.saturating_duration_since(since);
+        self.insert(id, waiter, now);
+    }
+
+    fn insert(&mut self, id: AskerId, waiter: Waiter, now: Instant) {
+        if !waiter.is_served && self.waiting() == 0 {
+            self.pace.begin(now);
         }
-        None
+        self.served += u32::from(waiter.is_served);
+        let before = self.queue.insert(id, waiter);
+        debug_assert!(before.is_none(), "each lines up once");
     }
 
-    /// Notes that no connection could be opened; returns whom to wake.
-    pub(super) fn failed(&mut self, failure: Failure, now: Instant) -> Vec<Waker> {
-        self.counts.connects_failed += 1;
-        self.failures += 1;
-        let since = self.trouble(now).map_or(now, |trouble| trouble.since);
-        self.trouble = Some(Trouble {
-            since,
-            seen_at: now,
-            failure,
-        });
-        self.connecting_wakers()
+    fn remove(&mut self, id: AskerId) -> Option<Waiter> {
+        let waiter = self.queue.remove(&id)?;
+        self.served -= u32::from(waiter.is_served);
+        if self.waiting() == 0 {
+            self.pace.end();
+        }
+        Some(waiter)
     }
 
-    /// Notes that the server opened a connection.
-    pub(super) fn worked(&mut self) {
-        self.trouble = None;
-    }
-
-    /// Returns why no connection can be opened, if that was seen lately.
-    pub(super) fn trouble(&self, now: Instant) -> Option<&Trouble> {
-        let is_fresh =
-            |trouble: &&Trouble| now.saturating_duration_since(trouble.seen_at) <= TROUBLE_FRESH;
-        self.trouble.as_ref().filter(is_fresh)
-    }
-
-    /// Returns the failure that was noted after `seen` and holds still.
-    pub(super) fn trouble_since(&self, seen: u64) -> Option<&Failure> {
-        let trouble = self.trouble.as_ref()?;
-        (self.failures > seen).then_some(&trouble.failure)
-    }
-
-    pub(super) fn wake_at_trouble(&mut self, slot: Slot, waker: &Waker) {
-        if let Some(held) = &mut self.slots[slot.0 as usize] {
-            renew(&mut held.waker, waker);
+    /// Says whether one who stands in the queue has a place of its own now.
+    pub(super) fn set_served(&mut self, id: AskerId, is_served: bool, now: Instant) {
+        if let Some(promise) = self.promised.get_mut(&id) {
+            promise.waiter.is_served = is_served;
+            promise.waiter.since = now;
+        } else if let Some(mut waiter) = self.remove(id) {
+            waiter.is_served = is_served;
+            waiter.since = now;
+            self.insert(id, waiter, now);
         }
     }
 
-    pub(super) fn connecting_wakers(&mut self) -> Vec<Waker> {
-        let held = self.slots.iter_mut().flatten();
-        held.filter_map(|held| held.waker.take()).collect()
+    /// Says what one of the queue may do now, if so many connections lie idle; if it can only
+    /// wait, `waker` is called when that may have changed. One who has waited for as long as it
+    /// may, and `is_patient` no more, begins nothing that takes long.
+    pub(super) fn look(
+        &mut self,
+        id: AskerId,
+        idle: u32,
+        is_patient: bool,
+        waker: Waker,
+        now: Instant,
+        wakes: &mut Wakes,
+    ) -> Turn {
+        self.hand_out(idle, now, wakes);
+        if let Some(promise) = self.promised.remove(&id) {
+            if idle > 0 {
+                wakes.spend(Some(waker));
+                return Turn::Take(self.keep(promise, now));
+            }
+            // Its connection was closed, or somebody who did not ask has taken it.
+            self.insert(id, promise.waiter, now);
+            self.fell_through(promise.slot, now, wakes);
+        }
+        let opens = is_patient.then(|| self.open_for(id, now)).flatten();
+        if let Some(slot) = opens {
+            wakes.spend(Some(waker));
+            if self.may_open(0, now) {
+                wakes.add(self.next_waker());
+            }
+            return Turn::Open(slot);
+        }
+        let Some(waiter) = self.queue.get_mut(&id) else {
+            wakes.spend(Some(waker));
+            return Turn::Wait(None);
+        };
+        wakes.spend(waiter.waker.replace(waker));
+        let again = (self.has_room() && self.is_next(id)).then(|| now + LOOK_EVERY);
+        Turn::Wait(again)
     }
 
-    /// Returns in what time the next who lines up is expected to have its turn; `None` while
-    /// too few holds have been measured, or if all that are held are so on purpose.
-    pub(super) fn turn_in(&self) -> Option<Duration> {
-        let mean = self.mean_hold()?;
-        let declared = self.holders().filter(|held| held.expected.is_some());
-        let moving = self.size as usize - declared.count();
-        (moving > 0).then(|| mean.mul_f64(f64::from(self.waiting() + 1) / moving as f64))
+    /// Takes the place that was promised, to test the connection that came with it.
+    fn keep(&mut self, promise: Promise, now: Instant) -> Slot {
+        let Promise { slot, waiter } = promise;
+        self.put(slot, Stage::Testing, waiter.place, now);
+        self.had_turn(&waiter, now);
+        slot
     }
 
-    /// Returns the moving mean of how long a connection is held.
-    pub(super) fn mean_hold(&self) -> Option<Duration> {
-        (self.holds >= HOLDS_MIN).then(|| Duration::from_secs_f64(self.hold_secs))
+    /// Gives the first who has no place one to open a connection in, if it may.
+    fn open_for(&mut self, id: AskerId, now: Instant) -> Option<Slot> {
+        if !self.may_open(0, now) || !self.is_next(id) {
+            return None;
+        }
+        let mut waiter = self.remove(id)?;
+        let slot = self.fill(Stage::Opening, waiter.place, now);
+        if slot.is_some() {
+            self.had_turn(&waiter, now);
+            waiter.is_served = true;
+        }
+        self.insert(id, waiter, now);
+        slot
     }
 
-    pub(super) fn size(&self) -> u32 {
-        self.size
+    fn had_turn(&mut self, waiter: &Waiter, now: Instant) {
+        if !waiter.is_served {
+            self.counts.acquired += 1;
+            self.counts.waited += now.saturating_duration_since(waiter.since);
+        }
     }
 
+    /// Takes one out of the queue, wherever it is; `has_connection` says that it has been
+    /// served. What one has waited whose time is unknown is not counted. Returns whether it
+    /// had no place of its own.
+    pub(super) fn leave(
+        &mut self,
+        id: AskerId,
+        has_connection: bool,
+        now: Option<Instant>,
+        wakes: &mut Wakes,
+    ) -> bool {
+        let waiter = if let Some(promise) = self.promised.remove(&id) {
+            self.free(promise.slot, None, wakes);
+            Some(promise.waiter)
+        } else {
+            if has_connection {
+                self.pace.turn();
+            }
+            let was_next = self.has_room() && self.is_next(id);
+            let waiter = self.remove(id);
+            if was_next {
+                wakes.add(self.next_waker());
+            }
+            waiter
+        };
+        let Some(waiter) = waiter else { return false };
+        if let (Some(now), false) = (now, waiter.is_served) {
+            self.counts.waited += now.saturating_duration_since(waiter.since);
+        }
+        wakes.spend(waiter.waker);
+        !waiter.is_served
+    }
+
+    /// Promises a place to the first of the queue; `false` if nobody waits.
+    fn promise(&mut self, slot: Slot, now: Option<Instant>, wakes: &mut Wakes) -> bool {
+        let Some((&id, _)) = self.queue.first_key_value() else {
+            return false;
+        };
+        let was_next = self.has_room() && self.is_next(id);
+        self.pace.turn();
+        let Some(mut waiter) = self.remove(id) else {
+            return false;
+        };
+        wakes.add(waiter.waker.take());
+        if was_next {
+            wakes.add(self.next_waker());
+        }
+        let since = now.unwrap_or(waiter.since);
+        self.put(slot, Stage::Promised, waiter.place, since);
+        self.promised.insert(id, Promise { slot, waiter });
+        true
+    }
+
+    /// Promises free places to those who wait, as far as connections lie idle.
+    fn hand_out(&mut self, idle: u32, now: Instant, wakes: &mut Wakes) {
+        while self.has_room() && self.spare(idle) > 0 {
+            let Some((_, first)) = self.queue.first_key_value() else {
+                return;
+            };
+            let place = first.place;
+            let Some(slot) = self.fill(Stage::Promised, place, now) else {
+                return;
+            };
+            self.promise(slot, Some(now), wakes);
+        }
+    }
+
+    /// Returns how many idle connections are promised to nobody.
+    fn spare(&self, idle: u32) -> u32 {
+        let promised = u32::try_from(self.promised.len()).unwrap_or(u32::MAX);
+        idle.saturating_sub(promised)
+    }
+
+    /// Whether it is the first of those who have no place.
+    fn is_next(&self, id: AskerId) -> bool {
+        let mut next = self.queue.iter().filter(|(_, waiter)| !waiter.is_served);
+        next.next().is_some_and(|(&next, _)| next == id)
+    }
+
+    fn next_waker(&mut self) -> Option<Waker> {
+        let mut next = self.queue.values_mut().filter(|it| !it.is_served);
+        next.next()?.waker.take()
+    }
+
+    /// Returns in what time the next who lines up is expected to have its turn.
+    pub(super) fn turn_in(&self, now: Instant) -> Option<Duration> {
+        let waiting = self.waiting();
+        self.pace.expected(waiting, now).or_else(|| {
+            let mean = self.mean_hold()?;
+            let declared = self.holders().filter(|held| held.is_expected());
+            let moving = self.size as usize - declared.count();
+            (moving > 0).then(|| mean.mul_f64(f64::from(waiting + 1) / moving as f64))
+        })
+    }
+
+    /// Whether one who lines up now cannot have its turn within `left`, as far as the turns of
+    /// the present queue show. Connections that are being opened will make it faster.
+    pub(super) fn is_hopeless(&mut self, left: Duration, now: Instant) -> bool {
+        let before = self.waiting();
+        let least = self.pace.at_least(before, self.size, now);
+        least.is_some_and(|least| least > left) && self.opening(now) == 0
+    }
+
+    /// Returns how many wait and have no place.
     pub(super) fn waiting(&self) -> u32 {
-        u32::try_from(self.queue.len()).unwrap_or(u32::MAX)
-    }
-
-    /// Returns how many places hold a connection that answered.
-    pub(super) fn lent(&self) -> u32 {
-        self.lent
-    }
-
-    /// Returns how many places are taken, with a connection or not yet.
-    pub(super) fn taken(&self) -> u32 {
-        u32::try_from(self.slots.len() - self.free.len()).unwrap_or(u32::MAX)
-    }
-
-    /// Returns those who hold a connection.
-    pub(super) fn holders(&self) -> impl Iterator<Item = &Held> {
-        self.slots.iter().flatten().filter(|held| held.is_lent)
+        let all = u32::try_from(self.queue.len()).unwrap_or(u32::MAX);
+        all.saturating_sub(self.served)
     }
 
     /// Returns what those have waited by now who wait still.
     pub(super) fn waiting_for(&self, now: Instant) -> Duration {
-        let waiters = self.queue.values();
+        let waiters = self.queue.values().filter(|waiter| !waiter.is_served);
         waiters
             .map(|waiter| now.saturating_duration_since(waiter.since))
             .sum()
-    }
-}
-
-fn renew(place: &mut Option<Waker>, waker: &Waker) {
-    match place {
-        Some(known) => known.clone_from(waker),
-        None => *place = Some(waker.clone()),
     }
 }

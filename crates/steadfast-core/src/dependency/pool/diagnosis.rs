@@ -14,6 +14,8 @@ pub(super) struct Seen<'a> {
     pub(super) quiet: Duration,
     /// Why none could be opened lately, unless one was since.
     pub(super) trouble: Option<&'a Failure>,
+    /// The same, however long ago that was.
+    pub(super) last_trouble: Option<&'a Failure>,
     pub(super) stuck_after: Duration,
 }
 
@@ -31,10 +33,10 @@ pub(super) enum Diagnosis {
 pub(super) fn diagnose(seen: &Seen<'_>) -> Diagnosis {
     match seen.trouble {
         Some(failure) if seen.lent < seen.size => Diagnosis::Failed(failure.clone()),
-        _ if seen.lent == 0 => Diagnosis::Failed(Failure::new(
-            FailureClass::Timeout,
-            "every place of the pool waits for an answer of the server",
-        )),
+        _ if seen.lent == 0 => Diagnosis::Failed(seen.last_trouble.cloned().unwrap_or_else(|| {
+            let text = "every place of the pool waits for an answer of the server";
+            Failure::new(FailureClass::Timeout, text)
+        })),
         _ if seen.quiet >= seen.stuck_after => Diagnosis::Stuck,
         _ => Diagnosis::Saturated,
     }
@@ -53,6 +55,7 @@ mod tests {
                 lent,
                 quiet: Duration::from_secs(quiet_secs),
                 trouble,
+                last_trouble: trouble,
                 stuck_after: Duration::from_secs(10),
             };
             assert_eq!(&diagnose(&seen), expected, "{seen:?}");
@@ -67,14 +70,18 @@ mod tests {
         // A full pool needs no further connection, so an old failure explains nothing.
         check(4, 0, Some(&refused), &Diagnosis::Saturated);
         check(0, 0, Some(&refused), &failed);
+        let seen = |last_trouble| Seen {
+            size: 4,
+            lent: 0,
+            quiet: Duration::ZERO,
+            trouble: None,
+            last_trouble,
+            stuck_after: Duration::from_secs(10),
+        };
+        // While none is there, the last reason is the reason, however old.
+        assert_eq!(diagnose(&seen(Some(&refused))), failed);
         assert!(matches!(
-            diagnose(&Seen {
-                size: 4,
-                lent: 0,
-                quiet: Duration::ZERO,
-                trouble: None,
-                stuck_after: Duration::from_secs(10),
-            }),
+            diagnose(&seen(None)),
             Diagnosis::Failed(failure) if failure.class() == FailureClass::Timeout
         ));
     }

@@ -14,7 +14,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{PoolDriver, PoolFuture, PoolLease, PoolStep, inquiry::Inquiry};
+use super::{
+    PoolDriver, PoolFuture, PoolLease, PoolStep,
+    inquiry::{Finding, Inquiry},
+};
+use crate::dependency::check::FailureClass;
 
 /// How long a connection may take to come back. Past this it is closed, so that a path which
 /// died without a word does not keep it for ever; longer than any query that is meant to run
@@ -37,11 +41,12 @@ impl<D: PoolDriver> PoolReturn<D> {
     /// Begins with what the driver does to take the connection back.
     pub fn new(driver: Arc<D>, lease: PoolLease, back: PoolFuture<()>, now: Instant) -> Self {
         let usual = lease.gate().settings().connect_max;
+        lease.returns();
         Self {
             driver,
             back,
             lease: Some(lease),
-            inquiry: Inquiry::new(now + usual, now + 2 * usual),
+            inquiry: Inquiry::new(now, now + usual, now + 2 * usual),
             until: now + RETURN_MAX,
         }
     }
@@ -61,12 +66,15 @@ impl<D: PoolDriver> PoolStep for PoolReturn<D> {
             self.free(now);
             return Poll::Ready(());
         }
-        let Some(lease) = &self.lease else {
-            return Poll::Pending;
-        };
-        if self.inquiry.poll(&*self.driver, lease, cx, now).is_ready() {
-            // The connection may come back yet, when the server does.
-            self.free(now);
+        while let Some(lease) = &mut self.lease {
+            match self.inquiry.poll(&*self.driver, lease, cx, now) {
+                // A server without room for more has said nothing of those that it gave.
+                Poll::Ready(Finding::Heard(failure) | Finding::Asked(failure))
+                    if failure.class() == FailureClass::RefusedByServer => {}
+                // The connection may come back yet, when the server does.
+                Poll::Ready(_) => self.free(now),
+                Poll::Pending => break,
+            }
         }
         Poll::Pending
     }

@@ -1,35 +1,51 @@
 //! Why a driver is silent: from another who asks, or by asking.
 //!
 //! Only one at a time asks the server (see [`KnockTurn`]), and everybody who is late hears
-//! the answer.
+//! the answer. Who only hears of a failure does not note it again: an outage that was seen
+//! once would else be renewed by everybody who is told of it.
 
 use std::{
     task::{Context, Poll},
     time::Instant,
 };
 
-use super::{KnockTurn, PoolDriver, PoolFuture, PoolLease};
-use crate::{Deadline, Failure};
+use super::{KnockTurn, PoolDriver, PoolFuture, PoolLease, lease::News};
+use crate::{dependency::check::failure::Failure, request::deadline::Deadline};
 
 /// What is found out for one who has a place and hears nothing.
 pub(super) struct Inquiry {
+    since: Instant,
     late_at: Instant,
     until: Deadline,
     asking: Option<(KnockTurn, PoolFuture<Result<(), Failure>>)>,
+    has_asked: bool,
     server_answers: bool,
     is_late: bool,
 }
 
+/// What was found out.
+#[derive(Debug)]
+pub(super) enum Finding {
+    /// The server gives no connection, as others say.
+    Heard(Failure),
+    /// The same, as it said itself; the gate knows.
+    Asked(Failure),
+    /// Whoever waits is to make room.
+    Evicted,
+}
+
 impl Inquiry {
-    /// Asks at `late_at`, and wants to know well before `until`.
+    /// Asks at `late_at` for one who waits since then, and wants to know well before `until`.
     ///
     /// Everybody who waits hears the answer, so that is the time which the server has, and
     /// not what one request has left: a short deadline is no evidence.
-    pub(super) const fn new(late_at: Instant, until: Instant) -> Self {
+    pub(super) const fn new(since: Instant, late_at: Instant, until: Instant) -> Self {
         Self {
+            since,
             late_at,
             until: Deadline::at(until),
             asking: None,
+            has_asked: false,
             server_answers: false,
             is_late: false,
         }
@@ -40,48 +56,64 @@ impl Inquiry {
         self.server_answers
     }
 
+    /// Whether it is late.
+    pub(super) const fn is_late(&self) -> bool {
+        self.is_late
+    }
+
     /// Returns when it wants to be polled; `None` once it only waits for an answer.
     pub(super) fn wake_at(&self) -> Option<Instant> {
         (!self.is_late).then_some(self.late_at)
     }
 
-    /// Is ready when the server gives no connection.
+    /// Is ready when something is found out that may end the wait.
     pub(super) fn poll<D: PoolDriver>(
         &mut self,
         driver: &D,
-        lease: &PoolLease,
+        lease: &mut PoolLease,
         cx: &mut Context<'_>,
         now: Instant,
-    ) -> Poll<Failure> {
+    ) -> Poll<Finding> {
         self.is_late = self.is_late || now >= self.late_at;
         if !self.is_late {
             return Poll::Pending;
         }
-        if let Poll::Ready(failure) = lease.poll_trouble(cx) {
-            return Poll::Ready(failure);
+        match lease.poll_news(self.since, !self.server_answers, cx) {
+            Poll::Ready(News::Evicted) => return Poll::Ready(Finding::Evicted),
+            Poll::Ready(News::Trouble(failure)) => {
+                lease.heard();
+                self.asking = None;
+                return Poll::Ready(Finding::Heard(failure));
+            }
+            Poll::Ready(News::Answered) => {
+                self.server_answers = true;
+                self.asking = None;
+                // Whatever else becomes known is wanted still.
+                return self.poll(driver, lease, cx, now);
+            }
+            Poll::Pending => {}
         }
-        if self.asking.is_none() && !self.server_answers {
-            let turn = lease.gate().knock();
+        if self.asking.is_none() && !self.server_answers && !self.has_asked {
+            let turn = lease.gate().knock(now);
             self.asking = turn.map(|turn| (turn, driver.ask(self.until.with_margin(now))));
         }
-        let Some((_, asking)) = &mut self.asking else {
+        let Some((turn, mut asking)) = self.asking.take() else {
             return Poll::Pending;
         };
         let Poll::Ready(answer) = asking.as_mut().poll(cx) else {
+            self.asking = Some((turn, asking));
             return Poll::Pending;
         };
-        // The news first, and then the end of the turn, so that nobody asks again for nothing.
+        self.has_asked = true;
+        turn.end(answer.as_ref(), driver.idle(), now);
         match answer {
             Ok(()) => {
-                lease.gate().connect_worked();
                 self.server_answers = true;
-                self.asking = None;
-                Poll::Pending
+                self.poll(driver, lease, cx, now)
             }
             Err(failure) => {
-                lease.gate().connect_failed(failure.clone(), now);
-                self.asking = None;
-                Poll::Ready(failure)
+                lease.heard();
+                Poll::Ready(Finding::Asked(failure))
             }
         }
     }

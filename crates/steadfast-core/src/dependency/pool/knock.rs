@@ -4,42 +4,64 @@
 //! those who wait for an answer asks the server itself; only one at a time, because a
 //! server in trouble must not be asked by everybody who needs it.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Instant};
 
-use super::PoolGate;
-use crate::sync::lock;
+use super::{PoolGate, book::Wakes};
+use crate::{dependency::check::failure::Failure, sync::lock};
 
 /// The turn to ask the server, given to one at a time.
 ///
 /// When it is dropped, those who wait for news are woken, so that one of them can take over.
 #[must_use = "the turn ends when this is dropped"]
-pub struct KnockTurn(Arc<PoolGate>);
+pub struct KnockTurn {
+    gate: Arc<PoolGate>,
+    asked_at: Instant,
+}
 
 impl PoolGate {
     /// Takes the turn to ask the server, unless somebody has it.
     #[must_use]
-    pub fn knock(self: &Arc<Self>) -> Option<KnockTurn> {
+    pub fn knock(self: &Arc<Self>, now: Instant) -> Option<KnockTurn> {
         let mut book = lock(&self.book);
         if std::mem::replace(&mut book.is_knocking, true) {
             return None;
         }
         drop(book);
-        Some(KnockTurn(Arc::clone(self)))
+        Some(KnockTurn {
+            gate: Arc::clone(self),
+            asked_at: now,
+        })
+    }
+}
+
+impl KnockTurn {
+    /// Ends the turn with the server's answer, while so many connections lie idle: the news
+    /// first, and then the end, so that nobody asks again for nothing.
+    pub(super) fn end(self, answer: Result<&(), &Failure>, idle: u32, now: Instant) {
+        let mut wakes = Wakes::default();
+        let mut book = lock(&self.gate.book);
+        match answer {
+            Ok(&()) => book.answered(self.asked_at, now, &mut wakes),
+            Err(failure) => book.failed(failure.clone(), self.asked_at, idle, now, &mut wakes),
+        }
+        drop(book);
+        wakes.ring();
     }
 }
 
 impl Drop for KnockTurn {
     fn drop(&mut self) {
-        let mut book = lock(&self.0.book);
+        let mut wakes = Wakes::default();
+        let mut book = lock(&self.gate.book);
         book.is_knocking = false;
-        let wakers = book.connecting_wakers();
+        book.wake_for_news(&mut wakes);
         drop(book);
-        wakers.into_iter().for_each(std::task::Waker::wake);
+        wakes.ring();
     }
 }
 
 impl fmt::Debug for KnockTurn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("KnockTurn").field(&self.0.name).finish()
+        f.debug_tuple("KnockTurn").field(&self.gate.name).finish()
     }
 }

@@ -7,8 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{PoolGate, book::Slot};
-use crate::{Deadline, Failure, FailureClass, Refusal, sync::lock};
+use super::{
+    PoolGate,
+    book::{Slot, Wakes},
+};
+use crate::{
+    dependency::check::failure::Failure, refusal::Refusal, request::deadline::Deadline, sync::lock,
+};
 
 /// The right to have one connection of the pool.
 ///
@@ -40,6 +45,17 @@ pub enum PoolSilence {
     Cut,
 }
 
+/// What one with a place hears while it waits for an answer.
+#[derive(Debug)]
+pub(super) enum News {
+    /// Others have found that the server gives no connection.
+    Trouble(Failure),
+    /// The server has answered a question that was asked since it waits.
+    Answered,
+    /// It has waited in vain for so long that it is to make room.
+    Evicted,
+}
+
 impl PoolLease {
     pub(super) const fn new(gate: Arc<PoolGate>, slot: Slot, seen: u64) -> Self {
         let slot = Some(slot);
@@ -48,19 +64,25 @@ impl PoolLease {
 
     /// Says that there is a connection and that it answers. It is held from now on.
     pub fn connected(&mut self, now: Instant) {
-        if let Some(slot) = self.slot {
-            lock(&self.gate.book).lend(slot, now);
-        }
+        self.lend(true, now);
     }
 
     /// Says the same of a connection that goes back at once, because nobody wants it any
     /// more. That it is held for a moment says nothing about how long requests hold one.
     pub(super) fn connected_for_nobody(&mut self, now: Instant) {
-        if let Some(slot) = self.slot {
-            let mut book = lock(&self.gate.book);
-            book.lend(slot, now);
+        self.lend(false, now);
+    }
+
+    fn lend(&self, is_measured: bool, now: Instant) {
+        let Some(slot) = self.slot else { return };
+        let mut wakes = Wakes::default();
+        let mut book = lock(&self.gate.book);
+        book.lend(slot, now, &mut wakes);
+        if !is_measured {
             book.without_measure(slot);
         }
+        drop(book);
+        wakes.ring();
     }
 
     /// Says that the connection is held for so long on purpose, at most a day: for a command
@@ -70,6 +92,13 @@ impl PoolLease {
         if let Some(slot) = self.slot {
             let until = Deadline::after(now, hold).instant();
             lock(&self.gate.book).expect(slot, until);
+        }
+    }
+
+    /// Says that the connection is on its way back.
+    pub(super) fn returns(&self) {
+        if let Some(slot) = self.slot {
+            lock(&self.gate.book).returns(slot);
         }
     }
 
@@ -88,37 +117,48 @@ impl PoolLease {
         self.gate.refuse_failed(failure, waited, now)
     }
 
+    /// Gives the place back because no connection could be had in it.
+    pub(super) fn fell_through(mut self, now: Instant) {
+        let Some(slot) = self.slot.take() else { return };
+        let mut wakes = Wakes::default();
+        lock(&self.gate.book).fell_through(slot, now, &mut wakes);
+        wakes.ring();
+    }
+
     /// Refuses a request that has heard nothing in time, for a reason that says nothing
     /// against the server. The place stays taken until the lease ends.
     pub fn refuse(&self, why: PoolSilence, waited: Duration, now: Instant) -> Refusal {
-        match why {
-            PoolSilence::Busy { in_use } => {
-                let mut book = lock(&self.gate.book);
-                self.gate.refuse_full(&mut book, in_use, waited, now)
-            }
-            PoolSilence::Cut => {
-                let text = if waited.is_zero() {
-                    "the request's time was over before a connection was asked for".to_owned()
-                } else {
-                    format!("no connection answered within {} ms", waited.as_millis())
-                };
-                let failure = Failure::new(FailureClass::Timeout, text);
-                self.gate.refuse_failed(&failure, waited, now)
-            }
-        }
+        self.gate.refuse_silent(why, waited, now)
     }
 
-    /// Waits for news from others that the server cannot be reached, since this lease was
-    /// given. For one who has waited for an answer longer than is usual.
-    pub fn poll_trouble(&self, cx: &mut Context<'_>) -> Poll<Failure> {
+    /// Waits for news from others since this lease was given, or last [`heard`](Self::heard)
+    /// them; for one who has waited since then for an answer, longer than is usual. That the
+    /// server has answered a question is news as long as that is `open`.
+    pub(super) fn poll_news(&self, since: Instant, open: bool, cx: &mut Context<'_>) -> Poll<News> {
+        let Some(slot) = self.slot else {
+            return Poll::Pending;
+        };
+        let waker = cx.waker().clone();
         let mut book = lock(&self.gate.book);
-        if let Some(failure) = book.trouble_since(self.seen) {
-            return Poll::Ready(failure.clone());
-        }
-        if let Some(slot) = self.slot {
-            book.wake_at_trouble(slot, cx.waker());
-        }
-        Poll::Pending
+        let news = if book.is_evicted(slot) {
+            News::Evicted
+        } else if let Some(failure) = book.trouble_since(self.seen, since) {
+            News::Trouble(failure.clone())
+        } else if open && book.has_answered(since) {
+            News::Answered
+        } else {
+            let spent = book.wake_at_news(slot, waker);
+            drop(book);
+            drop(spent);
+            return Poll::Pending;
+        };
+        drop(book);
+        Poll::Ready(news)
+    }
+
+    /// Says that the news so far has been heard.
+    pub(super) fn heard(&mut self) {
+        self.seen = lock(&self.gate.book).failures();
     }
 
     /// Returns the gate that it came from.
@@ -129,10 +169,9 @@ impl PoolLease {
 
     fn end(&mut self, now: Option<Instant>) {
         let Some(slot) = self.slot.take() else { return };
-        let next = lock(&self.gate.book).free(slot, now);
-        if let Some(next) = next {
-            next.wake();
-        }
+        let mut wakes = Wakes::default();
+        lock(&self.gate.book).free(slot, now, &mut wakes);
+        wakes.ring();
     }
 }
 

@@ -69,14 +69,14 @@ fn loom_a_place_promised_to_one_who_leaves_is_free_again() {
 #[test]
 fn loom_the_turn_to_knock_is_one_persons() {
     loom::model(|| {
-        let (lease, _ticket, _) = held_with_a_waiter();
+        let (lease, _ticket, now) = held_with_a_waiter();
         let gate = Arc::clone(lease.gate());
         let other = Arc::clone(&gate);
-        let there = thread::spawn(move || other.knock());
-        let here = gate.knock();
+        let there = thread::spawn(move || other.knock(now));
+        let here = gate.knock(now);
         let there = there.join().expect("joined");
         assert!(here.is_some() != there.is_some());
         drop((here, there));
-        assert!(gate.knock().is_some());
+        assert!(gate.knock(now).is_some());
     });
 }

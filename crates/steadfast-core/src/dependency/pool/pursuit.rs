@@ -6,13 +6,17 @@
 //! loop around it, and a test needs neither.
 //!
 //! What it does that a driver's pool does not:
+//! - It waits for a new connection and for one that comes back at the same time, in the place
+//!   of the queue in which it came. A connect that is slow or fails sends it back to wait, and
+//!   the driver's work goes on for whoever needs it then.
 //! - It asks the breaker twice: before it lines up, so that nobody waits in vain for a
 //!   server that is down, and with a permit when it has its turn.
-//! - It waits [`KNOCK_AFTER`] for the pool's answer. Then one of those who wait asks the
+//! - It waits [`KNOCK_AFTER`](super::KNOCK_AFTER) for the pool's answer. Then one of those who wait asks the
 //!   server itself, because a driver that retries a refused connect is silent until its
 //!   time is over; the answer is told to all.
-//! - It tells the breaker that a connection cannot be had, which is a failure, and not that
-//!   all are in use, which is none. That there is one is told by whoever catches it.
+//! - It tells the breaker that a connection cannot be had, which is a failure while none
+//!   works, and not that all are in use, which is none. That there is one is told by whoever
+//!   catches it.
 //! - It ends with its request, by its deadline or a drop, and the driver's work does not:
 //!   cut half-way, that would cost the pool a connection for each request that is cancelled
 //!   or in a hurry. [`PoolPursuit::outlive`] hands the work on, which then goes to its own
@@ -22,117 +26,32 @@
 
 use std::{
     fmt,
-    future::Future,
     panic::Location,
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use super::{
-    PoolEntry, PoolGate, PoolLease, PoolSilence, PoolTicket,
-    work::{End, PoolRest, Work},
+    PoolGate, PoolLease, PoolSilence, PoolTicket,
+    driver::{PoolCatch, PoolDriver, PoolEnd, PoolError, PoolStep},
+    ticket::Start,
+    work::{Event, Permit, PoolRest, Work, is_answer, settle, settle_busy},
 };
 use crate::{
-    CallFailure, CallOutcome, CallPermit, Deadline, DependencyState, Failure, FailureClass,
-    Refusal, sync::stripe,
+    dependency::{
+        DependencyState,
+        breaker::CallOutcome,
+        check::{FailureClass, failure::Failure},
+    },
+    refusal::Refusal,
+    request::deadline::Deadline,
+    sync::stripe,
 };
 
-/// How long a pool may take to answer before somebody asks the server itself. An idle
-/// connection answers within a few round trips; a new one to a server far away takes
-/// longer, and then one question more does no harm.
-pub const KNOCK_AFTER: Duration = Duration::from_millis(100);
-
-/// A future in a box, as drivers hand them out.
-pub type PoolFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
-
-/// How a pursuit ends.
-pub type PoolEnd<D> =
-    Result<PoolCatch<<D as PoolDriver>::Connection>, PoolError<<D as PoolDriver>::Error>>;
-
-/// What a pursuit needs from the pool of a driver.
-pub trait PoolDriver: Send + Sync + 'static {
-    /// A connection of the pool.
-    type Connection: Send + 'static;
-    /// What the driver says when there is none.
-    type Error: Send + 'static;
-
-    /// Takes a connection from the pool: tests an idle one, or opens one.
-    fn connect(&self) -> PoolFuture<Result<Self::Connection, Self::Error>>;
-
-    /// Asks the server itself whether it gives a connection, and says why not, before
-    /// `until`.
-    fn ask(&self, until: Deadline) -> PoolFuture<Result<(), Failure>>;
-
-    /// Returns how many connections the driver's pool has lent or is taking back. It may be
-    /// more than the gate has lent: a query that nobody waits for any more keeps its
-    /// connection until it ends.
-    fn in_use(&self) -> u32;
-
-    /// Says what an error means.
-    fn meaning(&self, error: &Self::Error) -> PoolMeaning;
-
-    /// Gives a connection back that nobody wants any more, and then its place.
-    fn give_back(self: Arc<Self>, connection: Self::Connection, lease: PoolLease);
-}
-
-/// What is polled with the time, and says when it wants to be polled again: an adapter needs
-/// one timer and one loop for all of it.
-pub trait PoolStep {
-    /// What comes of it.
-    type Output;
-
-    /// Goes on until something has to be waited for.
-    ///
-    /// # Panics
-    /// May panic if it is polled after it was ready.
-    fn poll(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Self::Output>;
-
-    /// Returns the moment at which it must be polled again, whatever happens before.
-    fn wake_at(&self) -> Option<Instant>;
-}
-
-/// What an error of a driver means.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PoolMeaning {
-    /// The server gives no connection.
-    Failure(Failure),
-    /// The driver's own time is over: nobody has answered.
-    Silence,
-    /// It says nothing about the server: the application has closed the pool.
-    Other,
-}
-
-/// Why there is no connection.
-#[derive(Debug)]
-pub enum PoolError<E> {
-    /// The request is refused, with the reason.
-    Refused(Refusal),
-    /// The driver's own error, which is no refusal.
-    Driver(E),
-}
-
-/// A connection, its place in the pool, and the breaker's permit.
-#[derive(Debug)]
-#[must_use = "a permit that is not settled is no evidence"]
-pub struct PoolCatch<C> {
-    /// The connection; it has just answered.
-    pub connection: C,
-    /// Its place, to be given back with it.
-    pub lease: PoolLease,
-    /// To be settled: at once as a success by [`PoolCatch::settle`], or with what becomes of
-    /// the first use by one who sees that.
-    pub permit: CallPermit<Arc<DependencyState>>,
-}
-
-impl<C> PoolCatch<C> {
-    /// Tells the breaker that there was a connection.
-    pub fn settle(self, now: Instant) -> (C, PoolLease) {
-        self.permit.settle(CallOutcome::Success, now);
-        (self.connection, self.lease)
-    }
-}
+/// Most that the driver does at a time for one request: a new connection, and an idle one that
+/// turns out to be late, and one more. Whatever is late beyond that is not one connection.
+const WORKS_MAX: usize = 3;
 
 /// One request on its way to a connection.
 #[must_use = "a pursuit does nothing unless polled"]
@@ -146,16 +65,15 @@ pub struct PoolPursuit<D: PoolDriver> {
     random: u64,
     /// When it was polled first.
     since: Option<Instant>,
-    stage: Stage<D>,
-}
-
-enum Stage<D: PoolDriver> {
-    Idle,
-    Waiting(PoolTicket),
-    Working(Box<Work<D>>),
-    /// The request has been refused at its deadline; the driver works on.
-    Cut(Box<Work<D>>),
-    Over,
+    /// Where it came; `None` before and after.
+    ticket: Option<PoolTicket>,
+    /// What the driver does for it: as a rule once, or twice if that takes long.
+    works: Vec<Work<D>>,
+    /// The breaker's, while the driver works or the connection is not handed over yet.
+    permit: Option<Permit>,
+    /// Whether an idle connection did not answer it.
+    has_tried_idle: bool,
+    is_over: bool,
 }
 
 impl<D: PoolDriver> PoolPursuit<D> {
@@ -178,53 +96,59 @@ impl<D: PoolDriver> PoolPursuit<D> {
             place,
             random,
             since: None,
-            stage: Stage::Idle,
+            ticket: None,
+            works: Vec::new(),
+            permit: None,
+            has_tried_idle: false,
+            is_over: false,
         }
     }
 
     /// Says that the request has gone, or has been answered. Returns the work that should
-    /// not be cut, if there is any: it is to be polled to its end, which comes when the
-    /// longest connect is over, at the latest.
+    /// not be cut, if there is any: it is to be polled to its end.
     #[must_use]
-    pub fn outlive(self, now: Instant) -> Option<PoolRest<D>> {
-        match self.stage {
-            Stage::Waiting(ticket) => {
-                ticket.leave(now);
-                None
-            }
-            Stage::Working(work) | Stage::Cut(work) => Some(PoolRest::new(self.driver, work)),
-            Stage::Idle | Stage::Over => None,
+    pub fn outlive(mut self, now: Instant) -> Option<PoolRest<D>> {
+        if let Some(ticket) = self.ticket.take() {
+            ticket.leave(now);
         }
+        let works = std::mem::take(&mut self.works);
+        (!works.is_empty()).then(|| {
+            let permit = self.permit.take();
+            PoolRest::new(self.driver, self.state, self.gate, works, permit)
+        })
     }
 
-    fn set_out(&self, now: Instant) -> Result<Stage<D>, Refusal> {
+    fn set_out(&mut self, now: Instant) -> Result<(), Refusal> {
         if let Some(refusal) = self.state.refusal(now) {
             return Err(refusal.entered());
         }
-        match self.gate.enter(self.deadline, self.place, now) {
-            PoolEntry::Lend(lease) => self.begin(lease, now),
-            PoolEntry::Wait(ticket) => Ok(Stage::Waiting(ticket)),
-            PoolEntry::Refuse(refusal) => Err(refusal),
-        }
+        let idle = self.driver.idle();
+        let (ticket, start) = self.gate.admit(idle, self.deadline, self.place, now)?;
+        self.ticket = Some(ticket);
+        start.map_or(Ok(()), |start| self.begin(start, now))
     }
 
     /// Has the driver begin its work, in a place of the pool.
-    fn begin(&self, lease: PoolLease, now: Instant) -> Result<Stage<D>, Refusal> {
-        if self.is_over(now) {
-            return Err(self.cut(&lease, now, false, now));
+    fn begin(&mut self, start: Start, now: Instant) -> Result<(), Refusal> {
+        if self.is_past_deadline(now) {
+            return Err(self.cut(now));
         }
-        let stripe = stripe::current();
+        if self.permit.is_none() {
+            self.permit = Some(self.ask_breaker(now)?);
+        }
+        self.works
+            .push(Work::new(start, self.driver.connect(), now));
+        Ok(())
+    }
+
+    fn ask_breaker(&self, now: Instant) -> Result<Permit, Refusal> {
         let state = Arc::clone(&self.state);
-        let permit = match DependencyState::try_acquire(state, now, stripe, self.random) {
-            Ok(permit) => permit,
-            Err(refusal) => return Err(refusal.entered()),
-        };
-        let work = Work::new(lease, permit, self.driver.connect(), now);
-        Ok(Stage::Working(Box::new(work)))
+        let permit = DependencyState::try_acquire(state, now, stripe::current(), self.random);
+        permit.map_err(Refusal::entered)
     }
 
     /// Whether the request has no use for a connection any more.
-    fn is_over(&self, now: Instant) -> bool {
+    fn is_past_deadline(&self, now: Instant) -> bool {
         self.deadline
             .is_some_and(|deadline| deadline.remaining(now).is_zero())
     }
@@ -234,57 +158,246 @@ impl<D: PoolDriver> PoolPursuit<D> {
         now.saturating_duration_since(since)
     }
 
-    fn end(&self, work: Work<D>, end: End<D>, now: Instant) -> PoolEnd<D> {
-        let Work {
-            mut lease, permit, ..
-        } = work;
-        let waited = self.waited(now);
-        Err(match end {
-            End::Caught(connection) => {
+    /// Looks at all that the driver does; is ready with the end, if it has come.
+    fn poll_works(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<PoolEnd<D>> {
+        let mut at = 0;
+        while let Some(work) = self.works.get_mut(at) {
+            let Poll::Ready(event) = work.poll(&*self.driver, &self.state, cx, now) else {
+                at += 1;
+                continue;
+            };
+            let ends = match event {
+                Event::Caught(connection) => {
+                    let lease = self.works.swap_remove(at).lease;
+                    return Poll::Ready(self.caught(connection, lease, now));
+                }
+                Event::Driver(error) => {
+                    self.works.swap_remove(at).lease.fell_through(now);
+                    self.settle_neutral(now);
+                    return Poll::Ready(Err(PoolError::Driver(error)));
+                }
+                Event::Failed(failure) => self.failed(at, &failure, now),
+                Event::Heard(failure) if is_answer(&failure) => self.failed(at, &failure, now),
+                Event::Heard(silence) => {
+                    let others = self.gate.works(now) || self.has_idle_to_try();
+                    (!others).then(|| self.refuse(&silence, now))
+                }
+                Event::Late => {
+                    self.has_tried_idle |= !work.is_new;
+                    if self.works.len() < WORKS_MAX {
+                        self.stand(now);
+                    }
+                    None
+                }
+                Event::Silent => {
+                    let (silence, since) = (work.silence(now), work.since());
+                    let answers = work.server_answers();
+                    self.was_silent(&silence, since, answers, now)
+                }
+                Event::Over => {
+                    let (silence, since) = (work.silence(now), work.since());
+                    let answers = work.server_answers();
+                    let was_silent = work.is_silent();
+                    self.let_fall(at, now);
+                    match was_silent {
+                        true => None,
+                        false => self.was_silent(&silence, since, answers, now),
+                    }
+                }
+            };
+            if let Some(refusal) = ends {
+                return Poll::Ready(Err(PoolError::Refused(refusal)));
+            }
+        }
+        Poll::Pending
+    }
+
+    fn caught(
+        &mut self,
+        connection: D::Connection,
+        mut lease: PoolLease,
+        now: Instant,
+    ) -> PoolEnd<D> {
+        let permit = match self.permit.take() {
+            Some(permit) => Ok(permit),
+            None => self.ask_breaker(now),
+        };
+        match permit {
+            Ok(permit) => {
                 lease.connected(now);
-                return Ok(PoolCatch {
+                if let Some(ticket) = self.ticket.take() {
+                    ticket.served(now);
+                }
+                Ok(PoolCatch {
                     connection,
                     lease,
                     permit,
-                });
+                })
             }
-            End::Failed(failure) => {
-                let refusal = lease.failed(&failure, waited, now);
-                permit.fail(failure.class().into(), &failure, now);
-                PoolError::Refused(refusal)
+            Err(refusal) => {
+                lease.connected_for_nobody(now);
+                Arc::clone(&self.driver).give_back(connection, lease);
+                Err(PoolError::Refused(refusal))
             }
-            End::Busy => {
-                let busy = CallFailure::new(FailureClass::Saturated);
-                permit.settle(CallOutcome::Failure(busy), now);
-                let in_use = self.driver.in_use();
-                PoolError::Refused(lease.refuse(PoolSilence::Busy { in_use }, waited, now))
-            }
-            End::Driver(error) => {
-                permit.settle(CallOutcome::Neutral, now);
-                PoolError::Driver(error)
-            }
-        })
+        }
     }
 
-    /// Refuses the request at its own deadline, with a turn since `turn_at`.
+    /// The work has come to nothing. Whoever asked waits for a connection that works, if any
+    /// may; else it is refused, and that is evidence.
+    fn failed(&mut self, at: usize, failure: &Failure, now: Instant) -> Option<Refusal> {
+        self.let_fall(at, now);
+        if self.may_yet_be_served(failure.class(), now) {
+            if self.works.is_empty() {
+                self.settle_neutral(now);
+            }
+            return None;
+        }
+        Some(self.refuse(failure, now))
+    }
+
+    /// Refuses because no connection can be had, which is evidence.
+    fn refuse(&mut self, failure: &Failure, now: Instant) -> Refusal {
+        if let Some(permit) = self.permit.take() {
+            settle(permit, failure, false, now);
+        }
+        self.gate.refuse_failed(failure, self.waited(now), now)
+    }
+
+    fn has_idle_to_try(&self) -> bool {
+        !self.has_tried_idle && self.driver.idle() > 0
+    }
+
+    /// Whether there is something to wait for.
+    fn may_yet_be_served(&self, class: FailureClass, now: Instant) -> bool {
+        let is_full = class == FailureClass::RefusedByServer;
+        self.works.iter().any(|work| !work.is_silent())
+            || self.has_idle_to_try()
+            || self.gate.works(now)
+            // A server without room for all may have had it for the others.
+            || is_full && self.gate.opening(now) > 0
+    }
+
+    /// Some work has been silent for as long as it may.
+    fn was_silent(
+        &mut self,
+        silence: &Failure,
+        since: Instant,
+        answers: bool,
+        now: Instant,
+    ) -> Option<Refusal> {
+        if answers {
+            return None;
+        }
+        if self.may_yet_be_served(silence.class(), now) {
+            self.settle_neutral(now);
+            return None;
+        }
+        self.gate
+            .note_failed(silence, since, self.driver.idle(), now);
+        for work in &mut self.works {
+            work.lease.heard();
+        }
+        Some(self.refuse(silence, now))
+    }
+
+    /// Gives back the place of work that has come to nothing, and stands without one.
+    fn let_fall(&mut self, at: usize, now: Instant) {
+        let work = self.works.swap_remove(at);
+        self.has_tried_idle |= !work.is_new;
+        work.lease.fell_through(now);
+        self.stand(now);
+    }
+
+    /// Stands in the queue, with a place of its own or without.
+    fn stand(&mut self, now: Instant) {
+        let is_served = !self.works.is_empty();
+        if let Some(ticket) = &mut self.ticket {
+            ticket.stand(is_served, now);
+        }
+    }
+
+    fn settle_neutral(&mut self, now: Instant) {
+        if let Some(permit) = self.permit.take() {
+            permit.settle(CallOutcome::Neutral, now);
+        }
+    }
+
+    /// Refuses the request because its time is over.
+    fn give_up(&mut self, now: Instant) -> Refusal {
+        if self.is_past_deadline(now) && !self.works.is_empty() {
+            return self.cut(now);
+        }
+        if self.works.iter().any(Work::server_answers) {
+            if let Some(permit) = self.permit.take() {
+                settle_busy(permit, now);
+            }
+            return self.busy(now);
+        }
+        self.settle_neutral(now);
+        match self.ticket.take() {
+            Some(ticket) => ticket.refuse(now),
+            None => self.busy(now),
+        }
+    }
+
+    fn busy(&self, now: Instant) -> Refusal {
+        let in_use = self.driver.in_use();
+        self.gate
+            .refuse_silent(PoolSilence::Busy { in_use }, self.waited(now), now)
+    }
+
+    /// Refuses the request at its own deadline, with a turn.
     ///
     /// One that spent most of its time in the queue was refused by the queue, although its
     /// turn came in the end: that the server did not answer in what was left says nothing.
-    fn cut(
-        &self,
-        lease: &PoolLease,
-        turn_at: Instant,
-        server_answers: bool,
-        now: Instant,
-    ) -> Refusal {
+    fn cut(&self, now: Instant) -> Refusal {
+        let turn_at = self.works.iter().map(Work::since).min().unwrap_or(now);
         let (queued, worked) = (self.waited(turn_at), now.saturating_duration_since(turn_at));
-        let why = if server_answers || queued > worked {
-            let in_use = self.driver.in_use();
-            PoolSilence::Busy { in_use }
-        } else {
-            PoolSilence::Cut
-        };
-        lease.refuse(why, self.waited(now), now)
+        let answers = self.works.iter().any(Work::server_answers) || self.gate.works(now);
+        if answers || queued > worked {
+            return self.busy(now);
+        }
+        self.gate
+            .refuse_silent(PoolSilence::Cut, self.waited(now), now)
+    }
+
+    /// Whether it has waited for as long as it may.
+    fn is_patience_over(&self, now: Instant) -> bool {
+        let ticket = self.ticket.as_ref();
+        let has_waited = ticket.is_none_or(|it| it.until().remaining(now).is_zero());
+        let is_working = self.works.iter().any(|work| !work.is_silent());
+        self.is_past_deadline(now) || has_waited && !is_working
+    }
+
+    fn poll_turn(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Start> {
+        match &mut self.ticket {
+            Some(ticket) => ticket.poll_start(self.driver.idle(), cx, now),
+            None => Poll::Pending,
+        }
+    }
+
+    fn go_on(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<PoolEnd<D>> {
+        let refused = |refusal| Poll::Ready(Err(PoolError::Refused(refusal)));
+        if self.since.is_none() {
+            self.since = Some(now);
+            if let Err(refusal) = self.set_out(now) {
+                return refused(refusal);
+            }
+        }
+        loop {
+            if let Poll::Ready(end) = self.poll_works(cx, now) {
+                return Poll::Ready(end);
+            }
+            match self.poll_turn(cx, now) {
+                Poll::Ready(start) => {
+                    if let Err(refusal) = self.begin(start, now) {
+                        return refused(refusal);
+                    }
+                }
+                Poll::Pending if self.is_patience_over(now) => return refused(self.give_up(now)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
     }
 }
 
@@ -292,67 +405,41 @@ impl<D: PoolDriver> PoolStep for PoolPursuit<D> {
     type Output = PoolEnd<D>;
 
     fn poll(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<PoolEnd<D>> {
-        self.since.get_or_insert(now);
-        loop {
-            let next = match std::mem::replace(&mut self.stage, Stage::Over) {
-                Stage::Idle => self.set_out(now),
-                Stage::Waiting(mut ticket) => match ticket.poll_lease(cx, now) {
-                    Poll::Ready(lease) => self.begin(lease, now),
-                    Poll::Pending if ticket.until().remaining(now).is_zero() => {
-                        Err(ticket.refuse(now))
-                    }
-                    Poll::Pending => {
-                        self.stage = Stage::Waiting(ticket);
-                        return Poll::Pending;
-                    }
-                },
-                Stage::Working(mut work) => match work.poll(&*self.driver, cx, now) {
-                    Poll::Ready(end) => return Poll::Ready(self.end(*work, end, now)),
-                    Poll::Pending if self.is_over(now) => {
-                        let answers = work.server_answers();
-                        let refusal = self.cut(&work.lease, work.since(), answers, now);
-                        self.stage = Stage::Cut(work);
-                        return Poll::Ready(Err(PoolError::Refused(refusal)));
-                    }
-                    Poll::Pending => {
-                        self.stage = Stage::Working(work);
-                        return Poll::Pending;
-                    }
-                },
-                Stage::Cut(_) | Stage::Over => panic!("a pursuit is not polled after it was ready"),
-            };
-            match next {
-                Ok(stage) => self.stage = stage,
-                Err(refusal) => return Poll::Ready(Err(PoolError::Refused(refusal))),
+        assert!(!self.is_over, "a pursuit is not polled after it was ready");
+        let end = self.go_on(cx, now);
+        if end.is_ready() {
+            self.is_over = true;
+            // A refusal ends the wait, and is counted as one.
+            if let Some(ticket) = self.ticket.take() {
+                ticket.refused(now);
             }
         }
+        end
     }
 
     fn wake_at(&self) -> Option<Instant> {
-        match &self.stage {
-            Stage::Waiting(ticket) => Some(ticket.until().instant()),
-            Stage::Working(work) => {
-                let work = work.wake_at();
-                let own = self.deadline.map(Deadline::instant);
-                Some(own.map_or(work, |own| own.min(work)))
-            }
-            Stage::Idle | Stage::Cut(_) | Stage::Over => None,
+        if self.is_over {
+            return None;
         }
+        let works = self.works.iter().map(Work::wake_at);
+        let ticket = self.ticket.as_ref();
+        let look = ticket.and_then(PoolTicket::look_at);
+        let has_turn = self.works.iter().any(|work| !work.is_silent());
+        let until = ticket.filter(|_| !has_turn);
+        let until = until.map(|ticket| ticket.until().instant());
+        let own = self.deadline.filter(|_| ticket.is_some());
+        let own = own.map(Deadline::instant);
+        works.chain(look).chain(until).chain(own).min()
     }
 }
 
 impl<D: PoolDriver> fmt::Debug for PoolPursuit<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let stage = match &self.stage {
-            Stage::Idle => "idle",
-            Stage::Waiting(_) => "waiting",
-            Stage::Working(_) => "working",
-            Stage::Cut(_) => "cut",
-            Stage::Over => "over",
-        };
         f.debug_struct("PoolPursuit")
             .field("pool", self.state.name())
-            .field("stage", &stage)
+            .field("has_set_out", &self.since.is_some())
+            .field("works", &self.works.len())
+            .field("is_over", &self.is_over)
             .finish_non_exhaustive()
     }
 }

@@ -22,7 +22,8 @@ impl PoolGauge for PoolGate {
             let leaked = book.holders().filter(|holder| holder.is_long(long, now));
             let leaked = u32::try_from(leaked.count()).unwrap_or(u32::MAX);
             let mut reading = PoolReading::new(book.size(), book.lent(), 0, book.waiting());
-            reading.pressure = if book.lent() < book.size() {
+            reading.room = book.growth.room();
+            reading.pressure = if book.lent() < reading.room.unwrap_or(book.size()) {
                 PoolPressure::None
             } else if book.quiet(now) >= self.settings.stuck_after {
                 PoolPressure::Stuck

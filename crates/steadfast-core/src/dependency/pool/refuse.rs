@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    PoolGate,
+    PoolGate, PoolSilence,
     book::Book,
     diagnosis::{Diagnosis, Seen, diagnose},
     place,
@@ -21,6 +21,7 @@ impl PoolGate {
             lent: book.lent(),
             quiet: book.quiet(now),
             trouble: book.trouble(now).map(|trouble| &trouble.failure),
+            last_trouble: book.last_trouble(),
             stuck_after: self.settings.stuck_after,
         });
         match diagnosis {
@@ -42,13 +43,38 @@ impl PoolGate {
         now: Instant,
     ) -> Refusal {
         book.counts.refused += 1;
-        let class = if book.quiet(now) >= self.settings.stuck_after {
+        let class = if book.lent() > 0 && book.quiet(now) >= self.settings.stuck_after {
             FailureClass::Stuck
         } else {
             FailureClass::Saturated
         };
         let in_use = book.lent().max(in_use.min(book.size()));
         self.exhausted(book, in_use, class, None, waited, now)
+    }
+
+    /// Refuses one who has heard nothing in time, for a reason that says nothing against the
+    /// server.
+    pub(super) fn refuse_silent(
+        &self,
+        why: PoolSilence,
+        waited: Duration,
+        now: Instant,
+    ) -> Refusal {
+        match why {
+            PoolSilence::Busy { in_use } => {
+                let mut book = crate::sync::lock(&self.book);
+                self.refuse_full(&mut book, in_use, waited, now)
+            }
+            PoolSilence::Cut => {
+                let text = if waited.is_zero() {
+                    "the request's time was over before a connection was asked for".to_owned()
+                } else {
+                    format!("no connection answered within {} ms", waited.as_millis())
+                };
+                let failure = Failure::new(FailureClass::Timeout, text);
+                self.refuse_failed(&failure, waited, now)
+            }
+        }
     }
 
     /// Refuses because no connection could be opened.
@@ -63,8 +89,9 @@ impl PoolGate {
         self.cannot_connect(&book, failure, waited, now)
     }
 
-    /// A server without a free slot is a pool that has nothing to give; any other reason is
-    /// a dependency that is down.
+    /// A server without a free slot is a pool that has nothing to give, and so is one whose
+    /// connections work while it gives no further one; any other reason is a dependency that
+    /// is down.
     fn cannot_connect(
         &self,
         book: &Book,
@@ -72,8 +99,15 @@ impl PoolGate {
         waited: Duration,
         now: Instant,
     ) -> Refusal {
-        if failure.class() == FailureClass::RefusedByServer {
-            let said = Some(failure.message().into());
+        if failure.class() == FailureClass::RefusedByServer || book.works(now) {
+            let said = match book.growth.room() {
+                Some(room) => {
+                    let (size, said) = (book.size(), failure.message());
+                    format!("the server has room for {room} of {size}: {said}").into()
+                }
+                None => failure.message().into(),
+            };
+            let said = Some(said);
             return self.exhausted(book, book.lent(), failure.class(), said, waited, now);
         }
         let trouble = book.trouble(now);
@@ -84,7 +118,7 @@ impl PoolGate {
             self.name.clone(),
             since,
             failure.class(),
-            failure.message(),
+            said(failure, book.last_trouble()),
         ));
         // Nothing here knows when the server is back; by then the pool has asked again.
         Refusal::new(self.name.clone(), evidence, self.settings.connect_max, now).entered()
@@ -116,10 +150,22 @@ impl PoolGate {
         });
         // When a place is predicted to be free; without a prediction, or with one that a
         // stuck pool belies, whoever waited in vain need not come back sooner than that wait.
-        let hint = match (class, book.turn_in()) {
+        let hint = match (class, book.turn_in(now)) {
             (FailureClass::Saturated, Some(turn)) => turn,
             _ => self.settings.wait_max,
         };
         Refusal::new(self.name.clone(), evidence, hint, now).entered()
+    }
+}
+
+/// Says why, and what was last said by the server or on the way to it, if that was another
+/// thing: silence alone helps nobody who looks for its reason.
+fn said(failure: &Failure, last: Option<&Failure>) -> Box<str> {
+    let silence = failure.message();
+    match last {
+        Some(last) if failure.class() == FailureClass::Timeout && last.message() != silence => {
+            format!("{silence}; the last error was: {}", last.message()).into()
+        }
+        _ => silence.into(),
     }
 }

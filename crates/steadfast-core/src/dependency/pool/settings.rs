@@ -9,19 +9,21 @@ pub const POOL_SIZE_MAX: u32 = 65_535;
 /// Most requests that wait for a connection of one pool.
 pub const WAITERS_MAX: u32 = 65_535;
 
-/// How many requests wait for each connection, unless configured.
+/// Most requests that wait for a connection of one pool, unless configured.
 ///
-/// The last of them waits for eight holds. With holds of 100 ms that is under a second;
-/// with longer ones the rule that looks at the measured hold refuses first.
-pub const WAITERS_PER_CONNECTION: u32 = 8;
+/// It bounds memory and nothing else: a place in the queue is some 200 bytes, and who waits
+/// keeps its request, which is a few KiB. Whether waiting makes sense is told by how fast the
+/// queue moves, so there is no number of heads that is too many.
+pub const WAITERS_DEFAULT: u32 = 16_384;
 
 /// Longest wait for a turn, unless configured. sqlx waits 30 s and deadpool for ever; a
 /// person has gone by then, and a balancer often too.
 pub const WAIT_MAX_DEFAULT: Duration = Duration::from_secs(2);
 
 /// Longest wait, with a turn, for a connection to answer or to be opened, unless
-/// configured. A connect across a continent with TLS takes half of it.
-pub const CONNECT_MAX_DEFAULT: Duration = Duration::from_secs(1);
+/// configured. A connect across a continent with TLS takes a quarter of it; a server whose
+/// processors are busy takes the rest to check a password.
+pub const CONNECT_MAX_DEFAULT: Duration = Duration::from_secs(2);
 
 /// After how long without one connection coming back a full pool is stuck, unless
 /// configured: longer than any query that a waiting request would still be glad of.
@@ -50,14 +52,9 @@ pub struct PoolSettings {
 impl PoolSettings {
     /// Begins with the most connections that the pool may have: 1 to [`POOL_SIZE_MAX`].
     pub const fn new(size: u32) -> Self {
-        let waiters = size.saturating_mul(WAITERS_PER_CONNECTION);
         Self {
             size,
-            waiters_max: if waiters > WAITERS_MAX {
-                WAITERS_MAX
-            } else {
-                waiters
-            },
+            waiters_max: WAITERS_DEFAULT,
             wait_max: WAIT_MAX_DEFAULT,
             connect_max: CONNECT_MAX_DEFAULT,
             stuck_after: STUCK_AFTER_DEFAULT,
@@ -65,8 +62,9 @@ impl PoolSettings {
         }
     }
 
-    /// Sets how many requests may wait: 0 to [`WAITERS_MAX`]. Default
-    /// [`WAITERS_PER_CONNECTION`] for each connection.
+    /// Sets how many requests may wait, whatever they wait for: 0 to [`WAITERS_MAX`]. Default
+    /// [`WAITERS_DEFAULT`]. One whose new connection is slow or fails waits all the same, so
+    /// there may be as many more as the pool has places.
     pub const fn waiters_max(mut self, waiters: u32) -> Self {
         self.waiters_max = waiters;
         self
@@ -80,7 +78,9 @@ impl PoolSettings {
     }
 
     /// Sets how long the server may take to answer one who has a turn: to a sign of life on
-    /// an idle connection, or to a new one. Default [`CONNECT_MAX_DEFAULT`]; above 0 s to a day.
+    /// an idle connection, or to a new one. While another connection works, whoever asked waits
+    /// for that instead, and a connect goes on for longer in any case. Default
+    /// [`CONNECT_MAX_DEFAULT`]; above 0 s to a day.
     pub const fn connect_max(mut self, wait: Duration) -> Self {
         self.connect_max = wait;
         self

@@ -37,11 +37,11 @@ pub struct PoolSnapshot {
     pub size: u32,
     /// Connections lent out.
     pub in_use: u32,
-    /// Requests that have a turn, and wait for the server to answer.
+    /// Places in which a connection is tested or opened.
     pub connecting: u32,
-    /// Requests that wait for a turn.
+    /// Requests that wait for a turn. Who waits for a new connection has had one.
     pub waiting: u32,
-    /// Most that may wait.
+    /// Most that may wait, whatever they wait for.
     pub waiters_max: u32,
     /// Most places that were ever taken at once.
     pub peak_in_use: u32,
@@ -63,6 +63,11 @@ pub struct PoolSnapshot {
     pub held_long: u32,
     /// Who holds connections, the longest first, at most [`HELD_SHOWN_MAX`].
     pub held: Vec<PoolHeld>,
+    /// How many connections the server has room for, if it has said that it has no more, and
+    /// has given none since.
+    pub room: Option<u32>,
+    /// In what time one more is asked for, if that is wanted then.
+    pub growth_retry_in: Option<Duration>,
     /// Why no connection can be opened at present.
     pub trouble: Option<PoolTrouble>,
 }
@@ -99,6 +104,8 @@ impl PoolGate {
             mean_hold: book.mean_hold(),
             held_long: u32::try_from(held_long).unwrap_or(u32::MAX),
             held: holders,
+            room: book.growth.room(),
+            growth_retry_in: book.growth.retry_in(now),
             trouble: book.trouble(now).map(|trouble| PoolTrouble {
                 failure: trouble.failure.clone(),
                 since: now.saturating_duration_since(trouble.since),

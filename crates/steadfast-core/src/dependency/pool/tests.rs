@@ -1,10 +1,12 @@
 //! Claims about the gate, each through its public face.
 
 mod deadlines;
+mod growth;
 mod homecoming;
 mod model;
 mod pursuit;
 mod scripted;
+mod waiting;
 
 use std::{
     panic::Location,
@@ -17,7 +19,7 @@ use std::{
 };
 
 use super::*;
-use crate::{Evidence, FailureClass, PoolExhausted, PoolGauge, testing::origin};
+use crate::{Evidence, FailureClass, PoolExhausted, PoolGauge, PoolPressure, testing::origin};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -152,32 +154,6 @@ fn a_wait_ends_with_the_requests_deadline_or_the_longest_wait() {
 }
 
 #[test]
-fn one_whose_turn_would_come_too_late_is_refused_at_once() {
-    let mut now = origin();
-    let gate = gate(&PoolSettings::new(2), now);
-    for _ in 0..8 {
-        let lease = lend(&gate, now);
-        now += SECOND;
-        lease.give_back(now);
-    }
-    let _held = (lend(&gate, now), lend(&gate, now));
-    // A second each, two at once: half a second for each turn.
-    let within =
-        |left: Duration| gate.enter(Some(Deadline::at(now + left)), Location::caller(), now);
-    let refusal = refused(within(SECOND * 4 / 10));
-    assert_eq!(refusal.retry_after(), SECOND / 2, "the predicted turn");
-    assert_eq!(exhausted(&refusal).mean_hold, Some(SECOND));
-    let PoolEntry::Wait(_first) = within(SECOND * 6 / 10) else {
-        panic!("its turn comes in time")
-    };
-    let refusal = refused(within(SECOND * 6 / 10));
-    assert_eq!(refusal.retry_after(), SECOND);
-    // Nothing is predicted for one who needs no turn.
-    drop(_held);
-    assert!(matches!(within(SECOND * 6 / 10), PoolEntry::Lend(_)));
-}
-
-#[test]
 fn a_pool_that_nothing_comes_back_to_is_stuck_and_names_the_longest_borrower() {
     let now = origin();
     let gate = gate(
@@ -273,7 +249,7 @@ fn a_server_that_gives_no_connection_is_down_and_one_without_a_slot_is_exhausted
     // An idle connection that answers does not make the server less full; a new one does.
     let _one = lend(&gate, now);
     assert!(gate.snapshot(now).trouble.is_some());
-    gate.connect_worked();
+    gate.connect_worked(now, now);
     assert_eq!(gate.snapshot(now).trouble, None);
 }
 
@@ -287,22 +263,22 @@ fn what_one_finds_out_is_told_to_those_who_wait_for_an_answer() {
     let bell = Arc::new(Bell::default());
     let waker = Waker::from(Arc::clone(&bell));
     let mut cx = Context::from_waker(&waker);
-    assert!(lease.poll_trouble(&mut cx).is_pending());
-    let turn = gate.knock().expect("nobody else has it");
-    assert!(gate.knock().is_none());
+    assert!(lease.poll_news(now, false, &mut cx).is_pending());
+    let turn = gate.knock(now).expect("nobody else has it");
+    assert!(gate.knock(now).is_none());
     gate.connect_failed(Failure::new(FailureClass::Dns, "no such name"), now);
     assert_eq!(bell.0.load(Ordering::Relaxed), 1);
-    let Poll::Ready(failure) = lease.poll_trouble(&mut cx) else {
+    let Poll::Ready(lease::News::Trouble(failure)) = lease.poll_news(now, false, &mut cx) else {
         panic!("it was told")
     };
     assert_eq!(failure.class(), FailureClass::Dns);
     drop(turn);
-    assert!(gate.knock().is_some());
+    assert!(gate.knock(now).is_some());
     // One who gets a turn later does not hear old news.
     let PoolEntry::Lend(later) = enter(&gate, now) else {
         panic!("a place is free")
     };
-    assert!(later.poll_trouble(&mut cx).is_pending());
+    assert!(later.poll_news(now, false, &mut cx).is_pending());
 }
 
 #[test]

@@ -2,13 +2,18 @@
 
 use std::{
     fmt,
+    panic::Location,
     sync::Arc,
     task::{Context, Poll},
     time::Instant,
 };
 
-use super::{PoolGate, book::WaiterId, lease::PoolLease};
-use crate::{Deadline, Refusal, sync::lock};
+use super::{
+    PoolGate,
+    book::{AskerId, Slot, Turn, Wakes},
+    lease::PoolLease,
+};
+use crate::{refusal::Refusal, request::deadline::Deadline, sync::lock};
 
 /// A request that waits for a place in the pool.
 ///
@@ -19,22 +24,86 @@ use crate::{Deadline, Refusal, sync::lock};
 #[must_use = "a ticket that is dropped has left the queue"]
 pub struct PoolTicket {
     gate: Arc<PoolGate>,
-    /// `None` once it has ended.
-    id: Option<WaiterId>,
+    id: AskerId,
+    place: &'static Location<'static>,
+    /// Whether it stands in the queue, or has been promised a place.
+    stands: bool,
     until: Deadline,
     since: Instant,
+    look_at: Option<Instant>,
+}
+
+/// A turn: a place, and whether a new connection is to be opened in it.
+#[derive(Debug)]
+pub(super) struct Start {
+    pub(super) lease: PoolLease,
+    pub(super) is_new: bool,
+}
+
+impl PoolGate {
+    /// Asks for a connection, while so many lie idle in the driver's pool. There is a start
+    /// if there is something to do at once; one who opens a connection stands in the queue
+    /// too, for whichever comes first.
+    pub(super) fn admit(
+        self: &Arc<Self>,
+        idle: u32,
+        deadline: Option<Deadline>,
+        place: &'static Location<'static>,
+        now: Instant,
+    ) -> Result<(PoolTicket, Option<Start>), Refusal> {
+        let until = self.wait_until(deadline, now);
+        let left = until.remaining(now);
+        let mut wakes = Wakes::default();
+        let mut book = lock(&self.book);
+        book.recent.arrived(now);
+        let id = book.number();
+        let turn = book.come(id, place, idle, now, &mut wakes);
+        let is_full = matches!(turn, Turn::Wait(_))
+            && (book.waiting() >= self.settings.waiters_max
+                || left.is_zero()
+                || book.is_hopeless(left, now));
+        if is_full {
+            let refusal = self.refuse_waiting(&mut book, now, now);
+            drop(book);
+            wakes.ring();
+            return Err(refusal);
+        }
+        if matches!(turn, Turn::Wait(_)) {
+            book.line_up(id, place, false, now);
+        }
+        let seen = book.failures();
+        drop(book);
+        wakes.ring();
+        let start = self.start(turn, seen);
+        let ticket = PoolTicket {
+            gate: Arc::clone(self),
+            id,
+            place,
+            stands: !matches!(turn, Turn::Take(_)),
+            until,
+            since: now,
+            look_at: None,
+        };
+        Ok((ticket, start))
+    }
+
+    fn start(self: &Arc<Self>, turn: Turn, seen: u64) -> Option<Start> {
+        let lease = |slot: Slot| PoolLease::new(Arc::clone(self), slot, seen);
+        match turn {
+            Turn::Take(slot) => Some(Start {
+                lease: lease(slot),
+                is_new: false,
+            }),
+            Turn::Open(slot) => Some(Start {
+                lease: lease(slot),
+                is_new: true,
+            }),
+            Turn::Wait(_) => None,
+        }
+    }
 }
 
 impl PoolTicket {
-    pub(super) fn new(gate: Arc<PoolGate>, id: WaiterId, until: Deadline, since: Instant) -> Self {
-        Self {
-            gate,
-            id: Some(id),
-            until,
-            since,
-        }
-    }
-
     /// Returns the moment at which it has waited long enough.
     #[must_use]
     pub const fn until(&self) -> Deadline {
@@ -46,55 +115,110 @@ impl PoolTicket {
     /// # Panics
     /// If it is polled after it was ready.
     pub fn poll_lease(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<PoolLease> {
-        let id = self.id.expect("a ticket is not polled after it was ready");
-        let mut book = lock(&self.gate.book);
-        match book.claim(id, now) {
-            Some(slot) => {
-                let seen = book.failures;
-                drop(book);
-                self.id = None;
-                Poll::Ready(PoolLease::new(Arc::clone(&self.gate), slot, seen))
-            }
-            None => {
-                book.wake_at_turn(id, cx.waker());
-                Poll::Pending
-            }
+        assert!(self.stands, "a ticket is not polled after it was ready");
+        self.poll_start(u32::MAX, cx, now).map(|start| {
+            self.stands = false;
+            start.lease
+        })
+    }
+
+    /// Takes the place if it is this one's turn, while so many connections lie idle in the
+    /// driver's pool. Stands no longer if it is to take one of these.
+    pub(super) fn poll_start(
+        &mut self,
+        idle: u32,
+        cx: &mut Context<'_>,
+        now: Instant,
+    ) -> Poll<Start> {
+        if !self.stands {
+            return Poll::Pending;
         }
+        let waker = cx.waker().clone();
+        let mut wakes = Wakes::default();
+        let mut book = lock(&self.gate.book);
+        let is_patient = !self.until.remaining(now).is_zero();
+        let turn = book.look(self.id, idle, is_patient, waker, now, &mut wakes);
+        let seen = book.failures();
+        drop(book);
+        wakes.ring();
+        self.look_at = match turn {
+            Turn::Wait(look_at) => look_at,
+            Turn::Take(_) | Turn::Open(_) => None,
+        };
+        self.stands = !matches!(turn, Turn::Take(_));
+        let start = self.gate.start(turn, seen);
+        start.map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// Returns when it wants to look again, whether it is woken or not.
+    pub(super) fn look_at(&self) -> Option<Instant> {
+        self.look_at.filter(|_| self.stands)
+    }
+
+    /// Stands in the queue, where it came; `is_served` says that there is a place in which a
+    /// connection is new or late.
+    pub(super) fn stand(&mut self, is_served: bool, now: Instant) {
+        let mut book = lock(&self.gate.book);
+        if self.stands {
+            book.set_served(self.id, is_served, now);
+        } else {
+            book.line_up(self.id, self.place, is_served, now);
+        }
+        drop(book);
+        self.stands = true;
     }
 
     /// Ends the wait, because it has been long enough.
     pub fn refuse(mut self, now: Instant) -> Refusal {
-        let id = self.id.take();
+        let mut wakes = Wakes::default();
         let mut book = lock(&self.gate.book);
-        let next = id.and_then(|id| book.leave(id, Some(now)));
+        if std::mem::take(&mut self.stands) {
+            book.leave(self.id, false, Some(now), &mut wakes);
+        }
         let refusal = self.gate.refuse_waiting(&mut book, self.since, now);
         drop(book);
-        if let Some(next) = next {
-            next.wake();
-        }
+        wakes.ring();
         refusal
     }
 
     /// Leaves the queue, because whoever waited has gone.
     pub fn leave(mut self, now: Instant) {
-        self.end(Some(now));
+        self.end(false, Some(now));
     }
 
-    fn end(&mut self, now: Option<Instant>) {
-        let Some(id) = self.id.take() else { return };
-        let mut book = lock(&self.gate.book);
-        book.counts.cancelled += 1;
-        let next = book.leave(id, now);
-        drop(book);
-        if let Some(next) = next {
-            next.wake();
+    /// Leaves the queue, because whoever waited was refused for another reason.
+    pub(super) fn refused(mut self, now: Instant) {
+        if !std::mem::take(&mut self.stands) {
+            return;
         }
+        let mut wakes = Wakes::default();
+        lock(&self.gate.book).leave(self.id, false, Some(now), &mut wakes);
+        wakes.ring();
+    }
+
+    /// Leaves the queue, with a connection.
+    pub(super) fn served(mut self, now: Instant) {
+        self.end(true, Some(now));
+    }
+
+    fn end(&mut self, has_connection: bool, now: Option<Instant>) {
+        if !std::mem::take(&mut self.stands) {
+            return;
+        }
+        let mut wakes = Wakes::default();
+        let mut book = lock(&self.gate.book);
+        let has_waited = book.leave(self.id, has_connection, now, &mut wakes);
+        if has_waited && !has_connection {
+            book.counts.cancelled += 1;
+        }
+        drop(book);
+        wakes.ring();
     }
 }
 
 impl Drop for PoolTicket {
     fn drop(&mut self) {
-        self.end(None);
+        self.end(false, None);
     }
 }
 

@@ -1,83 +1,156 @@
 //! What the driver does in one place of the pool: a connection is tested, or opened.
 //!
-//! It belongs to a request ([`PoolPursuit`](super::PoolPursuit)) until that goes or is
-//! refused at its deadline, and to nobody afterwards ([`PoolRest`]). Either way it ends by
-//! its own time, the longest connect, and what comes of it is told to the breaker: a short
-//! deadline cuts the wait of one request, and says nothing about the server.
+//! It belongs to a request ([`PoolPursuit`](super::PoolPursuit)) until that has a connection,
+//! goes or is refused, and to nobody afterwards ([`PoolRest`]). A connect that is slow goes on
+//! either way: what it opens serves whoever waits then. A short deadline cuts the wait of one
+//! request, and says nothing about the server.
 
 use std::{
     fmt,
     sync::Arc,
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{
-    KNOCK_AFTER, PoolDriver, PoolFuture, PoolLease, PoolMeaning, PoolStep, inquiry::Inquiry,
+    KNOCK_AFTER, PoolDriver, PoolFuture, PoolGate, PoolLease, PoolMeaning, PoolStep,
+    inquiry::{Finding, Inquiry},
+    ticket::Start,
 };
-use crate::{CallFailure, CallOutcome, CallPermit, DependencyState, Failure, FailureClass};
+use crate::dependency::{
+    CallPermit, DependencyState,
+    breaker::{CallFailure, CallOutcome},
+    check::{FailureClass, failure::Failure},
+};
 
-/// The work, with its place and the breaker's permit.
+/// How long a connect may go on for whoever may need it: as long as the pool of sqlx waits,
+/// and longer than a connect takes that is only slow. What is silent for longer keeps a place
+/// that a new attempt could have.
+const OPEN_MAX: Duration = Duration::from_secs(30);
+
+/// The breaker's permit.
+pub(super) type Permit = CallPermit<Arc<DependencyState>>;
+
+/// The work, with its place.
 pub(super) struct Work<D: PoolDriver> {
     pub(super) lease: PoolLease,
-    pub(super) permit: CallPermit<Arc<DependencyState>>,
+    /// Whether a connection is opened, for all that was known.
+    pub(super) is_new: bool,
     answer: PoolFuture<Result<D::Connection, D::Error>>,
     since: Instant,
+    silent_at: Instant,
     until: Instant,
     inquiry: Inquiry,
+    is_late: bool,
+    is_silent: bool,
 }
 
-/// How it ends.
-pub(super) enum End<D: PoolDriver> {
+/// What comes of it.
+pub(super) enum Event<D: PoolDriver> {
+    /// There is a connection.
     Caught(D::Connection),
+    /// The driver says that there is none; the gate knows.
     Failed(Failure),
-    /// The pool is silent, but the server answers: others have the connections.
-    Busy,
+    /// Somebody found out that there is none, and the gate knows; the driver goes on.
+    Heard(Failure),
     /// An error that says nothing about the server.
     Driver(D::Error),
+    /// It takes longer than is usual; the driver goes on.
+    Late,
+    /// It takes longer than it may; the driver goes on.
+    Silent,
+    /// The time is over.
+    Over,
 }
 
 impl<D: PoolDriver> Work<D> {
     pub(super) fn new(
-        lease: PoolLease,
-        permit: CallPermit<Arc<DependencyState>>,
+        start: Start,
         answer: PoolFuture<Result<D::Connection, D::Error>>,
         now: Instant,
     ) -> Self {
-        let until = now + lease.gate().settings().connect_max;
+        let Start { lease, is_new } = start;
+        let connect_max = lease.gate().settings().connect_max;
+        let (late_at, silent_at) = (now + KNOCK_AFTER, now + connect_max);
         Self {
             lease,
-            permit,
+            is_new,
             answer,
             since: now,
-            until,
-            inquiry: Inquiry::new(now + KNOCK_AFTER, until),
+            silent_at,
+            until: now + connect_max.max(OPEN_MAX),
+            // Whoever asks the server leaves it time to answer.
+            inquiry: Inquiry::new(now, late_at, silent_at.max(late_at + KNOCK_AFTER)),
+            is_late: false,
+            is_silent: false,
         }
     }
 
-    pub(super) fn poll(&mut self, driver: &D, cx: &mut Context<'_>, now: Instant) -> Poll<End<D>> {
+    pub(super) fn poll(
+        &mut self,
+        driver: &D,
+        state: &DependencyState,
+        cx: &mut Context<'_>,
+        now: Instant,
+    ) -> Poll<Event<D>> {
         if let Poll::Ready(answer) = self.answer.as_mut().poll(cx) {
             return Poll::Ready(match answer {
-                Ok(connection) => End::Caught(connection),
+                Ok(connection) => {
+                    if self.is_new {
+                        state.note_session_opened(now);
+                    }
+                    Event::Caught(connection)
+                }
                 Err(error) => match driver.meaning(&error) {
-                    PoolMeaning::Failure(failure) => End::Failed(failure),
-                    PoolMeaning::Silence => self.silence(now),
-                    PoolMeaning::Other => End::Driver(error),
+                    PoolMeaning::Failure(failure) => {
+                        let idle = driver.idle();
+                        let gate = self.lease.gate();
+                        gate.note_failed(&failure, self.since, idle, now);
+                        self.note_refused(state, &failure, idle, now);
+                        Event::Failed(failure)
+                    }
+                    PoolMeaning::Silence => Event::Over,
+                    PoolMeaning::Other => Event::Driver(error),
                 },
             });
         }
-        if let Poll::Ready(failure) = self.inquiry.poll(driver, &self.lease, cx, now) {
-            return Poll::Ready(End::Failed(failure));
-        }
         if now >= self.until {
-            return Poll::Ready(self.silence(now));
+            return Poll::Ready(Event::Over);
+        }
+        match self.inquiry.poll(driver, &mut self.lease, cx, now) {
+            Poll::Ready(Finding::Heard(failure)) => return Poll::Ready(Event::Heard(failure)),
+            Poll::Ready(Finding::Asked(failure)) => {
+                self.note_refused(state, &failure, driver.idle(), now);
+                return Poll::Ready(Event::Heard(failure));
+            }
+            Poll::Ready(Finding::Evicted) => return Poll::Ready(Event::Over),
+            Poll::Pending => {}
+        }
+        if self.inquiry.is_late() && !std::mem::replace(&mut self.is_late, true) {
+            return Poll::Ready(Event::Late);
+        }
+        if now >= self.silent_at && !std::mem::replace(&mut self.is_silent, true) {
+            return Poll::Ready(Event::Silent);
         }
         Poll::Pending
+    }
+
+    /// Tells the dependency of a session that was refused while others serve.
+    fn note_refused(&self, state: &DependencyState, failure: &Failure, idle: u32, now: Instant) {
+        let serving = self.lease.gate().serving(idle, now);
+        if serving > 0 && is_answer(failure) {
+            state.note_new_sessions_refused(failure.class(), failure, serving, now);
+        }
     }
 
     /// Returns when it began.
     pub(super) const fn since(&self) -> Instant {
         self.since
+    }
+
+    /// Whether it has taken longer than it may.
+    pub(super) const fn is_silent(&self) -> bool {
+        self.is_silent
     }
 
     /// Whether the server answers others meanwhile.
@@ -86,18 +159,46 @@ impl<D: PoolDriver> Work<D> {
     }
 
     pub(super) fn wake_at(&self) -> Instant {
+        let end = if self.is_silent {
+            self.until
+        } else {
+            self.silent_at.min(self.until)
+        };
         let late = self.inquiry.wake_at();
-        late.map_or(self.until, |late| late.min(self.until))
+        late.map_or(end, |late| late.min(end))
     }
 
-    fn silence(&self, now: Instant) -> End<D> {
-        if self.server_answers() {
-            return End::Busy;
-        }
+    /// Says what it means that nothing was heard.
+    pub(super) fn silence(&self, now: Instant) -> Failure {
         let ms = now.saturating_duration_since(self.since).as_millis();
         let text = format!("no connection of the pool has answered for {ms} ms");
-        End::Failed(Failure::new(FailureClass::Timeout, text))
+        Failure::new(FailureClass::Timeout, text)
     }
+}
+
+/// Whether a failure is an answer: one that is only silence leaves open what a connect that
+/// goes on will come to.
+pub(super) fn is_answer(failure: &Failure) -> bool {
+    !matches!(
+        failure.class(),
+        FailureClass::Timeout | FailureClass::Stuck | FailureClass::Saturated
+    )
+}
+
+/// Tells the breaker that a connection could not be had, which is evidence only while none
+/// works.
+pub(super) fn settle(permit: Permit, failure: &Failure, works: bool, now: Instant) {
+    if works {
+        permit.settle(CallOutcome::Neutral, now);
+    } else {
+        permit.fail(failure.class().into(), failure, now);
+    }
+}
+
+/// Tells the breaker that others have the connections, which is no evidence.
+pub(super) fn settle_busy(permit: Permit, now: Instant) {
+    let busy = CallFailure::new(FailureClass::Saturated);
+    permit.settle(CallOutcome::Failure(busy), now);
 }
 
 /// Work that goes on without its request: what comes of it is told, and a connection is
@@ -105,14 +206,97 @@ impl<D: PoolDriver> Work<D> {
 #[must_use = "work that is dropped is cut, and costs the pool a connection"]
 pub struct PoolRest<D: PoolDriver> {
     driver: Arc<D>,
-    /// `None` once it has ended.
-    work: Option<Box<Work<D>>>,
+    state: Arc<DependencyState>,
+    gate: Arc<PoolGate>,
+    works: Vec<Work<D>>,
+    /// The request's, if it was not settled before it went.
+    permit: Option<Permit>,
 }
 
 impl<D: PoolDriver> PoolRest<D> {
-    pub(super) const fn new(driver: Arc<D>, work: Box<Work<D>>) -> Self {
-        let work = Some(work);
-        Self { driver, work }
+    pub(super) const fn new(
+        driver: Arc<D>,
+        state: Arc<DependencyState>,
+        gate: Arc<PoolGate>,
+        works: Vec<Work<D>>,
+        permit: Option<Permit>,
+    ) -> Self {
+        Self {
+            driver,
+            state,
+            gate,
+            works,
+            permit,
+        }
+    }
+
+    /// Goes on until this work waits; `false` once it has ended.
+    fn go_on(&mut self, at: usize, cx: &mut Context<'_>, now: Instant) -> bool {
+        while let Poll::Ready(event) = self.works[at].poll(&*self.driver, &self.state, cx, now) {
+            match event {
+                Event::Caught(connection) => {
+                    let mut work = self.works.swap_remove(at);
+                    if let Some(permit) = self.permit.take() {
+                        permit.settle(CallOutcome::Success, now);
+                    }
+                    work.lease.connected_for_nobody(now);
+                    Arc::clone(&self.driver).give_back(connection, work.lease);
+                    return false;
+                }
+                Event::Failed(failure) => return self.end(at, &failure, now),
+                Event::Heard(failure) if is_answer(&failure) => {
+                    return self.end(at, &failure, now);
+                }
+                Event::Heard(failure) => self.settle(&failure, now),
+                Event::Driver(_) => {
+                    if let Some(permit) = self.permit.take() {
+                        permit.settle(CallOutcome::Neutral, now);
+                    }
+                    self.works.swap_remove(at).lease.fell_through(now);
+                    return false;
+                }
+                Event::Late => {}
+                Event::Silent => self.was_silent(at, now),
+                Event::Over => {
+                    self.was_silent(at, now);
+                    self.works.swap_remove(at).lease.fell_through(now);
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    fn end(&mut self, at: usize, failure: &Failure, now: Instant) -> bool {
+        self.settle(failure, now);
+        self.works.swap_remove(at).lease.fell_through(now);
+        false
+    }
+
+    fn settle(&mut self, failure: &Failure, now: Instant) {
+        if let Some(permit) = self.permit.take() {
+            settle(permit, failure, self.gate.works(now), now);
+        }
+    }
+
+    fn was_silent(&mut self, at: usize, now: Instant) {
+        if self.permit.is_none() {
+            return;
+        }
+        let work = &mut self.works[at];
+        if work.server_answers() {
+            if let Some(permit) = self.permit.take() {
+                settle_busy(permit, now);
+            }
+            return;
+        }
+        let silence = work.silence(now);
+        if !self.gate.works(now) {
+            let idle = self.driver.idle();
+            self.gate.note_failed(&silence, work.since, idle, now);
+            work.lease.heard();
+        }
+        self.settle(&silence, now);
     }
 }
 
@@ -120,46 +304,28 @@ impl<D: PoolDriver> PoolStep for PoolRest<D> {
     type Output = ();
 
     fn poll(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
-        let Some(work) = &mut self.work else {
-            return Poll::Ready(());
-        };
-        let Poll::Ready(end) = work.poll(&*self.driver, cx, now) else {
-            return Poll::Pending;
-        };
-        let Some(work) = self.work.take() else {
-            return Poll::Ready(());
-        };
-        let Work {
-            mut lease, permit, ..
-        } = *work;
-        match end {
-            End::Caught(connection) => {
-                permit.settle(CallOutcome::Success, now);
-                lease.connected_for_nobody(now);
-                Arc::clone(&self.driver).give_back(connection, lease);
+        let mut at = 0;
+        while at < self.works.len() {
+            if self.go_on(at, cx, now) {
+                at += 1;
             }
-            End::Failed(failure) => {
-                lease.gate().connect_failed(failure.clone(), now);
-                permit.fail(failure.class().into(), &failure, now);
-            }
-            End::Busy => {
-                let busy = CallFailure::new(FailureClass::Saturated);
-                permit.settle(CallOutcome::Failure(busy), now);
-            }
-            End::Driver(_) => permit.settle(CallOutcome::Neutral, now),
         }
-        Poll::Ready(())
+        if self.works.is_empty() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     }
 
     fn wake_at(&self) -> Option<Instant> {
-        self.work.as_ref().map(|work| work.wake_at())
+        self.works.iter().map(Work::wake_at).min()
     }
 }
 
 impl<D: PoolDriver> fmt::Debug for PoolRest<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PoolRest")
-            .field("is_over", &self.work.is_none())
+            .field("works", &self.works.len())
             .finish_non_exhaustive()
     }
 }

@@ -48,6 +48,7 @@ fn one_whose_time_went_by_in_the_queue_is_refused_by_the_queue() {
         let mut held: Vec<_> = (0..4).map(|_| lend(&pool.gate, start)).collect();
         let mut late = pool.pursue(Some(until));
         waits(&mut late, start);
+        pool.driver.idle.store(1, Ordering::Relaxed);
         held.remove(0).give_back(turn_at);
         if turn_at < until {
             waits(&mut late, turn_at);
@@ -143,13 +144,19 @@ fn work_that_fails_after_its_request_has_gone_is_evidence_and_no_refusal() {
     );
     assert_eq!(pool.state.calls().of(CallKind::Failure), 1);
 
-    // Against a server that says nothing at all, it ends with the longest connect.
+    // Against a server that says nothing at all, it is evidence after the longest connect,
+    // and goes on for whoever needs it then.
     let mut gone = pool.pursue(None);
     waits(&mut gone, start + SECOND);
     let mut rest = gone.outlive(start + SECOND).expect("there is work");
     assert_eq!(rest.wake_at(), Some(start + SECOND + KNOCK_AFTER));
     waits(&mut rest, start + SECOND + KNOCK_AFTER);
     assert_eq!(rest.wake_at(), Some(start + 2 * SECOND));
-    assert!(step(&mut rest, start + 2 * SECOND).is_ready());
-    assert_eq!(pool.taken(start + 2 * SECOND), (0, 0));
+    waits(&mut rest, start + 2 * SECOND);
+    assert_eq!(pool.state.calls().of(CallKind::Timeout), 1);
+    assert_eq!(pool.taken(start + 2 * SECOND), (0, 1));
+    assert_eq!(rest.wake_at(), Some(start + 31 * SECOND));
+    assert!(step(&mut rest, start + 31 * SECOND).is_ready());
+    assert_eq!(pool.taken(start + 31 * SECOND), (0, 0));
+    assert_eq!(pool.state.calls().of(CallKind::Timeout), 1);
 }

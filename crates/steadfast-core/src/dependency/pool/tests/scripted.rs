@@ -49,6 +49,7 @@ pub(super) type Question = (Deadline, Answer<Result<(), Failure>>);
 
 #[derive(Debug, Default)]
 pub(super) struct Scripted {
+    pub(super) idle: AtomicU32,
     pub(super) connects: Mutex<Vec<Answer<Result<u32, Fault>>>>,
     pub(super) questions: Mutex<Vec<Question>>,
     /// The connections that came back, with their places, which are taken until the end.
@@ -72,6 +73,10 @@ impl PoolDriver for Scripted {
             .expect("no panic")
             .push((until, answer));
         future
+    }
+
+    fn idle(&self) -> u32 {
+        self.idle.load(Ordering::Relaxed)
     }
 
     fn in_use(&self) -> u32 {

@@ -1,0 +1,222 @@
+//! What is known of the server: whether it gives new connections, and whether those that it
+//! has given work.
+
+use std::{
+    task::Waker,
+    time::{Duration, Instant},
+};
+
+use super::{Book, Slot, Wakes};
+use crate::dependency::check::{FailureClass, failure::Failure};
+
+/// How long a connect failure explains why there is no connection, unless it is seen again.
+/// While requests fail, it is seen again within one connect of each.
+const TROUBLE_FRESH: Duration = Duration::from_secs(10);
+
+/// That the server has given no connection since it last did.
+#[derive(Clone, Debug)]
+pub(in super::super) struct Trouble {
+    pub(in super::super) since: Instant,
+    seen_at: Instant,
+    /// When whoever saw it had asked.
+    asked_at: Instant,
+    pub(in super::super) failure: Failure,
+}
+
+/// What has been found out.
+#[derive(Debug, Default)]
+pub(super) struct Server {
+    trouble: Option<Trouble>,
+    /// What was said last, by the server or on the way to it: silence says nothing.
+    said: Option<Failure>,
+    /// How many failures have been noted; a lease compares it with what it saw first.
+    failures: u64,
+    /// When the last question was asked that the server has answered.
+    answered_at: Option<Instant>,
+}
+
+impl Book {
+    /// Whether connections are lent and come back: what they say outweighs that no further
+    /// one can be had. Until nothing has come back for as long as makes a full pool stuck, a
+    /// hold is taken for a long query.
+    pub(in super::super) fn works(&self, now: Instant) -> bool {
+        let is_used = |held: &super::Held| !held.is_returning;
+        self.holders().any(is_used) && self.quiet(now) < self.stuck_after
+    }
+
+    /// Whether one more connection may be opened, for `coming` more than stand in the queue:
+    /// no more are opened than there are who wait, and while some work, or may do so soon, no
+    /// more than the server gives.
+    pub(super) fn may_open(&self, coming: u32, now: Instant) -> bool {
+        let opening = self.opening(now);
+        let wanted = u32::try_from(self.queue.len()).unwrap_or(u32::MAX);
+        self.has_room()
+            && opening < wanted.saturating_add(coming)
+            && (self.growth.may(opening, now) || opening == 0 && !self.works(now))
+    }
+
+    /// Returns how many connections are being opened, and not for too long.
+    pub(in super::super) fn opening(&self, now: Instant) -> u32 {
+        let is_young = |since| now.saturating_duration_since(since) < self.connect_max;
+        let held = self.slots.iter().flatten();
+        let opening = held.filter(|held| held.opens_since().is_some_and(is_young));
+        u32::try_from(opening.count()).unwrap_or(u32::MAX)
+    }
+
+    /// Notes that the server gave a new connection to one who asked at `asked_at`. Whoever has
+    /// asked long before, and has heard nothing, asks in vain.
+    pub(super) fn opened(&mut self, asked_at: Instant, now: Instant, wakes: &mut Wakes) {
+        self.server.trouble = None;
+        self.server.said = None;
+        self.growth.worked();
+        let connect_max = self.connect_max;
+        for held in self.slots.iter_mut().flatten() {
+            let is_stale =
+                |since| since < asked_at && now.saturating_duration_since(since) >= connect_max;
+            if held.opens_since().is_some_and(is_stale) {
+                held.is_evicted = true;
+                wakes.add(held.waker.take());
+            }
+        }
+    }
+
+    /// Notes that an idle connection answered, which does not show that the server would give
+    /// one more.
+    pub(super) fn tested(&mut self) {
+        let trouble = self.server.trouble.as_ref();
+        let is_full = trouble.is_some_and(|it| it.failure.class() == FailureClass::RefusedByServer);
+        if !is_full && !self.growth.is_refused() {
+            self.server.trouble = None;
+            self.server.said = None;
+        }
+    }
+
+    /// Notes that the server has answered a question that was asked at `asked_at`.
+    pub(in super::super) fn answered(
+        &mut self,
+        asked_at: Instant,
+        now: Instant,
+        wakes: &mut Wakes,
+    ) {
+        self.server.answered_at = Some(asked_at);
+        self.opened(asked_at, now, wakes);
+    }
+
+    /// Whether the server has answered a question that was asked since then.
+    pub(in super::super) fn has_answered(&self, since: Instant) -> bool {
+        self.server.answered_at.is_some_and(|at| at >= since)
+    }
+
+    /// Ends the work that has been silent for longest, if nothing works and no place is free
+    /// for one who would ask the server anew.
+    pub(super) fn evict_for_one(&mut self, now: Instant) -> Option<Waker> {
+        let is_evicting = self.slots.iter().flatten().any(|held| held.is_evicted);
+        if self.lent > 0 || self.has_room() || is_evicting {
+            return None;
+        }
+        let connect_max = self.connect_max;
+        let silent = self.slots.iter_mut().flatten().filter(|held| {
+            let is_over = |since| now.saturating_duration_since(since) >= connect_max;
+            held.opens_since().is_some_and(is_over)
+        });
+        let longest = silent.min_by_key(|held| held.since)?;
+        longest.is_evicted = true;
+        longest.waker.take()
+    }
+
+    /// Whether the work in this place is to end.
+    pub(in super::super) fn is_evicted(&self, slot: Slot) -> bool {
+        let held = self.slots[slot.0 as usize].as_ref();
+        held.is_some_and(|held| held.is_evicted)
+    }
+
+    /// Notes that no connection could be opened for one who asked at `asked_at`, while so many
+    /// lay idle.
+    pub(in super::super) fn failed(
+        &mut self,
+        failure: Failure,
+        asked_at: Instant,
+        idle: u32,
+        now: Instant,
+        wakes: &mut Wakes,
+    ) {
+        let is_full = failure.class() == FailureClass::RefusedByServer;
+        let standing = self.lent.saturating_add(idle).min(self.size);
+        if is_full || self.works(now) || idle > 0 {
+            let room = (is_full && standing > 0).then_some(standing);
+            self.growth.refused(room, now);
+        }
+        self.troubled(failure, asked_at, now, wakes);
+    }
+
+    /// Notes a failure that says why there is no connection.
+    pub(in super::super) fn troubled(
+        &mut self,
+        failure: Failure,
+        asked_at: Instant,
+        now: Instant,
+        wakes: &mut Wakes,
+    ) {
+        self.counts.connects_failed += 1;
+        self.server.failures += 1;
+        let since = self.trouble(now).map_or(now, |trouble| trouble.since);
+        if failure.class() != FailureClass::Timeout {
+            self.server.said = Some(failure.clone());
+        }
+        self.server.trouble = Some(Trouble {
+            since,
+            seen_at: now,
+            asked_at,
+            failure,
+        });
+        self.wake_for_news(wakes);
+    }
+
+    /// Returns why no connection can be opened, if that was seen lately, or is so for all that
+    /// is known.
+    pub(in super::super) fn trouble(&self, now: Instant) -> Option<&Trouble> {
+        let is_fresh =
+            |trouble: &&Trouble| now.saturating_duration_since(trouble.seen_at) <= TROUBLE_FRESH;
+        let stands = self.growth.is_refused();
+        let trouble = self.server.trouble.as_ref();
+        trouble.filter(|trouble| stands || is_fresh(trouble))
+    }
+
+    /// Returns the last reason why no connection could be opened, however old, unless one
+    /// could be since.
+    pub(in super::super) fn last_trouble(&self) -> Option<&Failure> {
+        let trouble = self.server.trouble.as_ref();
+        let said = self.server.said.as_ref();
+        said.or(trouble.map(|trouble| &trouble.failure))
+    }
+
+    /// Returns how many failures have been noted.
+    pub(in super::super) const fn failures(&self) -> u64 {
+        self.server.failures
+    }
+
+    /// Returns the failure that was noted after `seen` and holds still, if whoever saw it had
+    /// asked since then: what becomes of an attempt that began before says nothing about a
+    /// later one.
+    pub(in super::super) fn trouble_since(&self, seen: u64, since: Instant) -> Option<&Failure> {
+        let trouble = self.server.trouble.as_ref()?;
+        let is_news = self.server.failures > seen && trouble.asked_at >= since;
+        is_news.then_some(&trouble.failure)
+    }
+
+    /// Has the work in this place woken when something is found out about the server; returns
+    /// a waker to drop.
+    pub(in super::super) fn wake_at_news(&mut self, slot: Slot, waker: Waker) -> Option<Waker> {
+        match self.held(slot) {
+            Some(held) => held.waker.replace(waker),
+            None => Some(waker),
+        }
+    }
+
+    /// Wakes all work that wants news.
+    pub(in super::super) fn wake_for_news(&mut self, wakes: &mut Wakes) {
+        for held in self.slots.iter_mut().flatten() {
+            wakes.add(held.waker.take());
+        }
+    }
+}
