@@ -17,14 +17,23 @@
 mod accept;
 mod conn;
 mod connection;
+mod frames;
 mod handshake;
 mod io;
 mod limits;
+mod message;
+mod patience;
 mod registry;
 mod service;
 mod slots;
+mod slow;
 mod sniff;
+mod state;
 mod streams;
+mod turns;
+mod unacknowledged;
+mod upload;
+mod writes;
 
 use std::{convert::Infallible, fmt::Debug, sync::Arc, time::Duration};
 
@@ -43,6 +52,8 @@ use conn::Conn;
 use io::Io;
 use registry::Registry;
 use service::OnConnection;
+use slow::Slow;
+use unacknowledged::Ends;
 
 pub use handshake::Handshake;
 pub use limits::Connections;
@@ -68,6 +79,7 @@ where
         room: room.clone(),
         shedder: control.shedder().clone(),
         registry: Registry::new(limits.max),
+        slow: Arc::default(),
         limits,
     };
     serving.accept(listener).await;
@@ -92,6 +104,7 @@ struct Serving<S> {
     room: Local<Room>,
     shedder: Shedder,
     registry: Registry,
+    slow: Arc<Slow>,
     limits: Connections,
 }
 
@@ -149,7 +162,10 @@ where
         I: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
         A: Clone + Send + Sync + 'static,
     {
-        let conn = Conn::new(self.room.clone(), self.limits, clock::now());
+        accept::prepare(&socket, &self.limits);
+        let ends = Ends::of(&socket);
+        let slow = Arc::clone(&self.slow);
+        let conn = Conn::new(self.room.clone(), self.limits, slow, ends, clock::now());
         let place = self.registry.enter(&conn, place);
         let io = Io::new(socket, Arc::clone(&conn), place);
         let service = OnConnection {

@@ -5,6 +5,7 @@ mod common;
 
 use common::{
     PATIENCE, TOKEN,
+    frames::{Frames, RST_STREAM, SETTINGS},
     leaver::{GET, SECOND, Server, at_once, read_all, read_to, send, short},
     soon, until,
 };
@@ -250,4 +251,45 @@ async fn dropping_serve_ends_every_connection() {
     server.end.abort();
     let _ = soon("the close", stream.read_to_end(&mut Vec::new())).await;
     until("its permit to come back", || shedder.in_flight() == 0).await;
+}
+
+/// Goal: a head that is longer than allowed is refused and not kept, over both protocols; the
+/// setting allows more.
+#[tokio::test]
+async fn a_head_is_as_long_as_the_setting_allows() {
+    let long = "x".repeat(70_000);
+    let head =
+        format!("GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\nx-long: {long}\r\n\r\n");
+    for (limits, expected) in [
+        (Connections::default(), "HTTP/1.1 431"),
+        (Connections::default().head_max(128 * 1024), "HTTP/1.1 200"),
+    ] {
+        let server = Server::with(at_once(), limits).await;
+        let mut stream = server.connect().await;
+        send(&mut stream, &head).await;
+        let answer = read_all(&mut stream).await;
+        assert!(answer.starts_with(expected), "{answer:?}");
+        let mut client = Frames::connect(server.address, 65_535).await;
+        let settings = client.until(SETTINGS, 0).await.expect("settings");
+        let list = settings.payload.chunks(6).find(|it| it[..2] == [0, 6]);
+        let list = u32::from_be_bytes(list.expect("a limit")[2..].try_into().expect("four"));
+        assert_eq!(list > 70_000, expected.ends_with("200"));
+    }
+}
+
+/// Goal: an answer of 101 over HTTP/2, where there is no such thing, leaves the bounds of its
+/// connection in force.
+#[tokio::test]
+async fn an_answer_of_101_over_http2_switches_nothing_off() {
+    let limits = Connections::default()
+        .write_stall(SECOND / 5)
+        .bytes_per_sec_min(1 << 20);
+    let server = Server::with(at_once(), limits).await;
+    let mut client = Frames::connect(server.address, 0).await;
+    client.get(1, "/switch").await;
+    client.get(3, "/huge").await;
+    assert!(client.until(RST_STREAM, 3).await.is_some(), "it is reset");
+    server.leave();
+    let report = server.report().await;
+    assert_eq!(report.closed.upgraded, 0, "{report}");
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use common::{
     PATIENCE,
+    frames::{Frames, PING, frame},
     leaver::{GET, Server, at_once, read_all, read_to, send},
     soon,
 };
@@ -180,4 +181,24 @@ async fn r7_a_silent_http2_peer_does_not_hold_the_drain() {
         assert!(!report.forced, "{report}");
         drop(stream);
     }
+}
+
+/// R7, of a peer that is there and does not acknowledge: its pings show nothing else.
+#[tokio::test]
+async fn r7_a_peer_that_only_pings_does_not_hold_the_drain() {
+    let server = Server::start(at_once()).await;
+    let mut client = Frames::connect(server.address, 65_535).await;
+    client.acknowledges = false;
+    client.get(1, "/").await;
+    assert_eq!(client.body(1).await.as_deref(), Some(&b"hello"[..]));
+    server.leave();
+    let pings = tokio::spawn(async move {
+        while client.try_send(frame(PING, 0, 0, &[7; 8])).await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let report = server.report().await;
+    assert_eq!(report.closed.goaway_unacknowledged, 1, "{report}");
+    assert!(!report.forced, "{report}");
+    soon("its end", pings).await.expect("no panic");
 }

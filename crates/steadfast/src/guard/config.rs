@@ -61,6 +61,10 @@ use tree::Tree;
 /// header_read = "30s"
 /// idle = "620s"
 /// write_stall = "1m"
+/// read_stall = "1m"
+/// bytes_per_sec_min = 1024
+/// head_max = 65536
+/// nodelay = true
 /// streams_max = 200
 /// resets_max = 20
 /// ping_every = "30s"
@@ -161,6 +165,10 @@ use tree::Tree;
 /// | `connections.header_read` | 10ms to 24h: how long a request's head may take | `30s` |
 /// | `connections.idle` | 10ms to 24h between two requests; longer than the balancer keeps it | `620s` |
 /// | `connections.write_stall` | 10ms to 24h: how long a peer may take no byte of its answer | `1m` |
+/// | `connections.read_stall` | 10ms to 24h: how long no byte may come of a body that is waited for | `1m` |
+/// | `connections.bytes_per_sec_min` | 1 to 1048576: the rate that a transfer keeps to on average | `1024` |
+/// | `connections.head_max` | 8192 to 1048576: bytes of a request's head | `65536` |
+/// | `connections.nodelay` | true or false: whether TCP sends small packets at once | `true` |
 /// | `connections.streams_max` | 1 to 10000: streams of one HTTP/2 connection | `200` |
 /// | `connections.resets_max` | 0 to 10000: HTTP/2 streams that were reset before they were looked at | `20` |
 /// | `connections.ping_every` | 10ms to 24h between two pings over HTTP/2 | `30s` |

@@ -141,6 +141,11 @@ impl GuardBuilder {
         replace(&mut connections.header_read, config.header_read);
         replace(&mut connections.idle, config.idle);
         replace(&mut connections.write_stall, config.write_stall);
+        replace(&mut connections.read_stall, config.read_stall);
+        replace(&mut connections.bytes_per_sec_min, config.bytes_per_sec_min);
+        let head_max = config.head_max.map(|bytes| bytes as usize);
+        replace(&mut connections.head_max, head_max);
+        replace(&mut connections.nodelay, config.nodelay);
         replace(&mut connections.streams_max, config.streams_max);
         let resets_max = config.resets_max.map(|max| max as usize);
         replace(&mut connections.resets_max, resets_max);

@@ -11,7 +11,7 @@
 use std::{fmt, sync::Arc};
 
 use http::{Extensions, HeaderMap, Method, Request, Uri, header};
-use steadfast_core::{Priority, RouteClass, RouteTable, WhenDraining};
+use steadfast_core::{Priority, RouteClass, RouteTable};
 
 /// The head of a request, as rules see it.
 #[derive(Clone, Copy, Debug)]
@@ -97,10 +97,10 @@ impl Classes {
         Self { routes, rules }
     }
 
-    /// Returns what becomes of this path's answers when the process leaves, if that was said.
+    /// Returns what the table says of a path.
     #[inline]
-    pub(crate) fn when_draining(&self, path: &str) -> Option<WhenDraining> {
-        self.routes.class(path).draining()
+    pub(crate) fn of_path(&self, path: &str) -> RouteClass {
+        self.routes.class(path)
     }
 
     /// Returns the class of a request.

@@ -14,7 +14,9 @@ use std::{
 };
 
 use axum::serve::Listener;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+
+use super::limits::Connections;
 
 /// First pause after an error that will not go away by itself, and the longest: 5 ms,
 /// doubling to 1 s, as Go's `net/http` has it.
@@ -47,6 +49,15 @@ where
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+/// Sets what a connection's socket is to do.
+pub(super) fn prepare<I: 'static>(socket: &I, limits: &Connections) {
+    let socket: &dyn Any = socket;
+    if let Some(tcp) = socket.downcast_ref::<TcpStream>() {
+        // One that was reset in the queue does not know it, and is served to its end anyway.
+        let _ = tcp.set_nodelay(limits.nodelay);
     }
 }
 
@@ -176,7 +187,7 @@ where
         let accepted = socket2::SockRef::from(tcp).accept();
         return Some(accepted.and_then(|(socket, peer)| {
             socket.set_nonblocking(true)?;
-            let stream = tokio::net::TcpStream::from_std(socket.into())?;
+            let stream = TcpStream::from_std(socket.into())?;
             // Not asked of the stream: one that was reset in the queue does not know it.
             let peer = peer.as_socket().ok_or(io::ErrorKind::ConnectionAborted)?;
             Ok(same((stream, peer)))
@@ -219,7 +230,20 @@ fn concerns_one_connection(error: &io::Error) -> bool {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
-    use std::net::TcpStream;
+
+    #[tokio::test]
+    async fn small_packets_leave_at_once_unless_told_otherwise() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        for (limits, expected) in [
+            (Connections::default(), true),
+            (Connections::default().nodelay(false), false),
+        ] {
+            let socket = TcpStream::connect(address).await.expect("connected");
+            prepare(&socket, &limits);
+            assert_eq!(socket.nodelay().expect("a socket"), expected);
+        }
+    }
 
     /// Goal: once new handshakes are not answered any more, what is in the queue still comes
     /// out of it, and a client that asks now is not let in.
@@ -227,9 +251,9 @@ mod tests {
     async fn nobody_enters_the_queue_while_it_is_emptied() {
         let mut listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound");
-        let _queued = TcpStream::connect(address).expect("in the queue");
+        let _queued = std::net::TcpStream::connect(address).expect("in the queue");
         assert!(!refuse_new(&listener), "loopback handshakes are over");
-        let late = TcpStream::connect_timeout(&address, Duration::from_millis(200));
+        let late = std::net::TcpStream::connect_timeout(&address, Duration::from_millis(200));
         let error = late.expect_err("not let in");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{error}");
         let mut taken = 0;

@@ -23,12 +23,14 @@ use tokio::{
 use tower_service::Service;
 
 use super::{
-    conn::{Conn, Due, Protocol},
+    conn::{Conn, Due},
     io::Io,
     limits::Connections,
     service::OnConnection,
     sniff::sniff,
+    state::Protocol,
     streams::OnTasks,
+    turns::STREAM_BUFFER,
 };
 use crate::{clock, drain::Stage};
 
@@ -48,12 +50,16 @@ where
     let sniffed = bounds.hold(pin!(sniff(&mut io)), |_| ()).await;
     let failed = match sniffed {
         Some(Ok(Some(Protocol::Http2))) => {
+            io.follow_frames();
             conn.speaks(Protocol::Http2);
+            let head_max = u32::try_from(limits.head_max).unwrap_or(u32::MAX);
             let mut http = http2::Builder::new(OnTasks(conn.clone()));
             http.timer(TokioTimer::new())
                 // WebSockets over HTTP/2 (RFC 8441), as `axum::serve` has them.
                 .enable_connect_protocol()
                 .max_concurrent_streams(limits.streams_max)
+                .max_header_list_size(head_max)
+                .max_send_buf_size(STREAM_BUFFER)
                 .max_pending_accept_reset_streams(limits.resets_max)
                 .keep_alive_interval(limits.ping_every)
                 .keep_alive_timeout(limits.ping_timeout);
@@ -70,6 +76,7 @@ where
             // for each request.
             let http = http1::Builder::new()
                 .header_read_timeout(None)
+                .max_buf_size(limits.head_max)
                 .serve_connection(TokioIo::new(io), service)
                 .with_upgrades();
             failed(bounds.hold(pin!(http), |_| ()).await)
@@ -152,10 +159,9 @@ impl Bounds {
             }
             // The poll may have made something due earlier; what has become due later is
             // found out when the timer fires.
-            if let Some(due) = conn.polled().map(Instant::from_std) {
-                if due < timer.deadline() {
-                    timer.as_mut().reset(due);
-                }
+            let armed = timer.deadline().into_std();
+            if let Some(due) = conn.polled(armed, cx.waker()) {
+                timer.as_mut().reset(due.into());
             }
             if timer.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Event::Due);

@@ -26,10 +26,7 @@ use tokio::{
     time::Sleep,
 };
 
-use super::{
-    conn::{Conn, Mode},
-    registry::Registered,
-};
+use super::{conn::Conn, frames::Frames, registry::Registered, state::Mode};
 use crate::clock;
 
 /// Longest that a closed connection is read from: an upload into an answer that came early.
@@ -41,15 +38,21 @@ const LINGER_SILENCE: Duration = Duration::from_secs(1);
 /// Most bytes that are thrown away; one who sends more does not listen.
 const LINGER_BYTES_MAX: usize = 256 << 20;
 
+/// Most bytes that are thrown away of a peer that was told that it is to blame: enough for
+/// it to have the word, too little to go on flooding.
+const LINGER_BYTES_BLAMED: usize = 64 << 10;
+
 /// Bytes thrown away in one read, and reads in one turn, so that others get theirs.
 const LINGER_READ: usize = 8 * 1024;
 const LINGER_READS: usize = 16;
 
 /// A socket, with what is known of it.
 #[derive(Debug)]
-pub(super) struct Io<I> {
+pub(super) struct Io<I: 'static> {
     socket: I,
     conn: Arc<Conn>,
+    /// What passes over HTTP/2, from the peer and to it.
+    frames: Option<Box<[Frames; 2]>>,
     /// Read before hyper, and not yet given to it.
     replay: Replay,
     linger: Linger,
@@ -91,10 +94,16 @@ impl<I> Io<I> {
         Self {
             socket,
             conn,
+            frames: None,
             replay: Replay::default(),
             linger: Linger::Not,
             _place: place,
         }
+    }
+
+    /// Follows the frames, from the next byte on.
+    pub(super) fn follow_frames(&mut self) {
+        self.frames = Some(Box::default());
     }
 
     pub(super) fn replay(&mut self) -> &mut Replay {
@@ -124,7 +133,12 @@ impl<I: AsyncRead + Unpin + 'static> Io<I> {
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Ok(())) => {
-                state.read(clock::now());
+                let read = &buf.filled()[before..];
+                let frames = self.frames.as_deref_mut().map(|[from, _]| {
+                    from.pass(read);
+                    from.seen
+                });
+                state.read(read, frames, clock::now());
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(error)) => {
@@ -163,12 +177,12 @@ impl<I: AsyncRead + Unpin + 'static> AsyncRead for Io<I> {
 }
 
 impl<I: AsyncRead + AsyncWrite + Unpin + 'static> Io<I> {
-    /// Notes whether a write went on, and fails it if the connection was cut.
+    /// Notes whether a write went on and what it took, and fails it if the connection was cut.
     fn wrote<T>(
-        &self,
+        &mut self,
         cx: &Context<'_>,
         polled: Poll<io::Result<T>>,
-        bytes: impl FnOnce(&T) -> usize,
+        taken: impl FnOnce(&T, &mut dyn FnMut(&[u8])) -> usize,
     ) -> Poll<io::Result<T>> {
         let mut state = self.conn.state();
         if state.mode == Mode::Cut {
@@ -182,9 +196,13 @@ impl<I: AsyncRead + AsyncWrite + Unpin + 'static> Io<I> {
                 }
             }
             Poll::Ready(Ok(done)) => {
-                state.write_went_on();
-                if bytes(done) > 0 {
-                    state.wrote();
+                state.write_went_on(clock::now);
+                match self.frames.as_deref_mut() {
+                    Some([_, to]) => {
+                        let bytes = taken(done, &mut |bytes| to.pass(bytes));
+                        state.wrote(bytes, Some(to.seen), clock::now);
+                    }
+                    None => state.wrote(taken(done, &mut |_| ()), None, clock::now),
                 }
             }
             Poll::Ready(Err(error)) => state.peer_reset |= is_reset(error),
@@ -226,7 +244,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin + 'static> AsyncWrite for Io<I> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.socket).poll_write(cx, buf);
-        self.wrote(cx, polled, |bytes| *bytes)
+        self.wrote(cx, polled, |bytes, pass| {
+            pass(&buf[..*bytes]);
+            *bytes
+        })
     }
 
     fn poll_write_vectored(
@@ -235,7 +256,15 @@ impl<I: AsyncRead + AsyncWrite + Unpin + 'static> AsyncWrite for Io<I> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
-        self.wrote(cx, polled, |bytes| *bytes)
+        self.wrote(cx, polled, |bytes, pass| {
+            let mut left = *bytes;
+            for buf in bufs {
+                let part = left.min(buf.len());
+                pass(&buf[..part]);
+                left -= part;
+            }
+            *bytes
+        })
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -244,16 +273,17 @@ impl<I: AsyncRead + AsyncWrite + Unpin + 'static> AsyncWrite for Io<I> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.socket).poll_flush(cx);
-        self.wrote(cx, polled, |()| 0)
+        self.wrote(cx, polled, |(), _| 0)
     }
 
     /// Closes the writing half, and lingers.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Linger::Not = self.linger {
             ready!(Pin::new(&mut self.socket).poll_shutdown(cx))?;
-            let done = {
+            let (done, blamed) = {
                 let state = self.conn.state();
-                state.peer_closed || state.peer_reset || state.mode == Mode::Cut
+                let done = state.peer_closed || state.peer_reset || state.mode == Mode::Cut;
+                (done, state.is_blamed())
             };
             let now = tokio::time::Instant::from_std(clock::now());
             self.linger = if done {
@@ -262,13 +292,31 @@ impl<I: AsyncRead + AsyncWrite + Unpin + 'static> AsyncWrite for Io<I> {
                 Linger::Reading(Box::new(Lingering {
                     silence: Box::pin(tokio::time::sleep_until(now + LINGER_SILENCE)),
                     until: now + LINGER_MAX,
-                    left: LINGER_BYTES_MAX,
+                    left: if blamed {
+                        LINGER_BYTES_BLAMED
+                    } else {
+                        LINGER_BYTES_MAX
+                    },
                 }))
             };
         }
         ready!(self.poll_linger(cx));
         self.linger = Linger::Over;
         Poll::Ready(Ok(()))
+    }
+}
+
+/// What a peer does not take is thrown away with its connection: the kernel would keep it for
+/// minutes, and try to deliver it.
+impl<I: 'static> Drop for Io<I> {
+    fn drop(&mut self) {
+        if !self.conn.state().is_given_up() {
+            return;
+        }
+        let socket: &dyn Any = &self.socket;
+        if let Some(tcp) = socket.downcast_ref::<tokio::net::TcpStream>() {
+            let _ = socket2::SockRef::from(tcp).set_linger(Some(Duration::ZERO));
+        }
     }
 }
 

@@ -14,6 +14,10 @@ pub struct Connections {
     pub(crate) header_read: Duration,
     pub(crate) idle: Duration,
     pub(crate) write_stall: Duration,
+    pub(crate) read_stall: Duration,
+    pub(crate) bytes_per_sec_min: u32,
+    pub(crate) head_max: usize,
+    pub(crate) nodelay: bool,
     pub(crate) streams_max: u32,
     pub(crate) resets_max: usize,
     pub(crate) ping_every: Duration,
@@ -21,8 +25,9 @@ pub struct Connections {
 }
 
 impl Default for Connections {
-    /// 20,000 connections; 30 s to the first request, 30 s for a head, 620 s idle, 60 s
-    /// without progress in writing; over HTTP/2 200 streams, 20 resets, a ping each 30 s.
+    /// 20,000 connections; 30 s to the first request, 30 s for a head of at most 64 KiB,
+    /// 620 s idle, 60 s without progress in writing or reading, and 1 KiB a second; small
+    /// packets leave at once; over HTTP/2 200 streams, 20 resets, a ping each 30 s.
     fn default() -> Self {
         Self {
             max: 20_000,
@@ -30,6 +35,10 @@ impl Default for Connections {
             header_read: Duration::from_secs(30),
             idle: Duration::from_secs(620),
             write_stall: Duration::from_secs(60),
+            read_stall: Duration::from_secs(60),
+            bytes_per_sec_min: 1024,
+            head_max: 64 * 1024,
+            nodelay: true,
             streams_max: 200,
             resets_max: 20,
             ping_every: Duration::from_secs(30),
@@ -52,6 +61,14 @@ impl Connections {
     /// Most resets of a connection that may wait to be looked at. What this bounds is work
     /// for nothing, so a bound far above the default is none.
     pub(crate) const RESETS_MAX: u32 = 10_000;
+
+    /// Fastest transfer that may be asked for. What is asked of every peer must suit the
+    /// slowest.
+    pub(crate) const BYTES_PER_SEC_MAX: u32 = 1 << 20;
+
+    /// Smallest and largest head: hyper reads no less, and a connection may hold as much.
+    pub(crate) const HEAD_MIN: u32 = 8 * 1024;
+    pub(crate) const HEAD_MAX: u32 = 1 << 20;
 
     /// Sets how many connections may be open. Further ones wait in the kernel's queue.
     /// Default 20,000, some hundreds of megabytes when all are in use; a lower limit of
@@ -83,8 +100,56 @@ impl Connections {
     }
 
     /// Sets how long a peer may take no byte of an answer that is ready for it. Default 60 s.
+    ///
+    /// A peer that has taken bytes has longer, as much as [`Connections::bytes_per_sec_min`]
+    /// gives it for them, up to ten times this: what it reads slowly out of its own buffers
+    /// looks like silence from here. So who never takes anything is ended after this, who
+    /// stops later after eleven times this at most, and who keeps above the rate never.
+    ///
+    /// Bytes count when the peer's system has acknowledged them, where the kernel tells
+    /// (TCP on Linux), and when they were written elsewhere. Over HTTP/2 a stream whose own
+    /// window is closed is ended, and a connection that takes nothing at all; a stream that
+    /// waits for its turn among others is not.
     pub const fn write_stall(mut self, length: Duration) -> Self {
         self.write_stall = length;
+        self
+    }
+
+    /// Sets how long no byte may come of a request's body for which a handler waits. Default
+    /// 60 s. The time runs only while the body is being read, so a handler that does
+    /// something else meanwhile is not taken for a slow peer.
+    ///
+    /// The reader of the body gets an error whose source is an [`std::io::Error`] of the kind
+    /// `TimedOut`; axum's extractors answer with 400. Exempt are requests of routes whose
+    /// [`RouteClass`](steadfast_core::RouteClass) says that they are streams, and gRPC and
+    /// Connect requests once the service has answered in that protocol: such requests may be
+    /// silent for as long as there is nothing to say.
+    pub const fn read_stall(mut self, length: Duration) -> Self {
+        self.read_stall = length;
+        self
+    }
+
+    /// Sets the rate in bytes a second that an upload or a download has to keep to on
+    /// average, 1 to 1,048,576. Default 1,024. The average is over the bound on silence,
+    /// [`Connections::read_stall`] or [`Connections::write_stall`]; a transfer above it is
+    /// never ended while the process serves.
+    pub const fn bytes_per_sec_min(mut self, bytes: u32) -> Self {
+        self.bytes_per_sec_min = bytes;
+        self
+    }
+
+    /// Sets how many bytes the head of a request may have, 8 KiB to 1 MiB. Default 64 KiB,
+    /// more than the proxies in front let pass. Over HTTP/1 a longer one is answered with 431;
+    /// it is also the most that is gathered of an answer before it is written.
+    pub const fn head_max(mut self, bytes: usize) -> Self {
+        self.head_max = bytes;
+        self
+    }
+
+    /// Sets whether TCP sends small packets at once (`TCP_NODELAY`). Default true: answers
+    /// are written as a whole, so waiting for more only delays their last packet.
+    pub const fn nodelay(mut self, at_once: bool) -> Self {
+        self.nodelay = at_once;
         self
     }
 
@@ -116,6 +181,7 @@ impl Connections {
             ("header_read", self.header_read),
             ("idle", self.idle),
             ("write_stall", self.write_stall),
+            ("read_stall", self.read_stall),
             ("ping_every", self.ping_every),
             ("ping_timeout", self.ping_timeout),
         ];
@@ -127,13 +193,16 @@ impl Connections {
             }
         }
         let streams = self.streams_max as usize;
+        let rate = self.bytes_per_sec_min as usize;
         let counts = [
             ("max", self.max, 1, Self::COUNT_MAX),
+            ("bytes_per_sec_min", rate, 1, Self::BYTES_PER_SEC_MAX),
+            ("head_max", self.head_max, Self::HEAD_MIN, Self::HEAD_MAX),
             ("streams_max", streams, 1, Self::STREAMS_MAX),
             ("resets_max", self.resets_max, 0, Self::RESETS_MAX),
         ];
         for (key, count, min, max) in counts {
-            if !(min..=max as usize).contains(&count) {
+            if !(min as usize..=max as usize).contains(&count) {
                 faults.push(format!(
                     "connections: {key} {count}; allowed is {min} to {max}"
                 ));

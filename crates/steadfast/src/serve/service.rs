@@ -19,13 +19,17 @@ use http::{HeaderMap, Method, StatusCode, Version, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use pin_project::pin_project;
-use steadfast_core::WhenDraining;
+use steadfast_core::{Streams, WhenDraining};
 use tower::util::Oneshot;
 use tower_service::Service;
 
 use super::{
-    conn::{Conn, Mode, Protocol},
+    conn::Conn,
+    slow,
+    state::{Mode, Protocol},
     streams,
+    turns::PART,
+    upload::Upload,
 };
 use crate::{
     clock,
@@ -56,25 +60,27 @@ where
         let body_open = !request.body().is_end_stream();
         let http2 = request.version() == Version::HTTP_2;
         let connect = request.method() == Method::CONNECT;
-        let when = self.shedder.classes().when_draining(request.uri().path());
+        let class = self.shedder.classes().of_path(request.uri().path());
+        let when = class.draining();
         let slot = {
+            let (path, limits) = (request.uri().path(), &self.conn.limits);
             let mut state = self.conn.state();
-            state.request_begins(request.uri().path(), body_open, clock::now())
+            state.request_begins(path, body_open, limits, clock::now())
         };
         let place = Place {
             conn: Arc::clone(&self.conn),
             slot,
             end: End::Early,
         };
+        // A stream may be silent for as long as it likes, and so may those that look like one.
+        let is_stream = class.streams() == Streams::Always;
+        let may_be_silent = body_open && slow::streams_both_ways(request.headers());
         let mut request = request.map(|body| {
             if !body_open {
                 return Body::empty();
             }
-            Body::new(Upload {
-                body,
-                conn: Arc::clone(&self.conn),
-                slot,
-            })
+            let conn = Arc::clone(&self.conn);
+            Body::new(Upload::new(body, conn, slot, is_stream, may_be_silent))
         });
         let extensions = request.extensions_mut();
         extensions.insert(ConnectInfo(self.peer.clone()));
@@ -85,6 +91,7 @@ where
             http2,
             connect,
             when,
+            may_be_silent,
             answering: Oneshot::new(self.app.clone(), request),
         }
     }
@@ -132,6 +139,13 @@ impl Drop for Place {
         let room = &self.conn.room;
         let cut = {
             let mut state = self.conn.state();
+            if state
+                .slots
+                .get_mut(self.slot)
+                .is_some_and(|it| it.ended_early)
+            {
+                self.end = End::Early;
+            }
             state.request_ends(self.slot, clock::now());
             state.mode == Mode::Cut
         };
@@ -140,9 +154,9 @@ impl Drop for Place {
         }
         let mut tally = room.tally();
         match self.end {
-            End::Served => tally.served += 1,
             // Counted by whoever cut it.
-            End::Upgraded if cut => {}
+            End::Served | End::Upgraded if cut => {}
+            End::Served => tally.served += 1,
             End::Upgraded => tally.closed.upgraded += 1,
             End::Early if room.stage() < Stage::Cutting => tally.abandoned += 1,
             End::Early => {}
@@ -161,6 +175,8 @@ pub(super) struct Running<F> {
     /// Whether success opens a tunnel.
     connect: bool,
     when: Option<WhenDraining>,
+    /// Whether the request is of a protocol whose requests may be silent.
+    may_be_silent: bool,
 }
 
 impl<F: Future<Output = Result<Response, Infallible>>> Future for Running<F> {
@@ -179,12 +195,17 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Running<F> {
             streams::goes_on(place);
             return Poll::Ready(Ok(http::Response::from_parts(parts, Answer::empty(body))));
         }
-        if tunnel || parts.status == StatusCode::SWITCHING_PROTOCOLS {
+        // HTTP/2 has no such answer, and a connection of it is never taken over by one stream.
+        let switches = parts.status == StatusCode::SWITCHING_PROTOCOLS && !*this.http2;
+        if tunnel || switches {
             let now = clock::now();
             place.conn.state().upgrades(place.slot, now);
         }
         if parts.headers.contains_key(header::CONNECTION) && says_close(&parts.headers) {
             place.conn.state().told_by_header = true;
+        }
+        if *this.http2 || *this.may_be_silent {
+            place.conn.slow.answers(&parts.headers);
         }
         // hyper drops a body that has ended already unread.
         if body.is_end_stream() {
@@ -210,6 +231,7 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Running<F> {
         });
         let answer = Answer {
             body,
+            rest: Bytes::new(),
             place: Some(place),
             told,
             http2: *this.http2,
@@ -242,6 +264,8 @@ type Told = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// drain says so, as if the handler had ended them.
 pub(super) struct Answer {
     body: Body,
+    /// What is left of a part that is handed over in pieces.
+    rest: Bytes,
     place: Option<Place>,
     told: Option<Told>,
     http2: bool,
@@ -251,27 +275,42 @@ impl Answer {
     const fn empty(body: Body) -> Self {
         Self {
             body,
+            rest: Bytes::new(),
             place: None,
             told: None,
             http2: false,
         }
     }
 
+    /// Over HTTP/2, the last part still waits for its turn; its place is given back when hyper
+    /// has got rid of it.
     fn end(&mut self) {
-        if let Some(mut place) = self.place.take() {
+        if let Some(place) = &mut self.place {
             place.end = End::Served;
+        }
+        if !self.http2 {
+            self.place = None;
         }
         self.told = None;
     }
 
-    /// Over HTTP/2, a part of the answer that is not asked for again waits for the peer.
-    fn waits(&self, waits: bool) {
+    /// Over HTTP/2, a part is handed over in pieces, and the next one is not asked for until
+    /// the peer has room for it.
+    fn hand_over(&mut self, mut part: Bytes) -> Frame<Bytes> {
+        self.rest = part.split_off(part.len().min(PART));
+        if let Some(place) = &self.place {
+            let (conn, now) = (&place.conn, clock::now());
+            conn.state()
+                .answer_waits(place.slot, part.len(), &conn.limits, now);
+        }
+        Frame::data(part)
+    }
+
+    /// Over HTTP/2, the peer waits for the next part, and not the part for the peer.
+    fn rests(&self) {
         if let (true, Some(place)) = (self.http2, &self.place) {
-            let since = waits.then(clock::now);
             let mut state = place.conn.state();
-            if let Some(slot) = state.slots.get_mut(place.slot) {
-                slot.waiting_since = since;
-            }
+            state.slots.answer_rests(place.slot, clock::now());
         }
     }
 }
@@ -285,19 +324,27 @@ impl HttpBody for Answer {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = &mut *self;
-        let polled = Pin::new(&mut this.body).poll_frame(cx);
-        match &polled {
-            Poll::Ready(Some(Ok(_))) => {
-                if this.body.is_end_stream() {
+        if !this.rest.is_empty() {
+            let rest = std::mem::take(&mut this.rest);
+            return Poll::Ready(Some(Ok(this.hand_over(rest))));
+        }
+        let mut polled = Pin::new(&mut this.body).poll_frame(cx);
+        match &mut polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                let data = if this.http2 { frame.data_mut() } else { None };
+                if let Some(data) = data {
+                    let part = std::mem::take(data);
+                    *frame = this.hand_over(part);
+                }
+                // Nothing comes after trailers, and hyper asks for nothing.
+                if frame.is_trailers() || this.is_end_stream() {
                     this.end();
-                } else {
-                    this.waits(true);
                 }
             }
             Poll::Ready(Some(Err(_))) => this.place = None,
             Poll::Ready(None) => this.end(),
             Poll::Pending => {
-                this.waits(false);
+                this.rests();
                 if let Some(told) = &mut this.told {
                     ready!(told.as_mut().poll(cx));
                     this.end();
@@ -309,53 +356,17 @@ impl HttpBody for Answer {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// A request's body, until its end. It may outlive the answer, and the request with it.
-struct Upload {
-    body: Incoming,
-    conn: Arc<Conn>,
-    slot: usize,
-}
-
-impl HttpBody for Upload {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        // Of a body with a known length, hyper tells the end too late once the answer is out:
-        // with the next request.
-        if self.body.is_end_stream() {
-            return Poll::Ready(None);
+        let (rest, body) = (self.rest.len() as u64, self.body.size_hint());
+        let mut hint = SizeHint::new();
+        hint.set_lower(body.lower().saturating_add(rest));
+        if let Some(upper) = body.upper() {
+            hint.set_upper(upper.saturating_add(rest));
         }
-        let polled = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        if polled.is_none() || self.body.is_end_stream() {
-            self.conn.state().slots.body_ended(self.slot);
-        }
-        Poll::Ready(polled)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-impl Drop for Upload {
-    fn drop(&mut self) {
-        self.conn.state().upload_dropped(self.slot, clock::now());
+        hint
     }
 }
 

@@ -1,10 +1,18 @@
 //! The requests that run on one connection: one over HTTP/1, as many as there are streams
 //! over HTTP/2.
 
-use std::time::{Duration, Instant};
+use std::{
+    task::Waker,
+    time::{Duration, Instant},
+};
 
 use tokio::task::AbortHandle;
 
+use super::{
+    limits::Connections,
+    slow::Bound,
+    turns::{Turn, Went},
+};
 use crate::drain::Reason;
 
 /// How much is kept of a path, for the report.
@@ -18,6 +26,10 @@ pub(super) struct Slots {
     /// The one that began last, until its task is known.
     newest: Option<usize>,
     kept: Option<Route>,
+    /// No bound on a request falls due before this.
+    due: Option<Instant>,
+    /// How many have ended.
+    ended: u64,
 }
 
 /// One request and its answer.
@@ -32,10 +44,28 @@ pub(super) struct Slot {
     /// Whether its answer has ended.
     answered: bool,
     answering: Option<Reason>,
-    /// Since when a part of the answer waits for the peer to take it.
-    pub(super) waiting_since: Option<Instant>,
+    /// The peer's turn to take more of the answer, over HTTP/2.
+    turn: Option<Turn>,
+    /// Who waits for more of the request's body.
+    reader: Option<Reader>,
+    /// Whether its answer was ended before it was whole.
+    pub(super) ended_early: bool,
     task: Option<AbortHandle>,
 }
+
+/// Somebody waits for more of a request's body.
+#[derive(Debug)]
+struct Reader {
+    until: Instant,
+    /// Whether it was late already, and is given one more turn of the runtime.
+    doubted: bool,
+    late: bool,
+    waker: Waker,
+}
+
+/// What is late is looked at a second time after this long: bytes that came while the
+/// runtime was late itself have then reached whoever waits for them.
+pub(super) const SECOND_LOOK: Duration = Duration::from_millis(20);
 
 /// The head of a path, without an allocation.
 #[derive(Clone, Copy, Debug)]
@@ -90,7 +120,9 @@ impl Slots {
             body_held: body_open,
             answered: false,
             answering: None,
-            waiting_since: None,
+            turn: None,
+            reader: None,
+            ended_early: false,
             task: None,
         });
         self.running += 1;
@@ -135,6 +167,7 @@ impl Slots {
             .is_some_and(|it| it.take_if(over).is_some())
         {
             self.running -= 1;
+            self.ended += 1;
         }
     }
 
@@ -174,22 +207,115 @@ impl Slots {
         self.all.iter().flatten()
     }
 
-    /// Since when the one waits whose peer takes nothing for the longest time.
-    pub(super) fn waiting_longest(&self) -> Option<Instant> {
-        if self.running == 0 {
-            return None;
-        }
-        self.running().filter_map(|slot| slot.waiting_since).min()
+    /// When a bound on one of them may fall due.
+    pub(super) const fn due(&self) -> Option<Instant> {
+        self.due
     }
 
-    /// Ends those whose peer has taken nothing for this long.
-    pub(super) fn abort_waiting(&mut self, stall: Duration, now: Instant) {
-        for slot in self.all.iter_mut().flatten() {
-            let late = |since: &mut Instant| *since + stall <= now;
-            if slot.waiting_since.take_if(late).is_some() {
-                slot.task.iter().for_each(AbortHandle::abort);
+    pub(super) fn fall_due(&mut self, at: Instant) {
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
+    }
+
+    /// A part of an answer was handed over, and the next one waits. Returns when the peer is
+    /// late.
+    pub(super) fn answer_waits(
+        &mut self,
+        at: usize,
+        bytes: usize,
+        went: Went,
+        limits: &Connections,
+        now: Instant,
+    ) -> Option<Instant> {
+        let (running, ended) = (self.running, self.ended);
+        let slot = self.get_mut(at)?;
+        let turn = slot.turn.get_or_insert_with(|| Turn::new(limits));
+        Some(turn.begins(bytes, went, running, ended, now))
+    }
+
+    /// The answer itself has nothing to send for now.
+    pub(super) fn answer_rests(&mut self, at: usize, now: Instant) {
+        if let Some(turn) = self.get_mut(at).and_then(|slot| slot.turn.as_mut()) {
+            turn.ends(now);
+        }
+    }
+
+    /// A reader waits for more of its body until then. Returns whether the peer has been too
+    /// slow for it already; `None` if that is new.
+    pub(super) fn body_waits(&mut self, at: usize, until: Instant, waker: &Waker) -> Option<bool> {
+        let Some(slot) = self.get_mut(at) else {
+            return Some(false);
+        };
+        match &mut slot.reader {
+            Some(reader) => {
+                reader.waker.clone_from(waker);
+                Some(reader.late)
+            }
+            None => {
+                slot.reader = Some(Reader {
+                    until,
+                    doubted: false,
+                    late: false,
+                    waker: waker.clone(),
+                });
+                None
             }
         }
+    }
+
+    /// Nobody waits for more of its body any more.
+    pub(super) fn body_came(&mut self, at: usize) {
+        if let Some(slot) = self.get_mut(at) {
+            slot.reader = None;
+        }
+    }
+
+    /// Ends what is late, and finds out when the next one may be. Returns their bounds and
+    /// paths.
+    pub(super) fn look(
+        &mut self,
+        went: Went,
+        limits: &Connections,
+        now: Instant,
+        slow: &mut Vec<(Bound, String)>,
+    ) {
+        let ended = self.ended;
+        let turns = self.running().filter_map(|slot| slot.turn.as_ref());
+        let mut moved: Vec<_> = turns.filter_map(Turn::moved).collect();
+        moved.sort_unstable();
+        // A body that nobody reads keeps its bytes in the window that all share.
+        let unread = self.running().any(|slot| {
+            slot.body_open && slot.body_held && slot.reader.is_none() && !slot.answered
+        });
+        let mut due: Option<Instant> = None;
+        let mut falls_due = |at: Instant| due = Some(due.map_or(at, |due| due.min(at)));
+        for slot in self.all.iter_mut().flatten() {
+            if let Some(turn) = &mut slot.turn {
+                match turn.look(went, &moved, ended, now) {
+                    Some(at) => falls_due(at),
+                    None if turn.is_late() => {
+                        slow.push((Bound::StreamStall, slot.route.as_str().to_owned()));
+                        slot.turn = None;
+                        slot.ended_early = true;
+                        slot.task.iter().for_each(AbortHandle::abort);
+                    }
+                    None => {}
+                }
+            }
+            if let Some(reader) = &mut slot.reader {
+                if reader.until > now {
+                    falls_due(reader.until);
+                } else if unread {
+                    reader.until = now + limits.read_stall;
+                    falls_due(reader.until);
+                } else if !std::mem::replace(&mut reader.doubted, true) {
+                    reader.until = now + SECOND_LOOK;
+                    falls_due(reader.until);
+                } else if !std::mem::replace(&mut reader.late, true) {
+                    reader.waker.wake_by_ref();
+                }
+            }
+        }
+        self.due = due;
     }
 
     pub(super) fn take_tasks(&mut self) -> Vec<AbortHandle> {
@@ -199,6 +325,11 @@ impl Slots {
 
     pub(super) fn keep_route_of(&mut self, at: usize) {
         self.kept = self.get_mut(at).map(|slot| slot.route);
+    }
+
+    pub(super) fn route_of(&self, at: usize) -> String {
+        let slot = self.all.get(at).and_then(Option::as_ref);
+        slot.map_or_else(String::new, |slot| slot.route().to_owned())
     }
 
     pub(super) fn kept_route(&self) -> &str {

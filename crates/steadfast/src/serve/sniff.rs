@@ -9,8 +9,8 @@ use std::{future::poll_fn, io, task::ready};
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::{
-    conn::Protocol,
     io::{Io, Replay},
+    state::Protocol,
 };
 
 const PREFACE: &[u8; Replay::LEN] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -115,6 +115,10 @@ pub(crate) fn app() -> Router {
                 "done"
             }),
         )
+        .route(
+            "/switch",
+            get(|| async { http::StatusCode::SWITCHING_PROTOCOLS }),
+        )
         .route("/hang", get(std::future::pending::<String>))
 }
 

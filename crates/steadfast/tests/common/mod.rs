@@ -1,6 +1,7 @@
 //! What the integration tests share: requests, answers, real sockets.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub(crate) mod frames;
 pub(crate) mod leaver;
 
 use std::{convert::Infallible, future::Future, net::SocketAddr, time::Duration};

@@ -316,7 +316,7 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_code() {
     let file = toml(
         "shed = { limit = 64, held_max = '20s' }\n\
          dependency.orders-db = { timeout = '2s', fall = 4 }\n\
-         connections = { max = 10, resets_max = 3 }
+         connections = { max = 10, resets_max = 3, read_stall = '9s', bytes_per_sec_min = 99, head_max = 9000, nodelay = false }
          probes.strict = false",
     );
     let variables = environment(&[
@@ -339,7 +339,10 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_code() {
     );
     assert_eq!(result.drain.grace, Duration::from_secs(3));
     let connections = Connections::default().idle(Duration::from_secs(7));
-    assert_eq!(result.connections, connections.max(10).resets_max(3));
+    let connections = connections.max(10).resets_max(3).nodelay(false);
+    let connections = connections.read_stall(Duration::from_secs(9));
+    let connections = connections.bytes_per_sec_min(99).head_max(9000);
+    assert_eq!(result.connections, connections);
     assert!(!result.probes.profile.strict);
     result.build().expect("valid");
 }
