@@ -78,7 +78,7 @@ where
         app,
         room: room.clone(),
         shedder: control.shedder().clone(),
-        registry: Registry::new(limits.max),
+        registry: Arc::new(Registry::new(limits.max)),
         slow: Arc::default(),
         limits,
     };
@@ -103,7 +103,7 @@ struct Serving<S> {
     app: S,
     room: Local<Room>,
     shedder: Shedder,
-    registry: Registry,
+    registry: Arc<Registry>,
     slow: Arc<Slow>,
     limits: Connections,
 }
@@ -124,19 +124,22 @@ where
             let _ = stages.wait_for(Stage::is_closing).await;
         };
         tokio::pin!(closing);
+        accept::heal(&listener);
+        let mut spare = accept::Spare::new();
         loop {
             if !self.registry.has_room() {
                 let open = self.registry.count();
                 tracing::warn!(target: "steadfast", open, "no room for more connections; further ones wait");
             }
-            let registry = &self.registry;
+            let registry = Arc::clone(&self.registry);
+            let short = || registry.make_some_room();
             let accepted = tokio::select! {
                 biased;
                 () = &mut closing => break,
                 accepted = async {
                     // The place first: what is accepted without one would have to be dropped.
-                    let place = registry.place().await;
-                    (accept::next(&mut listener).await, place)
+                    let place = registry.room().await;
+                    (accept::next(&mut listener, short).await, place)
                 } => accepted,
             };
             let ((socket, peer), place) = accepted;
@@ -148,12 +151,20 @@ where
         let cutting = async move {
             let _ = stages.wait_for(|stage| *stage >= Stage::Cutting).await;
         };
-        let rest = accept::rest(&mut listener.0, |(socket, peer)| {
-            self.serve(socket, peer, None)
-        });
+        let registry = Arc::clone(&self.registry);
+        let rest = accept::rest(
+            &mut listener.0,
+            |(socket, peer)| self.serve(socket, peer, None),
+            // Those in the queue have asked for something, and idle ones have not.
+            || registry.make_room(usize::MAX, Duration::ZERO),
+        );
         tokio::select! {
             () = rest => {}
-            () = cutting => {}
+            () = cutting => {
+                spare.give_up();
+                let left_over = accept::left_over(&mut listener.0);
+                self.room.tally().cut.queued += left_over;
+            }
         }
     }
 

@@ -128,6 +128,23 @@ async fn connections_above_the_maximum_wait_for_room() {
     server.report().await;
 }
 
+/// Goal: one that has long been idle gives way to one that waits, in order.
+#[tokio::test]
+async fn an_idle_connection_gives_way_where_there_is_no_room() {
+    let server = Server::with(at_once(), Connections::default().max(1)).await;
+    let mut first = server.connect().await;
+    send(&mut first, GET).await;
+    read_to(&mut first, "hello").await;
+    let mut second = server.connect().await;
+    send(&mut second, GET).await;
+    assert_eq!(read_all(&mut first).await, "", "closed in order");
+    drop(first);
+    read_to(&mut second, "hello").await;
+    drop(second);
+    server.leave();
+    server.report().await;
+}
+
 /// Goal: an event stream of a route that says so is waited for, and is cut only at the end.
 #[tokio::test]
 async fn a_route_may_say_that_its_streams_finish() {

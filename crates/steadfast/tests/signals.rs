@@ -273,6 +273,37 @@ async fn running_out_of_files_is_outlived() {
     assert_eq!(process.end().await.code(), Some(0));
 }
 
+/// Goal: a process without file descriptors that leaves serves those who wait in the kernel's
+/// queue: idle connections, which hold the descriptors, go first.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn who_waits_for_a_descriptor_at_the_end_is_served() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut process = Process::start("few files");
+    let id = process.child.id().to_string();
+    let most = open_files_max(&id);
+    let mut clients = Vec::new();
+    for _ in 0..4 * FILES {
+        let mut stream = tokio::net::TcpStream::connect(process.address)
+            .await
+            .expect("a connection");
+        let request = b"GET / HTTP/1.1\r\nhost: test\r\n\r\n";
+        stream.write_all(request).await.expect("sent");
+        clients.push(stream);
+    }
+    until("it has no files left", || open_files(&id) >= most).await;
+    process.signal("-TERM");
+    for stream in &mut clients {
+        let mut answer = String::new();
+        common::soon("an answer", stream.read_to_string(&mut answer))
+            .await
+            .expect("an end in order");
+        assert!(answer.ends_with("hello"), "{answer:?}");
+    }
+    drop(clients);
+    assert_eq!(process.end().await.code(), Some(0));
+}
+
 #[cfg(target_os = "linux")]
 fn open_files(process: &str) -> u64 {
     let files = std::fs::read_dir(format!("/proc/{process}/fd")).expect("it lives");

@@ -73,6 +73,10 @@ impl Closed {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Cut {
+    /// Connections that waited in the kernel's queue, because the process had no descriptors
+    /// for them, and were reset with the listener. Their requests, if they had sent any, were
+    /// not looked at.
+    pub queued: u64,
     /// A request's head or an HTTP/2 preface was half there. No handler had seen it.
     pub handshake: u64,
     /// The request's body was half there, and the handler waited for it.
@@ -92,8 +96,9 @@ pub struct Cut {
 impl Cut {
     /// Returns each reason's word with its count, in the order in which a request lives.
     #[must_use]
-    pub const fn by_reason(&self) -> [(&'static str, u64); 7] {
+    pub const fn by_reason(&self) -> [(&'static str, u64); 8] {
         [
+            ("queued", self.queued),
             ("handshake", self.handshake),
             ("request-body", self.request_body),
             ("handler", self.handler),
@@ -110,7 +115,7 @@ impl Cut {
         self.by_reason().iter().map(|(_, count)| count).sum()
     }
 
-    /// Returns how many of them had begun to be worked on: a half-sent head had not.
+    /// Returns how many of them may have lost somebody a request: a half-sent head has not.
     #[must_use]
     pub fn work(&self) -> u64 {
         self.total() - self.handshake

@@ -27,8 +27,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// `net.core.somaxconn`, 4096 where nobody has changed it.
 const QUEUE_MAX: usize = 65_536;
 
-/// Accepts the next connection, however long that takes.
-pub(super) async fn next<L>(listener: &mut L) -> (L::Io, L::Addr)
+/// Accepts the next connection, however long that takes. Calls `short` where it fails because
+/// the process has no room for one.
+pub(super) async fn next<L>(listener: &mut L, short: impl Fn()) -> (L::Io, L::Addr)
 where
     L: Listener,
     L::Addr: 'static,
@@ -46,6 +47,9 @@ where
         metrics::counter!("steadfast_accept_errors_total").increment(1);
         if pause == PAUSE_MIN || pause == PAUSE_MAX {
             tracing::error!(target: "steadfast", %error, ?pause, "connections cannot be accepted");
+        }
+        if is_short(&error) {
+            short();
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(PAUSE_MAX);
@@ -68,34 +72,38 @@ pub(super) struct Closing<L: 'static>(pub(super) L);
 
 impl<L: 'static> Drop for Closing<L> {
     fn drop(&mut self) {
-        #[cfg(target_os = "linux")]
-        {
-            let listener: &dyn Any = &self.0;
-            if let Some(tcp) = listener.downcast_ref::<TcpListener>() {
-                // It fails where there is no filter.
-                let _ = socket2::SockRef::from(tcp).detach_filter();
-            }
-        }
+        heal(&self.0);
     }
 }
 
 /// Takes everything that waits in the kernel's queue, so that closing the listener resets
-/// nothing. A listener of another kind is asked after a turn of the runtime's driver.
-pub(super) async fn rest<L>(listener: &mut L, mut take: impl FnMut((L::Io, L::Addr)))
-where
+/// nothing. A listener of another kind is asked after a turn of the runtime's driver. Where
+/// the process has no room for one more, it calls `short` and waits for some.
+pub(super) async fn rest<L>(
+    listener: &mut L,
+    mut take: impl FnMut((L::Io, L::Addr)),
+    short: impl Fn(),
+) where
     L: Listener,
     L::Addr: 'static,
 {
     if refuse_new(listener) {
         tokio::time::sleep(HANDSHAKE).await;
     }
-    for _ in 0..QUEUE_MAX {
+    let mut taken = 0;
+    while taken < QUEUE_MAX {
         if let Some(accepted) = queued(listener) {
             match accepted {
                 Ok(accepted) => take(accepted),
                 Err(error) if concerns_one_connection(&error) => {}
+                Err(error) if is_short(&error) => {
+                    short();
+                    tokio::time::sleep(PAUSE_MIN).await;
+                    continue;
+                }
                 Err(_) => return,
             }
+            taken += 1;
             continue;
         }
         // A turn of the driver, so that what it knows of the listener is of now.
@@ -104,7 +112,55 @@ where
             Some(accepted) => take(accepted),
             None => return,
         }
+        taken += 1;
     }
+}
+
+/// Counts the connections that are left in the kernel's queue, and closes them.
+pub(super) fn left_over<L>(listener: &mut L) -> u64
+where
+    L: Listener,
+    L::Addr: 'static,
+{
+    let mut count = 0;
+    while count < QUEUE_MAX as u64 {
+        match queued(listener) {
+            Some(Ok(_)) => count += 1,
+            Some(Err(error)) if concerns_one_connection(&error) => {}
+            Some(Err(_)) | None => break,
+        }
+    }
+    count
+}
+
+/// A file that is kept open so that there is a descriptor when all others are taken: with it,
+/// a queue can at least be counted.
+#[derive(Debug)]
+pub(super) struct Spare(Option<std::fs::File>);
+
+impl Spare {
+    pub(super) fn new() -> Self {
+        Self(std::fs::File::open("/dev/null").ok())
+    }
+
+    pub(super) fn give_up(&mut self) {
+        self.0 = None;
+    }
+}
+
+/// Takes away what a predecessor may have left on a socket that it shared with this process,
+/// if it was killed between [`rest`] and [`Closing`].
+pub(super) fn heal<L: 'static>(listener: &L) {
+    #[cfg(target_os = "linux")]
+    {
+        let listener: &dyn Any = listener;
+        if let Some(tcp) = listener.downcast_ref::<TcpListener>() {
+            // It fails where there is no filter.
+            let _ = socket2::SockRef::from(tcp).detach_filter();
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = listener;
 }
 
 /// How long a handshake that had begun may take to end in the queue: a round trip inside a
@@ -216,6 +272,24 @@ fn same<T: 'static, U: 'static>(value: T) -> U {
         .expect("a listener of this type has this stream and this address")
 }
 
+/// Whether the process has no room for one more: no descriptors, or no memory for a socket.
+/// The standard library has no names for these.
+fn is_short(error: &io::Error) -> bool {
+    const ENOMEM: i32 = 12;
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    const ENOBUFS: i32 = if cfg!(target_os = "linux") { 105 } else { 55 };
+    const WSAEMFILE: i32 = 10_024;
+    let short = if cfg!(windows) {
+        &[WSAEMFILE][..]
+    } else {
+        &[ENOMEM, ENFILE, EMFILE, ENOBUFS][..]
+    };
+    error
+        .raw_os_error()
+        .is_some_and(|code| short.contains(&code))
+}
+
 /// Whether the error is about a connection that went away before it was accepted.
 fn concerns_one_connection(error: &io::Error) -> bool {
     matches!(
@@ -257,7 +331,32 @@ mod tests {
         let error = late.expect_err("not let in");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{error}");
         let mut taken = 0;
-        rest(&mut listener, |_| taken += 1).await;
+        rest(&mut listener, |_| taken += 1, || ()).await;
         assert_eq!(taken, 1);
+    }
+
+    /// Goal: a socket on which a process was killed while it emptied the queue serves its
+    /// successor.
+    #[tokio::test]
+    async fn what_a_killed_predecessor_left_on_a_shared_socket_is_taken_away() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        refuse_new(&listener);
+        heal(&listener);
+        let connected = std::net::TcpStream::connect_timeout(&address, Duration::from_secs(30));
+        connected.expect("let in");
+    }
+
+    /// Goal: what nobody can take any more is counted, and not one connection too many.
+    #[tokio::test]
+    async fn connections_left_in_the_queue_are_counted() {
+        let mut listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let queued: Vec<_> = (0..3)
+            .map(|_| std::net::TcpStream::connect(address).expect("in the queue"))
+            .collect();
+        assert_eq!(left_over(&mut listener), 3);
+        assert_eq!(left_over(&mut listener), 0);
+        drop(queued);
     }
 }

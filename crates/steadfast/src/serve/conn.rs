@@ -105,6 +105,16 @@ impl Conn {
         due
     }
 
+    /// Returns since when it is idle, if it is and has not been asked to give way.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        self.state().idle_since()
+    }
+
+    /// Makes room for others, if it is idle: by the same steps as when it has been for long.
+    pub(super) fn gives_way(&self, now: Instant) {
+        self.state().gives_way(now);
+    }
+
     /// Follows the drain: from now on, other bounds hold.
     pub(super) fn follow(&self, stage: Stage, now: Instant) {
         let mut state = self.state();

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -12,6 +13,13 @@ use crate::{
     clock,
     drain::{Live, LiveGuard, Room},
 };
+
+/// How long a connection has to be idle to give way to a new one, how many are asked at once,
+/// and how often it is looked whether there is room. Whoever sends requests at all sends one
+/// in this time; one that does not holds a place that others wait for.
+const GIVES_WAY: Duration = Duration::from_secs(5);
+const GIVE_WAY_AT_ONCE: usize = 32;
+const ROOM_EVERY: Duration = Duration::from_millis(100);
 
 /// The connections, by number. Bounded by the semaphore, except for those that the last
 /// look at the kernel's queue finds.
@@ -46,8 +54,24 @@ impl Registry {
         }
     }
 
-    /// Waits for room for one more connection.
-    pub(super) async fn place(&self) -> Option<OwnedSemaphorePermit> {
+    /// Waits for room for one more connection. Where there is none, those that have long been
+    /// idle give way, one at a time.
+    pub(super) async fn room(&self) -> Option<OwnedSemaphorePermit> {
+        loop {
+            tokio::select! {
+                biased;
+                place = self.place() => return place,
+                () = tokio::time::sleep(ROOM_EVERY) => self.make_room(1, GIVES_WAY),
+            }
+        }
+    }
+
+    /// Lets some that have long been idle give way.
+    pub(super) fn make_some_room(&self) {
+        self.make_room(GIVE_WAY_AT_ONCE, GIVES_WAY);
+    }
+
+    async fn place(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.places).acquire_owned().await.ok()
     }
 
@@ -71,6 +95,24 @@ impl Registry {
             open: Arc::clone(&self.open),
             _live: live,
             _place: place,
+        }
+    }
+
+    /// Asks the connections that have been idle for the longest to give way, at least for
+    /// `idle_min` and at most this many.
+    pub(super) fn make_room(&self, most: usize, idle_min: Duration) {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let conns: Vec<_> = open.all.values().cloned().collect();
+        drop(open);
+        let now = clock::now();
+        let mut idle: Vec<_> = conns
+            .into_iter()
+            .filter_map(|conn| conn.idle_since().map(|since| (since, conn)))
+            .filter(|(since, _)| *since + idle_min <= now)
+            .collect();
+        idle.sort_unstable_by_key(|(since, _)| *since);
+        for (_, conn) in idle.into_iter().take(most) {
+            conn.gives_way(now);
         }
     }
 

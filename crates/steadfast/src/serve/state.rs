@@ -84,7 +84,7 @@ pub(super) struct State {
     pub(super) peer_reset: bool,
     pub(super) closing: Option<Instant>,
     /// Whether it gives way to others as soon as it is idle.
-    pub(super) gives_way: Option<Instant>,
+    gives_way: Option<Instant>,
     pub(super) task: Option<AbortHandle>,
     pub(super) reader: Option<Waker>,
     pub(super) writer: Option<Waker>,
@@ -155,6 +155,27 @@ impl State {
         if let Some((moment, task)) = &mut self.looks {
             if at < *moment {
                 *moment = at;
+                task.wake_by_ref();
+            }
+        }
+    }
+
+    /// Since when it is idle, if it is and has not been asked to give way.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        let busy = self.upgraded.is_some()
+            || self.mode != Mode::Open
+            || !self.slots.is_empty()
+            || self.head_since.is_some()
+            || self.writes.blocked_since.is_some()
+            || self.goaway.said.is_some();
+        let idle = self.served > 0 && !busy && self.gives_way.is_none();
+        idle.then_some(self.idle_since)
+    }
+
+    pub(super) fn gives_way(&mut self, now: Instant) {
+        if self.idle_since().is_some() {
+            self.gives_way = Some(now);
+            if let Some((_, task)) = &self.looks {
                 task.wake_by_ref();
             }
         }
@@ -371,6 +392,7 @@ impl State {
         now: Instant,
     ) -> usize {
         self.head_since = None;
+        self.gives_way = None;
         self.reads.begins(body);
         self.stay();
         if self.slots.is_empty() {

@@ -31,8 +31,14 @@ pub(super) struct Upload {
     may_be_silent: bool,
     /// Whether its end was told by its length.
     sized: bool,
+    /// How often its time was over when more came. Once or twice, this process may have been
+    /// the one that was late.
+    overdue: u8,
     failed: bool,
 }
+
+/// How often that is believed.
+const OVERDUE_MAX: u8 = 2;
 
 impl Upload {
     pub(super) fn new(
@@ -54,6 +60,7 @@ impl Upload {
             waits_since: None,
             may_be_silent,
             sized,
+            overdue: 0,
             failed: false,
         }
     }
@@ -86,6 +93,9 @@ impl Upload {
         };
         if let Some(patience) = &mut self.patience {
             patience.waited(clock::now().saturating_duration_since(since));
+            self.overdue = self
+                .overdue
+                .saturating_add(u8::from(patience.left().is_zero()));
         }
         self.conn.state().slots.body_came(self.slot);
     }
@@ -122,6 +132,9 @@ impl Body for Upload {
             return Poll::Pending;
         };
         this.came();
+        if this.overdue > OVERDUE_MAX {
+            return Poll::Ready(Some(Err(this.too_slow().into())));
+        }
         let frame = match polled {
             Some(Ok(frame)) => Some(frame),
             Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
