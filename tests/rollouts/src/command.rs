@@ -97,6 +97,7 @@ impl Options {
             kinds.flat_map(move |subject| {
                 let proof = subject == Kind::Ours && front.can_be_lossless();
                 let plan = Plan {
+                    first_check: Duration::ZERO,
                     subject,
                     front,
                     restarts: pick(if proof { OURS } else { OTHERS }),

@@ -37,6 +37,8 @@ pub struct Plan {
     pub restarts: u32,
     /// Requests that have ended before the next restart begins.
     pub requests_each: u32,
+    /// How long the first check of ours takes; zero is none.
+    pub first_check: Duration,
     /// How many requests a second.
     pub rate_per_sec: u32,
 }
@@ -135,6 +137,7 @@ fn settings(plan: Plan, name: &str) -> Settings {
         lame_duck: lame_duck(plan.front),
         grace: Duration::from_secs(5),
         not_found: plan.front == Front::HaProxy404,
+        first_check: plan.first_check,
     }
 }
 

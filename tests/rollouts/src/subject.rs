@@ -79,6 +79,8 @@ pub struct Settings {
     pub grace: Duration,
     /// Whether `/ready/` answers 404 while leaving, for HAProxy's `disable-on-404`.
     pub not_found: bool,
+    /// How long the first check takes; zero is none. Only ours has checks.
+    pub first_check: Duration,
 }
 
 impl Settings {
@@ -93,11 +95,22 @@ impl Settings {
             self.lame_duck.as_millis().to_string(),
             self.grace.as_millis().to_string(),
             self.not_found.to_string(),
+            self.first_check.as_millis().to_string(),
         ]
     }
 
     fn parse(arguments: &[String]) -> Option<Self> {
-        let [kind, address, label, journal, lame_duck, grace, not_found] = arguments else {
+        let [
+            kind,
+            address,
+            label,
+            journal,
+            lame_duck,
+            grace,
+            not_found,
+            first_check,
+        ] = arguments
+        else {
             return None;
         };
         let millis = |text: &String| text.parse().ok().map(Duration::from_millis);
@@ -109,6 +122,7 @@ impl Settings {
             lame_duck: millis(lame_duck)?,
             grace: millis(grace)?,
             not_found: not_found.parse().ok()?,
+            first_check: millis(first_check)?,
         })
     }
 }
@@ -117,7 +131,9 @@ impl Settings {
 #[must_use]
 pub fn main(arguments: &[String]) -> ExitCode {
     let Some(settings) = Settings::parse(arguments) else {
-        eprintln!("usage: KIND ADDRESS LABEL JOURNAL LAME_DUCK_MS GRACE_MS NOT_FOUND");
+        eprintln!(
+            "usage: KIND ADDRESS LABEL JOURNAL LAME_DUCK_MS GRACE_MS NOT_FOUND FIRST_CHECK_MS"
+        );
         return ExitCode::from(64);
     };
     tracing_subscriber::fmt()
@@ -196,6 +212,7 @@ mod tests {
                 lame_duck: Duration::from_millis(1500),
                 grace: Duration::from_secs(2),
                 not_found: true,
+                first_check: Duration::from_millis(3),
             };
             let parsed = Settings::parse(&settings.arguments());
             assert_eq!(parsed, Some(settings));

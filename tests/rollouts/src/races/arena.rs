@@ -60,6 +60,7 @@ impl Arena {
             lame_duck,
             grace: stage.grace,
             not_found: false,
+            first_check: Duration::ZERO,
         };
         let backend = Backend::start(stage.program, &settings, dir.path()).await;
         backend.ready().await;

@@ -12,7 +12,9 @@ use axum::{
 };
 use http::HeaderValue;
 use serde_json::{Map, Value, json};
-use steadfast::{Drain, DrainReport, DrainToken, Guard, Phase, Probes};
+use steadfast::{
+    CheckOutcome, Dependency, Drain, DrainReport, DrainToken, Guard, Phase, Probes, check,
+};
 use tokio::net::TcpListener;
 
 use super::{LEAVING, Settings, app, say_listening};
@@ -61,11 +63,18 @@ pub(super) async fn serve(
     } else {
         Probes::default()
     };
-    let guard = Guard::builder()
-        .drain(drain)
-        .probes(probes)
-        .build()
-        .map_err(std::io::Error::other)?;
+    let mut builder = Guard::builder().drain(drain).probes(probes);
+    let first_check = settings.first_check;
+    if !first_check.is_zero() {
+        let check = check::closure(move || async move {
+            tokio::time::sleep(first_check).await;
+            CheckOutcome::pass()
+        });
+        let slow = Dependency::builder("slow").timeout(2 * first_check);
+        builder = builder.start_wait_max(2 * first_check);
+        builder = builder.dependency(&slow.check(check).build().map_err(std::io::Error::other)?);
+    }
+    let guard = builder.build().map_err(std::io::Error::other)?;
     let control = guard.control();
     let router = router.layer(map_response(move |mut response: Response| {
         if control.phase().is_some_and(Phase::is_leaving) {
