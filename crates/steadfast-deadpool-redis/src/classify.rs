@@ -8,8 +8,21 @@ use std::{error::Error as StdError, io, sync::Arc};
 use deadpool_redis::redis::{ErrorKind, RedisError};
 use steadfast_core::{Failure, FailureClass};
 
-/// Says what an error of the driver means.
-pub(crate) fn classify(error: &RedisError) -> Failure {
+/// Says what an error of the driver means, for whoever has to act on it.
+///
+/// It names a class for every error. Whether the error is evidence against the server is
+/// another question, which [`outcome`](crate::outcome()) answers.
+///
+/// ```
+/// use std::io::ErrorKind;
+/// use steadfast_core::FailureClass;
+///
+/// let error = std::io::Error::from(ErrorKind::ConnectionRefused).into();
+/// let failure = steadfast_deadpool_redis::classify(&error);
+/// assert_eq!(failure.class(), FailureClass::Unreachable);
+/// ```
+#[must_use]
+pub fn classify(error: &RedisError) -> Failure {
     if let Some(code) = error.code() {
         return reply(code, error.detail().unwrap_or_default());
     }

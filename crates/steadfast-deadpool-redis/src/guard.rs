@@ -93,7 +93,7 @@ pub fn guard(pool: &Pool, dependency: &impl AsRef<Arc<DependencyState>>) -> Pool
         settings: settings
             .wait_max(shorter(wait, timeouts.wait))
             .connect_max(shorter(connect, timeouts.create)),
-        command_max: None,
+        silence_max: None,
         endpoint: None,
         faults: Vec::new(),
     }
@@ -105,7 +105,7 @@ pub struct PoolGuardBuilder {
     pool: Pool,
     state: Arc<DependencyState>,
     settings: PoolSettings,
-    command_max: Option<Duration>,
+    silence_max: Option<Duration>,
     endpoint: Option<Endpoint>,
     faults: Vec<String>,
 }
@@ -139,17 +139,16 @@ impl PoolGuardBuilder {
         self
     }
 
-    /// Sets how long a command may take, above zero and at most an hour; one that the
-    /// server has not answered by then has failed, and so has the server. Without it that
-    /// is the driver's own response timeout, 500 ms. The request's deadline ends a command
-    /// sooner, and commands that wait in the server on purpose are told by
-    /// [`GuardedConnection::expect_up_to`].
-    pub fn command_max(mut self, longest: Duration) -> Self {
+    /// Sets how long a command may be without an answer, above zero and at most an hour;
+    /// [`SILENCE_MAX_DEFAULT`] without it. One that is silent for longer has failed, and so
+    /// has the server. The request's deadline ends a command sooner, and commands that wait in
+    /// the server on purpose are told by [`GuardedConnection::expect_up_to`].
+    pub fn silence_max(mut self, longest: Duration) -> Self {
         if longest.is_zero() || longest > COMMAND_LONGEST {
-            let fault = format!("command_max {longest:?}; allowed is above 0s to 1h");
+            let fault = format!("silence_max {longest:?}; allowed is above 0s to 1h");
             self.faults.push(fault);
         }
-        self.command_max = Some(longest);
+        self.silence_max = Some(longest);
         self
     }
 
@@ -193,7 +192,7 @@ impl PoolGuardBuilder {
         Ok(PoolGuard(Arc::new(Inner {
             gate,
             state: self.state,
-            command_max: self.command_max,
+            silence_max: self.silence_max,
             connections: Arc::new(connections),
         })))
     }
@@ -210,6 +209,10 @@ impl fmt::Debug for PoolGuardBuilder {
     }
 }
 
+/// How long a command may be without an answer where nothing else is set: the driver's own
+/// response timeout.
+pub const SILENCE_MAX_DEFAULT: Duration = Duration::from_millis(500);
+
 /// Longest setting for a command: one that takes longer is no matter of a request.
 const COMMAND_LONGEST: Duration = Duration::from_secs(3600);
 
@@ -220,7 +223,7 @@ pub struct PoolGuard(Arc<Inner>);
 struct Inner {
     gate: Arc<PoolGate>,
     state: Arc<DependencyState>,
-    command_max: Option<Duration>,
+    silence_max: Option<Duration>,
     connections: Arc<Connections>,
 }
 
@@ -266,7 +269,7 @@ impl PoolGuard {
         Acquire {
             drive,
             sessions: Arc::clone(&self.0.connections.sessions),
-            command_max: self.0.command_max,
+            silence_max: self.0.silence_max,
             deadline,
         }
     }
@@ -302,7 +305,7 @@ impl fmt::Debug for PoolGuard {
 pub struct Acquire {
     drive: Drive<Connections>,
     sessions: Arc<Sessions>,
-    command_max: Option<Duration>,
+    silence_max: Option<Duration>,
     deadline: Option<Deadline>,
 }
 
@@ -311,13 +314,13 @@ impl Future for Acquire {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let caught = ready!(Pin::new(&mut self.drive).poll(cx));
-        let (command_max, deadline) = (self.command_max, self.deadline);
+        let (silence_max, deadline) = (self.silence_max, self.deadline);
         let sessions = Arc::clone(&self.sessions);
         Poll::Ready(match caught {
             Ok(caught) => Ok(GuardedConnection::new(
                 caught,
                 sessions,
-                command_max,
+                silence_max,
                 deadline,
             )),
             Err(error) => Err(error.into()),

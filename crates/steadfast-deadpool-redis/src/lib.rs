@@ -42,6 +42,9 @@ mod ping;
 mod probe;
 mod verdict;
 
-pub use guard::{Acquire, Error, GuardedConnection, PoolGuard, PoolGuardBuilder, guard};
+pub use classify::classify;
+pub use guard::{
+    Acquire, Error, GuardedConnection, PoolGuard, PoolGuardBuilder, SILENCE_MAX_DEFAULT, guard,
+};
 pub use ping::{Ping, ping, ping_url};
-pub use verdict::classify;
+pub use verdict::outcome;

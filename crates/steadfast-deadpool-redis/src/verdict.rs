@@ -9,39 +9,39 @@ use steadfast_core::{CallOutcome, Failure, FailureClass, Refusal};
 
 use crate::classify::{self, io_below, is_closed};
 
-/// Says what an error of a command means for the health of the server: for commands that
-/// do not go through a guard, with `steadfast::Dependency::call_by`.
+/// Says what the end of a command says about the server, for `Dependency::call_by`: as a
+/// guard judges it.
 ///
 /// | what was said | outcome |
 /// |---|---|
+/// | an answer | success |
 /// | the connection was lost, nothing was answered in time | failure |
 /// | `CLUSTERDOWN`, `MASTERDOWN`, `LOADING`, `BUSY`, `NOAUTH`, no client slot free | failure |
-/// | `READONLY`, `MISCONF`, `OOM`, `NOREPLICAS` | failure of the class `read-only` |
+/// | `READONLY`, `MISCONF`, `OOM`, `NOREPLICAS` | failure of the class `read-only`, which is no outage: reads go on |
 /// | anything else (`WRONGTYPE`, `NOSCRIPT`, `NOPERM`, syntax, `EXECABORT`, `MOVED`) | neutral: it is the caller's matter |
 ///
-/// A guard does not count `READONLY` and the like as failures, because reads go on; it
-/// tells the dependency that it takes no writes. Whoever has a
-/// [`DependencyState`](steadfast_core::DependencyState) at hand can do the same with those
-/// of the class `read-only`.
-///
 /// ```
-/// use deadpool_redis::redis::{ErrorKind, RedisError, parse_redis_value};
+/// use deadpool_redis::redis::parse_redis_value;
 /// use steadfast_core::{CallFailure, CallOutcome, FailureClass};
-/// use steadfast_deadpool_redis::classify;
+/// use steadfast_deadpool_redis::outcome;
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let said = |line: &[u8]| parse_redis_value(line).map(|it| it.extract_error().unwrap_err());
 /// let down = said(b"-CLUSTERDOWN Hash slot not served\r\n")?;
 /// let unhealthy = CallFailure::new(FailureClass::Unhealthy);
-/// assert_eq!(classify(&down), CallOutcome::Failure(unhealthy));
+/// assert_eq!(outcome(Err::<&(), _>(&down)), CallOutcome::Failure(unhealthy));
 /// let wrong = said(b"-WRONGTYPE Operation against a key\r\n")?;
-/// assert_eq!(classify(&wrong), CallOutcome::Neutral);
+/// assert_eq!(outcome(Err::<&(), _>(&wrong)), CallOutcome::Neutral);
 /// # Ok(())
 /// # }
 /// ```
 #[must_use]
-pub fn classify(error: &RedisError) -> CallOutcome {
-    // Also how the driver calls a value that was not of the type that was asked for.
+pub fn outcome<T>(result: Result<&T, &RedisError>) -> CallOutcome {
+    let Err(error) = result else {
+        return CallOutcome::Success;
+    };
+    // Of a guard, whose breaker has heard what it stands for; and how the driver calls a
+    // value that is not of the type that was asked for.
     if error.kind() == ErrorKind::Parse || Refusal::find(error).is_some() {
         return CallOutcome::Neutral;
     }
@@ -331,6 +331,6 @@ mod tests {
         let client = of((ErrorKind::Client, "empty command").into());
         assert_eq!(client, Verdict::new(Health::Callers, Session::Keep));
         let unread: RedisError = (ErrorKind::Parse, "not an integer").into();
-        assert_eq!(classify(&unread), CallOutcome::Neutral);
+        assert_eq!(outcome(Err::<&(), _>(&unread)), CallOutcome::Neutral);
     }
 }

@@ -7,7 +7,9 @@ use deadpool_redis::redis::{
     Cmd, Pipeline, RedisError, RedisFuture, Value,
     aio::{ConnectionLike, MultiplexedConnection},
 };
-use steadfast_core::{CallOutcome, CallPermit, Deadline, DependencyState, PoolCatch, PoolLease};
+use steadfast_core::{
+    CallOutcome, CallPermit, Deadline, DependencyState, PoolCatch, PoolLease, Refusal,
+};
 
 use super::{
     command::Traits,
@@ -24,7 +26,7 @@ const ANSWER_MARGIN: Duration = Duration::from_secs(1);
 ///
 /// Give it to commands as any connection: `query_async(&mut connection)`, or through
 /// `AsyncCommands`. Each command, and each pipeline, is judged once by its answer (the
-/// table at [`classify`](crate::classify())):
+/// table at [`outcome`](crate::outcome())):
 /// - a server that loads its data, has lost its cluster, closes connections or is silent
 ///   has failed; one that does not know a command has not;
 /// - one that takes no writes is told to the dependency, which from then on refuses the
@@ -33,7 +35,7 @@ const ANSWER_MARGIN: Duration = Duration::from_secs(1);
 /// - a session that leads to a demoted server is closed, and not given back.
 ///
 /// A command ends with the request's deadline, and no later than the driver's response
-/// timeout (500 ms, or [`command_max`](super::PoolGuardBuilder::command_max)). One that
+/// timeout (500 ms, or [`silence_max`](super::PoolGuardBuilder::silence_max)). One that
 /// waits in the server on purpose (`BLPOP`, `XREAD BLOCK`) is not evidence when that time is
 /// over; to let it wait for longer, call [`GuardedConnection::expect_up_to`] before.
 #[must_use = "a connection that is dropped has gone back"]
@@ -58,7 +60,7 @@ impl GuardedConnection {
     pub(super) fn new(
         caught: PoolCatch<Session>,
         sessions: Arc<Sessions>,
-        command_max: Option<Duration>,
+        silence_max: Option<Duration>,
         deadline: Option<Deadline>,
     ) -> Self {
         let mut connection = Self {
@@ -71,7 +73,7 @@ impl GuardedConnection {
             deadline,
             fate: Fate::default(),
         };
-        if let Some(longest) = command_max {
+        if let Some(longest) = silence_max {
             connection.wait_up_to(longest);
         }
         connection
@@ -142,6 +144,7 @@ impl GuardedConnection {
             ..traits
         };
         if traits.writes {
+            let refused = |refusal: Refusal| refused(refusal.entered());
             state.admit_write(now).map_err(refused)?;
         }
         let is_patient = self.is_patient || traits.waits;
@@ -177,7 +180,10 @@ impl ConnectionLike for GuardedConnection {
         Box::pin(async move {
             let (wire, watch) = self.watch(Traits::of(command))?;
             let answer = wire.req_packed_command(command);
-            watch.until_deadline(answer, Verdict::of_answer).await
+            let fails = Value::extract_error;
+            watch
+                .until_deadline(answer, Verdict::of_answer, fails)
+                .await
         })
     }
 
@@ -190,7 +196,8 @@ impl ConnectionLike for GuardedConnection {
         Box::pin(async move {
             let (wire, watch) = self.watch(Traits::of_all(commands))?;
             let answers = wire.req_packed_commands(commands, offset, count);
-            watch.until_deadline(answers, Verdict::of_answers).await
+            // Those that were answered well are the caller's, whatever became of the others.
+            watch.until_deadline(answers, Verdict::of_answers, Ok).await
         })
     }
 

@@ -4,11 +4,12 @@ use std::{io, sync::Arc, time::Instant};
 
 use deadpool_redis::redis::{RedisError, RedisFuture};
 use steadfast_core::{
-    CallOutcome, CallPermit, Deadline, DependencyState, FailureClass, PoolLease, stripe,
+    CallOutcome, CallPermit, Deadline, DependencyDown, DependencyReason, DependencyState, Evidence,
+    FailureClass, PoolLease, Refusal, WRITE_PROBE_INTERVAL, stripe,
 };
 use tokio::time::timeout_at;
 
-use super::{command::Traits, sessions::Sessions};
+use super::{command::Traits, error::explained, sessions::Sessions};
 use crate::{
     clock,
     verdict::{self, Health, Verdict},
@@ -57,6 +58,7 @@ impl Watch<'_> {
         mut self,
         answer: RedisFuture<'_, T>,
         judge: impl FnOnce(&Result<T, RedisError>) -> Verdict,
+        fails: impl FnOnce(T) -> Result<T, RedisError>,
     ) -> Result<T, RedisError> {
         let answer = match self.until {
             None => answer.await,
@@ -68,8 +70,35 @@ impl Watch<'_> {
                 }
             },
         };
-        self.answered(&judge(&answer));
-        answer
+        let verdict = judge(&answer);
+        self.answered(&verdict);
+        match self.known_outage(&verdict.health) {
+            // Whoever is told the error is told the reason too.
+            Some(refusal) => answer
+                .and_then(fails)
+                .map_err(|error| explained(refusal.entered(), error)),
+            None => answer,
+        }
+    }
+
+    /// Returns the refusal that explains a failure, once the outage behind it is known.
+    fn known_outage(&self, health: &Health) -> Option<Refusal> {
+        let (state, now) = (&self.sessions.state, clock::now());
+        match health {
+            Health::Served | Health::Callers => None,
+            Health::Ill(_) => state.outage(now),
+            Health::ReadOnly { .. } => {
+                let view = state.view(now).read_only.filter(|it| it.is_refusing)?;
+                let name = state.name().clone();
+                let since = now.saturating_duration_since(view.since);
+                let error = Arc::clone(&view.error);
+                let mut down =
+                    DependencyDown::new(name.clone(), since, FailureClass::ReadOnly, error);
+                down.reason = Some(DependencyReason::ReadOnly { error: view.error });
+                let evidence = Evidence::DependencyDown(down);
+                Some(Refusal::new(name, evidence, WRITE_PROBE_INTERVAL, now))
+            }
+        }
     }
 
     fn answered(&mut self, verdict: &Verdict) {

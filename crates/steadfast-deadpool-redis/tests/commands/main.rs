@@ -123,11 +123,30 @@ async fn a_server_that_says_it_cannot_serve_is_down_with_its_own_words() {
         .await;
         for _ in 0..3 {
             let error = rig.ask(&["SET", "k", "v"]).await.unwrap_err();
-            assert!(error.refusal().is_none(), "{error:?}");
+            assert!(error.driver().is_some(), "{error:?}");
         }
         let (told, text) = down(&rig.ask(&["SET", "k", "v"]).await.unwrap_err());
         assert_eq!((told, text.as_str()), (class, &line[1..]));
     }
+}
+
+#[tokio::test]
+async fn a_command_that_fails_in_a_known_outage_has_its_error_and_the_reason() {
+    let rig = Rig::new(|_, words| match words {
+        ["SET", ..] => Reply::Line("-CLUSTERDOWN Hash slot not served"),
+        _ => Reply::Usual,
+    })
+    .await;
+    let mut connection = rig.redis.acquire().await.unwrap();
+    for _ in 0..3 {
+        ask(&mut connection, &["SET", "k", "v"]).await.unwrap_err();
+    }
+    assert_eq!(rig.breaker(), BreakerState::Open);
+    let error = ask(&mut connection, &["SET", "k", "v"]).await.unwrap_err();
+    let (refusal, error) = error.into_parts();
+    assert!(refusal.is_some());
+    let text = error.unwrap().to_string();
+    assert!(text.contains("Hash slot not served"), "{text}");
 }
 
 #[tokio::test]
@@ -262,7 +281,7 @@ async fn a_command_ends_with_the_deadline_of_its_request() {
     .await;
     let cache = Dependency::builder("cache").build().unwrap();
     let redis = guard(&pool(&server.url()), &cache);
-    let redis = redis.command_max(LONG).build().unwrap();
+    let redis = redis.silence_max(LONG).build().unwrap();
     let now = tokio::time::Instant::now().into_std();
     let deadline = Deadline::after(now, Duration::from_secs(1));
     let mut connection = redis.acquire_before(Some(deadline)).await.unwrap();
@@ -283,20 +302,20 @@ async fn silence_past_the_bound_of_a_command_is_a_failure() {
     let cache = Dependency::builder("cache").build().unwrap();
     let redis = guard(&pool(&server.url()), &cache);
     let redis = redis
-        .command_max(Duration::from_millis(20))
+        .silence_max(Duration::from_millis(20))
         .build()
         .unwrap();
     let mut connection = redis.acquire().await.unwrap();
     ask(&mut connection, &["GET", "k"]).await.unwrap_err();
     let state: &std::sync::Arc<DependencyState> = cache.as_ref();
     assert_eq!(state.calls().of(CallKind::Timeout), 1);
-    let wrong = guard(&pool(&server.url()), &cache).command_max(Duration::ZERO);
+    let wrong = guard(&pool(&server.url()), &cache).silence_max(Duration::ZERO);
     assert!(
         wrong
             .build()
             .unwrap_err()
             .to_string()
-            .contains("command_max")
+            .contains("silence_max")
     );
 }
 
