@@ -204,26 +204,38 @@ impl DependencyState {
         }
     }
 
-    /// Sets how long later calls may take, in whole milliseconds.
+    /// Sets how long later calls may take, in whole milliseconds, those to its keys too.
     pub fn set_call_timeout(&self, limit: Option<Duration>) {
         let ms = limit.map_or(0, |limit| limit.as_millis().clamp(1, u64::MAX.into()));
         self.call_timeout_ms
             .store(u64::try_from(ms).unwrap_or(u64::MAX), Relaxed);
+        for key in self.living_keys() {
+            key.set_call_timeout(limit);
+        }
     }
 
     /// Gives the breaker other rules. Returns `false` and changes nothing once a call has
-    /// been tried, because what has been counted was counted by the old ones.
+    /// been tried, to one of its keys or otherwise, because what has been counted was
+    /// counted by the old ones.
     #[must_use]
     pub fn set_rules(&self, rules: TripRules, now: Instant) -> bool {
+        let keys = self.living_keys();
+        if keys.iter().any(|key| key.breaker.get().is_some()) {
+            return false;
+        }
         let mut active = lock(&self.active);
         if self.breaker.get().is_some() {
             return false;
         }
         let starts_forced = rules.mode() != BreakerMode::Auto;
-        active.rules = rules;
+        active.rules = rules.clone();
         drop(active);
         if starts_forced {
             self.breaker_at(now);
+        }
+        // Of those that came meanwhile, each took the new rules or is known by now.
+        for key in self.living_keys() {
+            let _ = key.set_rules(rules.clone(), now);
         }
         true
     }
@@ -237,10 +249,13 @@ impl DependencyState {
         }
     }
 
-    /// Sets who decides on calls: the rules, or a person.
+    /// Sets who decides on calls, those to its keys too: the rules, or a person.
     pub fn set_mode(&self, mode: BreakerMode, now: Instant) {
         if let Some(moved) = self.breaker_at(now).set_mode(mode, now) {
             self.tell(&moved);
+        }
+        for key in self.living_keys() {
+            key.set_mode(mode, now);
         }
     }
 

@@ -37,8 +37,10 @@ impl DependencyState {
     /// it lives. Returns `None` beyond [`KEYS_MAX`] living keys.
     #[must_use]
     pub fn key(self: &Arc<Self>, text: &str, now: Instant) -> Option<Arc<Self>> {
-        let rules = self.trip().build().ok()?;
+        // Whoever changes what holds for the whole does so first and then looks for keys, so
+        // a key that is made under this lock has it or is found.
         let mut keys = lock(&self.keys);
+        let rules = self.trip().mode(self.mode()).build().ok()?;
         if keys.len() >= KEYS_MAX {
             keys.retain(|key| key.strong_count() > 0);
         }

@@ -44,8 +44,11 @@ impl DependencyState {
     /// Hears of every change from now on. Returns `false` if [`LISTENERS_MAX`] listen
     /// already.
     pub fn listen(&self, listener: Arc<dyn DependencyListener>) -> bool {
+        // Whether one is gone, and its end, are foreign code: outside the lock.
+        let gone: Vec<_> = lock(&self.listeners).clone();
+        let gone: Vec<_> = gone.into_iter().filter(|it| it.is_gone()).collect();
         let mut listeners = lock(&self.listeners);
-        listeners.retain(|it| !it.is_gone());
+        listeners.retain(|it| !gone.iter().any(|gone| Arc::ptr_eq(it, gone)));
         let has_room = listeners.len() < LISTENERS_MAX;
         if has_room {
             listeners.push(listener);

@@ -138,18 +138,23 @@ impl DependencyState {
     /// Remembers the text of a call's failure, redacted and cut, for whoever asks why.
     pub fn note_failure(&self, class: FailureClass, error: &dyn fmt::Display, now: Instant) {
         // Who does not get the lock at once leaves it to the other's error.
-        let Some(mut last) = try_lock(&self.errors) else {
+        let Some(last) = try_lock(&self.errors) else {
             return;
         };
         let stands = last.call.as_ref().is_some_and(|last| {
             last.class == class && now.saturating_duration_since(last.at) < ERROR_KEPT
         });
-        if !stands {
-            let text = error.to_string();
+        drop(last);
+        if stands {
+            return;
+        }
+        // The text is foreign code, so it is made outside the lock.
+        let message = redact(&error.to_string()).into();
+        if let Some(mut last) = try_lock(&self.errors) {
             last.call = Some(LastError {
                 at: now,
                 class,
-                message: redact(&text).into(),
+                message,
             });
         }
     }

@@ -1,6 +1,7 @@
 //! Time in these tests is a number of milliseconds after `Rig::start`.
 
 mod detection;
+mod quiet;
 mod read_only;
 mod sessions;
 mod silence;
@@ -223,90 +224,6 @@ fn what_the_check_alone_opened_the_check_closes_without_traffic() {
 }
 
 #[test]
-fn a_shallow_check_never_closes_what_calls_opened() {
-    let rig = Rig::new(Some(CheckDepth::Shallow));
-    for ms in [0, 10, 20] {
-        rig.call(ms, false);
-    }
-    rig.passes(100);
-    rig.passes(200);
-    assert_eq!(
-        rig.breaker(900),
-        BreakerState::Open,
-        "it had passed all along"
-    );
-    for ms in [300, 400, 500] {
-        rig.fails(ms);
-    }
-    rig.passes(600);
-    rig.passes(700);
-    assert_eq!(
-        rig.breaker(700),
-        BreakerState::Probing,
-        "it is news that it passes"
-    );
-    for ms in (1_000..120_000).step_by(1_000) {
-        rig.passes(ms);
-        rig.state.tick(rig.at(ms), MIDDLE);
-        let expected = if ms < 10_600 {
-            BreakerState::Probing
-        } else {
-            BreakerState::Ramping
-        };
-        assert_eq!(rig.breaker(ms), expected, "at {ms}");
-    }
-    let (health, reason) = rig.seen(120_000);
-    assert_eq!(health, Health::Warning, "calls have to confirm it");
-    assert!(reason.is_some_and(|it| it.ends_with("traffic is let back in")));
-    // A call that fails is believed at once.
-    rig.call(120_000, false);
-    assert_eq!(rig.breaker(120_000), BreakerState::Open);
-}
-
-/// A service that nobody called since its outage met a burst: one call passed, then the
-/// next, and 35 of 40 were refused for an error a minute old.
-#[test]
-fn a_burst_after_a_minute_of_passing_checks_is_served_whole() {
-    let rig = Rig::new(Some(CheckDepth::Shallow));
-    for ms in [0, 10, 20] {
-        rig.call(ms, false);
-    }
-    rig.fails(3_000);
-    for ms in [4_000, 5_000, 10_000, 15_000, 20_000, 25_000, 30_000, 35_000] {
-        rig.passes(ms);
-        rig.state.tick(rig.at(ms), MIDDLE);
-    }
-    let at = rig.at(36_000);
-    let luckless = MIDDLE | u64::from(u32::MAX);
-    let burst: Vec<_> = (0..40)
-        .filter_map(|_| DependencyState::try_acquire(&rig.state, at, 0, luckless).ok())
-        .collect();
-    assert_eq!(burst.len(), 40);
-    for permit in burst {
-        permit.settle(CallOutcome::Success, rig.at(36_100));
-    }
-    rig.state.tick(rig.at(36_200), MIDDLE);
-    assert_eq!(rig.breaker(36_200), BreakerState::Closed);
-}
-
-/// It passed while calls failed, so that it passes proves nothing.
-#[test]
-fn a_check_that_is_blind_to_the_outage_lets_nobody_in() {
-    let rig = Rig::new(Some(CheckDepth::Shallow));
-    for ms in [0, 10, 20] {
-        rig.call(ms, false);
-    }
-    rig.passes(500);
-    rig.call(1_100, false);
-    assert_eq!(rig.breaker(1_100), BreakerState::Open);
-    for ms in (5_000..120_000).step_by(5_000) {
-        rig.passes(ms);
-        rig.state.tick(rig.at(ms), MIDDLE);
-        assert_eq!(rig.breaker(ms), BreakerState::Probing);
-    }
-}
-
-#[test]
 fn a_deep_check_brings_the_dependency_back_without_traffic() {
     let rig = Rig::new(Some(CheckDepth::Deep));
     for ms in [0, 10, 20] {
@@ -383,6 +300,56 @@ fn a_listener_hears_each_step_once() {
             (BreakerState::Open, "mode"),
         ]
     );
+}
+
+/// Method: each looks at the dependency, which takes the locks.
+#[test]
+fn foreign_code_runs_under_no_lock() {
+    struct Nosy(Arc<DependencyState>, Instant);
+    impl fmt::Display for Nosy {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            let seen = self.0.view(self.1);
+            write!(f, "{} failed", seen.name)
+        }
+    }
+    impl DependencyListener for Nosy {
+        fn moved(&self, _: &DependencyState, _: &BreakerTransition) {}
+
+        fn is_gone(&self) -> bool {
+            let locks = self.0.listeners.try_lock().is_ok();
+            assert!(locks, "nobody holds it");
+            true
+        }
+    }
+    let rig = Rig::new(None);
+    let nosy = Nosy(Arc::clone(&rig.state), rig.at(0));
+    rig.state
+        .note_failure(FailureClass::Other, &nosy, rig.at(0));
+    let last = rig.state.last_call_error().expect("noted");
+    assert_eq!(&*last.message, "payments failed");
+    assert!(rig.state.listen(Arc::new(nosy)));
+    assert!(rig.state.listen(Arc::new(Log::default())));
+}
+
+#[test]
+fn rules_and_modes_of_the_whole_hold_for_its_keys() {
+    let rig = Rig::new(None);
+    let quiet = rig.state.key("quiet", rig.at(0)).expect("there is room");
+    let rules = Trip::default().mode(BreakerMode::ForcedOpen);
+    assert!(
+        rig.state
+            .set_rules(rules.build().expect("valid"), rig.at(0))
+    );
+    assert!(
+        quiet.refusal(rig.at(0)).is_some(),
+        "forced open in the file"
+    );
+    rig.state.set_mode(BreakerMode::Auto, rig.at(10));
+    assert_eq!(quiet.mode(), BreakerMode::Auto);
+    let new = rig.state.key("new", rig.at(20)).expect("there is room");
+    assert_eq!(new.mode(), BreakerMode::Auto);
+    let rules = Trip::default().build().expect("valid");
+    assert!(!rig.state.set_rules(rules, rig.at(30)), "a key has counted");
 }
 
 #[test]

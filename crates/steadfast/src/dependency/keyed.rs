@@ -78,11 +78,19 @@ struct Keys {
     whole: Arc<DependencyState>,
     settings: KeyedSettings,
     /// Read by every call, replaced when a key comes or goes.
-    known: ArcSwap<HashMap<Box<str>, Dependency>>,
+    known: ArcSwap<Known>,
     /// For keys that came too late.
     others: Dependency,
     /// Held while `known` is replaced: what each key had counted, and since when.
     idle: Mutex<HashMap<Box<str>, (u64, Instant)>>,
+}
+
+/// The keys that have a breaker of their own.
+#[derive(Clone, Default)]
+struct Known {
+    parts: Arc<HashMap<Box<str>, Dependency>>,
+    /// Until when nobody looks for a key to forget: there was none a moment ago.
+    full_until: Option<Instant>,
 }
 
 impl Dependency {
@@ -140,9 +148,11 @@ impl Keyed {
     #[must_use]
     pub fn of(&self, key: &str) -> Dependency {
         // No line that all threads write: arc-swap's guard is the thread's own.
-        match self.0.known.load().get(key) {
-            Some(known) => known.clone(),
-            None => self.0.add(key),
+        let known = self.0.known.load();
+        match known.parts.get(key) {
+            Some(part) => part.clone(),
+            None if self.0.has_room(key, known.full_until) => self.0.add(key),
+            None => self.0.others.clone(),
         }
     }
 
@@ -150,34 +160,45 @@ impl Keyed {
     #[must_use]
     pub fn keys(&self) -> Vec<(Box<str>, Dependency)> {
         let known = self.0.known.load();
-        let known = known.iter();
-        known
+        let parts = known.parts.iter();
+        parts
             .map(|(key, part)| (key.clone(), part.clone()))
             .collect()
     }
 }
 
 impl Keys {
+    /// Whether it is worth to look for room for this key. A client that invents keys must
+    /// not make every call walk over those that are known.
+    fn has_room(&self, key: &str, full_until: Option<Instant>) -> bool {
+        key.len() <= KEY_LEN_MAX && full_until.is_none_or(|until| clock::now() >= until)
+    }
+
     #[cold]
     fn add(&self, key: &str) -> Dependency {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = self.known.load_full();
-        if let Some(known) = known.get(key) {
-            return known.clone();
+        let mut known = Known::clone(&self.known.load());
+        if let Some(part) = known.parts.get(key) {
+            return part.clone();
         }
         let now = clock::now();
-        let mut next = HashMap::clone(&known);
-        self.forget_idle(&mut next, &mut idle, now);
-        if next.len() >= self.settings.keys_max || key.len() > KEY_LEN_MAX {
-            return self.others.clone();
-        }
-        let Some(state) = self.whole.key(key, now) else {
-            return self.others.clone();
+        let parts = Arc::make_mut(&mut known.parts);
+        self.forget_idle(parts, &mut idle, now);
+        let has_room = parts.len() < self.settings.keys_max;
+        let made = has_room.then(|| self.whole.key(key, now)).flatten();
+        let part = match made.map(handle) {
+            Some(part) => {
+                parts.insert(key.into(), part.clone());
+                idle.insert(key.into(), (0, now));
+                known.full_until = None;
+                part
+            }
+            None => {
+                known.full_until = Some(now + LOOK_EVERY);
+                self.others.clone()
+            }
         };
-        let part = handle(state);
-        next.insert(key.into(), part.clone());
-        idle.insert(key.into(), (0, now));
-        self.known.store(Arc::new(next));
+        self.known.store(Arc::new(known));
         part
     }
 
@@ -217,7 +238,7 @@ impl fmt::Debug for Keyed {
         f.debug_struct("Keyed")
             .field("dependency", self.0.whole.name())
             .field("settings", &self.0.settings)
-            .field("keys", &self.0.known.load().len())
+            .field("keys", &self.0.known.load().parts.len())
             .finish_non_exhaustive()
     }
 }
@@ -227,6 +248,10 @@ const OTHERS: &str = "(others)";
 
 /// Longest key with a breaker of its own, in bytes: a host name has at most 253.
 const KEY_LEN_MAX: usize = 256;
+
+/// How often one call looks for a key to forget while there is no room: the shortest time
+/// after which one can be.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 const IDLE_MAX: Duration = Duration::from_secs(86_400);
 
@@ -310,6 +335,40 @@ mod tests {
             shards.of(&invented).is(&fourth),
             "a key that long is no key"
         );
+    }
+
+    /// Method: the lock is taken; who wanted it would wait for ever.
+    #[tokio::test(start_paused = true)]
+    async fn keys_beyond_the_bound_cost_a_look_each_and_no_walk() {
+        let settings = KeyedSettings::default().keys_max(2);
+        let shards = search().keyed(settings).expect("valid");
+        let _ = (shards.of("a"), shards.of("b"));
+        let others = shards.of("c");
+        let taken = shards.0.idle.lock().expect("nobody panicked");
+        for n in 0..1_000 {
+            assert!(shards.of(&format!("invented-{n}")).is(&others));
+        }
+        drop(taken);
+        tokio::time::advance(LOOK_EVERY).await;
+        assert!(shards.of("c").is(&others), "it looked again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_set_for_the_whole_holds_for_each_key_that_is_known() {
+        let search = search();
+        let shards = search.keyed(KeyedSettings::default()).expect("valid");
+        let called = shards.of("called");
+        drop(called.try_acquire());
+        let quiet = shards.of("quiet");
+        search.set_mode(BreakerMode::ForcedOpen);
+        search.set_call_timeout(Some(Duration::from_secs(3)));
+        for part in [called, quiet, shards.of("new")] {
+            assert!(part.require().is_err(), "{part:?}");
+            let limit = part.state().call_timeout();
+            assert_eq!(limit, Some(Duration::from_secs(3)));
+        }
+        search.set_mode(BreakerMode::Auto);
+        assert_eq!(shards.of("quiet").mode(), BreakerMode::Auto);
     }
 
     #[test]

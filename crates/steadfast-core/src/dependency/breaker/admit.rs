@@ -23,13 +23,15 @@ use crate::sync::atomic::{
 /// What a permit remembers of its admission.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ticket {
-    /// What it means depends on the stage.
+    /// Means nothing before the call's time has begun.
     pub(super) started_ms: u64,
     /// The step that the admission took, packed so that a permit stays small; zero is none.
     pub(super) moved: u64,
     pub(super) generation: u32,
     pub(super) jitter: u32,
-    stripe: u32,
+    /// How long the head of the answer took, up to 49 days; nothing before it is there.
+    pub(super) waited_ms: u32,
+    stripe: u16,
     pub(super) kind: Kind,
     pub(super) stage: Stage,
 }
@@ -40,7 +42,8 @@ impl Ticket {
         Self {
             started_ms: now_ms,
             // Stripes are taken modulo their number, so the high bits are of no use.
-            stripe: stripe as u32,
+            stripe: stripe as u16,
+            waited_ms: 0,
             generation: word.generation(),
             jitter: (random >> 32) as u32,
             moved: 0,

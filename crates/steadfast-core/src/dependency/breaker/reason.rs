@@ -48,6 +48,13 @@ pub enum BreakerReason {
         /// The length of the window.
         window: Duration,
     },
+    /// The dependency said itself when to come back, and calls are not answered otherwise.
+    Throttled {
+        /// Calls that failed.
+        failed: u32,
+        /// How long it asked to be left alone.
+        asked: Duration,
+    },
     /// A check of the dependency failed while no call succeeded.
     CheckFailed(FailureClass),
     /// The wait was over, and probes may run.
@@ -89,6 +96,7 @@ impl BreakerReason {
             Self::SlowRatio { .. } => "slow-ratio",
             Self::Stalled { .. } => "stalled",
             Self::Unanswered { .. } => "unanswered",
+            Self::Throttled { .. } => "throttled",
             Self::CheckFailed(_) => "check-failed",
             Self::ProbeDue => "probe-due",
             Self::CheckPassed => "check-passed",
@@ -117,6 +125,7 @@ impl BreakerReason {
             Self::ProbesPassed { probes } => (10, clip(probes), 0),
             Self::ProbeSilent { lease } => (11, 0, millis(lease)),
             Self::ProbesInconclusive { probes } => (12, clip(probes), 0),
+            Self::Throttled { failed, asked } => (13, clip(failed), millis(asked)),
             // These are returned by the one who took the step, at once and whole.
             Self::CheckPassed | Self::ProbeFailed(_) | Self::ProbeSlow | Self::Mode(_) => (0, 0, 0),
         };
@@ -160,6 +169,10 @@ impl BreakerReason {
                 lease: Duration::from_millis(second),
             },
             12 => Self::ProbesInconclusive { probes: count },
+            13 => Self::Throttled {
+                failed: count,
+                asked: Duration::from_millis(second),
+            },
             _ => return None,
         })
     }
@@ -188,6 +201,10 @@ impl fmt::Display for BreakerReason {
             Self::Unanswered { abandoned, window } => write!(
                 f,
                 "{abandoned} callers left in {window:?}, and no call was answered"
+            ),
+            Self::Throttled { failed, asked } => write!(
+                f,
+                "{failed} calls failed, and it asked to be left alone for {asked:?}"
             ),
             Self::CheckFailed(class) => write!(f, "a check failed ({class})"),
             Self::ProbeDue => f.write_str("the wait is over"),
@@ -281,6 +298,10 @@ mod tests {
             BreakerReason::Unanswered {
                 abandoned: 20,
                 window,
+            },
+            BreakerReason::Throttled {
+                failed: 2,
+                asked: Duration::from_secs(60),
             },
             BreakerReason::CheckFailed(FailureClass::Unreachable),
             BreakerReason::Mode(BreakerMode::ForcedOpen),

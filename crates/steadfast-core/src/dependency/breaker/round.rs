@@ -112,6 +112,18 @@ impl Round {
         )
     }
 
+    /// Ends a probe that was answered and found nothing out: its slot is free again, and
+    /// the answer gives those that still run a new lease.
+    pub(super) const fn hear_nothing(self, limits: &RoundLimits, now_ms: u64) -> Self {
+        let next = self.give_back();
+        next.with(
+            next.running(),
+            next.succeeded(),
+            next.inconclusive(),
+            now_ms.saturating_add(limits.lease_ms),
+        )
+    }
+
     pub(super) const fn tag(self) -> u64 {
         self.0 & ((1 << TAG_BITS) - 1)
     }
@@ -198,6 +210,10 @@ mod tests {
         let answered = round.succeed(&LIMITS, 95);
         assert_eq!(answered.standing(&LIMITS, 194), Standing::Free);
         assert_eq!(answered.standing(&LIMITS, 195), Standing::LeaseOver);
+        let heard = answered.hear_nothing(&LIMITS, 150);
+        assert_eq!(heard.start(&LIMITS, 151).lease(), 251, "nobody waits");
+        let beside = round.hear_nothing(&LIMITS, 95);
+        assert_eq!((beside.running(), beside.lease()), (1, 195));
         let idle = answered.give_back();
         assert_eq!(idle.standing(&LIMITS, 9_999), Standing::Free);
     }

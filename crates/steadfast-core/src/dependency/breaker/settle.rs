@@ -160,7 +160,9 @@ impl Breaker {
                     spread: Duration::from_millis(run.spread_ms),
                 }
             }
-            _ => self.ratio_reason(now_ms)?,
+            _ => self
+                .throttle_reason(verdict, now_ms)
+                .or_else(|| self.ratio_reason(now_ms))?,
         };
         self.trip(
             generation,
@@ -226,6 +228,27 @@ impl Breaker {
         self.trip(word.generation(), reason, None, jitter, now_ms)
     }
 
+    /// Believes a dependency that says itself when to come back, before there are calls
+    /// enough for a ratio. One such answer on a dependency that serves the others is one
+    /// tenant's, one route's or one moment's; so most calls of the window must have failed,
+    /// a bucket apart at least, and none of its last third may have succeeded.
+    fn throttle_reason(&self, verdict: Verdict, now_ms: u64) -> Option<BreakerReason> {
+        let asked = verdict.retry_after?.min(self.rules.retry_after_max());
+        if asked.is_zero() {
+            return None;
+        }
+        let counts = self.window.counts_after_record(now_ms);
+        let lately = self.window.counts_of(THROTTLED_BUCKETS, now_ms);
+        let of_now = self.window.counts_of(2, now_ms);
+        (counts.failed > of_now.failed
+            && lately.failed >= lately.calls
+            && self.rules.failures_exceed(counts.failed, counts.calls))
+        .then_some(BreakerReason::Throttled {
+            failed: counts.failed,
+            asked,
+        })
+    }
+
     fn ratio_reason(&self, now_ms: u64) -> Option<BreakerReason> {
         let counts = self.window.counts_after_record(now_ms);
         let window = self.rules.window();
@@ -267,9 +290,14 @@ impl Breaker {
             is_late = round.standing(limits, now_ms) == Standing::LeaseOver;
             (!is_late).then(|| match verdict.finding {
                 Finding::Good => round.succeed(limits, now_ms),
+                Finding::Nothing if verdict.answered => round.hear_nothing(limits, now_ms),
                 Finding::Nothing | Finding::Slow { .. } | Finding::Bad { .. } => round.give_back(),
             })
         })?;
         self.end_round(word, round.standing(limits, now_ms), ticket.jitter, now_ms)
     }
 }
+
+/// Buckets in which no call may have succeeded meanwhile: two or three seconds of the
+/// default window, in which a dependency that serves has served somebody.
+const THROTTLED_BUCKETS: u64 = 3;

@@ -19,7 +19,7 @@ pub(super) enum Stage {
     Asked,
     /// It waits for an answer since the ticket's start.
     Underway,
-    /// The head of the answer is there. The ticket's start is how long that took.
+    /// The head of the answer is there.
     Answered,
 }
 
@@ -29,7 +29,7 @@ impl Ticket {
         match self.stage {
             Stage::Asked => 0,
             Stage::Underway => now_ms.saturating_sub(self.started_ms),
-            Stage::Answered => self.started_ms,
+            Stage::Answered => self.waited_ms as u64,
         }
     }
 }
@@ -79,7 +79,7 @@ impl Breaker {
             flights.stream(ticket.stripe(), now_ms);
         }
         ticket.stage = Stage::Answered;
-        ticket.started_ms = waited_ms;
+        ticket.waited_ms = u32::try_from(waited_ms).unwrap_or(u32::MAX);
         let word = self.word();
         if ticket.kind != Kind::Probe || word.generation() != ticket.generation {
             return None;

@@ -215,6 +215,10 @@ impl Trip {
 
     /// Sets how much of a dependency's `Retry-After` is respected; up to 1 h, 60 s by
     /// default, the longest wait of our own. Zero ignores it.
+    ///
+    /// A dependency that names a time is believed without [`Trip::calls_min`] calls: when
+    /// those that failed are more than the failure ratio's share of the window, lie a tenth
+    /// of it apart, and none succeeded in its last third.
     pub fn retry_after_max(mut self, wait: Duration) -> Self {
         self.retry_after_max = wait;
         self

@@ -104,6 +104,18 @@ impl TripRules {
             .is_some_and(|ratio| self.share_trips(failed, calls, ratio))
     }
 
+    /// Whether this share of failures is above the ratio, however few they are; above half
+    /// of all calls without one.
+    pub(super) fn failures_exceed(&self, failed: u32, calls: u32) -> bool {
+        let ratio = self.trip.failure_ratio.unwrap_or(0.5);
+        f64::from(failed) > f64::from(calls) * ratio
+    }
+
+    /// Returns how much of a dependency's own hint is respected.
+    pub(super) const fn retry_after_max(&self) -> Duration {
+        self.trip.retry_after_max
+    }
+
     /// Whether this share of slow calls trips.
     pub(super) fn slow_calls_trip(&self, slow: u32, calls: u32) -> bool {
         self.slow_ms.is_some() && self.share_trips(slow, calls, self.trip.slow_ratio)

@@ -77,6 +77,32 @@ fn a_probe_takes_more_than_one_success() {
     assert_eq!(moved.reason, BreakerReason::ProbesPassed { probes: 2 });
 }
 
+/// Two probes run; one is answered with something that says nothing. The dependency is not
+/// silent, so the other has its time from then on.
+#[test]
+fn an_answer_that_decides_nothing_renews_the_lease() {
+    let rig = Rig::new(Trip::default().probes(2).probe_successes(3));
+    rig.trip(0);
+    let (first, second) = (rig.acquire(1_000), rig.acquire(1_000));
+    let (first, second) = (first.expect("a probe"), second.expect("a probe"));
+    assert_eq!(first.settle(CallOutcome::Neutral, rig.at(5_000)), None);
+    assert_eq!(rig.tick(6_000), None, "it answered a second ago");
+    assert_eq!(second.settle(CallOutcome::Success, rig.at(7_000)), None);
+    assert_eq!(rig.snapshot(7_000).probes_succeeded, 1);
+}
+
+/// An admission's own step is told with its own moment, however late it is asked for.
+#[test]
+fn a_step_keeps_its_moment_when_the_head_of_the_answer_is_there_first() {
+    let rig = Rig::new(Trip::default());
+    rig.trip(0);
+    let mut probe = rig.acquire(1_000).expect("a probe");
+    let _ = probe.answered(rig.at(1_300));
+    let moved = probe.take_transition().expect("probing began");
+    assert_eq!((moved.to, moved.at), (BreakerState::Probing, rig.at(1_000)));
+    assert_eq!(probe.waited(rig.at(9_000)), Duration::from_millis(300));
+}
+
 #[test]
 fn a_slow_probe_fails_the_round() {
     let rig = Rig::new(Trip::default().slow_limit(Duration::from_millis(100)));

@@ -103,6 +103,57 @@ fn a_failed_check_and_calls_that_failed_since_outvote_an_earlier_success() {
     assert_eq!(moved.to, BreakerState::Open);
 }
 
+const fn throttled(seconds: u64) -> CallOutcome {
+    let failure = CallFailure::new(FailureClass::Overloaded);
+    CallOutcome::Failure(failure.retry_after(Duration::from_secs(seconds)))
+}
+
+/// At one call a second the ratio waits for twenty of them.
+#[test]
+fn a_dependency_that_says_when_to_come_back_is_believed_by_the_third_call() {
+    let rig = Rig::new(Trip::default().jitter_ratio(0.0));
+    assert_eq!(rig.call(0, throttled(60)), None, "it may be one route's");
+    assert_eq!(rig.call(1_000, throttled(60)), None, "or one moment's");
+    let moved = rig.call(2_000, throttled(60)).expect("believed");
+    let asked = Duration::from_secs(60);
+    assert_eq!(moved.reason, BreakerReason::Throttled { failed: 3, asked });
+    let next = rig.snapshot(2_000).next_probe_at.expect("it waits");
+    assert_eq!(next, rig.at(62_000));
+    // It served before, so more of them are asked for.
+    let rig = Rig::new(Trip::default());
+    for second in 0..10 {
+        assert_eq!(rig.call(second * 1_000, CallOutcome::Success), None);
+    }
+    let moved = (10..20).find_map(|second| rig.call(second * 1_000, throttled(60)));
+    assert!(moved.expect("believed").at <= rig.at(16_000));
+}
+
+#[test]
+fn a_busy_dependency_that_throttles_some_calls_is_not_left_alone() {
+    let rig = Rig::new(Trip::default());
+    for n in 0..6_000 {
+        let outcome = if n % 10 < 4 {
+            throttled(60)
+        } else {
+            CallOutcome::Success
+        };
+        assert_eq!(rig.call(n * 10, outcome), None, "call {n}");
+    }
+}
+
+#[test]
+fn a_hint_that_is_to_be_ignored_opens_nothing_by_itself() {
+    let rig = Rig::new(Trip::default().retry_after_max(Duration::ZERO));
+    for second in 0..10 {
+        assert_eq!(rig.call(second * 1_000, throttled(60)), None);
+    }
+    let rig = Rig::new(Trip::default());
+    for second in 0..10 {
+        let busy = failed(FailureClass::Overloaded);
+        assert_eq!(rig.call(second * 1_000, busy), None, "nothing was asked");
+    }
+}
+
 #[test]
 fn a_permit_holds_its_place_until_it_ends_and_no_longer() {
     let rig = Rig::new(Trip::default());

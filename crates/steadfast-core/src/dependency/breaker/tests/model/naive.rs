@@ -198,7 +198,7 @@ impl Naive {
         match held.probe {
             _ if is_late => None,
             None => None,
-            Some(true) => self.settle_probe(mark, now),
+            Some(true) => self.settle_probe(mark, outcome == CallOutcome::Neutral, now),
             Some(false) => {
                 let is_slow = matches!(mark, Mark::Slow { .. })
                     || matches!(mark, Mark::Bad { .. }) && took >= 600;
@@ -218,7 +218,7 @@ impl Naive {
         }
     }
 
-    fn settle_probe(&mut self, mark: Mark, now: u64) -> Moved {
+    fn settle_probe(&mut self, mark: Mark, answered: bool, now: u64) -> Moved {
         match mark {
             Mark::Bad { .. } | Mark::Slow { .. } => {
                 self.failed_at = Some(now);
@@ -236,6 +236,9 @@ impl Naive {
             self.lease = now + 2_000;
         } else {
             self.inconclusive += 1;
+            if answered {
+                self.lease = now + 2_000;
+            }
         }
         self.judge_round(now)
     }
