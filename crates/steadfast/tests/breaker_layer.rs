@@ -256,7 +256,7 @@ async fn a_call_can_end_with_its_body() {
     let broken = || Err(io::ErrorKind::UnexpectedEof.into());
     for (pieces, read, expected) in [
         (vec![data(), trailers("0")], 9, CallKind::Success),
-        (vec![data()], 9, CallKind::Success),
+        (vec![data()], 9, CallKind::Failure),
         (vec![data(), trailers("14")], 9, CallKind::Failure),
         (vec![data(), trailers("8")], 9, CallKind::Throttled),
         (vec![data(), trailers("5")], 9, CallKind::Neutral),

@@ -121,3 +121,47 @@ async fn a_stream_is_a_probe_that_succeeded_with_its_head() {
     }
     assert_eq!(state(&events), BreakerState::Closed);
 }
+
+/// Goal: a gRPC answer that ends without saying how it went is a failure, as its caller takes
+/// it; one that said so in its head is not.
+#[tokio::test]
+async fn a_grpc_answer_that_ends_without_trailers_has_failed() {
+    use steadfast::classifier::Grpc;
+    let greeter = Dependency::builder("greeter").build().expect("valid");
+    let client = tower::service_fn(|asked: &'static str| async move {
+        let status = http::HeaderMap::from_iter([(
+            http::HeaderName::from_static("grpc-status"),
+            http::HeaderValue::from_static("0"),
+        )]);
+        let mut frames = vec![Ok::<_, io::Error>(Frame::data(Bytes::from_static(
+            b"hello",
+        )))];
+        match asked {
+            "whole" => frames.push(Ok(Frame::trailers(status.clone()))),
+            "broken" => {}
+            _ => frames.clear(),
+        }
+        let body = StreamBody::new(futures_util::stream::iter(frames));
+        let mut answer = Response::new(body);
+        if asked == "in the head" {
+            *answer.headers_mut() = status;
+        }
+        Ok::<_, io::Error>(answer)
+    });
+    let layer = greeter.layer().classify(Grpc).judge_bodies();
+    let mut client = layer.layer(client);
+    for (asked, successes, failures) in [
+        ("whole", 1, 0),
+        ("broken", 1, 1),
+        ("in the head", 2, 1),
+        ("empty", 2, 2),
+    ] {
+        let answer = client.call(asked).await.expect("an answer");
+        let _ = http_body_util::BodyExt::collect(answer.into_body()).await;
+        let counted = (
+            count(&greeter, CallKind::Success),
+            count(&greeter, CallKind::Failure),
+        );
+        assert_eq!(counted, (successes, failures), "{asked}");
+    }
+}

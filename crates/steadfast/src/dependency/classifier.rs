@@ -175,6 +175,8 @@ impl<B, E: Error + 'static> Classify<Response<B>, E> for Grpc {
     fn end_of_body(&self, head: CallOutcome, trailers: Option<&HeaderMap>) -> CallOutcome {
         match (head, trailers) {
             (CallOutcome::Success, Some(trailers)) => of_grpc(trailers),
+            // Nobody said how it went, which is how a server that died looks.
+            (CallOutcome::Success, None) => CallOutcome::Failure(FailureClass::Unhealthy.into()),
             _ => head,
         }
     }
@@ -263,7 +265,7 @@ pub(crate) const FAILED: CallOutcome = CallOutcome::Failure(CallFailure::new(Fai
 /// Most sources of an error that are looked at: a chain that loops must not hang a call.
 const CHAIN_MAX: usize = 16;
 
-const GRPC_STATUS: &str = "grpc-status";
+pub(crate) const GRPC_STATUS: &str = "grpc-status";
 
 #[cfg(test)]
 mod tests {
@@ -351,6 +353,8 @@ mod tests {
                 expected,
                 "{status}"
             );
+            let broken = judge.end_of_body(found, None);
+            assert_eq!(broken, failed(FailureClass::Unhealthy), "no trailers");
         }
         let proxy = answer(404, &[]);
         let found = Grpc.classify(Ok::<_, &io::Error>(&proxy));

@@ -16,7 +16,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::late::{Asked, Asking, Late};
-use crate::dependency::classifier::{Classify, FAILED};
+use crate::dependency::classifier::{Classify, FAILED, GRPC_STATUS};
 use crate::dependency::{
     CallError, Dependency, Permit, call::conclude, permit::PanicFails, within::Within,
 };
@@ -161,7 +161,11 @@ where
             .expect("a future is not polled after it is ready");
         Poll::Ready(match ended {
             Ok(Ok(response)) if classify.classify(Ok(&response)) == CallOutcome::Success => {
-                Ok(response.map(|body| CallBody::new(body, permit, classify)))
+                let (head, body) = response.into_parts();
+                // A gRPC answer without a body has its status in its head.
+                let told = head.headers.contains_key(GRPC_STATUS);
+                let body = CallBody::new(body, permit, classify, told);
+                Ok(Response::from_parts(head, body))
             }
             // The head has said it all.
             ended => {
@@ -183,13 +187,18 @@ pub struct CallBody<B, C, E> {
 }
 
 impl<B: Body, C: Classify<Response<B>, E>, E> CallBody<B, C, E> {
-    fn new(inner: B, permit: Permit, classify: C) -> Self {
+    /// `told` is whether the head has said how the call went.
+    fn new(inner: B, permit: Permit, classify: C, told: bool) -> Self {
         let mut body = Self {
             inner,
             kept: Some((permit, classify)),
             client: PhantomData,
         };
-        if body.inner.is_end_stream() {
+        if told {
+            if let Some((permit, _)) = body.kept.take() {
+                permit.succeed();
+            }
+        } else if body.inner.is_end_stream() {
             settle(&mut body.kept, None);
         } else if let Some((permit, _)) = &mut body.kept {
             // It may be a stream: from here on it goes on, and does not hang.
