@@ -180,8 +180,8 @@ impl GuardBuilder {
         self.probe_listener = config.listen.or(self.probe_listener);
     }
 
-    /// A stronger source adds to what a weaker one says of the same pattern; both replace
-    /// what the code says of it.
+    /// A stronger source adds to what a weaker one says of the same pattern, and both to what
+    /// the code says of it.
     fn configure_routes(&mut self, routes: Vec<(String, RouteConfig)>) {
         let mut merged: Vec<(String, RouteConfig)> = Vec::new();
         for (pattern, config) in routes {
@@ -190,10 +190,9 @@ impl GuardBuilder {
                 None => merged.push((pattern, config)),
             }
         }
-        let classes = merged
-            .into_iter()
-            .map(|(pattern, config)| (pattern, config.class()));
-        self.shed.replace_routes(classes.collect());
+        for (pattern, config) in merged {
+            self.shed.configure_route(pattern, |code| config.over(code));
+        }
     }
 
     fn plans(&mut self, dependencies: Vec<Named>) -> Vec<Plan> {

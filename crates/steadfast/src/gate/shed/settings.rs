@@ -194,12 +194,17 @@ impl Shed {
         self.routes.extend(routes);
     }
 
-    /// Lays the classes of a configuration over those of the same patterns.
+    /// Lays what a configuration says of a pattern over what the code says of it.
     #[cfg(feature = "config")]
-    pub(crate) fn replace_routes(&mut self, routes: Vec<(String, RouteClass)>) {
-        self.routes
-            .retain(|(old, _)| routes.iter().all(|(new, _)| new != old));
-        self.routes.extend(routes);
+    pub(crate) fn configure_route(
+        &mut self,
+        pattern: String,
+        over: impl FnOnce(RouteClass) -> RouteClass,
+    ) {
+        match self.routes.iter_mut().find(|(known, _)| *known == pattern) {
+            Some((_, class)) => *class = over(*class),
+            None => self.routes.push((pattern, over(RouteClass::new()))),
+        }
     }
 
     /// Returns what is wrong with the settings.

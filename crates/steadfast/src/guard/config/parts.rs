@@ -383,19 +383,17 @@ impl RouteConfig {
         }
     }
 
-    /// Returns the class that it describes.
-    pub(crate) const fn class(&self) -> RouteClass {
-        let mut class = RouteClass::new();
-        if let Some(priority) = self.priority {
+    /// Lays what it says over what the code says, which keeps the rest.
+    pub(crate) fn over(&self, code: RouteClass) -> RouteClass {
+        let streams = self.streams.unwrap_or(code.streams());
+        let mut class = RouteClass::new().with_streams(streams);
+        if let Some(priority) = self.priority.or(code.priority()) {
             class = class.with_priority(priority);
         }
-        if matches!(self.exempt, Some(true)) {
+        if self.exempt.unwrap_or(code.is_exempt()) {
             class = class.with_exemption();
         }
-        if let Some(streams) = self.streams {
-            class = class.with_streams(streams);
-        }
-        if let Some(draining) = self.draining {
+        if let Some(draining) = self.draining.or(code.draining()) {
             class = class.when_draining(draining);
         }
         class

@@ -1,4 +1,5 @@
 mod breakers;
+mod routes;
 
 use std::{collections::HashSet, time::Duration};
 
@@ -7,7 +8,7 @@ use steadfast_core::{CheckOutcome, CheckSettings, Requirement};
 
 use super::*;
 use crate::{
-    Connections, Dependency, Drain, Guard, GuardBuilder, RouteClass, Shed, WhenDraining,
+    Connections, Dependency, Drain, Guard, GuardBuilder, RouteClass, Shed, Streams, WhenDraining,
     dependency::check,
 };
 
@@ -471,28 +472,4 @@ proptest! {
     fn no_variable_panics(key in "(DEPENDENCY|SHED|_{0,3}|[a-zé]{0,5}|__){0,6}", value in "\\PC{0,20}") {
         let _ = environment(&[(&format!("STEADFAST__{key}"), &value), ("STEADFAST__SHED", "")]).map(takes);
     }
-}
-
-#[test]
-fn a_pattern_of_a_file_replaces_the_code_s_and_a_stronger_file_adds_to_it() {
-    let code = Guard::builder()
-        .route("/reports/*", RouteClass::critical().with_exemption())
-        .route("/pay", RouteClass::critical());
-    let weak = toml("route.'/reports/*' = { priority = 'background', draining = 'leave' }");
-    let strong = toml("route.'/reports/*'.priority = 'sheddable'");
-    let guard = code.config(weak.merge(strong)).build().expect("valid");
-    let shedder = guard.control().shedder().clone();
-    let class = |path: &str| {
-        let request = http::Request::get(path).body(()).expect("a request");
-        shedder.classes().of(&request)
-    };
-    let reports = RouteClass::sheddable().when_draining(WhenDraining::Leave);
-    assert_eq!(class("/reports/7"), reports);
-    assert_eq!(class("/pay"), RouteClass::critical());
-    let wrong = toml("route.'reports'.exempt = true");
-    let error = Guard::builder().config(wrong).build().expect_err("a fault");
-    assert!(
-        error.to_string().contains("does not begin with /"),
-        "{error}"
-    );
 }
