@@ -202,9 +202,10 @@ pub(crate) fn finish(response: Response<Full<Bytes>>, method: &Method) -> Respon
 /// Whether the client asked for JSON in so many words.
 pub(crate) fn wants_json(headers: &HeaderMap) -> bool {
     headers
-        .get(header::ACCEPT)
-        .and_then(|accept| accept.to_str().ok())
-        .is_some_and(|accept| {
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|accept| accept.to_str().ok())
+        .any(|accept| {
             accept.contains("application/health+json") || accept.contains("application/json")
         })
 }

@@ -69,11 +69,14 @@ impl RequestHead {
         };
         // One walk over the headers costs less than a few look-ups, whose hashing alone
         // exceeds it for as many headers as requests have.
+        let mut anything = false;
         for (name, value) in request.headers() {
             // Comparing with a known name is comparing two bytes.
             if *name == ACCEPT {
-                if value != "*/*" {
-                    keep_first(&mut head.accept, value);
+                if value == "*/*" {
+                    anything = true;
+                } else {
+                    join(&mut head.accept, value);
                 }
                 continue;
             }
@@ -88,6 +91,9 @@ impl RequestHead {
                 "x-request-id" => keep_first(&mut head.request_id, value),
                 _ => deadline.other(name, value),
             }
+        }
+        if anything && head.accept.is_some() {
+            join(&mut head.accept, &HeaderValue::from_static("*/*"));
         }
         head
     }
@@ -122,6 +128,17 @@ fn keep_first(slot: &mut Option<HeaderValue>, value: &HeaderValue) {
     if slot.is_none() {
         *slot = Some(value.clone());
     }
+}
+
+/// Takes one more line of a list, which means the same as a comma (RFC 9110, 5.2).
+fn join(slot: &mut Option<HeaderValue>, value: &HeaderValue) {
+    let joined = slot.as_ref().and_then(|first| {
+        let line = [first.as_bytes(), b", ", value.as_bytes()].concat();
+        HeaderValue::from_bytes(&line).ok()
+    });
+    *slot = joined
+        .or_else(|| slot.take())
+        .or_else(|| Some(value.clone()));
 }
 
 /// A gRPC request; grpc-web is not one, since browsers read it as plain HTTP.
@@ -195,6 +212,29 @@ mod tests {
         let kept = head("traceparent", trace).note().trace_id;
         assert_eq!(kept.as_deref(), Some("4bf92f3577b34da6a3ce929d0e0e4736"));
         assert!(head("traceparent", "00-xyz-1").note().trace_id.is_none());
+    }
+
+    #[test]
+    fn every_line_of_a_list_counts() {
+        let accept = |lines: &[&str]| {
+            let mut request = Request::get("/");
+            for line in lines {
+                request = request.header(ACCEPT, *line);
+            }
+            let head = RequestHead::of(&request.body(()).expect("a request"));
+            head.accept
+                .map(|value| value.to_str().expect("text").to_owned())
+        };
+        assert_eq!(accept(&["*/*", "*/*"]), None);
+        assert_eq!(
+            accept(&["*/*", "text/html"]).as_deref(),
+            Some("text/html, */*")
+        );
+        let two = accept(&["image/png", "text/plain;q=0.5", "text/html"]);
+        assert_eq!(
+            two.as_deref(),
+            Some("image/png, text/plain;q=0.5, text/html")
+        );
     }
 
     #[test]
