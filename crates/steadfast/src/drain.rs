@@ -13,8 +13,12 @@
 //!
 //! Law kept: leaving never refuses what it can still serve, and never waits without a bound.
 
+mod departure;
 mod farewell;
+mod framing;
+mod here;
 mod hooks;
+mod latecomers;
 mod live;
 pub(crate) mod report;
 mod room;
@@ -22,11 +26,18 @@ mod settings;
 mod tasks;
 mod token;
 
+pub(crate) use departure::Departure;
 pub(crate) use farewell::Farewell;
+pub(crate) use here::here;
+pub(crate) use latecomers::note_request;
 pub(crate) use live::{Live, LiveGuard};
 pub use report::{
     Advice, Closed, Cut, DrainReport, HookEnd, HookReport, HookStage, LameDuckEnd, Stuck,
 };
-pub(crate) use room::{Reason, Room, Server, Stage, Tally};
+#[cfg(feature = "ws")]
+pub(crate) use room::StreamPlace;
+pub(crate) use room::{Reason, Room, Server, Stage, StreamDoor, Tally};
 pub use settings::Drain;
+#[cfg(feature = "ws")]
+pub(crate) use token::READY_MAX;
 pub use token::{DrainPermit, DrainToken, UntilLeaving};

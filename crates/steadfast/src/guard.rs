@@ -23,6 +23,7 @@ pub(crate) mod config;
 #[cfg(feature = "config")]
 mod configure;
 mod guarded;
+mod hints;
 mod running;
 mod service;
 mod serving;
@@ -34,8 +35,12 @@ use steadfast_core::Start;
 use tower_layer::Layer;
 
 use crate::{
-    background::environment::Budget, drain::Drain, gate::drain::DrainLayer, instance::Control,
-    probe::paths::Front, serve::Connections,
+    background::environment::Budget,
+    drain::Drain,
+    gate::drain::{DrainLayer, OwnPaths},
+    instance::Control,
+    probe::paths::Front,
+    serve::Connections,
 };
 
 pub use body::GuardBody;
@@ -76,7 +81,12 @@ impl Guard {
     }
 
     /// Wraps an application. What must also see refusals (CORS, access log) goes outside,
-    /// with [`Guarded::layer`].
+    /// with [`Guarded::layer`]: behind a CORS layer inside the Router, a refusal has no
+    /// `access-control-allow-origin`, and a browser shows its script a network error. The
+    /// guard says so in the log when it happens.
+    ///
+    /// The guard's own paths come first. A route of the application at one of them, or under
+    /// `/ready/` or `/why503/`, is never asked; the guard says so in the log and goes on.
     ///
     /// A guarded application is not a Router any more, so it cannot be protected twice:
     ///
@@ -90,6 +100,7 @@ impl Guard {
     /// The inner one of two then steps aside, and says so in the log at ERROR, once.
     #[must_use]
     pub fn protect(&self, app: Router) -> Guarded {
+        hints::warn_of_shadowed(&app, self.front());
         let app = match self.settings.request_timeout {
             // Inside the gates, so that a request that is cut gives its permit back.
             Some(limit) => app.layer(tower_http::timeout::TimeoutLayer::with_status_code(
@@ -130,7 +141,15 @@ impl Guard {
         let life = Arc::clone(&self.control.readiness().life);
         let deadlines = self.control.shedder().deadlines().clone();
         let room = self.control.room().clone();
-        DrainLayer::of_guard(life, self.control.explain().clone(), deadlines, room)
+        let explain = self.control.explain().clone();
+        let front = self.front().clone();
+        let own = OwnPaths(Arc::new(move |path: &str| front.wants(path)));
+        let layer = DrainLayer::of_guard(life, explain, deadlines, room).passing(own);
+        if self.layer.envoy() {
+            layer.envoy()
+        } else {
+            layer
+        }
     }
 
     /// Returns the operator's end.

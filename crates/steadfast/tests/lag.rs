@@ -12,10 +12,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{Router, routing::get};
+use axum::{Router, response::IntoResponse, routing::get};
 use common::{Answer, Connection, PATIENCE, get as request_for, until};
 use steadfast::{Guard, LagMode, LagPhase, Priority, RouteClass, Shed, Shedder};
 use tokio::task::JoinSet;
+use tower::Layer;
 
 /// What a request computes: long against what one look at a request costs, short against
 /// everything that is waited for.
@@ -53,7 +54,40 @@ impl Busy {
                 spin();
             }
         }));
-        let app = guard.protect(app);
+        Self::serve(guard.clone(), guard.protect(app), entered)
+    }
+
+    /// A service that computes in its `call`, and has its answer ready with that.
+    fn eager(shed: Shed) -> Self {
+        let guard = Guard::builder().without_signals().shed(shed).build();
+        let guard = guard.expect("valid");
+        let entered = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&entered);
+        let service = tower::service_fn(move |_: axum::extract::Request| {
+            count.fetch_add(1, Ordering::Relaxed);
+            spin();
+            std::future::ready(Ok::<_, std::convert::Infallible>(().into_response()))
+        });
+        let service = guard.layer().layer(service);
+        Self::serve(guard, Router::new().fallback_service(service), entered)
+    }
+
+    fn serve<S>(guard: Guard, app: S, entered: Arc<AtomicUsize>) -> Self
+    where
+        S: for<'a> tower::Service<
+                axum::serve::IncomingStream<'a, tokio::net::TcpListener>,
+                Response = S,
+                Error = std::convert::Infallible,
+                Future: Send,
+            > + tower::Service<
+                axum::extract::Request,
+                Response = axum::response::Response,
+                Error = std::convert::Infallible,
+                Future: Send,
+            > + Clone
+            + Send
+            + 'static,
+    {
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let (tell, told) = std::sync::mpsc::channel();
         let started = guard.clone();
@@ -202,6 +236,23 @@ async fn handlers_that_compute_are_protected_and_probes_are_answered() {
             .status,
         200
     );
+}
+
+/// Goal: what is refused in the line was not begun, also around a service that works in its
+/// `call`: whoever repeats it does nothing twice. Method: each entry has an answer of success.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_works_when_it_is_called_is_not_called_for_what_is_refused() {
+    let busy = Busy::eager(Shed::fixed(10_000));
+    let over = Arc::new(AtomicBool::new(false));
+    let storm = storm(busy.address, "/any", CLIENTS, &over);
+    until("refusals for lag", || {
+        busy.shedder.snapshot().lag.refused > 50
+    })
+    .await;
+    over.store(true, Ordering::Relaxed);
+    let told: Vec<_> = storm.join_all().await.into_iter().flatten().collect();
+    let served = told.iter().filter(|answer| answer.status == 200).count();
+    assert_eq!(busy.entered.load(Ordering::Relaxed), served);
 }
 
 /// Goal: while background requests are refused, critical ones are all served.

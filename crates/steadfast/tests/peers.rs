@@ -168,9 +168,9 @@ async fn a_route_may_say_that_its_answers_leave() {
     let server = Server::of(Guard::builder().drain(drain).route("/trickle", class)).await;
     let mut stream = server.connect().await;
     send(&mut stream, "GET /trickle HTTP/1.1\r\nhost: test\r\n\r\n").await;
-    read_to(&mut stream, "3;").await;
+    read_to(&mut stream, "3\n").await;
     server.leave();
-    assert!(read_all(&mut stream).await.ends_with("\r\n0\r\n\r\n"));
+    assert!(read_all(&mut stream).await.ends_with("\n\r\n0\r\n\r\n"));
     drop(stream);
     assert!(server.report().await.is_clean());
 }

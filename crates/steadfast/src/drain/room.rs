@@ -1,11 +1,13 @@
 //! What everybody who leaves shares: the stage of the drain, its tally, hooks and tasks.
 
 use std::{
+    any::Any,
+    fmt,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
-use steadfast_core::Lifecycle;
+use steadfast_core::{Lifecycle, Refusal};
 use tokio::{
     runtime::Handle,
     sync::{Notify, watch},
@@ -50,6 +52,21 @@ pub(crate) enum Server {
     Gone,
 }
 
+/// A place among the open streams, given back when it is dropped.
+pub(crate) type StreamPlace = Box<dyn Any + Send + Sync>;
+
+/// Where upgraded connections ask for one. The gate that counts streams is no part of this
+/// room.
+pub(crate) struct StreamDoor(
+    pub(crate) Box<dyn Fn() -> Result<StreamPlace, Refusal> + Send + Sync>,
+);
+
+impl fmt::Debug for StreamDoor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StreamDoor")
+    }
+}
+
 /// The room. One for each guard, behind a handle that costs no shared line to clone.
 #[derive(Debug)]
 pub(crate) struct Room {
@@ -62,6 +79,8 @@ pub(crate) struct Room {
     /// WebSockets that close when they are told. Where an accept loop sees connections, it
     /// counts those that do not.
     pub(crate) sockets: Live,
+    #[cfg_attr(not(feature = "ws"), expect(dead_code, reason = "only WebSockets ask"))]
+    pub(crate) stream_door: StreamDoor,
     pub(crate) hurry: Notify,
     pub(crate) stage: watch::Sender<Stage>,
     pub(crate) server: watch::Sender<Server>,
@@ -118,7 +137,7 @@ pub(crate) enum Reason {
 }
 
 impl Room {
-    pub(crate) fn new(settings: Drain, life: Arc<Lifecycle>) -> Self {
+    pub(crate) fn new(settings: Drain, life: Arc<Lifecycle>, stream_door: StreamDoor) -> Self {
         Self {
             life,
             settings,
@@ -126,6 +145,7 @@ impl Room {
             tasks: Tasks::default(),
             permits: Live::default(),
             sockets: Live::default(),
+            stream_door,
             hurry: Notify::new(),
             stage: watch::Sender::new(Stage::Serving),
             server: watch::Sender::new(Server::Elsewhere),

@@ -18,13 +18,18 @@ use futures_util::Stream;
 use http::{StatusCode, request::Parts};
 use pin_project::pin_project;
 use steadfast_core::Local;
+#[cfg(feature = "ws")]
+use steadfast_core::Refusal;
 
-use super::{LiveGuard, Room, Stage};
+#[cfg(feature = "ws")]
+use super::room::StreamPlace;
+use super::{LiveGuard, Room, Stage, here};
 
 /// Tells a handler when to leave, and lets it be waited for.
 ///
-/// An extractor under [`crate::Guard::serve`] and [`crate::DrainLayer`]; elsewhere, a clone
-/// of [`crate::Control::token`] in the application's state.
+/// An extractor behind a guard or a [`crate::DrainLayer`], whoever serves it, and an extension
+/// of the request under [`crate::Guard::serve`] and the layer; elsewhere, a clone of
+/// [`crate::Control::token`] in the application's state.
 ///
 /// ```
 /// use axum::{Router, response::IntoResponse, routing::get};
@@ -112,11 +117,25 @@ impl DrainToken {
         DrainPermit(self.room.sockets.enter())
     }
 
-    /// Returns a stream that ends, in order, when this token says so.
+    /// Takes a place among the open streams.
+    #[cfg(feature = "ws")]
+    pub(crate) fn stream(&self) -> Result<StreamPlace, Refusal> {
+        (self.room.stream_door.0)()
+    }
+
+    /// Writes down a WebSocket that was cut before the end of the grace.
+    #[cfg(feature = "ws")]
+    pub(crate) fn cut_socket(&self, age: std::time::Duration) {
+        self.room.tally().cut(super::Reason::Upgrade, "", age);
+    }
+
+    /// Returns a stream that ends, in order, between two items, when this token says so. What
+    /// is ready then is delivered first; of one that always has more, 32 items.
     pub fn until_leaving<S: Stream>(&self, stream: S) -> UntilLeaving<S> {
         UntilLeaving {
             stream,
-            told: Box::pin(self.clone().told()),
+            told: Some(Box::pin(self.clone().told())),
+            ready_left: READY_MAX,
         }
     }
 
@@ -148,13 +167,13 @@ impl<S: Sync> FromRequestParts<S> for DrainToken {
         parts: &mut Parts,
         _state: &S,
     ) -> impl Future<Output = Result<Self, Self::Rejection>> + Send {
-        let found = parts.extensions.get::<Self>().cloned();
+        let found = parts.extensions.get::<Self>().cloned().or_else(here::token);
         ready(found.ok_or((StatusCode::INTERNAL_SERVER_ERROR, NO_TOKEN)))
     }
 }
 
 /// A stranger reads it too, so it says nothing about the service.
-const NO_TOKEN: &str = "no drain token: serve with Guard::serve or add DrainLayer\n";
+const NO_TOKEN: &str = "no drain token: protect with a guard or add DrainLayer\n";
 
 /// Work that the drain waits for, until this is dropped.
 #[derive(Debug)]
@@ -165,8 +184,14 @@ pub struct DrainPermit(#[allow(dead_code, reason = "held for its drop")] LiveGua
 pub struct UntilLeaving<S> {
     #[pin]
     stream: S,
-    told: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// `None` once it has said so.
+    told: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    ready_left: u8,
 }
+
+/// Items that are delivered after that: what a handler may have queued. A stream that never
+/// makes its reader wait would not end without a bound.
+pub(crate) const READY_MAX: u8 = 32;
 
 impl<S> fmt::Debug for UntilLeaving<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -179,11 +204,23 @@ impl<S: Stream> Stream for UntilLeaving<S> {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
         let this = self.project();
-        // What is ready is delivered first: nothing that was produced is lost.
-        if let Poll::Ready(item) = this.stream.poll_next(cx) {
-            return Poll::Ready(item);
+        if let Some(told) = this.told {
+            if told.as_mut().poll(cx).is_pending() {
+                return this.stream.poll_next(cx);
+            }
+            *this.told = None;
         }
-        this.told.as_mut().poll(cx).map(|()| None)
+        let Some(left) = this.ready_left.checked_sub(1) else {
+            return Poll::Ready(None);
+        };
+        *this.ready_left = left;
+        match this.stream.poll_next(cx) {
+            Poll::Ready(Some(item)) => Poll::Ready(Some(item)),
+            Poll::Ready(None) | Poll::Pending => {
+                *this.ready_left = 0;
+                Poll::Ready(None)
+            }
+        }
     }
 }
 

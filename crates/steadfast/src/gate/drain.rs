@@ -11,6 +11,7 @@
 //! grace is over, requests that arrive are served.
 
 use std::{
+    fmt,
     future::Future,
     pin::Pin,
     sync::Arc,
@@ -28,13 +29,23 @@ use steadfast_core::{Decision, Lifecycle, Local};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::drain::{DrainToken, Farewell, Room};
+use crate::drain::{DrainToken, Farewell, Room, note_request};
 use crate::{
     clock,
     gate::early::{Awaited, Early},
     refusal::Explain,
     request::{body::GateBody, deadlines::Deadlines, head::RequestHead},
 };
+
+/// Which paths are the guard's own, whose answers are no gate's to refuse.
+#[derive(Clone)]
+pub(crate) struct OwnPaths(pub(crate) Arc<dyn Fn(&str) -> bool + Send + Sync>);
+
+impl fmt::Debug for OwnPaths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OwnPaths")
+    }
+}
 
 /// Refuses requests while the process starts, is under maintenance or has drained.
 #[derive(Clone, Debug)]
@@ -49,14 +60,16 @@ struct Gate {
     deadlines: Deadlines,
     envoy: bool,
     room: Option<Local<Room>>,
+    own_paths: Option<OwnPaths>,
 }
 
 impl Gate {
     /// Tells a handler how to hear of the drain.
     fn equip<A>(&self, request: &mut Request<A>) {
         if let Some(room) = &self.room {
-            let token = DrainToken::new(room.clone());
-            request.extensions_mut().insert(token);
+            // One that is there already knows how its route leaves.
+            let extensions = request.extensions_mut();
+            extensions.get_or_insert_with(|| DrainToken::new(room.clone()));
         }
     }
 
@@ -68,6 +81,7 @@ impl Gate {
             deadlines: this.deadlines.clone(),
             envoy: this.envoy,
             room: this.room.clone(),
+            own_paths: this.own_paths.clone(),
         };
         change(&mut gate);
         Local::new(gate)
@@ -104,8 +118,16 @@ impl DrainLayer {
                 deadlines,
                 envoy: false,
                 room,
+                own_paths: None,
             }),
         }
+    }
+
+    /// Lets pass what is for the guard itself, so that the layer can be put on either side of
+    /// it.
+    pub(crate) fn passing(self, own_paths: OwnPaths) -> Self {
+        let gate = Gate::with(&self.gate, |gate| gate.own_paths = Some(own_paths));
+        Self { gate }
     }
 
     /// Sets which headers say how long a caller still listens, which bounds its wait for the
@@ -157,15 +179,20 @@ where
 
     fn call(&mut self, mut request: Request<A>) -> Self::Future {
         let gate = &*self.gate;
-        if gate.life.is_leaving() {
-            gate.life.note_request(clock::now());
-        }
         let http1 = request.version() <= http::Version::HTTP_11;
-        let state = if gate.life.is_open() {
-            gate.equip(&mut request);
+        let own = gate.own_paths.as_ref();
+        let state = if own.is_some_and(|own| (own.0)(request.uri().path())) {
             State::Running(self.inner.call(request))
         } else {
-            self.ask(request)
+            if gate.life.is_leaving() {
+                note_request(&gate.life, &mut request, clock::now());
+            }
+            if gate.life.is_open() {
+                gate.equip(&mut request);
+                State::Running(self.inner.call(request))
+            } else {
+                self.ask(request)
+            }
         };
         DrainFuture {
             state,

@@ -279,6 +279,7 @@ impl GuardBuilder {
         let mounted = mounted(&probes.paths, &self.access);
         let envoy = probes.profile.envoy;
         let control = Control::new(readiness, shedder.clone(), explain.clone(), self.drain);
+        let room = control.room().clone();
         let front = Front(Local::new(Room {
             control: control.clone(),
             paths: probes.paths,
@@ -289,7 +290,7 @@ impl GuardBuilder {
         }));
         Ok(Guard {
             control,
-            layer: GuardLayer::new(front, life, shedder, explain, envoy),
+            layer: GuardLayer::new(front, life, shedder, explain, room, envoy),
             settings: Settings {
                 start: self.start,
                 connections: self.connections,

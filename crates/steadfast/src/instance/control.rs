@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     clock,
-    drain::{Drain, DrainReport, DrainToken, HookStage, Room, Server, Stage},
+    drain::{Drain, DrainReport, DrainToken, HookStage, Room, Server, Stage, StreamDoor},
     gate::shed::Shedder,
     refusal::Explain,
 };
@@ -48,11 +48,13 @@ impl Control {
         let life = Arc::clone(&readiness.life);
         let readiness = Arc::new(readiness);
         BreakerListener::listen(&readiness);
+        let streams = shedder.clone();
+        let door = move || streams.stream().map(|permit| Box::new(permit) as _);
         Self(Arc::new(Inner {
             readiness,
             shedder,
             explain,
-            room: Local::new(Room::new(drain, life)),
+            room: Local::new(Room::new(drain, life, StreamDoor(Box::new(door)))),
         }))
     }
 

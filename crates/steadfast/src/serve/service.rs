@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     clock,
-    drain::{DrainToken, Reason, Stage},
+    drain::{Departure, DrainToken, Reason, Stage},
     gate::shed::Shedder,
 };
 
@@ -115,6 +115,8 @@ enum End {
     Served,
     /// With what it had been upgraded to.
     Upgraded,
+    /// In the middle of its answer, and written down.
+    Cut,
 }
 
 impl Place {
@@ -126,6 +128,25 @@ impl Place {
         }
         let mut state = self.conn.state();
         state.slots.upgrades(self.slot, clock::now());
+    }
+
+    /// The drain has ended its answer in the middle.
+    fn ends_cut(mut self) {
+        self.end = End::Cut;
+        // The tally first, as whoever cuts connections has it.
+        let mut tally = self.conn.room.tally();
+        let mut state = self.conn.state();
+        if state.mode == Mode::Cut {
+            return;
+        }
+        if let Some(slot) = state.slots.get_mut(self.slot) {
+            let age = clock::now().saturating_duration_since(slot.since);
+            tally.cut(slot.reason(), slot.route(), age);
+        }
+        if state.protocol != Protocol::Http2 {
+            // Nothing can follow on it.
+            state.mode = Mode::Cut;
+        }
     }
 
     /// What it was upgraded to has come to its end.
@@ -159,7 +180,7 @@ impl Drop for Place {
             End::Served => tally.served += 1,
             End::Upgraded => tally.closed.upgraded += 1,
             End::Early if room.stage() < Stage::Cutting => tally.abandoned += 1,
-            End::Early => {}
+            End::Early | End::Cut => {}
         }
     }
 }
@@ -225,15 +246,17 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Running<F> {
             // What has no end of its own would only be cut later.
             None => endless,
         };
-        let told = leaves.then(|| {
+        // What has a length ends by itself.
+        let leaves = leaves && body.size_hint().exact().is_none();
+        let departure = leaves.then(|| {
             let token = DrainToken::new(place.conn.room.clone());
-            Box::pin(token.told()) as Told
+            Departure::new(token, &parts.headers, this.when.is_some())
         });
         let answer = Answer {
             body,
             rest: Bytes::new(),
             place: Some(place),
-            told,
+            departure,
             http2: *this.http2,
         };
         Poll::Ready(Ok(http::Response::from_parts(parts, answer)))
@@ -258,16 +281,14 @@ fn is_endless(headers: &HeaderMap) -> bool {
         })
 }
 
-type Told = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// An answer's body, until its end. Server-sent events end between two events when the
-/// drain says so, as if the handler had ended them.
+/// An answer's body, until its end. One that has no end of its own is ended when the drain
+/// says so, as if the handler had ended it.
 pub(super) struct Answer {
     body: Body,
     /// What is left of a part that is handed over in pieces.
     rest: Bytes,
     place: Option<Place>,
-    told: Option<Told>,
+    departure: Option<Departure>,
     http2: bool,
 }
 
@@ -277,7 +298,7 @@ impl Answer {
             body,
             rest: Bytes::new(),
             place: None,
-            told: None,
+            departure: None,
             http2: false,
         }
     }
@@ -291,7 +312,14 @@ impl Answer {
         if !self.http2 {
             self.place = None;
         }
-        self.told = None;
+    }
+
+    /// It has failed, or was made to.
+    fn fails(&mut self) {
+        let cut = self.departure.as_ref().is_some_and(Departure::is_cut);
+        if let Some(place) = self.place.take().filter(|_| cut) {
+            place.ends_cut();
+        }
     }
 
     /// Over HTTP/2, a part is handed over in pieces, and the next one is not asked for until
@@ -328,7 +356,11 @@ impl HttpBody for Answer {
             let rest = std::mem::take(&mut this.rest);
             return Poll::Ready(Some(Ok(this.hand_over(rest))));
         }
-        let mut polled = Pin::new(&mut this.body).poll_frame(cx);
+        let body = Pin::new(&mut this.body);
+        let mut polled = match &mut this.departure {
+            Some(departure) => departure.poll_frame(body, cx),
+            None => body.poll_frame(cx),
+        };
         match &mut polled {
             Poll::Ready(Some(Ok(frame))) => {
                 let data = if this.http2 { frame.data_mut() } else { None };
@@ -341,22 +373,16 @@ impl HttpBody for Answer {
                     this.end();
                 }
             }
-            Poll::Ready(Some(Err(_))) => this.place = None,
+            Poll::Ready(Some(Err(_))) => this.fails(),
             Poll::Ready(None) => this.end(),
-            Poll::Pending => {
-                this.rests();
-                if let Some(told) = &mut this.told {
-                    ready!(told.as_mut().poll(cx));
-                    this.end();
-                    return Poll::Ready(None);
-                }
-            }
+            Poll::Pending => this.rests(),
         }
         polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.body.is_end_stream()
+        let departed = self.departure.as_ref().is_some_and(Departure::is_over);
+        self.rest.is_empty() && (departed || self.body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {

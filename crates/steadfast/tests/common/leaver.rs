@@ -103,9 +103,12 @@ pub(crate) fn app() -> Router {
             get(|| async {
                 let parts = stream::unfold(0_u64, |n| async move {
                     tokio::time::sleep(Duration::from_millis(20)).await;
-                    Some((Ok::<_, std::io::Error>(Bytes::from(format!("{n};"))), n + 1))
+                    Some((
+                        Ok::<_, std::io::Error>(Bytes::from(format!("{n}\n"))),
+                        n + 1,
+                    ))
                 });
-                Body::from_stream(parts)
+                ([("content-type", "text/plain")], Body::from_stream(parts))
             }),
         )
         .route(

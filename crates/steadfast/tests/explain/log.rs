@@ -226,3 +226,48 @@ async fn an_outage_is_logged_once_with_its_error_and_its_end_with_length_and_cou
     }
     assert_eq!(seen["outages"], 1);
 }
+
+/// Goal: what hides a refusal from browsers, and a route from everybody, is said once.
+#[tokio::test(start_paused = true)]
+async fn parts_that_hide_each_other_are_said_once() {
+    let (log, _subscriber) = Log::capture();
+    let cors = || tower_http::cors::CorsLayer::permissive();
+    let hello = || Router::new().route("/", get(|| async { "hello" }));
+    let browser = || {
+        let mut request = to("/");
+        let origin = http::HeaderValue::from_static("https://shop.example");
+        request.headers_mut().insert("origin", origin);
+        request
+    };
+    for (inside, said) in [(false, 0), (true, 1)] {
+        let guard = builder().build().expect("valid");
+        let _running = guard.start().expect("started");
+        let app = match inside {
+            true => guard.protect(hello().layer(cors())).into_router(),
+            false => guard.protect(hello()).layer(cors()).into_router(),
+        };
+        let ask = async || {
+            let answer = app.clone().oneshot(browser()).await;
+            let answer = answer.expect("infallible");
+            let readable = answer.headers().contains_key("access-control-allow-origin");
+            (answer.status().as_u16(), readable)
+        };
+        guard.control().begin_maintenance("moving house", None);
+        assert_eq!(ask().await, (503, !inside));
+        guard.control().end_maintenance();
+        for _ in 0..3 {
+            assert_eq!(ask().await, (200, true));
+        }
+        assert_eq!(log.lines("the CORS layer is inside the guard").len(), said);
+    }
+    let guard = builder().build().expect("valid");
+    let app = hello().route("/health", get(|| async { "mine" }));
+    let app = app.nest(
+        "/ready",
+        Router::new().route("/report", get(|| async { "mine" })),
+    );
+    let _app = guard.protect(app);
+    let said = log.lines("never asked");
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains("/health /ready/report"), "{said:?}");
+}

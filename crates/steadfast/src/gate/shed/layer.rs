@@ -97,11 +97,7 @@ where
             let permit = Held::exempt(self.room.clone());
             let inner = self.inner.call(request);
             return ShedFuture {
-                state: State::Running {
-                    permit,
-                    lined: None,
-                    inner,
-                },
+                state: State::Running { permit, inner },
             };
         }
         let now = clock::now();
@@ -115,13 +111,9 @@ where
             Decision::Admit(permit) => {
                 // The permit is made first: if `call` panics, its drop gives it back.
                 let permit = Held::new(permit, streams);
-                let in_line = || Box::new((self.explain.clone(), head));
-                let lined = permit.is_in_line().then(in_line);
-                State::Running {
-                    permit,
-                    lined,
-                    inner: self.inner.call(request),
-                }
+                State::begin(permit, &mut self.inner, request, || {
+                    (self.explain.clone(), head)
+                })
             }
             Decision::Wait(ticket) => State::Waiting {
                 waiting: Waiting::new(ticket, &mut self.inner, request, head.deadline, streams),
@@ -155,18 +147,63 @@ enum State<F, S, A> {
         waiting: Waiting<S, A, Room>,
         explain: Explain,
     },
+    /// It stands in line. The service has not been asked.
+    Lined {
+        permit: Held<Room>,
+        /// `None` once its turn has come.
+        kept: Option<Box<Lined<S, A>>>,
+    },
     Running {
         permit: Held<Room>,
-        /// What a refusal needs when the turn of a request that stood in line has come.
-        lined: Option<Box<(Explain, RequestHead)>>,
         #[pin]
         inner: F,
     },
 }
 
+/// A request in line, the service that was polled ready for it, and what its refusal needs.
+#[derive(Debug)]
+struct Lined<S, A> {
+    service: S,
+    request: Request<A>,
+    explain: Explain,
+    head: RequestHead,
+}
+
+impl<F, S, A> State<F, S, A>
+where
+    S: Service<Request<A>, Future = F> + Clone,
+{
+    /// Begins a request that has a permit, or lines it up. A service may do its work in `call`,
+    /// and what is refused at its turn must not have been done.
+    fn begin(
+        permit: Held<Room>,
+        service: &mut S,
+        request: Request<A>,
+        refusing: impl FnOnce() -> (Explain, RequestHead),
+    ) -> Self {
+        if !permit.is_in_line() {
+            let inner = service.call(request);
+            return Self::Running { permit, inner };
+        }
+        let (explain, head) = refusing();
+        let clone = service.clone();
+        let service = std::mem::replace(service, clone);
+        let lined = Lined {
+            service,
+            request,
+            explain,
+            head,
+        };
+        Self::Lined {
+            permit,
+            kept: Some(Box::new(lined)),
+        }
+    }
+}
+
 impl<F, S, A, B, E> Future for ShedFuture<F, S, A>
 where
-    S: Service<Request<A>, Future = F>,
+    S: Service<Request<A>, Future = F> + Clone,
     F: Future<Output = Result<Response<B>, E>>,
     B: Body<Data = Bytes>,
 {
@@ -182,41 +219,43 @@ where
                 Ok(permit) => {
                     // As in `call`: a panic gives it back.
                     let permit = Held::new(permit, turn.streams);
-                    let in_line = || Box::new((explain.clone(), head));
-                    let lined = permit.is_in_line().then(in_line);
-                    State::Running {
-                        permit,
-                        lined,
-                        inner: turn.service.call(turn.request),
-                    }
+                    State::begin(permit, &mut turn.service, turn.request, || {
+                        (explain.clone(), head)
+                    })
                 }
                 Err(refusal) => State::Refused(Some(explain.answer(refusal, &head))),
             };
             self.as_mut().project().state.set(begun);
         }
+        if let StateProjection::Lined { permit, kept } = self.as_mut().project().state.project() {
+            if let Err(refusal) = ready!(permit.poll_turn(cx)) {
+                let lined = kept
+                    .as_deref()
+                    .expect("a future is not polled after it is ready");
+                let answer = lined.explain.answer(refusal, &lined.head);
+                permit.dismiss();
+                return Poll::Ready(Ok(answer.map(|full| ShedBody(GateBody::by_gate(full)))));
+            }
+            let mut lined = kept
+                .take()
+                .expect("a future is not polled after it is ready");
+            // As in `call`: taken out, it is given back if the service panics.
+            let permit = permit.take();
+            let inner = lined.service.call(lined.request);
+            let begun = State::Running { permit, inner };
+            self.as_mut().project().state.set(begun);
+        }
         match self.project().state.project() {
-            StateProjection::Waiting { .. } => unreachable!("its turn has just come"),
+            StateProjection::Waiting { .. } | StateProjection::Lined { .. } => {
+                unreachable!("its turn has just come")
+            }
             StateProjection::Refused(response) => {
                 let response = response
                     .take()
                     .expect("a future is not polled after it is ready");
                 Poll::Ready(Ok(response.map(|full| ShedBody(GateBody::by_gate(full)))))
             }
-            StateProjection::Running {
-                permit,
-                lined,
-                inner,
-            } => {
-                if let Some((explain, head)) = lined.as_deref() {
-                    if let Err(refusal) = ready!(permit.poll_turn(cx)) {
-                        let answer = explain.answer(refusal, head);
-                        permit.dismiss();
-                        return Poll::Ready(Ok(
-                            answer.map(|full| ShedBody(GateBody::by_gate(full)))
-                        ));
-                    }
-                    *lined = None;
-                }
+            StateProjection::Running { permit, inner } => {
                 let answered = ready!(inner.poll(cx));
                 let mut permit = permit.take();
                 Poll::Ready(match answered {

@@ -1,0 +1,111 @@
+//! What is said, once, about an application whose parts hide each other.
+//!
+//! Both are faults that nobody sees in a test: a route that is never asked because the guard
+//! answers its path, and a refusal that a browser hides from its script because the layer
+//! that would have said who may read it is inside the guard.
+
+use std::sync::{Once, OnceLock};
+
+use axum::Router;
+use http::{HeaderMap, header};
+
+use crate::probe::paths::Front;
+
+/// Says which routes of the application the guard answers itself.
+pub(super) fn warn_of_shadowed(app: &Router, front: &Front) {
+    let shadowed = shadowed(app, front);
+    if !shadowed.is_empty() {
+        tracing::warn!(
+            target: "steadfast",
+            routes = %shadowed.join(" "),
+            "the guard answers these paths itself, so the application's routes are never asked; \
+             move them, or the guard's with Probes"
+        );
+    }
+}
+
+/// A Router tells nobody its paths, but for its `Debug`. If that changes, the warning is lost
+/// and a test fails.
+fn shadowed(app: &Router, front: &Front) -> Vec<String> {
+    let shown = format!("{app:?}");
+    let mut found: Vec<String> = shown
+        .split("RouteId(")
+        .filter_map(|part| {
+            let (_, path) = part.split_once("): \"")?;
+            let (path, _) = path.split_once('"')?;
+            (path.starts_with('/') && front.wants(path)).then(|| path.to_owned())
+        })
+        .collect();
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// Finds out whether CORS headers are added inside the guard.
+#[derive(Debug)]
+pub(super) struct Cors {
+    /// Whether a request of a browser's script was refused.
+    refused: OnceLock<()>,
+    said: Once,
+}
+
+impl Cors {
+    pub(super) const fn new() -> Self {
+        Self {
+            refused: OnceLock::new(),
+            said: Once::new(),
+        }
+    }
+
+    /// Notes that a request with these headers is refused.
+    pub(super) fn refuses(&self, request: &HeaderMap) {
+        if request.contains_key(header::ORIGIN) {
+            let _ = self.refused.set(());
+        }
+    }
+
+    /// Looks at what the application has answered. Costs a load until it matters.
+    #[inline]
+    pub(super) fn answered(&self, response: &HeaderMap) {
+        if self.refused.get().is_some() {
+            self.look(response);
+        }
+    }
+
+    #[cold]
+    fn look(&self, response: &HeaderMap) {
+        if response.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
+            self.said.call_once(|| {
+                tracing::warn!(
+                    target: "steadfast",
+                    "the CORS layer is inside the guard, so browsers show scripts a network error \
+                     instead of a refusal; put it outside: guard.protect(app).layer(cors)"
+                );
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guard::Guard;
+    use axum::routing::{get, post};
+
+    #[test]
+    fn routes_that_the_guard_answers_are_found() {
+        let guard = Guard::builder().token("0123456789abcdef").build();
+        let guard = guard.expect("valid");
+        let nested = Router::new().route("/report", get(|| async {}));
+        let app: Router = Router::new()
+            .route("/health", post(|| async {}))
+            .route("/healthy", get(|| async {}))
+            .route("/why503/{id}", get(|| async {}))
+            .route("/", get(|| async {}))
+            .nest("/ready", nested)
+            .fallback(|| async {});
+        let found = shadowed(&app, guard.front());
+        assert_eq!(found, ["/health", "/ready/report", "/why503/{id}"]);
+        assert!(shadowed(&Router::new(), guard.front()).is_empty());
+    }
+}
