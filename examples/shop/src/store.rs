@@ -1,8 +1,8 @@
 //! The database: SQLite in a file of its own unless `DATABASE_URL` names a PostgreSQL.
 //!
-//! The statements are written once and run on both; what differs is the pool's type. Every
-//! connection comes through the guard of the pool, so a request that gets none is refused
-//! with the reason, and none waits for long.
+//! The statements are written once and run on both; what differs is the pool's type. The
+//! guard stands where a pool would, as an executor, so a request that gets no connection is
+//! refused with the reason, none waits for long, and each query tells how the database is.
 
 mod orders;
 
@@ -25,7 +25,7 @@ pub(crate) use orders::{CreateError, NewOrder, Order};
 
 /// An error of the database, or the refusal that it amounts to. `?` into
 /// [`steadfast::Error`] finds the refusal in it.
-pub(crate) type StoreError = steadfast_sqlx::Error;
+pub(crate) type StoreError = sqlx::Error;
 
 /// The tables, and the goods in the window.
 pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!();
@@ -151,10 +151,7 @@ impl Pool {
 impl Store {
     pub(crate) async fn products(&self) -> Result<Vec<Product>, StoreError> {
         let list = "select id, name, price_cents from products order by id";
-        with_either!(Store, self, db => {
-            let mut connection = db.acquire().await?;
-            Ok(sqlx::query_as(list).fetch_all(&mut *connection).await?)
-        })
+        with_either!(Store, self, db => sqlx::query_as(list).fetch_all(db).await)
     }
 
     /// Holds a connection for as long as a slow report would, and counts the orders.
@@ -164,17 +161,13 @@ impl Store {
             Self::Sqlite(db) => {
                 let mut connection = db.acquire().await?;
                 tokio::time::sleep(length).await;
-                Ok(sqlx::query_scalar(COUNT)
-                    .fetch_one(&mut *connection)
-                    .await?)
+                sqlx::query_scalar(COUNT).fetch_one(&mut *connection).await
             }
             Self::Postgres(db) => {
                 let mut connection = db.acquire().await?;
                 let wait = sqlx::query("select pg_sleep($1)").bind(length.as_secs_f64());
                 wait.execute(&mut *connection).await?;
-                Ok(sqlx::query_scalar(COUNT)
-                    .fetch_one(&mut *connection)
-                    .await?)
+                sqlx::query_scalar(COUNT).fetch_one(&mut *connection).await
             }
         }
     }

@@ -58,9 +58,9 @@ enum Fault {
     Database(StoreError),
 }
 
-impl<E: Into<StoreError>> From<E> for Fault {
-    fn from(error: E) -> Self {
-        Self::Database(error.into())
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        Self::Database(error)
     }
 }
 
@@ -164,9 +164,8 @@ impl Store {
     pub(crate) async fn paid(&self, id: Uuid, receipt: &str) -> Result<(), StoreError> {
         let update = "update orders set receipt = $2 where id = $1 and receipt is null";
         with_either!(Store, self, db => {
-            let mut connection = db.acquire().await?;
             let update = sqlx::query(update).bind(id.to_string()).bind(receipt);
-            update.execute(&mut *connection).await?;
+            update.execute(db.writes()).await?;
             Ok(())
         })
     }
