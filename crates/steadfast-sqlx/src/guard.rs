@@ -91,6 +91,7 @@
 //! - Who takes connections from the pool itself is not counted: the guard then sees a pool
 //!   that is busy although it has lent little, and says so only after a wait.
 //! - What is asked on a connection itself ([`GuardedSession::raw`]) is not seen.
+//! - A query on the guard needs no `Dependency::call` around it, which would tell of it twice.
 //! - A query on the guard itself is held by a line of this crate, as far as reports can tell.
 //!   Take a connection where it matters who holds it.
 //! - sqlx's `Acquire` is not implemented, because its connections are raw ones. `acquire` and

@@ -87,7 +87,7 @@ async fn rows_that_come_are_never_cut() {
     let began = Instant::now();
     let (rows, error) = read(&mut watcher, &[40; 10]).await;
     assert_eq!((rows, error.is_none()), (10, true));
-    assert!(began.elapsed() >= 400 * SECS);
+    assert!(Instant::now() - began >= 400 * SECS);
     // Nor by the deadline of a request that has its first row.
     let (rows, error) = within(2, read(&mut watcher, &[1, 30, 30])).await;
     assert_eq!((rows, error.is_none()), (3, true));
@@ -100,7 +100,7 @@ async fn rows_that_do_not_come_are_cut_and_count_against_the_server() {
     let began = Instant::now();
     let (rows, error) = read(&mut watcher, &[1, 61]).await;
     assert_eq!((rows, is_late(error)), (1, true));
-    assert_eq!(began.elapsed().as_secs(), 61);
+    assert_eq!((Instant::now() - began).as_secs(), 61);
     assert_eq!(state.calls().of(CallKind::Timeout), 1);
 }
 
@@ -110,7 +110,7 @@ async fn a_caller_in_a_hurry_is_no_evidence() {
     let began = Instant::now();
     let (rows, error) = within(2, read(&mut watcher, &[30])).await;
     assert_eq!((rows, is_late(error)), (0, true));
-    assert_eq!(began.elapsed().as_secs(), 2);
+    assert_eq!((Instant::now() - began).as_secs(), 2);
     let calls = state.calls();
     assert_eq!(calls.of(CallKind::Timeout), 0);
     assert_eq!(calls.of(CallKind::Abandoned), 1);
