@@ -51,12 +51,15 @@ pub(crate) async fn drive(control: Control, why: Box<str>, wanted: LameDuck, beg
             .run(HookStage::BeforeDrain, tokio::time::sleep(settings.hooks))
     );
     let closing = clock::now();
-    let mut report = DrainReport::default();
-    report.why = why;
-    report.lame_duck = closing.saturating_duration_since(began);
-    report.lame_duck_end = lame_duck_end;
-    report.forced = !finish(&control, room, closing).await;
-    report.draining = clock::now().saturating_duration_since(closing);
+    let finished = finish(&control, room, closing).await;
+    let mut report = DrainReport {
+        why,
+        lame_duck: closing.saturating_duration_since(began),
+        lame_duck_end,
+        forced: !finished,
+        draining: clock::now().saturating_duration_since(closing),
+        ..DrainReport::default()
+    };
     let time = tokio::time::sleep(settings.hooks);
     room.hooks.run(HookStage::AfterDrain, time).await;
     complete(&mut report, &control, room, began);
