@@ -218,9 +218,8 @@ impl DependencyState {
     /// been tried, to one of its keys or otherwise, because what has been counted was
     /// counted by the old ones.
     #[must_use]
-    pub fn set_rules(&self, rules: TripRules, now: Instant) -> bool {
-        let keys = self.living_keys();
-        if keys.iter().any(|key| key.breaker.get().is_some()) {
+    pub fn set_rules(&self, rules: &TripRules, now: Instant) -> bool {
+        if self.was_called() {
             return false;
         }
         let mut active = lock(&self.active);
@@ -235,9 +234,17 @@ impl DependencyState {
         }
         // Of those that came meanwhile, each took the new rules or is known by now.
         for key in self.living_keys() {
-            let _ = key.set_rules(rules.clone(), now);
+            let _ = key.set_rules(rules, now);
         }
         true
+    }
+
+    /// Whether a call has been tried, to one of its keys or otherwise, so that the rules are
+    /// what they are.
+    #[must_use]
+    pub fn was_called(&self) -> bool {
+        let keys = self.living_keys();
+        self.breaker.get().is_some() || keys.iter().any(|key| key.breaker.get().is_some())
     }
 
     /// Returns who decides on calls.

@@ -6,7 +6,7 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Instant,
@@ -115,6 +115,39 @@ fn whatever_the_algorithm_panics_on_every_place_comes_back() {
         );
         assert!(admit(&gate, now).is_none(), "{on:?}: and no more");
     }
+}
+
+/// Method: its end asks the gate for what only its lock gives.
+#[test]
+fn an_algorithm_may_look_at_the_gate_when_it_ends() {
+    #[derive(Debug)]
+    struct Nosy(Arc<OnceLock<Local<ShedGate>>>, Instant);
+    impl Limit for Nosy {
+        fn directive(&self) -> Directive {
+            Directive::new(Some(LIMIT), Sampling::Nothing, 0)
+        }
+
+        fn snapshot(&self) -> Snapshot {
+            Snapshot::new(LimitPhase::Held)
+        }
+    }
+    impl Drop for Nosy {
+        fn drop(&mut self) {
+            if let Some(gate) = self.0.get() {
+                let _ = gate.snapshot(self.1);
+            }
+        }
+    }
+    let (now, seen) = (Instant::now(), Arc::new(OnceLock::new()));
+    let theirs = Arc::clone(&seen);
+    let settings =
+        ShedSettings::algorithm("Nosy", move |_| Box::new(Nosy(Arc::clone(&theirs), now)));
+    let gate = Local::new(ShedGate::new(&settings, 7, now).expect("valid"));
+    seen.set(gate.clone()).expect("once");
+    gate.set_algorithm(Box::new(Faulty {
+        on: On::Ended,
+        armed: Arc::default(),
+    }));
 }
 
 #[test]

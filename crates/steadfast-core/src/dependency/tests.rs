@@ -338,7 +338,7 @@ fn rules_and_modes_of_the_whole_hold_for_its_keys() {
     let rules = Trip::default().mode(BreakerMode::ForcedOpen);
     assert!(
         rig.state
-            .set_rules(rules.build().expect("valid"), rig.at(0))
+            .set_rules(&rules.build().expect("valid"), rig.at(0))
     );
     assert!(
         quiet.refusal(rig.at(0)).is_some(),
@@ -349,7 +349,10 @@ fn rules_and_modes_of_the_whole_hold_for_its_keys() {
     let new = rig.state.key("new", rig.at(20)).expect("there is room");
     assert_eq!(new.mode(), BreakerMode::Auto);
     let rules = Trip::default().build().expect("valid");
-    assert!(!rig.state.set_rules(rules, rig.at(30)), "a key has counted");
+    assert!(
+        !rig.state.set_rules(&rules, rig.at(30)),
+        "a key has counted"
+    );
 }
 
 #[test]
@@ -366,7 +369,7 @@ fn a_mode_set_by_hand_holds_before_the_first_call() {
     );
     let rules = Trip::default().build().expect("valid");
     assert!(
-        !state.set_rules(rules, start),
+        !state.set_rules(&rules, start),
         "a breaker that exists keeps its rules"
     );
 }

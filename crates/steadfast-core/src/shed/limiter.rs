@@ -209,9 +209,12 @@ impl Pilot {
         let mut inner = lock(&self.inner);
         (inner.admitted, inner.refused) = (counts.admitted.sum(), counts.refused.sum());
         let kept = inner.kept;
-        inner.limit = limit;
+        let old = std::mem::replace(&mut inner.limit, limit);
         inner.limit.kept(kept);
         self.publish(&inner, counts.credits);
+        // Its end is foreign code, which may look at the gate: outside the lock.
+        drop(inner);
+        drop(old);
     }
 
     /// Returns where the algorithm stands.

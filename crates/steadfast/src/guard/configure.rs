@@ -55,7 +55,7 @@ impl Plan {
         let mut faults = self.settings.faults(&of);
         if let Some(trip) = &self.trip {
             faults.extend(trip.faults().iter().map(|fault| format!("{of}: {fault}")));
-            if self.dependency.state().breaker().is_some() {
+            if self.dependency.state().was_called() {
                 faults.push(format!(
                     "{of}: it was called before the guard was built; its breaker keeps its settings"
                 ));
@@ -75,7 +75,7 @@ impl Plan {
         let (state, now) = (self.dependency.state(), clock::now());
         if let Some(rules) = self.trip.and_then(|trip| trip.build().ok()) {
             // Checked before: it has no breaker yet, and the settings are valid.
-            let _ = state.set_rules(rules, now);
+            let _ = state.set_rules(&rules, now);
         }
         if let Some(limit) = self.call_timeout {
             state.set_call_timeout(Some(limit));
