@@ -228,7 +228,7 @@ async fn a_peer_whose_window_another_handler_keeps_closed_is_not_slow() {
         .send(frames::request(3, "POST", "/read", 0, &[]))
         .await;
     let begun = Instant::now();
-    while begun.elapsed() < 3 * STALL {
+    while Instant::now() < begun + 3 * STALL {
         if let Ok(Some(frame)) = tokio::time::timeout(STALL / 10, client.next()).await {
             assert!(frame.stream != 3, "answered early: {frame:?}");
         }
