@@ -1,4 +1,4 @@
-//! `bench harm [--quick] [--json] [--runs N] [--situation NAME]...`: what the guard makes
+//! `bench harm [--quick] [--json] [--why] [--runs N] [--situation NAME]...`: what the guard makes
 //! worse.
 //!
 //! Each situation is one application twice, on the bare pool and on the guarded one, with
@@ -41,6 +41,9 @@ pub(crate) fn main(arguments: &[&str]) -> ExitCode {
             return ExitCode::from(64);
         }
     };
+    if options.why {
+        crate::stack::log_failures();
+    }
     match crate::stack::block_on(measure_all(&options)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

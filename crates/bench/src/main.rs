@@ -23,8 +23,8 @@ use rows::Row;
 const USAGE: &str = "usage: bench overhead|traps [--json]
        bench rollouts [--quick | --races] [--json] [--why] [--subject NAME] [--front NAME]
        bench overload [--quick] [--json] [--watch] [--peer NAME]... [--backend NAME]... [--phase NAME]...
-       bench harm [--quick] [--json] [--runs N] [--situation NAME]...
-       bench truth [--quick] [--json] [--runs N] [--situation NAME]...";
+       bench harm [--quick] [--json] [--why] [--runs N] [--situation NAME]...
+       bench truth [--quick] [--json] [--why] [--runs N] [--situation NAME]...";
 
 fn main() -> ExitCode {
     let all: Vec<String> = std::env::args().skip(1).collect();

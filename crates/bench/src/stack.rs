@@ -180,6 +180,15 @@ pub(crate) fn block_on<F: Future>(work: F) -> F::Output {
     result
 }
 
+/// Shows what handlers failed with, on standard error.
+pub(crate) fn log_failures() {
+    tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
+}
+
 /// Does what blocks, a server's start or end, without stopping this thread's tasks.
 pub(crate) fn blocking<T>(work: impl FnOnce() -> T) -> T {
     tokio::task::block_in_place(work)

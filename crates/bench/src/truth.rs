@@ -1,4 +1,4 @@
-//! `bench truth [--quick] [--json] [--runs N] [--situation NAME]...`: what is said of a
+//! `bench truth [--quick] [--json] [--why] [--runs N] [--situation NAME]...`: what is said of a
 //! dependency that fails, and when.
 //!
 //! Each situation is the guarded application with defaults, in front of a real server that is
@@ -38,6 +38,9 @@ pub(crate) fn main(arguments: &[&str]) -> ExitCode {
             return ExitCode::from(64);
         }
     };
+    if options.why {
+        crate::stack::log_failures();
+    }
     match crate::stack::block_on(watch_all(&options)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -56,8 +59,16 @@ async fn watch_all(options: &Options) -> io::Result<()> {
         all.spawn(async move { (at, watch(&situation, &room, runs).await) });
     }
     let mut rows = Vec::new();
+    let mut broken = Ok(());
     while let Some(row) = all.join_next().await {
-        let (at, row) = row.map_err(io::Error::other)?;
+        let (at, row) = match row {
+            Ok(row) => row,
+            // The others are worth seeing all the same.
+            Err(error) => {
+                broken = Err(io::Error::other(error));
+                continue;
+            }
+        };
         eprintln!("{} is over", row.name);
         if options.json {
             println!("{}", row.json());
@@ -69,7 +80,7 @@ async fn watch_all(options: &Options) -> io::Result<()> {
         let rows: Vec<Row> = rows.into_iter().map(|(_, row)| row).collect();
         report::print(&rows, options);
     }
-    Ok(())
+    broken
 }
 
 async fn watch(situation: &Situation, room: &Semaphore, runs: usize) -> Row {

@@ -19,7 +19,7 @@ const KEYS: [&str; 10] = [
 ];
 
 /// In these the guarded one serves what the bare one serves.
-const SERVED: [&str; 1] = ["low-rate"];
+const SERVED: [&str; 3] = ["burst-200", "redis-burst-200", "low-rate"];
 
 fn run(arguments: &[&str]) -> std::process::Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bench"));

@@ -67,6 +67,8 @@ impl MariaDbBuilder {
             .arg("--auth-root-authentication-method=normal")
             .args(SMALL)
             .arg(format!("--datadir={}", dir.path().join("data").display()))
+            // A server that starts removes what others have in a directory they share.
+            .env("TMPDIR", dir.path())
             .current_dir(dir.path())
             .output()
             .expect("mariadb-install-db can be started");
@@ -174,6 +176,7 @@ impl MariaDb {
                 .args(["--bind-address=127.0.0.1", "--skip-name-resolve"])
                 .args(SMALL)
                 .args(&self.settings)
+                .env("TMPDIR", self.dir.path())
                 .current_dir(self.dir.path());
             // A kill: nobody needs the data.
             let mut process = Process::spawn("mariadbd", &mut command, &log, Signal::KILL);

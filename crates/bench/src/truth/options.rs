@@ -3,7 +3,7 @@
 use super::situations::{self, Situation};
 
 pub(crate) const USAGE: &str =
-    "usage: bench truth [--quick] [--json] [--runs N] [--situation NAME]...";
+    "usage: bench truth [--quick] [--json] [--why] [--runs N] [--situation NAME]...";
 
 /// How often each situation is watched, if nobody says.
 const RUNS: usize = 3;
@@ -12,6 +12,8 @@ const RUNS: usize = 3;
 pub(super) struct Options {
     pub(super) quick: bool,
     pub(super) json: bool,
+    /// Whether to show what handlers failed with.
+    pub(super) why: bool,
     pub(super) runs: usize,
     /// Only these; all, if none is named.
     named: Vec<String>,
@@ -23,6 +25,7 @@ impl Options {
         let mut options = Self {
             quick: false,
             json: false,
+            why: false,
             runs: 0,
             named: Vec::new(),
         };
@@ -31,6 +34,7 @@ impl Options {
             match *argument {
                 "--quick" => options.quick = true,
                 "--json" => options.json = true,
+                "--why" => options.why = true,
                 "--runs" => options.runs = runs(rest.next())?,
                 "--situation" => options.named.push(named(rest.next())?),
                 other => return Err(format!("unknown option `{other}`\n{USAGE}")),

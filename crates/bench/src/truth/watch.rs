@@ -250,7 +250,7 @@ async fn look(app: &App, plan: &Plan) -> Look {
 
 /// How many refusals the ledger has.
 fn recorded(page: &Value) -> u64 {
-    let by_cause = page["refusals"].as_object();
+    let by_cause = page["refusals"]["by_cause"].as_object();
     let counts = by_cause.into_iter().flatten();
     counts.map(|(_, count)| count.as_u64().unwrap_or(0)).sum()
 }

@@ -14,6 +14,7 @@ use crate::stack::{
 };
 
 const HOLDS_50: Routes = &[("/", "SELECT 1 FROM pg_sleep(0.05)")];
+const SIMPLE_HOLDS_50: Routes = &[("/", "/* simple */ SELECT 1 FROM pg_sleep(0.05)")];
 const MARIA_HOLDS_50: Routes = &[("/", "SELECT SLEEP(0.05)")];
 
 /// So many clients ask so often.
@@ -124,7 +125,7 @@ async fn pgbouncer_full(side: Side, size: u32) -> Seen {
     });
     let url = format!("{}?statement-cache-capacity=0", bouncer.admin_url());
     let pool: PgPool = postgres::pool(size, &url);
-    let app = postgres::app(side, &pool, HOLDS_50);
+    let app = postgres::app(side, &pool, SIMPLE_HOLDS_50);
     app.ready().await;
     let seen = load::clients(&app, "/", CLIENTS, EACH).await.into();
     blocking(|| drop((bouncer, server)));

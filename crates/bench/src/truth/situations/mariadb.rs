@@ -46,11 +46,12 @@ pub(super) fn situations() -> Vec<Situation> {
             "MariaDB takes no writes any more (error 1290); reads go on beside them",
             Expected::says(&["read-only", "read_only"]),
             || Box::pin(read_only()),
-        ),
+        )
+        .quick(),
         Situation::new(
             "mariadb-full-for-newcomers",
-            "MariaDB is at max_connections; old sessions serve on",
-            Expected::says(&["too many connections"]).by_check(),
+            "the user is at max_user_connections of MariaDB; old sessions serve on",
+            Expected::says(&["too many connections", "max_user_connections"]).by_check(),
             || Box::pin(full_for_newcomers()),
         ),
         Situation::new(

@@ -11,7 +11,7 @@ use crate::stack::{
     sql::{self, Routes, postgres},
 };
 
-const ROUTES: Routes = &[("/", "SELECT 1")];
+const ROUTES: Routes = &[("/", "/* simple */ SELECT 1")];
 
 const PLAN: Plan = Plan::of(sql::NAME);
 

@@ -115,7 +115,10 @@ pub(super) fn situations() -> Vec<Situation> {
         Situation::new(
             "postgres-full-for-all",
             "the role has no room for any session, and the pool is cold",
-            Expected::says(&["too many connections for role \"app\""]),
+            Expected::says(&[
+                "too many connections for role app",
+                "too many connections for role \"app\"",
+            ]),
             || Box::pin(full_for_all()),
         ),
         Situation::new(

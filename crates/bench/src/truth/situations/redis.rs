@@ -94,7 +94,7 @@ pub(super) fn situations() -> Vec<Situation> {
         Situation::new(
             "redis-proxy-without-server",
             "a proxy in front of Redis accepts each connection and closes it",
-            Expected::says(&["closed", "ended", "eof", "reset", "broken pipe"])
+            Expected::says(&["closes", "closed", "ended", "eof", "reset", "broken pipe"])
                 .never(&["maxclients", "max number of clients"]),
             || Box::pin(proxy_without_server()),
         ),

@@ -44,7 +44,7 @@ pub(super) fn situations() -> Vec<Situation> {
         Situation::new(
             "sqlite-journal-blocked",
             "no journal can be made beside the file: reads go on, writes fail",
-            Expected::says(&["unable to open"]),
+            Expected::says(&["unable to open", "disk I/O error"]),
             || Box::pin(journal_blocked()),
         ),
         Situation::new(
@@ -52,7 +52,8 @@ pub(super) fn situations() -> Vec<Situation> {
             "every request violates a constraint: the dependency is well",
             Expected::innocent(),
             || Box::pin(innocent()),
-        ),
+        )
+        .quick(),
     ]
 }
 
@@ -67,7 +68,7 @@ impl File {
         let options = SqliteConnectOptions::new()
             .filename(dir.path().join("db"))
             .create_if_missing(true);
-        let pool = sqlite::Options::new().max_connections(2);
+        let pool = sqlite::Options::new().max_connections(5);
         let pool = pool
             .after_connect(|connection, _| {
                 Box::pin(async move { connection.execute(PAGES_MAX).await.map(drop) })
