@@ -58,22 +58,23 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use deadpool_redis::Pool;
 use steadfast_core::{
-    ConfigError, Deadline, DependencyState, PoolAdvice, PoolFleet, PoolGate, PoolGauge,
-    PoolPursuit, PoolReading, PoolSettings, PoolSnapshot,
+    ConfigError, Deadline, DependencyState, PoolAdvice, PoolFleet, PoolGate, PoolPursuit,
+    PoolSettings, PoolSnapshot,
 };
+use steadfast_pool::{Drive, attach};
 
 pub(crate) use self::idle::any_serves;
-use self::{
-    acquire::{Connections, Drive},
-    sessions::Sessions,
-};
+use self::{acquire::Connections, sessions::Sessions};
 pub use self::{connection::GuardedConnection, error::Error};
-use crate::{clock, knock::Endpoint};
+use crate::{
+    clock,
+    knock::{self, Endpoint},
+};
 
 /// Begins the guard of a pool that belongs to a dependency (a `steadfast::Dependency`, or
 /// its state): see the [module](self). A pool needs one guard, which is cloned; two would
@@ -114,7 +115,7 @@ impl PoolGuardBuilder {
     /// Says where the server is, which a pool does not; only the address is taken. With it a
     /// server that hangs and one that is gone come apart, and a full one is quoted.
     pub fn url(mut self, url: &str) -> Self {
-        match Endpoint::of_url(url) {
+        match knock::of_url(url) {
             Ok(endpoint) => self.endpoint = Some(endpoint),
             Err(failure) => self.faults.push(format!("url: {failure}")),
         }
@@ -173,17 +174,9 @@ impl PoolGuardBuilder {
         let name = self.state.name().clone();
         let about = |fault| format!("pool of {name}: {fault}");
         ConfigError::check(self.faults.into_iter().map(about).collect())?;
-        let gate = PoolGate::new(name.clone(), &self.settings, clock::now())?;
-        let gauge = Gauge {
-            gate: Arc::clone(&gate),
-            pool: self.pool.clone(),
-        };
-        if !self.state.attach_pool(Arc::new(gauge)) {
-            let max = steadfast_core::POOLS_MAX;
-            return Err(ConfigError::from(about(format!(
-                "the dependency has {max} pools already, which are as many as it may"
-            ))));
-        }
+        let counted = self.pool.clone();
+        let idle = move || u32::try_from(counted.status().available).unwrap_or(u32::MAX);
+        let gate = attach(&self.state, &self.settings, idle)?;
         let sessions = Sessions::new(self.pool, Arc::clone(&self.state), self.endpoint);
         let connections = Connections {
             sessions: Arc::new(sessions),
@@ -331,25 +324,5 @@ impl Future for Acquire {
 impl fmt::Debug for Acquire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Acquire").field(&self.drive).finish()
-    }
-}
-
-/// The gate's numbers, with what only the pool counts.
-struct Gauge {
-    gate: Arc<PoolGate>,
-    pool: Pool,
-}
-
-impl PoolGauge for Gauge {
-    fn reading(&self, now: Instant) -> PoolReading {
-        let mut reading = self.gate.reading(now);
-        reading.idle = u32::try_from(self.pool.status().available).unwrap_or(u32::MAX);
-        reading
-    }
-}
-
-impl fmt::Debug for Gauge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Gauge").field(&self.gate).finish()
     }
 }

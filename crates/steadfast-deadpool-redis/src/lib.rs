@@ -33,14 +33,14 @@
 //! than its request, lets only so many wait, and says why there is no connection.
 
 mod classify;
-mod clock;
-mod fresh;
 mod gauges;
 pub mod guard;
 mod knock;
 mod ping;
 mod probe;
 mod verdict;
+
+use steadfast_pool::{clock, fresh};
 
 pub use classify::classify;
 pub use guard::{

@@ -9,7 +9,7 @@ use crate::{
     clock,
     gauges::{Gauges, History},
     guard::any_serves,
-    knock::Endpoint,
+    knock::{Endpoint, of_url},
     probe::{Probe, Trouble},
 };
 
@@ -59,7 +59,7 @@ pub fn ping(pool: &Pool) -> Ping {
 ///
 /// A URL that cannot be read makes each run fail as `misconfigured`.
 pub fn ping_url(url: &str, pool: &Pool) -> Ping {
-    Ping::new(pool, Endpoint::of_url(url).map(Some))
+    Ping::new(pool, of_url(url).map(Some))
 }
 
 /// A check of a pool and its server; made by [`ping`] and [`ping_url`].

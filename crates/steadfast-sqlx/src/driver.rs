@@ -268,7 +268,6 @@ mod sqlite {
 
     impl Driver for Sqlite {}
 
-    #[expect(private_interfaces, reason = "sealed: only this crate names them")]
     impl sealed::Sealed for Sqlite {
         const KIND: &'static str = "sqlite";
         const UNDOES_A_CUT_BEGIN: bool = true;

@@ -118,18 +118,19 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use sqlx::{Database, Pool, SqlSafeStr, SqlStr};
+use sqlx::{Pool, SqlSafeStr, SqlStr};
 use steadfast_core::{
-    ConfigError, Deadline, DependencyState, PoolAdvice, PoolFleet, PoolGate, PoolGauge,
-    PoolPursuit, PoolReading, PoolSettings, PoolSnapshot,
+    ConfigError, Deadline, DependencyState, PoolAdvice, PoolFleet, PoolGate, PoolPursuit,
+    PoolSettings, PoolSnapshot,
 };
+use steadfast_pool::{Drive, attach};
 
 pub(crate) use self::error::carried;
 use self::{
-    acquire::{Connections, Drive, How},
+    acquire::{Connections, How},
     observer::Observer,
     scout::PoolScout,
 };
@@ -138,7 +139,7 @@ pub use self::{
     savepoint::GuardedSavepoint, session::GuardedSession, transaction::GuardedTransaction,
     writes::Writes,
 };
-use crate::{clock, driver::Driver};
+use crate::{clock, driver::Driver, gauges::Gauges};
 
 /// Begins the guard of a pool that belongs to a dependency (a `steadfast::Dependency`, or
 /// its state): see the [module](self). A pool needs one guard, which is cloned; two would
@@ -224,18 +225,8 @@ impl<DB: Driver> PoolGuardBuilder<DB> {
             settings,
             silence_max,
         } = self;
-        let name = state.name().clone();
-        let gate = PoolGate::new(name.clone(), &settings, clock::now())?;
-        let gauge = Gauge {
-            gate: Arc::clone(&gate),
-            pool: pool.clone(),
-        };
-        if !state.attach_pool(Arc::new(gauge)) {
-            let max = steadfast_core::POOLS_MAX;
-            return Err(ConfigError::from(format!(
-                "pool of {name}: the dependency has {max} pools already, which are as many as it may"
-            )));
-        }
+        let counted = pool.clone();
+        let gate = attach(&state, &settings, move || Gauges::read(&counted).idle)?;
         let scout = Arc::new(PoolScout(pool.clone()));
         let observer = Arc::new(Observer::new(Arc::clone(&state), silence_max, scout));
         let connections = Arc::new(Connections::new(&pool, How::Bare, observer));
@@ -476,25 +467,5 @@ impl<DB: Driver> Future for Pursuit<DB> {
             Ok(caught) => Ok(GuardedSession::caught(caught, &self.connections)),
             Err(error) => Err(error::of_pool(error)),
         })
-    }
-}
-
-/// The gate's numbers, with what only the pool counts.
-struct Gauge<DB: Database> {
-    gate: Arc<PoolGate>,
-    pool: Pool<DB>,
-}
-
-impl<DB: Database> PoolGauge for Gauge<DB> {
-    fn reading(&self, now: Instant) -> PoolReading {
-        let mut reading = self.gate.reading(now);
-        reading.idle = u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX);
-        reading
-    }
-}
-
-impl<DB: Database> fmt::Debug for Gauge<DB> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Gauge").field(&self.gate).finish()
     }
 }

@@ -40,9 +40,7 @@
 //! of its server connections work, and not that it has one to spare.
 
 mod classify;
-mod clock;
 mod driver;
-mod fresh;
 mod gauges;
 pub mod guard;
 mod heard;
@@ -51,6 +49,8 @@ mod knock;
 mod migrations;
 mod ping;
 mod probe;
+
+use steadfast_pool::{clock, fresh};
 
 pub use classify::classify;
 pub use driver::Driver;

@@ -1,25 +1,13 @@
-//! Drives a pursuit: one timer, and a task for what outlives its request.
+//! How a connection is had from the driver, and what its errors mean.
 
-use std::{
-    fmt,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
-};
+use std::sync::Arc;
 
 use deadpool::managed::Object;
 use deadpool_redis::{
     PoolError as DriverError,
     redis::{self, RedisError},
 };
-use steadfast_core::{
-    Deadline, Failure, PoolDriver, PoolEnd, PoolFuture, PoolGate, PoolLease, PoolMeaning,
-    PoolPursuit, PoolStep,
-};
-use tokio::{
-    runtime::Handle,
-    time::{Sleep, sleep_until},
-};
+use steadfast_core::{Deadline, Failure, PoolDriver, PoolFuture, PoolGate, PoolLease, PoolMeaning};
 
 use super::sessions::{Session, Sessions};
 use crate::{
@@ -107,89 +95,4 @@ fn meaning(error: &RedisError) -> PoolMeaning {
     } else {
         classify(error)
     })
-}
-
-/// A step with a timer.
-pub(super) struct Timed<S> {
-    step: S,
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl<S> Timed<S> {
-    pub(super) const fn new(step: S) -> Self {
-        Self { step, timer: None }
-    }
-}
-
-impl<S: PoolStep + Unpin> Future for Timed<S> {
-    type Output = S::Output;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<S::Output> {
-        let this = &mut *self;
-        loop {
-            if let Poll::Ready(end) = this.step.poll(cx, clock::now()) {
-                return Poll::Ready(end);
-            }
-            let Some(at) = this.step.wake_at() else {
-                return Poll::Pending;
-            };
-            let timer = match &mut this.timer {
-                Some(timer) => {
-                    timer.as_mut().reset(at.into());
-                    timer
-                }
-                None => this.timer.insert(Box::pin(sleep_until(at.into()))),
-            };
-            if timer.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-        }
-    }
-}
-
-/// A pursuit with a timer, for as long as its request waits.
-///
-/// When that is over, by an answer, a deadline or a drop, the work that should not be cut
-/// goes on as a task. There are never more of those than places in the pool, because each
-/// keeps its place, and none lasts longer than the longest connect.
-pub(super) struct Drive<D: PoolDriver>(Option<Timed<PoolPursuit<D>>>);
-
-impl<D: PoolDriver> Drive<D> {
-    pub(super) const fn new(pursuit: PoolPursuit<D>) -> Self {
-        Self(Some(Timed::new(pursuit)))
-    }
-
-    fn let_go(&mut self) {
-        let Some(timed) = self.0.take() else { return };
-        if let Some(rest) = timed.step.outlive(clock::now())
-            && let Ok(runtime) = Handle::try_current()
-        {
-            runtime.spawn(Timed::new(rest));
-        }
-    }
-}
-
-impl<D: PoolDriver> Future for Drive<D> {
-    type Output = PoolEnd<D>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let timed = self.0.as_mut();
-        let timed = timed.expect("it is not polled after it was ready");
-        let end = ready!(Pin::new(timed).poll(cx));
-        self.let_go();
-        Poll::Ready(end)
-    }
-}
-
-impl<D: PoolDriver> Drop for Drive<D> {
-    fn drop(&mut self) {
-        self.let_go();
-    }
-}
-
-impl<D: PoolDriver> fmt::Debug for Drive<D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let pursuit = self.0.as_ref().map(|timed| &timed.step);
-        f.debug_tuple("Drive").field(&pursuit).finish()
-    }
 }

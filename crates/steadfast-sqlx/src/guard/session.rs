@@ -5,11 +5,12 @@ use std::{fmt, mem, sync::Arc, time::Duration};
 use sqlx::{Database, pool::PoolConnection};
 use sqlx_core::transaction::TransactionManager;
 use steadfast_core::{PoolCatch, PoolLease, PoolReturn};
+use steadfast_pool::Timed;
 use tokio::{runtime::Handle, time::timeout};
 
 use super::{
     GuardedSavepoint,
-    acquire::{Connections, Timed},
+    acquire::Connections,
     judged::{JudgedAnswer, JudgedRows, RowStream, Step},
     watch::{Patience, Watcher},
 };

@@ -13,11 +13,11 @@ use steadfast_core::Failure;
 /// With it a refusal of new sessions is found within
 /// [`CheckSettings::detection_max`](steadfast_core::CheckSettings::detection_max), whatever
 /// the settings are; and an instance costs its server no more than twelve connects a minute.
-pub(crate) const FRESH_EVERY: Duration = Duration::from_secs(5);
+pub const FRESH_EVERY: Duration = Duration::from_secs(5);
 
 /// What is known of new sessions.
 #[derive(Debug, Default)]
-pub(crate) struct Fresh {
+pub struct Fresh {
     opened_at: Option<Instant>,
     refused: Option<Failure>,
 }
@@ -25,31 +25,34 @@ pub(crate) struct Fresh {
 impl Fresh {
     /// Whether this run should open one. One that was refused is asked for at each run,
     /// because a refusal is cheap.
-    pub(crate) fn is_due(&self, now: Instant) -> bool {
+    #[must_use]
+    pub fn is_due(&self, now: Instant) -> bool {
         let is_old = |at| now.saturating_duration_since(at) >= FRESH_EVERY;
         self.refused.is_some() || self.opened_at.is_none_or(is_old)
     }
 
     /// Notes that one was opened.
-    pub(crate) fn opened(&mut self, now: Instant) {
+    pub fn opened(&mut self, now: Instant) {
         self.opened_at = Some(now);
         self.refused = None;
     }
 
     /// Notes that none was given.
-    pub(crate) fn refused(&mut self, failure: Failure) {
+    pub fn refused(&mut self, failure: Failure) {
         self.refused = Some(failure);
     }
 
     /// Returns why none was given the last time.
-    pub(crate) fn refusal(&self) -> Option<&Failure> {
+    #[must_use]
+    pub fn refusal(&self) -> Option<&Failure> {
         self.refused.as_ref()
     }
 }
 
 /// Says that new sessions are refused while `old` ones go on, in the words of the
 /// dependency's own reason.
-pub(crate) fn sentence(failure: &Failure, old: usize) -> String {
+#[must_use]
+pub fn sentence(failure: &Failure, old: usize) -> String {
     let message = failure.message();
     match old {
         1 => format!("new sessions are refused: {message}; 1 old one still serves"),

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 /// Returns the moment, on tokio's clock, so that a test can pause it.
-pub(crate) fn now() -> Instant {
+#[must_use]
+pub fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }

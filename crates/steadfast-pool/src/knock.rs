@@ -1,0 +1,182 @@
+//! Whether anybody opens the door, and what is shouted out of it, told without the driver.
+//!
+//! A driver that waits for an answer cannot say whether the server took the connection, and
+//! some lose the sentence with which a full server turns a client away. A plain connect sees
+//! both, and the kernel answers it even for a server that is stopped, so *hangs* and *not
+//! there* come apart. It is done only when an answer is late or the door was shut.
+
+use std::{fmt, io, path::PathBuf, sync::Mutex};
+
+use steadfast_core::{Failure, FailureClass};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    net::{TcpStream, lookup_host},
+};
+
+/// Most bytes of an unasked reply that are read; the longest that Redis sends is protected
+/// mode's, of about 1 KiB, and its first line says enough.
+pub const LISTEN_MAX: usize = 256;
+
+/// Where a server listens. Complete: a name or address with a port, or a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// A name or address, and a port.
+    Tcp(String, u16),
+    /// The file of a Unix socket.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(host, port) => write!(f, "{host}:{port}"),
+            Self::Unix(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// How far a knock has come. Complete: these are the steps of a connect.
+#[derive(Clone, Debug, Default)]
+pub enum Knock {
+    /// There was no time for one, or nobody knows where.
+    #[default]
+    NotTried,
+    /// The name is being looked up.
+    Resolving,
+    /// Nobody has answered the connect yet.
+    Connecting,
+    /// The connection was taken, and nothing was said.
+    Taken,
+    /// It was not, or it was taken and turned away.
+    Failed(Failure),
+}
+
+impl Knock {
+    /// Says what silence means after this knock.
+    #[must_use]
+    pub fn explain(&self, endpoint: &Endpoint, silent_ms: u128) -> Failure {
+        match self {
+            Self::NotTried => Failure::new(
+                FailureClass::Timeout,
+                format!("no answer from {endpoint} within {silent_ms} ms"),
+            ),
+            Self::Resolving => Failure::new(
+                FailureClass::Dns,
+                format!("the name of {endpoint} has not resolved within {silent_ms} ms"),
+            ),
+            Self::Connecting => Failure::new(
+                FailureClass::Unreachable,
+                format!("nothing at {endpoint} answers a connect within {silent_ms} ms"),
+            ),
+            Self::Taken => Failure::new(
+                FailureClass::Stuck,
+                format!("{endpoint} takes connections and has not answered for {silent_ms} ms"),
+            ),
+            Self::Failed(failure) => failure.clone(),
+        }
+    }
+}
+
+/// Knocks, and notes in `seen` how far it has come, so that one who stops waiting knows.
+/// `classify` says what an I/O error means. With `hear` it listens for what is said unasked
+/// until the other side closes, and notes the failure that the first [`LISTEN_MAX`] bytes
+/// tell; without, it leaves as soon as the connection is taken.
+///
+/// # Panics
+/// If a holder of `seen` has panicked.
+pub async fn knock(
+    endpoint: &Endpoint,
+    seen: &Mutex<Knock>,
+    classify: fn(&io::Error) -> Failure,
+    hear: Option<fn(&str) -> Option<Failure>>,
+) {
+    note(seen, Knock::Resolving);
+    if let Err(error) = connect(endpoint, seen, hear).await {
+        note(seen, Knock::Failed(classify(&error)));
+    }
+}
+
+async fn connect(
+    endpoint: &Endpoint,
+    seen: &Mutex<Knock>,
+    hear: Option<fn(&str) -> Option<Failure>>,
+) -> io::Result<()> {
+    match endpoint {
+        Endpoint::Tcp(host, port) => {
+            let addresses: Vec<_> = lookup_host((host.as_str(), *port)).await?.collect();
+            note(seen, Knock::Connecting);
+            listen(TcpStream::connect(&addresses[..]).await?, seen, hear).await;
+        }
+        #[cfg(unix)]
+        Endpoint::Unix(path) => {
+            note(seen, Knock::Connecting);
+            let stream = tokio::net::UnixStream::connect(path).await?;
+            listen(stream, seen, hear).await;
+        }
+        #[cfg(not(unix))]
+        Endpoint::Unix(_) => return Err(io::ErrorKind::Unsupported.into()),
+    }
+    Ok(())
+}
+
+async fn listen(
+    stream: impl AsyncRead + Unpin,
+    seen: &Mutex<Knock>,
+    hear: Option<fn(&str) -> Option<Failure>>,
+) {
+    note(seen, Knock::Taken);
+    let Some(hear) = hear else { return };
+    let mut said = Vec::new();
+    // A reset after the reply loses nothing of what was read before.
+    let _ = stream.take(LISTEN_MAX as u64).read_to_end(&mut said).await;
+    if let Some(failure) = hear(&String::from_utf8_lossy(&said)) {
+        note(seen, Knock::Failed(failure));
+    }
+}
+
+fn note(seen: &Mutex<Knock>, knock: Knock) {
+    *seen.lock().expect("nothing panics while it is held") = knock;
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{io::AsyncWriteExt, net::TcpListener};
+
+    use super::*;
+
+    fn io_failed(error: &io::Error) -> Failure {
+        Failure::new(FailureClass::Unreachable, error.to_string())
+    }
+
+    fn said_no(said: &str) -> Option<Failure> {
+        let no = said.strip_prefix('-')?;
+        Some(Failure::new(FailureClass::RefusedByServer, no))
+    }
+
+    async fn knocked(endpoint: &Endpoint, hear: Option<fn(&str) -> Option<Failure>>) -> Knock {
+        let seen = Mutex::new(Knock::NotTried);
+        knock(endpoint, &seen, io_failed, hear).await;
+        seen.into_inner().expect("nobody has panicked")
+    }
+
+    #[tokio::test]
+    async fn a_door_that_is_open_is_told_from_one_that_is_shut_and_one_that_is_slammed() {
+        let door = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let port = door.local_addr().expect("it is bound").port();
+        let endpoint = Endpoint::Tcp("127.0.0.1".to_owned(), port);
+        let taken = knocked(&endpoint, None).await;
+        assert!(matches!(taken, Knock::Taken), "{taken:?}");
+        assert_eq!(taken.explain(&endpoint, 7).class(), FailureClass::Stuck);
+        let slammed = async {
+            let _first = door.accept().await.expect("it came");
+            let (mut stream, _) = door.accept().await.expect("it came");
+            stream.write_all(b"-full").await.expect("it listens");
+        };
+        let (heard, ()) = tokio::join!(knocked(&endpoint, Some(said_no)), slammed);
+        let failure = heard.explain(&endpoint, 7);
+        assert_eq!(failure.class(), FailureClass::RefusedByServer, "{failure}");
+        drop(door);
+        let shut = knocked(&endpoint, None).await.explain(&endpoint, 7);
+        assert_eq!(shut.class(), FailureClass::Unreachable, "{shut}");
+    }
+}

@@ -1,0 +1,35 @@
+//! What the guards and checks of all connection pools share: core and tokio, and no driver.
+//!
+//! An application names the adapter of its driver (`steadfast-sqlx`,
+//! `steadfast-deadpool-redis`) and not this crate. Who writes an adapter for another driver
+//! finds here what is alike in all of them:
+//! - [`Drive`] takes a [`PoolPursuit`](steadfast_core::PoolPursuit) along: one timer, and a task
+//!   for the work that outlives its request; [`Timed`] does the same for any
+//!   [`PoolStep`](steadfast_core::PoolStep).
+//! - [`attach`] makes the gate of a pool, and shows its numbers with the dependency.
+//! - [`knock`] says whether anybody opens the door of a server that is silent.
+//! - [`fresh`] says when a check asks for a new session.
+//!
+//! An adapter adds how its driver connects, tests and classifies, and its types.
+//!
+//! ```
+//! use std::{sync::Arc, time::Instant};
+//! use steadfast_core::{DependencyState, Name, PoolSettings, Trip};
+//!
+//! let rules = Trip::default().build()?;
+//! let now = steadfast_pool::clock::now();
+//! let state = Arc::new(DependencyState::new(Name::new("orders-db")?, rules, 1, now));
+//! let gate = steadfast_pool::attach(&state, &PoolSettings::new(8), || 3)?;
+//! assert_eq!(state.view(now).pool.map(|pool| (pool.max, pool.idle)), Some((8, 3)));
+//! assert_eq!(gate.snapshot(now).in_use, 0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+pub mod clock;
+mod drive;
+pub mod fresh;
+mod gauge;
+pub mod knock;
+
+pub use drive::{Drive, Timed};
+pub use gauge::attach;
