@@ -16,6 +16,7 @@
 //! [`Guard::protect`] wraps a Router; [`Guard::layer`] is the same as a tower layer. Building
 //! and wrapping spawn nothing; [`Guard::start`] does, and [`Guard::serve`] calls it.
 
+mod any_service;
 mod body;
 mod builder;
 #[cfg(feature = "config")]
@@ -30,9 +31,11 @@ mod serving;
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{BoxError, Router, extract::Request};
+use bytes::Bytes;
 use steadfast_core::Start;
 use tower_layer::Layer;
+use tower_service::Service;
 
 use crate::{
     background::environment::Budget,
@@ -43,6 +46,7 @@ use crate::{
     serve::Connections,
 };
 
+pub use any_service::{AnyFuture, AnyService};
 pub use body::GuardBody;
 pub use builder::GuardBuilder;
 #[cfg(feature = "config")]
@@ -50,6 +54,7 @@ pub(crate) use builder::{START_HOLD_MAX, START_WAIT_LONGEST};
 pub use guarded::{AxumFuture, AxumGuard, Guarded, GuardedFuture};
 pub use running::Running;
 pub use service::{GuardFuture, GuardLayer, GuardService};
+pub use serving::Server;
 
 /// Wraps an application and answers for it. Clones share everything.
 #[derive(Clone, Debug)]
@@ -110,6 +115,37 @@ impl Guard {
             None => app,
         };
         Guarded::new(AxumGuard::new(self.layer.layer(app)))
+    }
+
+    /// Wraps any tower service over HTTP: tonic's, a plain hyper one, a stack of layers. It is
+    /// asked with axum's body ([`crate::Body`]), which a service generic over its body takes as
+    /// it is; one that names hyper's `Incoming` names this instead. Its answers may have any
+    /// body; its errors are logged and become a 500.
+    ///
+    /// ```
+    /// use std::convert::Infallible;
+    /// use http::{Request, Response};
+    /// use steadfast::{Body, Guard};
+    ///
+    /// async fn hello(_: Request<Body>) -> Result<Response<String>, Infallible> {
+    ///     Ok(Response::new("hello\n".to_owned()))
+    /// }
+    ///
+    /// let guard = Guard::builder().build().unwrap();
+    /// let app = guard.protect_service(tower::service_fn(hello));
+    /// // guard.serve(listener, app).await
+    /// # let _ = app;
+    /// ```
+    #[must_use]
+    pub fn protect_service<S, B>(&self, service: S) -> Guarded<AxumGuard<AnyService<S>>>
+    where
+        S: Service<Request, Response = http::Response<B>> + Clone,
+        S::Error: Into<BoxError>,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let service = AnyService::new(service, self.settings.request_timeout);
+        Guarded::new(AxumGuard::new(self.layer.layer(service)))
     }
 
     /// Returns the guard as a layer, for a Router's own `.layer(…)` (applied last) or any

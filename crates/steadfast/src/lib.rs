@@ -22,6 +22,8 @@ pub mod explain {
     pub use crate::refusal::{TYPE_BASE_DEFAULT, carry};
 }
 
+/// The body of requests that the guard hands to a service.
+pub use axum::body::Body;
 pub use background::environment::Budget;
 pub use dependency::{
     BodyBreakerFuture, BodyBreakerLayer, BodyBreakerService, BreakerFuture, BreakerLayer,
@@ -43,8 +45,8 @@ pub use gate::{
 #[cfg(feature = "config")]
 pub use guard::config::GuardConfig;
 pub use guard::{
-    AxumFuture, AxumGuard, Guard, GuardBody, GuardBuilder, GuardFuture, GuardLayer, GuardService,
-    Guarded, GuardedFuture, Running,
+    AnyFuture, AnyService, AxumFuture, AxumGuard, Guard, GuardBody, GuardBuilder, GuardFuture,
+    GuardLayer, GuardService, Guarded, GuardedFuture, Running, Server,
 };
 pub use instance::Control;
 pub use probe::{Probes, TOKEN_LEN_MIN};
@@ -52,6 +54,8 @@ pub use refusal::{
     Disclosure, Explain, ExplainFuture, ExplainLayer, ExplainService, ExplainSettings, causes,
 };
 pub use request::{body::GateBody, class::HeadView, deadlines::Deadlines, head::RequestHead};
+#[cfg(feature = "tls")]
+pub use serve::Tls;
 pub use serve::{Connections, Handshake};
 pub use steadfast_core::limit;
 pub use steadfast_core::{

@@ -30,16 +30,29 @@ mod slow;
 mod sniff;
 mod state;
 mod streams;
+#[cfg(feature = "tls")]
+mod tls;
 mod turns;
 mod unacknowledged;
 mod upload;
 mod writes;
 
-use std::{convert::Infallible, fmt::Debug, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    fmt::{self, Debug},
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use axum::{extract::Request, response::Response, serve::Listener};
 use steadfast_core::Local;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::OwnedSemaphorePermit,
+};
 use tower_service::Service;
 
 use crate::{
@@ -57,35 +70,89 @@ use unacknowledged::Ends;
 
 pub use handshake::Handshake;
 pub use limits::Connections;
+#[cfg(feature = "tls")]
+pub use tls::Tls;
 
 /// How long connections that were cut may take to end.
 const CUT_MAX: Duration = Duration::from_millis(400);
 
-/// Accepts until the drain says that it is enough, and finishes what runs. Returns once the
-/// last connection has gone, or has been cut.
-pub(crate) async fn run<L, S>(control: &Control, limits: Connections, listener: L, app: S)
-where
-    L: Listener,
-    L::Addr: Debug + Clone + Send + Sync + 'static,
-    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send,
-{
+/// A listener with the application behind it.
+pub(crate) struct Door(Box<dyn FnOnce(Shared) -> Accepting + Send>);
+
+type Accepting = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl Door {
+    pub(crate) fn new<L, S>(listener: L, app: S) -> Self
+    where
+        L: Listener,
+        L::Addr: Debug + Clone + Send + Sync + 'static,
+        S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+        S::Future: Send,
+    {
+        Self(Box::new(move |shared| {
+            let mut serving = Serving { app, shared };
+            Box::pin(async move { serving.accept(listener, |socket| socket).await })
+        }))
+    }
+
+    /// Speaks TLS, and follows the files of its certificates.
+    #[cfg(feature = "tls")]
+    pub(crate) fn tls<L, S>(listener: L, tls: Tls, app: S) -> Self
+    where
+        L: Listener,
+        L::Addr: Debug + Clone + Send + Sync + 'static,
+        S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+        S::Future: Send,
+    {
+        Self(Box::new(move |shared| {
+            let mut serving = Serving { app, shared };
+            Box::pin(async move {
+                tokio::select! {
+                    () = serving.accept(listener, |socket| tls.wrap(socket)) => {}
+                    () = tls.follow() => {}
+                }
+            })
+        }))
+    }
+}
+
+impl Debug for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Door")
+    }
+}
+
+/// Accepts at every door until the drain says that it is enough, and finishes what runs.
+/// Returns once the last connection has gone, or has been cut.
+pub(crate) async fn run(control: &Control, limits: Connections, doors: Vec<Door>) {
     let room = control.room();
     room.tally().connections_seen = true;
     room.server_is(Server::Accepting);
     let _gone = Gone(room.clone());
-    let mut serving = Serving {
-        app,
+    let shared = Shared {
         room: room.clone(),
         shedder: control.shedder().clone(),
         registry: Arc::new(Registry::new(limits.max)),
         slow: Arc::default(),
         limits,
     };
-    serving.accept(listener).await;
+    let accepting = doors.into_iter().map(|door| (door.0)(shared.clone()));
+    all(accepting.collect()).await;
     room.server_is(Server::Closed);
-    serving.finish().await;
+    shared.finish().await;
     room.server_is(Server::Gone);
+}
+
+/// Waits for all of them, on this task: dropped, none goes on.
+async fn all(mut accepting: Vec<Accepting>) {
+    poll_fn(|cx| {
+        accepting.retain_mut(|door| door.as_mut().poll(cx).is_pending());
+        match accepting.is_empty() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    })
+    .await;
 }
 
 /// Says that nobody accepts any more, also when the future that did is dropped: a drain
@@ -98,14 +165,20 @@ impl Drop for Gone {
     }
 }
 
-/// What every connection needs.
-struct Serving<S> {
-    app: S,
+/// What every connection needs, whichever door it came through.
+#[derive(Clone)]
+pub(crate) struct Shared {
     room: Local<Room>,
     shedder: Shedder,
     registry: Arc<Registry>,
     slow: Arc<Slow>,
     limits: Connections,
+}
+
+/// One door.
+struct Serving<S> {
+    app: S,
+    shared: Shared,
 }
 
 impl<S> Serving<S>
@@ -114,12 +187,14 @@ where
     S::Future: Send,
 {
     /// Accepts until the lame duck is over, then what is queued, and closes the listener.
-    async fn accept<L>(&mut self, mut listener: L)
+    /// `wrap` makes of a socket what is read and written.
+    async fn accept<L, I>(&mut self, mut listener: L, wrap: impl Fn(L::Io) -> I)
     where
         L: Listener,
         L::Addr: Debug + Clone + Send + Sync + 'static,
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let mut stages = self.room.stage.subscribe();
+        let mut stages = self.shared.room.stage.subscribe();
         let closing = async {
             let _ = stages.wait_for(Stage::is_closing).await;
         };
@@ -127,11 +202,11 @@ where
         accept::heal(&listener);
         let mut spare = accept::Spare::new();
         loop {
-            if !self.registry.has_room() {
-                let open = self.registry.count();
+            if !self.shared.registry.has_room() {
+                let open = self.shared.registry.count();
                 tracing::warn!(target: "steadfast", open, "no room for more connections; further ones wait");
             }
-            let registry = Arc::clone(&self.registry);
+            let registry = Arc::clone(&self.shared.registry);
             let short = || registry.make_some_room();
             let accepted = tokio::select! {
                 biased;
@@ -143,18 +218,18 @@ where
                 } => accepted,
             };
             let ((socket, peer), place) = accepted;
-            self.serve(socket, peer, place);
+            self.serve(socket, &wrap, peer, place);
         }
         let mut listener = accept::Closing(listener);
-        let mut stages = self.room.stage.subscribe();
+        let mut stages = self.shared.room.stage.subscribe();
         // A queue that fills as fast as it is emptied must not outlast the grace.
         let cutting = async move {
             let _ = stages.wait_for(|stage| *stage >= Stage::Cutting).await;
         };
-        let registry = Arc::clone(&self.registry);
+        let registry = Arc::clone(&self.shared.registry);
         let rest = accept::rest(
             &mut listener.0,
-            |(socket, peer)| self.serve(socket, peer, None),
+            |(socket, peer)| self.serve(socket, &wrap, peer, None),
             // Those in the queue have asked for something, and idle ones have not.
             || registry.make_room(usize::MAX, Duration::ZERO),
         );
@@ -163,34 +238,48 @@ where
             () = cutting => {
                 spare.give_up();
                 let left_over = accept::left_over(&mut listener.0);
-                self.room.tally().cut.queued += left_over;
+                self.shared.room.tally().cut.queued += left_over;
             }
         }
     }
 
-    fn serve<I, A>(&mut self, socket: I, peer: A, place: Option<OwnedSemaphorePermit>)
-    where
-        I: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    fn serve<R, I, A>(
+        &mut self,
+        socket: R,
+        wrap: &impl Fn(R) -> I,
+        peer: A,
+        place: Option<OwnedSemaphorePermit>,
+    ) where
+        R: Send + 'static,
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         A: Clone + Send + Sync + 'static,
     {
-        accept::prepare(&socket, &self.limits);
+        accept::prepare(&socket, &self.shared.limits);
         let ends = Ends::of(&socket);
-        let slow = Arc::clone(&self.slow);
-        let conn = Conn::new(self.room.clone(), self.limits, slow, ends, clock::now());
-        let place = self.registry.enter(&conn, place);
-        let io = Io::new(socket, Arc::clone(&conn), place);
+        let slow = Arc::clone(&self.shared.slow);
+        let conn = Conn::new(
+            self.shared.room.clone(),
+            self.shared.limits,
+            slow,
+            ends,
+            clock::now(),
+        );
+        let place = self.shared.registry.enter(&conn, place);
+        let io = Io::new(wrap(socket), Arc::clone(&conn), place);
         let service = OnConnection {
             app: self.app.clone(),
             peer,
             conn: Arc::clone(&conn),
-            shedder: self.shedder.clone(),
+            shedder: self.shared.shedder.clone(),
         };
-        let task = tokio::spawn(connection::run(io, service, self.limits));
+        let task = tokio::spawn(connection::run(io, service, self.shared.limits));
         conn.runs_as(task.abort_handle());
     }
+}
 
+impl Shared {
     /// Waits for the last connection, and cuts what is there when the grace is over.
-    async fn finish(&mut self) {
+    async fn finish(&self) {
         let mut stages = self.room.stage.subscribe();
         tokio::select! {
             () = self.registry.none() => return,

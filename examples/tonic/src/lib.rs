@@ -18,7 +18,10 @@ use std::{
 };
 
 use http::uri::PathAndQuery;
-use tonic::{Request, Response, Status, body::Body, server::NamedService, transport::Channel};
+use tonic::{
+    Request, Response, Status, body::Body, codegen::StdError, server::NamedService,
+    transport::Channel,
+};
 use tonic_prost::ProstCodec;
 use tower::{Service, service_fn};
 
@@ -67,7 +70,11 @@ impl NamedService for Greeter {
     const NAME: &'static str = "hello.Greeter";
 }
 
-impl Service<http::Request<Body>> for Greeter {
+impl<B> Service<http::Request<B>> for Greeter
+where
+    B: tonic::codegen::Body + Send + 'static,
+    B::Error: Into<StdError> + Send + 'static,
+{
     type Response = http::Response<Body>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
@@ -76,7 +83,7 @@ impl Service<http::Request<Body>> for Greeter {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
         Box::pin(async move {
             Ok(if request.uri().path() == SAY_HELLO {
                 let mut grpc = tonic::server::Grpc::new(ProstCodec::default());

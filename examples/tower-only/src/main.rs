@@ -1,42 +1,26 @@
-//! Steadfast's layers around a plain hyper service: no axum, no `Guard`.
+//! A guard around a plain tower service, without axum: probes, explained refusals, an accept
+//! loop, and a drain that loses nothing.
 //!
-//! Each layer works alone; they share one [`Explain`], so that whichever refuses, the
-//! answer has one form and stands in one ledger. What a guard adds, and this does not
-//! have: probes, background checks and the operator's page.
+//! The service is asked with [`steadfast::Body`]; it may answer with any body. Where not even a
+//! guard is wanted, its layers (`DrainLayer`, `ShedLayer`, `ExplainLayer`) work alone in any
+//! tower stack.
 
-use std::{convert::Infallible, env, io, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, env, process::ExitCode, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
-    server::{conn::auto, graceful::GracefulShutdown},
-    service::TowerToHyperService,
-};
-use steadfast::{
-    DrainLayer, Explain, ExplainLayer, Lifecycle, Phase, Shed, ShedLayer, Shedder, Start,
-};
-use tokio::{
-    net::TcpListener,
-    time::{Instant, sleep},
-};
-use tower::ServiceBuilder;
+use steadfast::{Body, Drain, Guard, Shed, Shedder};
+use tokio::{net::TcpListener, time::sleep};
+use tower::service_fn;
 
 /// How many requests run at once.
 const LIMIT: u32 = 4;
 
-/// How long running requests may take to finish once the process is told to leave.
-const GRACE: Duration = Duration::from_secs(15);
-
-/// Between two attempts to accept when the machine has nothing left to accept with.
-const ACCEPT_RETRY: Duration = Duration::from_millis(50);
-
 /// The application: `/slow` takes its time, everything else tells at once how many requests
 /// run, itself included.
 async fn application(
-    request: Request<Incoming>,
+    request: Request<Body>,
     shedder: Shedder,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     if request.uri().path() == "/slow" {
@@ -47,76 +31,20 @@ async fn application(
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let explain = Explain::default();
-    let life = Arc::new(Lifecycle::new(now()));
-    let shed = ShedLayer::new(Shed::fixed(LIMIT), explain.clone())?;
-    let shedder = shed.shedder();
-    let service = ServiceBuilder::new()
-        // The first layer sees a request first.
-        .layer(DrainLayer::new(Arc::clone(&life), explain.clone()))
-        .layer(shed)
-        .layer(ExplainLayer::new(explain))
-        .service_fn(move |request| application(request, shedder.clone()));
-    let service = TowerToHyperService::new(service);
+async fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let guard = Guard::builder()
+        .shed(Shed::fixed(LIMIT))
+        .drain(Drain::default().lame_duck_max(Duration::from_secs(1)))
+        .build()?;
+    let shedder = guard.control().shedder().clone();
+    let service = service_fn(move |request| application(request, shedder.clone()));
 
     let addr = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8000".to_owned());
     let listener = TcpListener::bind(addr).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    life.start(Start::default(), now());
-    life.advance(Phase::Ready, now());
-
-    let server = auto::Builder::new(TokioExecutor::new());
-    let connections = GracefulShutdown::new();
-    let mut told = pin!(told_to_leave());
-    loop {
-        let stream = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(_) => {
-                    sleep(ACCEPT_RETRY).await;
-                    continue;
-                }
-            },
-            told = &mut told => break told?,
-        };
-        let connection =
-            server.serve_connection_with_upgrades(TokioIo::new(stream), service.clone());
-        let connection = connections.watch(connection.into_owned());
-        // It ends with its client, or with `connections.shutdown()`.
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                eprintln!("a connection ended with {error}");
-            }
-        });
-    }
-    drop(listener);
-    // From here every answer over HTTP/1 says `connection: close`.
-    life.advance(Phase::Draining, now());
-    tokio::select! {
-        () = connections.shutdown() => {}
-        () = sleep(GRACE) => {}
-    }
-    life.advance(Phase::Stopped, now());
-    Ok(())
-}
-
-/// The core takes the time as an argument; tokio's clock is the one that tests can pause.
-fn now() -> std::time::Instant {
-    Instant::now().into_std()
-}
-
-#[cfg(unix)]
-async fn told_to_leave() -> io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        told = tokio::signal::ctrl_c() => told,
-        _ = terminate.recv() => Ok(()),
-    }
-}
-
-#[cfg(not(unix))]
-async fn told_to_leave() -> io::Result<()> {
-    tokio::signal::ctrl_c().await
+    let report = guard
+        .serve(listener, guard.protect_service(service))
+        .await?;
+    eprintln!("{report}");
+    Ok(ExitCode::from(report.exit_status()))
 }

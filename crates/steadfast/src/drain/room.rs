@@ -58,7 +58,8 @@ pub(crate) type StreamPlace = Box<dyn Any + Send + Sync>;
 /// Where upgraded connections ask for one. The gate that counts streams is no part of this
 /// room.
 pub(crate) struct StreamDoor(
-    pub(crate) Box<dyn Fn() -> Result<StreamPlace, Refusal> + Send + Sync>,
+    #[cfg_attr(not(feature = "ws"), expect(dead_code, reason = "only WebSockets ask"))]
+    pub(crate)  Box<dyn Fn() -> Result<StreamPlace, Refusal> + Send + Sync>,
 );
 
 impl fmt::Debug for StreamDoor {

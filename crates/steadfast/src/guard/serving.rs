@@ -1,13 +1,23 @@
 //! The guard serves: it starts, hands the application to the accept loop, and gives the
 //! report of its drain.
 
-use std::{convert::Infallible, fmt::Debug, io, sync::Arc};
+use std::{
+    convert::Infallible,
+    fmt::{self, Debug},
+    io,
+    sync::Arc,
+};
 
 use axum::{extract::Request, response::IntoResponse, serve::Listener};
 use tower_service::Service;
 
 use super::{Guard, Guarded};
-use crate::{drain::DrainReport, serve};
+#[cfg(feature = "tls")]
+use crate::serve::Tls;
+use crate::{
+    drain::DrainReport,
+    serve::{self, Door},
+};
 
 impl Guard {
     /// Starts the guard and serves `app` until a signal, or [`crate::Control::begin_drain`],
@@ -38,7 +48,8 @@ impl Guard {
     ///   the kernel from taking in one more between that look and the close; it is reset.
     /// - Its errors are its own to log and to wait out.
     ///
-    /// A proxy that ends TLS in front has none of this.
+    /// A proxy that ends TLS in front has none of this, and neither has `Server::listen_tls`
+    /// (feature `tls`), which shakes hands itself.
     ///
     /// # Errors
     /// The guard cannot be started (see [`Guard::start`]).
@@ -54,9 +65,96 @@ impl Guard {
         S::Error: Into<Infallible>,
         S::Future: Send,
     {
-        let _running = self.start()?;
-        let control = self.control();
-        serve::run(&control, self.connections(), listener, app).await;
+        self.server().listen(listener, app).run().await
+    }
+
+    /// Begins a server with more than one listener, or with TLS.
+    ///
+    /// ```no_run
+    /// # use axum::Router;
+    /// # async fn run(guard: steadfast::Guard, app: Router, admin: Router) -> std::io::Result<()> {
+    /// use tokio::net::{TcpListener, UnixListener};
+    ///
+    /// let report = guard
+    ///     .server()
+    ///     .listen(TcpListener::bind("0.0.0.0:8000").await?, guard.protect(app))
+    ///     .listen(UnixListener::bind("/run/shop.sock")?, guard.protect(admin))
+    ///     .run()
+    ///     .await?;
+    /// println!("{report}");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn server(&self) -> Server {
+        Server {
+            guard: self.clone(),
+            doors: Vec::new(),
+        }
+    }
+}
+
+/// Serves at several listeners under one drain. See [`Guard::server`].
+///
+/// All have the guard's bounds in common, [`crate::Connections::max`] included, and leave
+/// together: they are closed at the same moment of the drain, and its report counts them as
+/// one. What is said of listeners at [`Guard::serve`] holds for each.
+#[must_use = "it serves once it runs"]
+pub struct Server {
+    guard: Guard,
+    doors: Vec<Door>,
+}
+
+impl Server {
+    /// Serves `app` at this listener too. It may be another application than elsewhere.
+    pub fn listen<L, S>(mut self, listener: L, app: Guarded<S>) -> Self
+    where
+        L: Listener,
+        L::Addr: Debug + Clone + Send + Sync + 'static,
+        S: Service<Request> + Clone + Send + 'static,
+        S::Response: IntoResponse,
+        S::Error: Into<Infallible>,
+        S::Future: Send,
+    {
+        self.doors.push(Door::new(listener, app));
+        self
+    }
+
+    /// Serves `app` at this listener over TLS. The handshake is done on the connection's own
+    /// task, within [`crate::Connections::first_request`], and a drain waits for it like for a
+    /// first request.
+    #[cfg(feature = "tls")]
+    pub fn listen_tls<L, S>(mut self, listener: L, tls: &Tls, app: Guarded<S>) -> Self
+    where
+        L: Listener,
+        L::Addr: Debug + Clone + Send + Sync + 'static,
+        S: Service<Request> + Clone + Send + 'static,
+        S::Response: IntoResponse,
+        S::Error: Into<Infallible>,
+        S::Future: Send,
+    {
+        self.doors.push(Door::tls(listener, tls.clone(), app));
+        self
+    }
+
+    /// Starts the guard and serves until the end of the drain, as [`Guard::serve`] does.
+    ///
+    /// # Errors
+    /// The guard cannot be started (see [`Guard::start`]).
+    ///
+    /// # Cancel safety
+    /// Dropping it ends every connection at once.
+    pub async fn run(self) -> io::Result<DrainReport> {
+        let _running = self.guard.start()?;
+        let control = self.guard.control();
+        serve::run(&control, self.guard.connections(), self.doors).await;
         Ok(Arc::unwrap_or_clone(control.drained().await))
+    }
+}
+
+impl Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("listeners", &self.doors.len())
+            .finish_non_exhaustive()
     }
 }

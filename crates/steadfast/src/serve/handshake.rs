@@ -66,6 +66,15 @@ impl<S> Handshake<S> {
         Self(State::Begun(Box::pin(handshake)))
     }
 
+    /// Returns the stream, if the handshake is over.
+    #[cfg(feature = "tls")]
+    pub(super) const fn done(&self) -> Option<&S> {
+        match &self.0 {
+            State::Done(stream) => Some(stream),
+            State::Begun(_) | State::Failed => None,
+        }
+    }
+
     fn poll_done(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Pin<&mut S>>>
     where
         S: Unpin,

@@ -320,8 +320,8 @@ impl<I: 'static> Drop for Io<I> {
     }
 }
 
-/// Whether the kernel holds bytes that nobody has read. Of a socket that is not the kernel's
-/// own (TLS), it is not known, and the turn of the driver that was waited for must do.
+/// Whether the kernel holds bytes that nobody has read. Of a stream that is not known (TLS of
+/// another kind than ours), it cannot be told, and the turn of the driver that was waited for must do.
 fn has_bytes<I: 'static>(socket: &I) -> bool {
     let socket: &dyn Any = socket;
     let mut byte = [MaybeUninit::uninit()];
@@ -329,6 +329,15 @@ fn has_bytes<I: 'static>(socket: &I) -> bool {
         return socket2::SockRef::from(tcp)
             .peek(&mut byte)
             .is_ok_and(|bytes| bytes > 0);
+    }
+    // What TLS has read it gives out first, so what is left is in the kernel.
+    #[cfg(feature = "tls")]
+    if let Some(tls) = socket.downcast_ref::<OverTls<tokio::net::TcpStream>>() {
+        return tls.done().is_some_and(|tls| has_bytes(tls.get_ref().0));
+    }
+    #[cfg(all(feature = "tls", unix))]
+    if let Some(tls) = socket.downcast_ref::<OverTls<tokio::net::UnixStream>>() {
+        return tls.done().is_some_and(|tls| has_bytes(tls.get_ref().0));
     }
     #[cfg(unix)]
     if let Some(unix) = socket.downcast_ref::<tokio::net::UnixStream>() {
@@ -338,6 +347,9 @@ fn has_bytes<I: 'static>(socket: &I) -> bool {
     }
     false
 }
+
+#[cfg(feature = "tls")]
+type OverTls<I> = super::handshake::Handshake<tokio_rustls::server::TlsStream<I>>;
 
 fn is_reset(error: &io::Error) -> bool {
     matches!(

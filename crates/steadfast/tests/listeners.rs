@@ -1,0 +1,130 @@
+//! One guard, any service, several listeners: each serves its own application, and all leave
+//! together.
+
+mod common;
+
+use std::{convert::Infallible, time::Duration};
+
+use axum::{Router, routing::get};
+use bytes::Bytes;
+use common::{PATIENCE, ask, fetch, get as request_for, soon, until};
+use http::{Request, Response};
+use http_body_util::Full;
+use steadfast::{Body, Drain, Guard, GuardBuilder, Phase, Shed};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+use tower::service_fn;
+
+fn builder() -> GuardBuilder {
+    let drain = Drain::default()
+        .lame_duck_max(Duration::ZERO)
+        .grace(PATIENCE);
+    Guard::builder()
+        .without_signals()
+        .drain(drain.idle_linger(Duration::from_millis(100)))
+}
+
+async fn hello(_: Request<Body>) -> Result<Response<Full<Bytes>>, Infallible> {
+    Ok(Response::new(Full::from("hello")))
+}
+
+#[tokio::test]
+async fn several_listeners_serve_and_leave_together() {
+    let guard = builder().build().expect("valid");
+    let control = guard.control();
+    let public = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let internal = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let (at, inside) = (
+        public.local_addr().expect("bound"),
+        internal.local_addr().expect("bound"),
+    );
+    let slow = || async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        "done"
+    };
+    let app = Router::new().route("/slow", get(slow));
+    let server = guard
+        .server()
+        .listen(public, guard.protect(app))
+        .listen(internal, guard.protect_service(service_fn(hello)));
+    #[cfg(unix)]
+    let directory = tempfile::tempdir().expect("a directory");
+    #[cfg(unix)]
+    let path = directory.path().join("socket");
+    #[cfg(unix)]
+    let server = {
+        let listener = tokio::net::UnixListener::bind(&path).expect("a socket");
+        server.listen(listener, guard.protect_service(service_fn(hello)))
+    };
+    let served = tokio::spawn(server.run());
+    until("the start", || control.phase() == Some(Phase::Ready)).await;
+    assert_eq!(fetch(inside, request_for("/")).await.body, "hello");
+    assert_eq!(fetch(at, request_for("/")).await.status, 404);
+    for address in [at, inside] {
+        assert_eq!(fetch(address, request_for("/ready/")).await.status, 200);
+    }
+    #[cfg(unix)]
+    {
+        let mut socket = tokio::net::UnixStream::connect(&path)
+            .await
+            .expect("connected");
+        let request = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+        socket.write_all(request).await.expect("sent");
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.expect("text");
+        assert!(answer.ends_with("hello"), "{answer}");
+    }
+    let running = tokio::spawn(fetch(at, request_for("/slow")));
+    let shedder = control.shedder().clone();
+    until("it to run", || shedder.in_flight() == 1).await;
+    control.begin_drain("a test");
+    assert_eq!(running.await.expect("no panic").body, "done");
+    let report = soon("the report", served).await.expect("no panic");
+    let report = report.expect("served");
+    assert!(report.is_clean() && !report.forced, "{report}");
+    for address in [at, inside] {
+        let late = TcpStream::connect(address).await;
+        assert!(late.is_err(), "every listener is closed");
+    }
+}
+
+/// Goal: a service that is no Router has probes, gates, a limit on its time, and explained
+/// refusals; its errors are answers.
+#[tokio::test(start_paused = true)]
+async fn any_service_is_guarded() {
+    let guard = builder()
+        .shed(Shed::fixed(1))
+        .request_timeout(Duration::from_secs(1))
+        .build()
+        .expect("valid");
+    let _running = guard.start().expect("started");
+    let service = service_fn(|request: Request<Body>| async move {
+        match request.uri().path() {
+            "/fails" => Err(std::io::Error::other("no more")),
+            "/hangs" => std::future::pending().await,
+            _ => Ok(Response::new(Full::from("hello"))),
+        }
+    });
+    let app = guard.protect_service(service);
+    for (path, status) in [
+        ("/", 200),
+        ("/fails", 500),
+        ("/hangs", 504),
+        ("/ready/", 200),
+    ] {
+        assert_eq!(ask(&app, request_for(path)).await.status, status, "{path}");
+    }
+    assert_eq!(guard.control().shedder().in_flight(), 0);
+    let app_too = app.clone();
+    let hangs = tokio::spawn(async move { ask(&app_too, request_for("/hangs")).await });
+    let shedder = guard.control().shedder().clone();
+    until("it to hang", || shedder.in_flight() == 1).await;
+    let refused = ask(&app, request_for("/")).await;
+    assert_eq!(
+        (refused.status.as_u16(), refused.cause()),
+        (503, "overloaded")
+    );
+    assert_eq!(hangs.await.expect("no panic").status, 504);
+}
