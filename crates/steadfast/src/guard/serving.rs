@@ -34,7 +34,8 @@ impl Guard {
     ///
     /// # Listeners of your own, and TLS
     /// A `TcpListener` or `UnixListener` of tokio is asked itself, without its `accept`. Any
-    /// other type is another listener, also one of those inside `ListenerExt::tap_io`:
+    /// other type is another listener, also one of those inside `ListenerExt::tap_io`, which
+    /// is not needed for `TCP_NODELAY` ([`crate::Connections::nodelay`]):
     ///
     /// - Its `accept` is dropped, wherever it waits, when the lame duck is over, and when a
     ///   signal ends it sooner. A TLS handshake that `accept` is in the middle of is lost with
