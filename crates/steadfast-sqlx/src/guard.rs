@@ -88,8 +88,7 @@
 //! ```
 //!
 //! # Hazards
-//! - Who takes connections from the pool itself is not counted: the guard then sees a pool
-//!   that is busy although it has lent little, and says so only after a wait.
+//! - Who takes connections from the pool itself is not counted: a pool that lent little is busy.
 //! - What is asked on a connection itself ([`GuardedSession::raw`]) is not seen.
 //! - A query on the guard needs no `Dependency::call` around it, which would tell of it twice.
 //! - A query on the guard itself is held by a line of this crate, as far as reports can tell.
@@ -102,6 +101,7 @@
 mod acquire;
 mod connection;
 mod error;
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
 mod executor;
 mod judged;
 mod observer;
