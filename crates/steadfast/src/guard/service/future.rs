@@ -37,7 +37,7 @@ struct Manner {
     finishes: bool,
 }
 
-/// See [`GuardService`].
+/// See [`crate::GuardService`].
 #[pin_project]
 #[derive(Debug)]
 pub struct GuardFuture<F, S, A>(#[pin] State<F, S, A>);
