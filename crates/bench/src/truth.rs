@@ -3,7 +3,7 @@
 //!
 //! Each situation is the guarded application with defaults, in front of a real server that is
 //! harmed and healed while requests come. `/health/` is read twenty times a second: how long
-//! until it says so ([`watch`]), with which reason, how many requests failed after that
+//! until it says so ([`mod@watch`]), with which reason, how many requests failed after that
 //! without one, how long until all are served again, and whether anybody was accused who had
 //! done nothing. What is held against it is law 11. Several situations are watched at a time,
 //! since hardly anything runs in any.
