@@ -63,11 +63,12 @@ pub use dependency::check::{
     Check, CheckOutcome, CheckRun, CheckStatus, FailureClass, NUMBERS_MAX, Number,
 };
 pub use dependency::pool::{
-    CONNECT_MAX_DEFAULT, HELD_LONG_DEFAULT, HELD_SHOWN_MAX, KNOCK_AFTER, KnockTurn, POOL_SIZE_MAX,
-    PoolAdvice, PoolCatch, PoolDriver, PoolEnd, PoolEntry, PoolError, PoolFit, PoolFleet,
-    PoolFuture, PoolGate, PoolHeld, PoolLease, PoolMeaning, PoolPursuit, PoolRest, PoolReturn,
-    PoolSettings, PoolSilence, PoolSnapshot, PoolStep, PoolTicket, PoolTrouble, RETURN_MAX,
-    STUCK_AFTER_DEFAULT, WAIT_MAX_DEFAULT, WAITERS_DEFAULT, WAITERS_MAX,
+    CONNECT_MAX_DEFAULT, CONNECT_SLOW_MAX_DEFAULT, HELD_LONG_DEFAULT, HELD_SHOWN_MAX, KNOCK_AFTER,
+    KnockTurn, NONE_BACK_MAX, PATIENCE_MIN, POOL_SIZE_MAX, PoolAdvice, PoolCatch, PoolDriver,
+    PoolEnd, PoolEntry, PoolError, PoolFit, PoolFleet, PoolFuture, PoolGate, PoolHeld, PoolLease,
+    PoolMeaning, PoolPursuit, PoolRest, PoolReturn, PoolSettings, PoolSilence, PoolSnapshot,
+    PoolStep, PoolTicket, PoolTrouble, RETURN_MAX, STUCK_AFTER_DEFAULT, WAIT_MAX_DEFAULT,
+    WAITERS_DEFAULT, WAITERS_MAX,
 };
 pub use dependency::{
     CallCounts, CallKind, CallPermit, CallTimedOut, CheckRecord, DependencyListener,

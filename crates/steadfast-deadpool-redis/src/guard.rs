@@ -80,20 +80,16 @@ use crate::{
 /// its state): see the [module](self). A pool needs one guard, which is cloned; two would
 /// not know of each other.
 ///
-/// The longest waits are those of [`PoolSettings`], and no longer than the pool's own wait
-/// and create timeouts where it has any.
+/// It waits for a connection as long as the pool itself would, by its wait and create timeouts
+/// where it has any, and less long where that is in vain: see [`PoolSettings`].
 pub fn guard(pool: &Pool, dependency: &impl AsRef<Arc<DependencyState>>) -> PoolGuardBuilder {
     let size = u32::try_from(pool.status().max_size).unwrap_or(u32::MAX);
     let settings = PoolSettings::new(size);
-    let (wait, connect) = (settings.longest_wait(), settings.longest_connect());
     let timeouts = pool.timeouts();
-    let shorter = |own: Duration, pools: Option<Duration>| pools.map_or(own, |it| it.min(own));
     PoolGuardBuilder {
         pool: pool.clone(),
         state: Arc::clone(dependency.as_ref()),
-        settings: settings
-            .wait_max(shorter(wait, timeouts.wait))
-            .connect_max(shorter(connect, timeouts.create)),
+        settings: settings.driver_waits(timeouts.wait, timeouts.create),
         silence_max: None,
         endpoint: None,
         faults: Vec::new(),

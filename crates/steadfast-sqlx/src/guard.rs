@@ -145,8 +145,8 @@ use crate::{clock, driver::Driver, gauges::Gauges};
 /// its state): see the [module](self). A pool needs one guard, which is cloned; two would
 /// not know of each other.
 ///
-/// The longest waits are those of [`PoolSettings`], and no longer than the pool's own
-/// `acquire_timeout`.
+/// It waits for a connection as long as the pool itself would, which is its `acquire_timeout`,
+/// and less long where that is in vain: see [`PoolSettings`].
 pub fn guard<DB: Driver>(
     pool: &Pool<DB>,
     dependency: &impl AsRef<Arc<DependencyState>>,
@@ -154,13 +154,10 @@ pub fn guard<DB: Driver>(
     let options = pool.options();
     let timeout = options.get_acquire_timeout();
     let settings = PoolSettings::new(options.get_max_connections());
-    let (wait, connect) = (settings.longest_wait(), settings.longest_connect());
     PoolGuardBuilder {
         pool: pool.clone(),
         state: Arc::clone(dependency.as_ref()),
-        settings: settings
-            .wait_max(wait.min(timeout))
-            .connect_max(connect.min(timeout)),
+        settings: settings.driver_waits(Some(timeout), Some(timeout)),
         silence_max: SILENCE_MAX_DEFAULT,
     }
 }

@@ -62,6 +62,7 @@ mod lease;
 #[cfg(all(test, loom))]
 mod loom_tests;
 mod pace;
+mod patience;
 mod pursuit;
 mod reading;
 mod recent;
@@ -73,7 +74,12 @@ mod tests;
 mod ticket;
 mod work;
 
-use std::{fmt, panic::Location, sync::Arc, time::Instant};
+use std::{
+    fmt,
+    panic::Location,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use self::book::{Book, Wakes};
 use crate::{
@@ -90,8 +96,9 @@ pub use knock::KnockTurn;
 pub use lease::{PoolLease, PoolSilence};
 pub use pursuit::PoolPursuit;
 pub use settings::{
-    CONNECT_MAX_DEFAULT, HELD_LONG_DEFAULT, POOL_SIZE_MAX, PoolSettings, STUCK_AFTER_DEFAULT,
-    WAIT_MAX_DEFAULT, WAITERS_DEFAULT, WAITERS_MAX,
+    CONNECT_MAX_DEFAULT, CONNECT_SLOW_MAX_DEFAULT, HELD_LONG_DEFAULT, NONE_BACK_MAX, PATIENCE_MIN,
+    POOL_SIZE_MAX, PoolSettings, STUCK_AFTER_DEFAULT, WAIT_MAX_DEFAULT, WAITERS_DEFAULT,
+    WAITERS_MAX,
 };
 pub use snapshot::{HELD_SHOWN_MAX, PoolHeld, PoolSnapshot, PoolTrouble};
 pub use ticket::PoolTicket;
@@ -187,6 +194,11 @@ impl PoolGate {
         let mut wakes = Wakes::default();
         lock(&self.book).answered(asked_at, now, &mut wakes);
         wakes.ring();
+    }
+
+    /// Returns how long a connect may be silent, as far as is known.
+    fn connect_patience(&self) -> Duration {
+        lock(&self.book).connect_patience()
     }
 
     /// Whether connections are lent and come back.

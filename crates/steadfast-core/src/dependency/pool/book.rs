@@ -19,7 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{PoolSettings, growth::Growth, pace::Pace, recent::Recent};
+use super::{PoolSettings, growth::Growth, pace::Pace, patience::Patience, recent::Recent};
 
 pub(super) use self::places::{Held, Slot, Stage};
 use self::server::Server;
@@ -28,6 +28,10 @@ use self::server::Server;
 /// connection may be opened: whoever uses the pool without asking the gate gives connections
 /// back without telling it.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// How many times as long as it has at least a wait must be predicted to be, before one is not
+/// let wait: the last turns may have been slow by chance, or on a processor that had no time.
+const HOPELESS_TIMES: f64 = 1.5;
 
 /// Who asks. A later one has a larger number, and keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -115,6 +119,7 @@ pub(super) struct Book {
     pub(super) is_knocking: bool,
     pub(super) growth: Growth,
     pace: Pace,
+    pub(super) patience: Patience,
     pub(super) counts: Counts,
     pub(super) recent: Recent,
 }
@@ -139,6 +144,7 @@ impl Book {
             is_knocking: false,
             growth: Growth::default(),
             pace: Pace::default(),
+            patience: Patience::new(settings),
             counts: Counts::default(),
             recent: Recent::new(now),
         }
@@ -394,11 +400,12 @@ impl Book {
     }
 
     /// Whether one who lines up now cannot have its turn within `left`, as far as the turns of
-    /// the present queue show. Connections that are being opened will make it faster.
+    /// the present queue show, and by far. Connections that are being opened will make it faster.
     pub(super) fn is_hopeless(&mut self, left: Duration, now: Instant) -> bool {
         let before = self.waiting();
         let least = self.pace.at_least(before, self.size, now);
-        least.is_some_and(|least| least > left) && self.opening(now) == 0
+        let limit = left.mul_f64(HOPELESS_TIMES);
+        least.is_some_and(|least| least > limit) && self.opening(now) == 0
     }
 
     /// Returns how many wait and have no place.

@@ -9,7 +9,7 @@ use std::{
     time::Instant,
 };
 
-use super::{KnockTurn, PoolDriver, PoolFuture, PoolLease, lease::News};
+use super::{KNOCK_AFTER, KnockTurn, PoolDriver, PoolFuture, PoolLease, lease::News};
 use crate::{dependency::check::failure::Failure, request::deadline::Deadline};
 
 /// What is found out for one who has a place and hears nothing.
@@ -93,7 +93,8 @@ impl Inquiry {
             }
             Poll::Pending => {}
         }
-        if self.asking.is_none() && !self.server_answers && !self.has_asked {
+        let has_time = self.until.remaining(now) >= KNOCK_AFTER;
+        if self.asking.is_none() && !self.server_answers && !self.has_asked && has_time {
             let turn = lease.gate().knock(now);
             self.asking = turn.map(|turn| (turn, driver.ask(self.until.with_margin(now))));
         }

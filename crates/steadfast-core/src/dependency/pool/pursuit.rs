@@ -11,6 +11,9 @@
 //!   the driver's work goes on for whoever needs it then.
 //! - It asks the breaker twice: before it lines up, so that nobody waits in vain for a
 //!   server that is down, and with a permit when it has its turn.
+//! - It waits for as long as the driver's pool would, while waiting may help, and no longer
+//!   (`patience.rs`): a connect that is under way is no failure, and a pool to which nothing comes
+//!   back is not waited for.
 //! - It waits [`KNOCK_AFTER`](super::KNOCK_AFTER) for the pool's answer. Then one of those who wait asks the
 //!   server itself, because a driver that retries a refused connect is silent until its
 //!   time is over; the answer is told to all.
@@ -73,6 +76,8 @@ pub struct PoolPursuit<D: PoolDriver> {
     permit: Option<Permit>,
     /// Whether an idle connection did not answer it.
     has_tried_idle: bool,
+    /// Until when it waits, if nothing happens.
+    patient_until: Option<Instant>,
     is_over: bool,
 }
 
@@ -100,6 +105,7 @@ impl<D: PoolDriver> PoolPursuit<D> {
             works: Vec::new(),
             permit: None,
             has_tried_idle: false,
+            patient_until: None,
             is_over: false,
         }
     }
@@ -361,12 +367,20 @@ impl<D: PoolDriver> PoolPursuit<D> {
             .refuse_silent(PoolSilence::Cut, self.waited(now), now)
     }
 
-    /// Whether it has waited for as long as it may.
-    fn is_patience_over(&self, now: Instant) -> bool {
-        let ticket = self.ticket.as_ref();
-        let has_waited = ticket.is_none_or(|it| it.until().remaining(now).is_zero());
-        let is_working = self.works.iter().any(|work| !work.is_silent());
-        self.is_past_deadline(now) || has_waited && !is_working
+    /// Whether it has waited for as long as it may, or waits in vain.
+    fn is_patience_over(&mut self, now: Instant) -> bool {
+        if self.is_past_deadline(now) {
+            return true;
+        }
+        if self.works.iter().any(|work| !work.is_silent()) {
+            return false;
+        }
+        let Some(ticket) = &self.ticket else {
+            return true;
+        };
+        let until = ticket.until().instant().min(ticket.vain_at(now));
+        self.patient_until = Some(until);
+        now >= until
     }
 
     fn poll_turn(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Start> {
@@ -425,8 +439,7 @@ impl<D: PoolDriver> PoolStep for PoolPursuit<D> {
         let ticket = self.ticket.as_ref();
         let look = ticket.and_then(PoolTicket::look_at);
         let has_turn = self.works.iter().any(|work| !work.is_silent());
-        let until = ticket.filter(|_| !has_turn);
-        let until = until.map(|ticket| ticket.until().instant());
+        let until = self.patient_until.filter(|_| !has_turn);
         let own = self.deadline.filter(|_| ticket.is_some());
         let own = own.map(Deadline::instant);
         works.chain(look).chain(until).chain(own).min()

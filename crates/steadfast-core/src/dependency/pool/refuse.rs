@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    PoolGate, PoolSilence,
+    PATIENCE_MIN, PoolGate, PoolSilence,
     book::Book,
     diagnosis::{Diagnosis, Seen, diagnose},
     place,
@@ -149,10 +149,10 @@ impl PoolGate {
             last_error,
         });
         // When a place is predicted to be free; without a prediction, or with one that a
-        // stuck pool belies, whoever waited in vain need not come back sooner than that wait.
+        // stuck pool belies, whoever waited in vain need not come back sooner than it waited.
         let hint = match (class, book.turn_in(now)) {
             (FailureClass::Saturated, Some(turn)) => turn,
-            _ => self.settings.wait_max,
+            _ => self.settings.wait_max.min(PATIENCE_MIN),
         };
         Refusal::new(self.name.clone(), evidence, hint, now).entered()
     }

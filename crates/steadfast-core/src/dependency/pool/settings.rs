@@ -16,14 +16,35 @@ pub const WAITERS_MAX: u32 = 65_535;
 /// queue moves, so there is no number of heads that is too many.
 pub const WAITERS_DEFAULT: u32 = 16_384;
 
-/// Longest wait for a turn, unless configured. sqlx waits 30 s and deadpool for ever; a
-/// person has gone by then, and a balancer often too.
-pub const WAIT_MAX_DEFAULT: Duration = Duration::from_secs(2);
+/// Longest wait for a turn, where neither the pool of the driver nor anybody else says one.
+///
+/// It is what sqlx waits: whoever the bare pool would serve in that time is served. It is no
+/// measure of patience, and need not be short, because waits that are in vain end sooner: at
+/// the request's deadline, when the queue is too long for it, and when nothing comes back
+/// ([`NONE_BACK_MAX`]).
+pub const WAIT_MAX_DEFAULT: Duration = Duration::from_secs(30);
 
 /// Longest wait, with a turn, for a connection to answer or to be opened, unless
 /// configured. A connect across a continent with TLS takes a quarter of it; a server whose
 /// processors are busy takes the rest to check a password.
 pub const CONNECT_MAX_DEFAULT: Duration = Duration::from_secs(2);
+
+/// How long a connect may be silent while nothing shows that it should not take so long: until
+/// the server has given a first connection, and after that for three times as long as it took
+/// lately. A connect that is under way is no failure. Where the driver's own time is shorter or
+/// longer, it is that.
+pub const CONNECT_SLOW_MAX_DEFAULT: Duration = Duration::from_secs(30);
+
+/// How long nothing may come back to a pool before those who have waited for
+/// [`PATIENCE_MIN`] are told that they wait in vain; twice the longest hold of late, if
+/// that is longer, and never past [`PoolSettings::stuck_after`]. Longer than queries take that a
+/// person waits for, and shorter than people and balancers wait, so that a pool whose holders
+/// wait for each other says so before they have gone.
+pub const NONE_BACK_MAX: Duration = Duration::from_secs(4);
+
+/// How long a request waits before it is told that nothing moves: what it finds may be over in
+/// a moment.
+pub const PATIENCE_MIN: Duration = Duration::from_secs(2);
 
 /// After how long without one connection coming back a full pool is stuck, unless
 /// configured: longer than any query that a waiting request would still be glad of.
@@ -33,6 +54,9 @@ pub const STUCK_AFTER_DEFAULT: Duration = Duration::from_secs(10);
 /// configured. Thirty seconds is past the patience of every client, so whoever holds it
 /// works for nobody, or has lost it.
 pub const HELD_LONG_DEFAULT: Duration = Duration::from_secs(30);
+
+/// Shortest wait that is taken over from a driver; it says zero for no wait at all.
+const LENGTH_MIN: Duration = Duration::from_millis(1);
 
 /// Longest length that any setting takes: a day.
 const LENGTH_MAX: Duration = Duration::from_secs(86_400);
@@ -45,6 +69,7 @@ pub struct PoolSettings {
     pub(super) waiters_max: u32,
     pub(super) wait_max: Duration,
     pub(super) connect_max: Duration,
+    pub(super) connect_slow_max: Duration,
     pub(super) stuck_after: Duration,
     pub(super) held_long: Duration,
 }
@@ -57,6 +82,7 @@ impl PoolSettings {
             waiters_max: WAITERS_DEFAULT,
             wait_max: WAIT_MAX_DEFAULT,
             connect_max: CONNECT_MAX_DEFAULT,
+            connect_slow_max: CONNECT_SLOW_MAX_DEFAULT,
             stuck_after: STUCK_AFTER_DEFAULT,
             held_long: HELD_LONG_DEFAULT,
         }
@@ -70,8 +96,23 @@ impl PoolSettings {
         self
     }
 
+    /// Takes over how long the driver's own pool waits for a turn and for a new connection, where
+    /// it says that: whoever it would have served is to be served.
+    pub fn driver_waits(mut self, wait: Option<Duration>, connect: Option<Duration>) -> Self {
+        let in_range = |found: Duration| found.clamp(LENGTH_MIN, LENGTH_MAX);
+        if let Some(wait) = wait.map(in_range) {
+            self.wait_max = wait;
+        }
+        if let Some(connect) = connect.map(in_range) {
+            self.connect_max = self.connect_max.min(connect);
+            self.connect_slow_max = connect;
+        }
+        self
+    }
+
     /// Sets the longest wait for a turn; a request with an earlier deadline waits until
-    /// that. Default [`WAIT_MAX_DEFAULT`]; above 0 s to a day.
+    /// that, and one that waits in vain not so long (see [`NONE_BACK_MAX`]). Default
+    /// [`WAIT_MAX_DEFAULT`]; above 0 s to a day.
     pub const fn wait_max(mut self, wait: Duration) -> Self {
         self.wait_max = wait;
         self
@@ -80,9 +121,11 @@ impl PoolSettings {
     /// Sets how long the server may take to answer one who has a turn: to a sign of life on
     /// an idle connection, or to a new one. While another connection works, whoever asked waits
     /// for that instead, and a connect goes on for longer in any case. Default
-    /// [`CONNECT_MAX_DEFAULT`]; above 0 s to a day.
+    /// [`CONNECT_MAX_DEFAULT`], and for a new connection [`CONNECT_SLOW_MAX_DEFAULT`] while nothing
+    /// shows that it should not take so long; what is set here holds for both. Above 0 s to a day.
     pub const fn connect_max(mut self, wait: Duration) -> Self {
         self.connect_max = wait;
+        self.connect_slow_max = wait;
         self
     }
 
@@ -98,18 +141,6 @@ impl PoolSettings {
     pub const fn held_long(mut self, after: Duration) -> Self {
         self.held_long = after;
         self
-    }
-
-    /// Returns the longest wait for a turn.
-    #[must_use]
-    pub const fn longest_wait(&self) -> Duration {
-        self.wait_max
-    }
-
-    /// Returns how long the server may take to answer one who has a turn.
-    #[must_use]
-    pub const fn longest_connect(&self) -> Duration {
-        self.connect_max
     }
 
     /// Returns what is wrong with the settings.

@@ -4,6 +4,7 @@ mod deadlines;
 mod growth;
 mod homecoming;
 mod model;
+mod patience;
 mod pursuit;
 mod scripted;
 mod waiting;

@@ -150,6 +150,11 @@ impl PoolTicket {
         start.map_or(Poll::Pending, Poll::Ready)
     }
 
+    /// Returns from when on it waits in vain, unless something happens until then.
+    pub(super) fn vain_at(&self, now: Instant) -> Instant {
+        lock(&self.gate.book).vain_at(self.since, now)
+    }
+
     /// Returns when it wants to look again, whether it is woken or not.
     pub(super) fn look_at(&self) -> Option<Instant> {
         self.look_at.filter(|_| self.stands)

@@ -38,6 +38,8 @@ pub(super) struct Work<D: PoolDriver> {
     pub(super) is_new: bool,
     answer: PoolFuture<Result<D::Connection, D::Error>>,
     since: Instant,
+    /// Until when it is not late at all.
+    usual_until: Instant,
     silent_at: Instant,
     until: Instant,
     inquiry: Inquiry,
@@ -70,15 +72,18 @@ impl<D: PoolDriver> Work<D> {
         now: Instant,
     ) -> Self {
         let Start { lease, is_new } = start;
-        let connect_max = lease.gate().settings().connect_max;
+        let settings = lease.gate().settings();
+        let connect_max = settings.connect_max;
+        let open_max = settings.connect_slow_max.max(connect_max).max(OPEN_MAX);
         let (late_at, silent_at) = (now + KNOCK_AFTER, now + connect_max);
         Self {
             lease,
             is_new,
             answer,
             since: now,
+            usual_until: silent_at,
             silent_at,
-            until: now + connect_max.max(OPEN_MAX),
+            until: now + open_max,
             // Whoever asks the server leaves it time to answer.
             inquiry: Inquiry::new(now, late_at, silent_at.max(late_at + KNOCK_AFTER)),
             is_late: false,
@@ -117,22 +122,48 @@ impl<D: PoolDriver> Work<D> {
         if now >= self.until {
             return Poll::Ready(Event::Over);
         }
-        match self.inquiry.poll(driver, &mut self.lease, cx, now) {
-            Poll::Ready(Finding::Heard(failure)) => return Poll::Ready(Event::Heard(failure)),
-            Poll::Ready(Finding::Asked(failure)) => {
-                self.note_refused(state, &failure, driver.idle(), now);
-                return Poll::Ready(Event::Heard(failure));
+        loop {
+            match self.inquiry.poll(driver, &mut self.lease, cx, now) {
+                // That others hear nothing either is no news, as long as that is no failure.
+                Poll::Ready(Finding::Heard(failure) | Finding::Asked(failure))
+                    if !is_answer(&failure) && self.may_be_slow(now) => {}
+                Poll::Ready(Finding::Heard(failure)) => return Poll::Ready(Event::Heard(failure)),
+                Poll::Ready(Finding::Asked(failure)) => {
+                    self.note_refused(state, &failure, driver.idle(), now);
+                    return Poll::Ready(Event::Heard(failure));
+                }
+                Poll::Ready(Finding::Evicted) => return Poll::Ready(Event::Over),
+                Poll::Pending => break,
             }
-            Poll::Ready(Finding::Evicted) => return Poll::Ready(Event::Over),
-            Poll::Pending => {}
         }
         if self.inquiry.is_late() && !std::mem::replace(&mut self.is_late, true) {
             return Poll::Ready(Event::Late);
         }
-        if now >= self.silent_at && !std::mem::replace(&mut self.is_silent, true) {
-            return Poll::Ready(Event::Silent);
+        if now >= self.usual_until && !self.is_silent {
+            self.silent_at = self.since + self.patience();
+            self.is_silent = now >= self.silent_at;
+            if self.is_silent {
+                return Poll::Ready(Event::Silent);
+            }
         }
         Poll::Pending
+    }
+
+    /// Returns how long it may be silent. Only a connect may be slow, and only one that nothing
+    /// was heard of: a server that answers others has let it wait.
+    fn patience(&self) -> Duration {
+        let gate = self.lease.gate();
+        if self.is_new && !self.server_answers() {
+            gate.connect_patience()
+        } else {
+            gate.settings().connect_max
+        }
+    }
+
+    /// Whether it may take longer than is usual, and has time still.
+    fn may_be_slow(&self, now: Instant) -> bool {
+        let patience = self.patience();
+        patience > self.lease.gate().settings().connect_max && now < self.since + patience
     }
 
     /// Tells the dependency of a session that was refused while others serve.

@@ -199,6 +199,7 @@ impl Book {
         } else {
             self.hold_secs += (secs - self.hold_secs) * HOLD_WEIGHT;
         }
+        self.patience.held(hold);
         self.recent.held(hold, now);
     }
 

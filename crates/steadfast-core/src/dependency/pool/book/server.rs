@@ -57,10 +57,23 @@ impl Book {
 
     /// Returns how many connections are being opened, and not for too long.
     pub(in super::super) fn opening(&self, now: Instant) -> u32 {
-        let is_young = |since| now.saturating_duration_since(since) < self.connect_max;
+        let patience = self.connect_patience();
+        let is_young = |since| now.saturating_duration_since(since) < patience;
         let held = self.slots.iter().flatten();
         let opening = held.filter(|held| held.opens_since().is_some_and(is_young));
         u32::try_from(opening.count()).unwrap_or(u32::MAX)
+    }
+
+    /// Returns since when the last of those is being opened.
+    pub(in super::super) fn last_opening(&self, now: Instant) -> Option<Instant> {
+        let patience = self.connect_patience();
+        let since = self
+            .slots
+            .iter()
+            .flatten()
+            .filter_map(super::Held::opens_since);
+        let is_young = |since: &Instant| now.saturating_duration_since(*since) < patience;
+        since.filter(is_young).max()
     }
 
     /// Notes that the server gave a new connection to one who asked at `asked_at`. Whoever has
@@ -69,10 +82,12 @@ impl Book {
         self.server.trouble = None;
         self.server.said = None;
         self.growth.worked();
-        let connect_max = self.connect_max;
+        let took = now.saturating_duration_since(asked_at);
+        self.patience.connected(took);
+        let usual = self.connect_max.max(took * 2);
         for held in self.slots.iter_mut().flatten() {
             let is_stale =
-                |since| since < asked_at && now.saturating_duration_since(since) >= connect_max;
+                |since| since < asked_at && now.saturating_duration_since(since) >= usual;
             if held.opens_since().is_some_and(is_stale) {
                 held.is_evicted = true;
                 wakes.add(held.waker.take());
@@ -114,9 +129,9 @@ impl Book {
         if self.lent > 0 || self.has_room() || is_evicting {
             return None;
         }
-        let connect_max = self.connect_max;
+        let patience = self.connect_patience();
         let silent = self.slots.iter_mut().flatten().filter(|held| {
-            let is_over = |since| now.saturating_duration_since(since) >= connect_max;
+            let is_over = |since| now.saturating_duration_since(since) >= patience;
             held.opens_since().is_some_and(is_over)
         });
         let longest = silent.min_by_key(|held| held.since)?;

@@ -97,7 +97,8 @@ impl PoolDriver for Scripted {
     }
 }
 
-/// A pool of four, whose longest wait is two seconds and whose longest connect is one.
+/// A pool; if nobody says otherwise of four, whose longest wait is two seconds and whose longest
+/// connect is one.
 pub(super) struct Pool {
     pub(super) driver: Arc<Scripted>,
     pub(super) state: Arc<DependencyState>,
@@ -106,13 +107,17 @@ pub(super) struct Pool {
 
 impl Pool {
     pub(super) fn new(now: Instant) -> Self {
+        let settings = PoolSettings::new(4).wait_max(2 * SECOND);
+        Self::with(&settings.connect_max(SECOND), now)
+    }
+
+    pub(super) fn with(settings: &PoolSettings, now: Instant) -> Self {
         let rules = Trip::default().build().expect("the defaults are valid");
         let name = Name::from_static("orders-db");
-        let settings = PoolSettings::new(4).wait_max(2 * SECOND);
         Self {
             driver: Arc::default(),
             state: Arc::new(DependencyState::new(name, rules, 1, now)),
-            gate: gate(&settings.connect_max(SECOND), now),
+            gate: gate(settings, now),
         }
     }
 

@@ -137,7 +137,7 @@ fn holds_of_two_kinds_are_predicted_by_what_they_let_through() {
 
 #[test]
 fn one_whose_turn_cannot_come_in_time_is_refused_at_once() {
-    let mut load = Load::new(&PoolSettings::new(2));
+    let mut load = Load::new(&PoolSettings::new(2).wait_max(2 * SECOND));
     // A second each, two at once. Two seconds are waited for at most.
     for _ in 0..20 {
         load.come(SECOND / 10);
@@ -148,7 +148,7 @@ fn one_whose_turn_cannot_come_in_time_is_refused_at_once() {
     for _ in 0..200 {
         load.come(SECOND / 10);
     }
-    assert!(load.refused > 100, "{}", load.refused);
+    assert!(load.refused > 80, "{}", load.refused);
     assert!(
         load.waiting.len() >= 40,
         "who can be served waits: {}",
@@ -160,7 +160,7 @@ fn one_whose_turn_cannot_come_in_time_is_refused_at_once() {
     let at_once = load.refused;
     load.run(load.now + 10 * SECOND);
     let in_vain = load.refused - at_once;
-    assert!(in_vain < 60, "{in_vain} have waited in vain");
+    assert!(in_vain < 80, "{in_vain} have waited in vain");
     // Whoever has little time is told so sooner.
     for _ in 0..40 {
         load.come(SECOND / 10);
@@ -176,7 +176,7 @@ fn one_whose_turn_cannot_come_in_time_is_refused_at_once() {
 
 #[test]
 fn a_queue_that_was_slow_is_forgotten_when_it_is_over() {
-    let mut load = Load::new(&PoolSettings::new(1));
+    let mut load = Load::new(&PoolSettings::new(1).wait_max(2 * SECOND));
     for _ in 0..20 {
         load.come(SECOND);
     }

@@ -1,0 +1,91 @@
+//! How long it makes sense to wait, as far as is known: only evidence ends a wait that the
+//! driver's own pool would go on with.
+//!
+//! A connect that is under way is no failure. How long the server may take for it is not known
+//! until it has given a connection; then what the last ones took is known, and a silence that is
+//! far longer is evidence. One who waits for a connection to come back does so for as long as
+//! some do: a pool whose holders wait for each other gives none back.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    PoolSettings,
+    book::Book,
+    settings::{NONE_BACK_MAX, PATIENCE_MIN},
+};
+
+/// How many times as long as usual a connect may take before its silence is evidence: a server
+/// that is busy takes twice as long, and one that hangs takes for ever.
+const CONNECT_TIMES: u32 = 3;
+
+/// The same for a hold.
+const HOLD_TIMES: u32 = 2;
+
+/// How long the last connects and holds took, the longer ones for longer.
+#[derive(Debug)]
+pub(super) struct Patience {
+    connect_max: Duration,
+    connect_slow_max: Duration,
+    stuck_after: Duration,
+    /// `None` until the server has given a connection.
+    connect: Option<Duration>,
+    hold: Duration,
+}
+
+impl Patience {
+    pub(super) fn new(settings: &PoolSettings) -> Self {
+        let slow_max = settings.connect_slow_max.min(settings.wait_max);
+        Self {
+            connect_max: settings.connect_max,
+            connect_slow_max: slow_max.max(settings.connect_max),
+            stuck_after: settings.stuck_after,
+            connect: None,
+            hold: Duration::ZERO,
+        }
+    }
+
+    /// Notes what a connect took. A quick one makes slow ones half forgotten.
+    pub(super) fn connected(&mut self, took: Duration) {
+        let before = self.connect.unwrap_or_default();
+        self.connect = Some(took.max(before / 2));
+    }
+
+    /// Notes for how long a connection was held.
+    pub(super) fn held(&mut self, hold: Duration) {
+        self.hold = hold.max(self.hold * 15 / 16);
+    }
+
+    /// Returns how long a connect may be silent.
+    pub(super) fn connect(&self) -> Duration {
+        let usual = |took: Duration| took.saturating_mul(CONNECT_TIMES);
+        let patience = self.connect.map_or(self.connect_slow_max, usual);
+        patience.clamp(self.connect_max, self.connect_slow_max)
+    }
+
+    /// Returns for how long nothing may come back.
+    fn none_back(&self) -> Duration {
+        let usual = self.hold.saturating_mul(HOLD_TIMES);
+        usual.max(NONE_BACK_MAX).min(self.stuck_after)
+    }
+}
+
+impl Book {
+    /// Returns how long a connect may be silent.
+    pub(super) fn connect_patience(&self) -> Duration {
+        self.patience.connect()
+    }
+
+    /// Returns from when on one who waits since then waits in vain, unless something happens: no
+    /// connection has come back or answered for too long, and none is being opened.
+    pub(super) fn vain_at(&self, since: Instant, now: Instant) -> Instant {
+        let limit = if self.lent() > 0 {
+            self.patience.none_back()
+        } else {
+            self.patience.connect_max
+        };
+        let still = now + limit.saturating_sub(self.quiet(now));
+        let opened = self.last_opening(now);
+        let opened = opened.map_or(now, |since| since + self.connect_patience());
+        (since + PATIENCE_MIN).max(still).max(opened)
+    }
+}
