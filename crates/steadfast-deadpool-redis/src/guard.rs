@@ -312,7 +312,7 @@ impl Future for Acquire {
                 silence_max,
                 deadline,
             )),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(Error::of_pool(error)),
         })
     }
 }

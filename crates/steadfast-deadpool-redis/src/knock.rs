@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use deadpool_redis::redis::{Client, ConnectionAddr};
 use steadfast_core::{Failure, FailureClass};
-pub(crate) use steadfast_pool::knock::{Endpoint, Knock};
+pub(crate) use steadfast_pool::knock::{Endpoint, Knock, knock_at};
 
 use crate::classify;
 

@@ -3,7 +3,8 @@
 use std::sync::Mutex;
 
 use deadpool_redis::Pool;
-use steadfast_core::{Check, CheckOutcome, CheckRun, Deadline, Failure, FailureClass};
+use steadfast_core::{Check, CheckOutcome, CheckRun, Failure, FailureClass};
+use steadfast_pool::Patience;
 
 use crate::{
     clock,
@@ -40,8 +41,10 @@ use crate::{
 /// the run that meets it, and found within
 /// [`detection_max`](steadfast_core::CheckSettings::detection_max), which the report shows
 /// as `detection_max_ms`; that nothing is answered to who asks for a session is told one run
-/// later, since a server may be slow to give one. For a moment there are two of these
-/// connections: count two in `maxclients`.
+/// later, since a server may be slow to give one. A new session that would have less than
+/// [`FAIR_MAX`](steadfast_pool::FAIR_MAX), or half of the check's time where that is shorter,
+/// is asked for in the next run. For a moment there are two of these connections: count two
+/// in `maxclients`.
 ///
 /// # Cancel safety
 /// A run that is dropped closes the check's own connection. It never waits in the pool,
@@ -101,12 +104,14 @@ impl Ping {
         self
     }
 
-    async fn ask(&self, gauges: Gauges, until: Deadline) -> Result<CheckOutcome, Failure> {
+    async fn ask(&self, gauges: Gauges, patience: Patience) -> Result<CheckOutcome, Failure> {
         let probe = self.probe.as_ref().map_err(Clone::clone)?;
-        let answered = match probe.ask(&self.pool, until).await {
+        let answered = match probe.ask(&self.pool, patience).await {
             Ok(answered) => answered,
             // Whoever has a session is served; who needs a new one is not.
-            Err(trouble) if trouble.spares_old() && any_serves(&self.pool, until).await => {
+            Err(trouble)
+                if trouble.spares_old() && any_serves(&self.pool, patience.until()).await =>
+            {
                 return Ok(gauges.refused_beside(&trouble.failure));
             }
             // Reads go on, which a failure would end.
@@ -118,7 +123,7 @@ impl Ping {
         if answered.is_new {
             self.history(|history| history.fresh.opened(clock::now()));
         } else if self.history(|history| history.wants_session(clock::now())) {
-            let renewed = probe.renew(&self.pool, until).await;
+            let renewed = probe.renew(&self.pool, patience).await;
             self.history(|history| match renewed {
                 Some(Ok(())) => history.fresh.opened(clock::now()),
                 Some(Err(failure)) => history.fresh.refused(failure),
@@ -139,13 +144,14 @@ impl Ping {
 
 impl Check for Ping {
     async fn run(&self, run: CheckRun) -> CheckOutcome {
-        let until = run.deadline.with_margin(clock::now());
+        let now = clock::now();
+        let until = run.deadline.with_margin(now);
         let gauges = Gauges::read(&self.pool);
         self.history(|history| history.note(gauges));
         let outcome = if self.pool.is_closed() {
             CheckOutcome::fail(FailureClass::Other, "the application has closed the pool")
         } else {
-            let asked = self.ask(gauges, until).await;
+            let asked = self.ask(gauges, Patience::new(until, now)).await;
             asked.unwrap_or_else(|failure| CheckOutcome::fail(failure.class(), failure.message()))
         };
         gauges.numbers(outcome)

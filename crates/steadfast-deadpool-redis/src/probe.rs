@@ -21,12 +21,13 @@ use deadpool_redis::{
     redis::{self, RedisError, RedisResult, aio::MultiplexedConnection},
 };
 use steadfast_core::{Deadline, Failure, FailureClass};
+use steadfast_pool::Patience;
 use tokio::time::timeout_at;
 
 use crate::{
     classify::{classify, closed, io_below, is_closed},
     clock,
-    knock::{Endpoint, Knock, knock},
+    knock::{Endpoint, Knock, knock, knock_at},
 };
 
 /// How long a question is waited for before it is asked on a new connection.
@@ -38,12 +39,9 @@ const QUESTION_AGE_MAX: Duration = Duration::from_secs(30);
 /// Most questions in one reading: a late answer, a broken connection, a new one, a ping.
 const QUESTIONS_MAX: u32 = 4;
 
-/// The share of the time after which a missing answer makes us knock.
-const KNOCK_AT_PERCENT: u32 = 60;
-
 /// Longest wait for what a server says unasked. A full one says it at once, so this is a
 /// round trip to the other side of the world.
-const LISTEN_MAX: Duration = Duration::from_millis(250);
+pub(crate) const LISTEN_MAX: Duration = Duration::from_millis(250);
 
 /// Where the write probe writes, and for how long it is kept.
 const WRITE_KEY: &str = "steadfast:probe";
@@ -79,6 +77,8 @@ struct Question {
     /// Whether a session is asked for.
     is_connect: bool,
     asked_at: Instant,
+    /// For how long somebody has waited for the answer.
+    waited: Duration,
     knock: Knock,
 }
 
@@ -107,8 +107,11 @@ impl Probe {
         ask(&mut self.inner.lock().expect("nothing panics while it is held"))
     }
 
-    /// Asks the server for a sign of life, and says until `until` why there is none.
-    pub(crate) async fn ask(&self, pool: &Pool, until: Deadline) -> Result<Answered, Trouble> {
+    /// Asks the server for a sign of life, and says in time why there is none.
+    ///
+    /// It begins no question for which there is no fair time left, and says what is known
+    /// without it.
+    pub(crate) async fn ask(&self, pool: &Pool, patience: Patience) -> Result<Answered, Trouble> {
         let started_at = clock::now();
         let mut state = self.inner(|inner| std::mem::take(&mut inner.state));
         let (mut has_broken, mut is_new) = (false, false);
@@ -119,9 +122,13 @@ impl Probe {
                 State::Asked(_) | State::Closed => Question::session(pool.clone()),
             };
             let is_late = question.asked_at < started_at;
-            match question.wait(self.endpoint.as_ref(), until).await {
-                Some(Ok(connection)) if question.is_connect || is_late => {
-                    is_new |= question.is_connect;
+            let answer = question
+                .wait(self.endpoint.as_ref(), patience.until())
+                .await;
+            let is_enough = patience.is_enough(clock::now());
+            is_new |= question.is_connect && matches!(answer, Some(Ok(_)));
+            match answer {
+                Some(Ok(connection)) if is_enough && (question.is_connect || is_late) => {
                     state = State::Open(connection);
                 }
                 Some(Ok(connection)) => {
@@ -134,7 +141,10 @@ impl Probe {
                 }
                 // It had been idle and broke: only a new connection can say how it is now.
                 Some(Err(error))
-                    if !has_broken && is_broken(&error) && (is_late || !question.is_connect) =>
+                    if is_enough
+                        && !has_broken
+                        && is_broken(&error)
+                        && (is_late || !question.is_connect) =>
                 {
                     has_broken = true;
                     state = State::Closed;
@@ -142,7 +152,7 @@ impl Probe {
                 Some(Err(error)) => {
                     self.inner(|inner| inner.fell_silent = false);
                     return Err(Trouble {
-                        failure: self.refused(&error, until).await,
+                        failure: self.refused(&error, patience.until()).await,
                         is_of_new: question.is_connect,
                     });
                 }
@@ -161,23 +171,33 @@ impl Probe {
     }
 
     /// Asks for a new session, which takes the place of the one that stands. `None` if the
-    /// server has not answered yet: it may be slow, and is listened to at the next reading.
-    pub(crate) async fn renew(&self, pool: &Pool, until: Deadline) -> Option<Result<(), Failure>> {
+    /// server has not answered yet, and had no fair time or is asked for the first time: it may
+    /// be slow, and is listened to, or asked, at the next reading.
+    pub(crate) async fn renew(
+        &self,
+        pool: &Pool,
+        patience: Patience,
+    ) -> Option<Result<(), Failure>> {
         let started_at = clock::now();
         let asked = self.inner(|inner| inner.younger.take());
         let mut question = match asked {
             Some(asked) if asked.age() < QUESTION_AGE_MAX => asked,
+            _ if !patience.is_enough(started_at) => return None,
             _ => Question::session(pool.clone()),
         };
-        let failure = match question.wait(self.endpoint.as_ref(), until).await {
+        let answer = question
+            .wait(self.endpoint.as_ref(), patience.until())
+            .await;
+        let failure = match answer {
             Some(Ok(connection)) => {
                 self.inner(|inner| inner.state = State::Open(connection));
                 return Some(Ok(()));
             }
-            Some(Err(error)) => self.refused(&error, until).await,
+            Some(Err(error)) => self.refused(&error, patience.until()).await,
             None => {
                 let is_late = question.asked_at < started_at;
-                let failure = is_late.then(|| self.silent(&question));
+                let is_told = is_late && patience.is_fair(question.waited);
+                let failure = is_told.then(|| self.silent(&question));
                 self.inner(|inner| inner.younger = Some(question));
                 failure?
             }
@@ -220,35 +240,48 @@ impl Probe {
 
     /// Says what an error means, with the server's own words if it shouts them.
     async fn refused(&self, error: &RedisError, until: Deadline) -> Failure {
-        // A full server answers the first command with its refusal, whatever that was,
-        // and closes; the driver shows a broken pipe, or a login that did not work.
-        let may_be_full =
-            is_broken(error) || matches!(error.kind(), redis::ErrorKind::AuthenticationFailed);
-        if let Some(endpoint) = &self.endpoint
-            && may_be_full
-        {
-            let seen = Mutex::new(Knock::NotTried);
-            let now = clock::now();
-            // A server that is not full says nothing, and is not waited for long.
-            let listen_until = now + (until.remaining(now) / 4).min(LISTEN_MAX);
-            let _ = timeout_at(listen_until.into(), knock(endpoint, &seen)).await;
-            let seen = seen.into_inner().expect("nothing panics while it is held");
-            if let Knock::Failed(failure) = seen {
-                return failure;
-            }
-        }
-        if is_broken(error) {
-            closed(&self.name())
-        } else {
-            classify(error)
-        }
+        refused(error, self.endpoint.as_ref(), until).await
     }
 
     fn name(&self) -> String {
-        match &self.endpoint {
-            Some(endpoint) => endpoint.to_string(),
-            None => "the server".to_owned(),
+        name_of(self.endpoint.as_ref())
+    }
+}
+
+fn name_of(endpoint: Option<&Endpoint>) -> String {
+    endpoint.map_or_else(|| "the server".to_owned(), Endpoint::to_string)
+}
+
+/// Says what an error of a new session means, with the server's own words if it shouts them.
+///
+/// A full server says its sentence to whoever comes, and closes. The driver has sent its
+/// login by then, for which the server resets the connection, and the sentence is lost with
+/// it: the driver shows a broken pipe, or a login that did not work. Who comes and only
+/// listens hears it.
+pub(crate) async fn refused(
+    error: &RedisError,
+    endpoint: Option<&Endpoint>,
+    until: Deadline,
+) -> Failure {
+    let is_broken = is_broken(error);
+    let may_be_full = is_broken || error.kind() == redis::ErrorKind::AuthenticationFailed;
+    if let Some(endpoint) = endpoint
+        && may_be_full
+    {
+        let seen = Mutex::new(Knock::NotTried);
+        let now = clock::now();
+        // A server that is not full says nothing, and is not waited for long.
+        let listen_until = now + (until.remaining(now) / 2).min(LISTEN_MAX);
+        let _ = timeout_at(listen_until.into(), knock(endpoint, &seen)).await;
+        let seen = seen.into_inner().expect("nothing panics while it is held");
+        if let Knock::Failed(failure) = seen {
+            return failure;
         }
+    }
+    if is_broken {
+        closed(&name_of(endpoint))
+    } else {
+        classify(error)
     }
 }
 
@@ -334,6 +367,7 @@ impl Question {
             answer: Box::pin(answer),
             is_connect,
             asked_at: clock::now(),
+            waited: Duration::ZERO,
             knock: Knock::NotTried,
         }
     }
@@ -349,8 +383,18 @@ impl Question {
         endpoint: Option<&Endpoint>,
         until: Deadline,
     ) -> Option<RedisResult<MultiplexedConnection>> {
-        let now = clock::now();
-        let knock_at = now + until.remaining(now) * KNOCK_AT_PERCENT / 100;
+        let since = clock::now();
+        let answer = self.wait_or_knock(endpoint, until).await;
+        self.waited += clock::now().saturating_duration_since(since);
+        answer
+    }
+
+    async fn wait_or_knock(
+        &mut self,
+        endpoint: Option<&Endpoint>,
+        until: Deadline,
+    ) -> Option<RedisResult<MultiplexedConnection>> {
+        let knock_at = knock_at(until, clock::now());
         if let Ok(answer) = timeout_at(knock_at.into(), &mut self.answer).await {
             return Some(answer);
         }
@@ -374,7 +418,8 @@ impl Question {
             .await
         })
         .await;
-        self.knock = seen.into_inner().expect("nothing panics while it is held");
+        let seen = seen.into_inner().expect("nothing panics while it is held");
+        self.knock = seen.after(clock::now().saturating_duration_since(knock_at));
         answer.ok()
     }
 }
@@ -386,3 +431,6 @@ pub(crate) fn is_broken(error: &RedisError) -> bool {
         None => error.kind() == redis::ErrorKind::Io,
     }
 }
+
+#[cfg(test)]
+mod tests;

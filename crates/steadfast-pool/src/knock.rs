@@ -5,9 +5,14 @@
 //! both, and the kernel answers it even for a server that is stopped, so *hangs* and *not
 //! there* come apart. It is done only when an answer is late or the door was shut.
 
-use std::{fmt, io, path::PathBuf, sync::Mutex};
+use std::{
+    fmt, io,
+    path::PathBuf,
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
-use steadfast_core::{Failure, FailureClass};
+use steadfast_core::{Deadline, Failure, FailureClass};
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
     net::{TcpStream, lookup_host},
@@ -16,6 +21,22 @@ use tokio::{
 /// Most bytes of an unasked reply that are read; the longest that Redis sends is protected
 /// mode's, of about 1 KiB, and its first line says enough.
 pub const LISTEN_MAX: usize = 256;
+
+/// The share of the time after which a missing answer makes us knock.
+const AT_PERCENT: u32 = 60;
+
+/// Least time for a knock before silence at the door means anything: a round trip to the other
+/// side of the world. A kernel answers as fast as the network, and ours may be busy.
+pub const KNOCK_FAIR: Duration = Duration::from_millis(250);
+
+/// Returns when one who waits for an answer until then should knock: when most of the time is
+/// over, and early enough for the knock to have [`KNOCK_FAIR`].
+#[must_use]
+pub fn knock_at(until: Deadline, now: Instant) -> Instant {
+    let whole = until.remaining(now);
+    let late = whole * AT_PERCENT / 100;
+    now + late.min(whole.saturating_sub(KNOCK_FAIR))
+}
 
 /// Where a server listens. Complete: a name or address with a port, or a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +73,16 @@ pub enum Knock {
 }
 
 impl Knock {
+    /// Returns what is known after so long: where nobody has answered, nothing is, unless that
+    /// was [`KNOCK_FAIR`].
+    #[must_use]
+    pub fn after(self, knocked: Duration) -> Self {
+        match self {
+            Self::Resolving | Self::Connecting if knocked < KNOCK_FAIR => Self::NotTried,
+            seen => seen,
+        }
+    }
+
     /// Says what silence means after this knock.
     #[must_use]
     pub fn explain(&self, endpoint: &Endpoint, silent_ms: u128) -> Failure {
@@ -157,6 +188,21 @@ mod tests {
         let seen = Mutex::new(Knock::NotTried);
         knock(endpoint, &seen, io_failed, hear).await;
         seen.into_inner().expect("nobody has panicked")
+    }
+
+    #[test]
+    fn a_knock_has_its_time_or_accuses_nobody() {
+        let now = crate::clock::now();
+        let ms = Duration::from_millis;
+        let at = |whole| knock_at(Deadline::at(now + ms(whole)), now) - now;
+        assert_eq!([1000, 300, 8].map(at), [600, 50, 0].map(ms));
+        for hasty in [Knock::Resolving, Knock::Connecting] {
+            let said = hasty.clone().after(KNOCK_FAIR - ms(1));
+            assert!(matches!(said, Knock::NotTried), "{said:?}");
+            let said = hasty.after(KNOCK_FAIR);
+            assert!(!matches!(said, Knock::NotTried), "{said:?}");
+        }
+        assert!(matches!(Knock::Taken.after(ms(1)), Knock::Taken));
     }
 
     #[tokio::test]

@@ -8,7 +8,8 @@
 //!   [`PoolStep`](steadfast_core::PoolStep).
 //! - [`attach`] makes the gate of a pool, and shows its numbers with the dependency.
 //! - [`knock`] says whether anybody opens the door of a server that is silent.
-//! - [`fresh`] says when a check asks for a new session.
+//! - [`fresh`] says when a check asks for a new session, and [`Patience`] when silence is held
+//!   against a server.
 //!
 //! An adapter adds how its driver connects, tests and classifies, and its types.
 //!
@@ -30,6 +31,8 @@ mod drive;
 pub mod fresh;
 mod gauge;
 pub mod knock;
+mod patience;
 
 pub use drive::{Drive, Timed};
 pub use gauge::attach;
+pub use patience::{FAIR_MAX, Patience};

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-pub(crate) use steadfast_pool::knock::{Endpoint, Knock};
+pub(crate) use steadfast_pool::knock::{Endpoint, Knock, knock_at};
 
 use crate::classify;
 

@@ -4,6 +4,7 @@ use std::{future::poll_fn, pin::pin, sync::Mutex, task::Poll, time::Duration};
 
 use sqlx::{Connection, Database, Pool};
 use steadfast_core::{Check, CheckOutcome, CheckRun, Deadline, Failure, FailureClass};
+use steadfast_pool::Patience;
 use tokio::time::timeout_at;
 
 use crate::{
@@ -45,7 +46,9 @@ pub const STUCK_AFTER: Duration = Duration::from_secs(30);
 /// password that was rotated, no slot). A refusal is told by the run that meets it, and found
 /// within [`detection_max`](steadfast_core::CheckSettings::detection_max), which the report
 /// shows as `detection_max_ms`; that nothing is answered to who asks for a session is told
-/// one run later, since a server may be slow to give one. For a moment there are two of
+/// one run later, since a server may be slow to give one. A new session that would have less
+/// than [`FAIR_MAX`](steadfast_pool::FAIR_MAX), or half of the check's time where that is
+/// shorter, is asked for in the next run. For a moment there are two of
 /// these connections: count two per instance in the server's limit.
 ///
 /// For SQLite it borrows an idle connection of the pool, because a database in memory exists
@@ -99,9 +102,10 @@ impl<DB: Driver> Ping<DB> {
         &self,
         gauges: Gauges,
         endpoint: &Endpoint,
-        until: Deadline,
+        patience: Patience,
     ) -> CheckOutcome {
-        let (asked, mut renewed) = self.ask_probe(endpoint, until).await;
+        let until = patience.until();
+        let (asked, mut renewed) = self.ask_probe(endpoint, patience).await;
         let answered = match (asked, renewed.take()) {
             (Ok(answered), again) => {
                 renewed = again;
@@ -120,7 +124,7 @@ impl<DB: Driver> Ping<DB> {
             self.history(|history| history.fresh.opened(clock::now()));
         } else if self.history(|history| history.wants_session(clock::now())) {
             if renewed.is_none() {
-                renewed = self.probe.renew(&self.pool, endpoint, until).await;
+                renewed = self.probe.renew(&self.pool, endpoint, patience).await;
             }
             match renewed {
                 Some(Ok(younger)) => {
@@ -158,12 +162,12 @@ impl<DB: Driver> Ping<DB> {
     async fn ask_probe(
         &self,
         endpoint: &Endpoint,
-        until: Deadline,
+        patience: Patience,
     ) -> (Asked<DB>, Option<Asked<DB>>) {
         let is_silent = self.probe.is_silent();
-        let asked = self.probe.ask(&self.pool, endpoint, until);
+        let asked = self.probe.ask(&self.pool, endpoint, patience);
         if is_silent {
-            let renewed = self.probe.renew(&self.pool, endpoint, until);
+            let renewed = self.probe.renew(&self.pool, endpoint, patience);
             both(asked, renewed).await
         } else {
             (asked.await, None)
@@ -281,7 +285,10 @@ impl<DB: Driver> Check for Ping<DB> {
             CheckOutcome::fail(FailureClass::Other, "the application has closed the pool")
         } else {
             match DB::endpoint(&self.pool.connect_options()) {
-                Some(endpoint) => self.ask_server(gauges, &endpoint, until).await,
+                Some(endpoint) => {
+                    let patience = Patience::new(until, now);
+                    self.ask_server(gauges, &endpoint, patience).await
+                }
                 None => self.ask_in_pool(gauges, until).await,
             }
         };

@@ -18,13 +18,14 @@ use std::{
 
 use sqlx::{ConnectOptions, Connection, Database, Pool};
 use steadfast_core::{Deadline, Failure, FailureClass};
+use steadfast_pool::Patience;
 use tokio::time::timeout_at;
 
 use crate::{
     classify::classify,
     clock,
     driver::{Driver, Options},
-    knock::{Endpoint, Knock, knock},
+    knock::{Endpoint, Knock, knock, knock_at},
 };
 
 /// How long a question is waited for before it is asked on a new connection.
@@ -35,9 +36,6 @@ const QUESTION_AGE_MAX: Duration = Duration::from_secs(30);
 
 /// Most questions in one reading: a late answer, a broken connection, a new one, a ping.
 const QUESTIONS_MAX: u32 = 4;
-
-/// The share of the time after which a missing answer makes us knock.
-const KNOCK_AT_PERCENT: u32 = 60;
 
 /// The connection, when nobody asks it.
 pub(crate) struct Probe<C> {
@@ -66,6 +64,8 @@ struct Question<C> {
     /// Whether a session is asked for.
     is_connect: bool,
     asked_at: Instant,
+    /// For how long somebody has waited for the answer.
+    waited: Duration,
     knock: Knock,
 }
 
@@ -112,12 +112,15 @@ impl<C> Probe<C> {
         std::mem::replace(&mut *younger, next)
     }
 
-    /// Asks the server for a sign of life, and says until `until` why there is none.
+    /// Asks the server for a sign of life, and says in time why there is none.
+    ///
+    /// It begins no question for which there is no fair time left, and says what is known
+    /// without it.
     pub(crate) async fn ask<DB>(
         &self,
         pool: &Pool<DB>,
         endpoint: &Endpoint,
-        until: Deadline,
+        patience: Patience,
     ) -> Result<Answered<C>, Failure>
     where
         DB: Driver + Database<Connection = C>,
@@ -134,9 +137,12 @@ impl<C> Probe<C> {
                     Question::session::<DB>(DB::probe_options(&pool.connect_options()))
                 }
             };
-            match question.wait(endpoint, until).await {
-                Some(Ok(connection)) if question.is_connect || question.asked_at < started_at => {
-                    is_new |= question.is_connect;
+            let is_late = question.asked_at < started_at;
+            let answer = question.wait(endpoint, patience.until()).await;
+            let is_enough = patience.is_enough(clock::now());
+            is_new |= question.is_connect && matches!(answer, Some(Ok(_)));
+            match answer {
+                Some(Ok(connection)) if is_enough && (question.is_connect || is_late) => {
                     state = State::Open(connection);
                 }
                 Some(Ok(connection)) => {
@@ -148,7 +154,7 @@ impl<C> Probe<C> {
                     });
                 }
                 // It had been idle and broke: only a new connection can say how it is now.
-                Some(Err(_)) if !question.is_connect || question.asked_at < started_at => {
+                Some(Err(_)) if is_enough && (!question.is_connect || is_late) => {
                     state = State::Closed;
                 }
                 Some(Err(error)) => return Err(classify(&error)),
@@ -166,13 +172,14 @@ impl<C> Probe<C> {
         ))
     }
 
-    /// Asks for a new session. `None` if the server has not answered yet: it may be slow to
-    /// give one, and is listened to at the next reading.
+    /// Asks for a new session. `None` if the server has not answered yet, and had no fair
+    /// time or is asked for the first time: it may be slow to give one, and is listened to, or
+    /// asked, at the next reading.
     pub(crate) async fn renew<DB>(
         &self,
         pool: &Pool<DB>,
         endpoint: &Endpoint,
-        until: Deadline,
+        patience: Patience,
     ) -> Option<Result<Answered<C>, Failure>>
     where
         DB: Driver + Database<Connection = C>,
@@ -181,9 +188,10 @@ impl<C> Probe<C> {
         let started_at = clock::now();
         let mut question = match self.younger(None) {
             Some(asked) if asked.age() < QUESTION_AGE_MAX => asked,
+            _ if !patience.is_enough(started_at) => return None,
             _ => Question::session::<DB>(DB::probe_options(&pool.connect_options())),
         };
-        match question.wait(endpoint, until).await {
+        match question.wait(endpoint, patience.until()).await {
             Some(Ok(connection)) => Some(Ok(Answered {
                 connection,
                 took: question.age(),
@@ -193,7 +201,8 @@ impl<C> Probe<C> {
             None => {
                 let silent_ms = question.age().as_millis();
                 let is_late = question.asked_at < started_at;
-                let failure = is_late.then(|| question.knock.explain(endpoint, silent_ms));
+                let is_told = is_late && patience.is_fair(question.waited);
+                let failure = is_told.then(|| question.knock.explain(endpoint, silent_ms));
                 self.younger(Some(question));
                 Some(Err(failure?))
             }
@@ -235,6 +244,7 @@ impl<C: Connection> Question<C> {
             answer: Box::pin(answer),
             is_connect,
             asked_at: clock::now(),
+            waited: Duration::ZERO,
             knock: Knock::NotTried,
         }
     }
@@ -242,8 +252,18 @@ impl<C: Connection> Question<C> {
     /// Waits for the answer, `None` if it has not come. Knocks once in the life of a
     /// question, when most of the time is over.
     async fn wait(&mut self, endpoint: &Endpoint, until: Deadline) -> Option<sqlx::Result<C>> {
-        let now = clock::now();
-        let knock_at = now + until.remaining(now) * KNOCK_AT_PERCENT / 100;
+        let since = clock::now();
+        let answer = self.wait_or_knock(endpoint, until).await;
+        self.waited += clock::now().saturating_duration_since(since);
+        answer
+    }
+
+    async fn wait_or_knock(
+        &mut self,
+        endpoint: &Endpoint,
+        until: Deadline,
+    ) -> Option<sqlx::Result<C>> {
+        let knock_at = knock_at(until, clock::now());
         if let Ok(answer) = timeout_at(knock_at.into(), &mut self.answer).await {
             return Some(answer);
         }
@@ -267,7 +287,8 @@ impl<C: Connection> Question<C> {
             .await
         })
         .await;
-        self.knock = seen.into_inner().expect("nothing panics while it is held");
+        let seen = seen.into_inner().expect("nothing panics while it is held");
+        self.knock = seen.after(clock::now().saturating_duration_since(knock_at));
         answer.ok()
     }
 }
@@ -327,3 +348,6 @@ pub(crate) async fn open_anew<DB: Driver>(
         }
     }
 }
+
+#[cfg(all(test, feature = "postgres"))]
+mod tests;

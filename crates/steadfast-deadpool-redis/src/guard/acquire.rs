@@ -1,20 +1,19 @@
 //! How a connection is had from the driver, and what its errors mean.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use deadpool::managed::Object;
-use deadpool_redis::{
-    PoolError as DriverError,
-    redis::{self, RedisError},
-};
+use deadpool_redis::{PoolError as DriverError, redis};
 use steadfast_core::{Deadline, Failure, PoolDriver, PoolFuture, PoolGate, PoolLease, PoolMeaning};
 
 use super::sessions::{Session, Sessions};
 use crate::{
-    classify::{classify, closed},
     clock,
-    probe::is_broken,
+    probe::{LISTEN_MAX, refused},
 };
+
+/// Time for the server's own words, half of which is for one who listens.
+const HEAR_MAX: Duration = LISTEN_MAX.saturating_mul(2);
 
 /// The connections of a pool.
 pub(super) struct Connections {
@@ -24,24 +23,21 @@ pub(super) struct Connections {
 
 impl PoolDriver for Connections {
     type Connection = Session;
-    type Error = DriverError;
+    type Error = Fault;
 
-    fn connect(&self) -> PoolFuture<Result<Session, DriverError>> {
+    fn connect(&self) -> PoolFuture<Result<Session, Fault>> {
         // deadpool tests idle connections, and not new ones; and the driver opens one that a
         // full or loading server will not serve without a word.
         let is_doubtful = self.idle() == 0 || self.gate.has_trouble(clock::now());
         let sessions = Arc::clone(&self.sessions);
         Box::pin(async move {
-            let mut session = sessions.take().await?;
-            if is_doubtful {
-                let ping = redis::cmd("PING");
-                if let Err(error) = ping.query_async::<()>(&mut *session).await {
-                    // It is closed, and not given back.
-                    drop(Object::take(session));
-                    return Err(DriverError::Backend(error));
-                }
+            match take(&sessions, is_doubtful).await {
+                Ok(session) => Ok(session),
+                Err(error) => Err(Fault {
+                    meaning: meaning(&error, &sessions).await,
+                    error,
+                }),
             }
-            Ok(session)
         })
     }
 
@@ -68,14 +64,8 @@ impl PoolDriver for Connections {
         u32::try_from(status.size.saturating_sub(status.available)).unwrap_or(u32::MAX)
     }
 
-    fn meaning(&self, error: &DriverError) -> PoolMeaning {
-        match error {
-            DriverError::Timeout(_) => PoolMeaning::Silence,
-            DriverError::Backend(error) => meaning(error),
-            DriverError::Closed
-            | DriverError::NoRuntimeSpecified
-            | DriverError::PostCreateHook(_) => PoolMeaning::Other,
-        }
+    fn meaning(&self, fault: &Fault) -> PoolMeaning {
+        fault.meaning.clone()
     }
 
     fn give_back(self: Arc<Self>, connection: Session, lease: PoolLease) {
@@ -85,14 +75,37 @@ impl PoolDriver for Connections {
     }
 }
 
-/// Says what an error of a new or tested connection means.
-fn meaning(error: &RedisError) -> PoolMeaning {
-    if error.is_timeout() {
-        return PoolMeaning::Silence;
+/// An error of the driver, and what was found out about it.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub(super) error: DriverError,
+    meaning: PoolMeaning,
+}
+
+async fn take(sessions: &Sessions, is_doubtful: bool) -> Result<Session, DriverError> {
+    let mut session = sessions.take().await?;
+    if is_doubtful {
+        let ping = redis::cmd("PING");
+        if let Err(error) = ping.query_async::<()>(&mut *session).await {
+            // It is closed, and not given back.
+            drop(Object::take(session));
+            return Err(DriverError::Backend(error));
+        }
     }
-    PoolMeaning::Failure(if is_broken(error) {
-        closed("the server")
-    } else {
-        classify(error)
-    })
+    Ok(session)
+}
+
+/// Says what an error of a new or tested connection means.
+async fn meaning(error: &DriverError, sessions: &Sessions) -> PoolMeaning {
+    match error {
+        DriverError::Timeout(_) => PoolMeaning::Silence,
+        DriverError::Backend(error) if error.is_timeout() => PoolMeaning::Silence,
+        DriverError::Backend(error) => {
+            let until = Deadline::after(clock::now(), HEAR_MAX);
+            PoolMeaning::Failure(refused(error, sessions.endpoint.as_ref(), until).await)
+        }
+        DriverError::Closed | DriverError::NoRuntimeSpecified | DriverError::PostCreateHook(_) => {
+            PoolMeaning::Other
+        }
+    }
 }

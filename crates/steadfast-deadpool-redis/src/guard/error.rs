@@ -5,6 +5,7 @@ use std::{fmt, io};
 use deadpool_redis::{PoolError as DriverError, redis::RedisError};
 use steadfast_core::{PoolError, Refusal};
 
+use super::acquire::Fault;
 use crate::classify::io_below;
 
 /// A refusal, or an error of the driver.
@@ -145,11 +146,11 @@ impl From<RedisError> for Error {
     }
 }
 
-impl From<PoolError<DriverError>> for Error {
-    fn from(error: PoolError<DriverError>) -> Self {
+impl Error {
+    pub(super) fn of_pool(error: PoolError<Fault>) -> Self {
         match error {
             PoolError::Refused(refusal) => Self(Kind::Refused(refusal)),
-            PoolError::Driver(error) => Self(Kind::Driver(error)),
+            PoolError::Driver(fault) => Self(Kind::Driver(fault.error)),
         }
     }
 }

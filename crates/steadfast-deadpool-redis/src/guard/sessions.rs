@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use deadpool::managed::Object;
 use deadpool_redis::{Manager, Pool, PoolError, Timeouts};
 use steadfast_core::{Deadline, DependencyState, Failure};
+use steadfast_pool::Patience;
 
 use super::{
     generation::{Found, Generation, Lending},
@@ -88,7 +89,7 @@ impl Sessions {
     /// A server that gives none and serves those that stand answers all the same.
     pub(super) async fn ask(&self, until: Deadline) -> Result<(), Failure> {
         let probe = Probe::new(self.endpoint.clone());
-        let asked = probe.ask(&self.pool, until);
+        let asked = probe.ask(&self.pool, Patience::new(until, clock::now()));
         let (answer, serving) = idle::test_beside(&self.pool, until, asked).await;
         let now = clock::now();
         match answer {

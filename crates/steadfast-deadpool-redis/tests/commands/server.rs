@@ -80,8 +80,14 @@ async fn accept(listener: TcpListener, taken: Arc<AtomicUsize>, script: Arc<Scri
 }
 
 async fn serve(stream: TcpStream, number: usize, script: &Script) -> std::io::Result<()> {
-    if matches!(script(number, &["CONNECT"]), Reply::Close) {
-        return Ok(());
+    match script(number, &["CONNECT"]) {
+        Reply::Close => return Ok(()),
+        // A server that is full does not read before it closes.
+        Reply::Line(line) => {
+            let mut stream = stream;
+            return stream.write_all(format!("{line}\r\n").as_bytes()).await;
+        }
+        _ => {}
     }
     // Two answers in a row would wait for the acknowledgement of the first.
     stream.set_nodelay(true)?;

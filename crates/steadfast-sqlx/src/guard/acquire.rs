@@ -8,7 +8,7 @@ use steadfast_core::{
 };
 
 use super::{GuardedSession, GuardedTransaction, observer::Observer, transaction::begin};
-use crate::{classify::classify, driver::Driver, gauges::Gauges, probe};
+use crate::{classify::classify, clock, driver::Driver, gauges::Gauges, probe};
 
 /// The connections of a pool.
 pub(super) struct Connections<DB: Driver> {
@@ -59,7 +59,16 @@ impl<DB: Driver> PoolDriver for Connections<DB> {
     }
 
     fn ask(&self, until: Deadline) -> PoolFuture<Result<(), Failure>> {
-        Box::pin(probe::ask_beside(self.pool.clone(), until))
+        let asked = probe::ask_beside(self.pool.clone(), until);
+        let state = Arc::clone(&self.observer.state);
+        Box::pin(async move {
+            let answer = asked.await;
+            // That one was refused while others serve is noted by who asks this.
+            if answer.is_ok() {
+                state.note_session_opened(clock::now());
+            }
+            answer
+        })
     }
 
     fn idle(&self) -> u32 {

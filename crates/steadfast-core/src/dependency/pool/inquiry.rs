@@ -6,11 +6,16 @@
 
 use std::{
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{KNOCK_AFTER, KnockTurn, PoolDriver, PoolFuture, PoolLease, lease::News};
 use crate::{dependency::check::failure::Failure, request::deadline::Deadline};
+
+/// Longest time that the server needs for silence to be held against it: the first packet of
+/// a connect that is lost is sent again after a second (RFC 6298), and a machine that is busy
+/// takes some tenths of one to give each side its turn.
+const FAIR_MAX: Duration = Duration::from_secs(1);
 
 /// What is found out for one who has a place and hears nothing.
 pub(super) struct Inquiry {
@@ -49,6 +54,14 @@ impl Inquiry {
             server_answers: false,
             is_late: false,
         }
+    }
+
+    /// Returns until when the server may answer. One whose turn to ask comes late asks for
+    /// everybody all the same, so the server has [`FAIR_MAX`], or half of the whole time where
+    /// that is shorter, whoever asks and however late.
+    fn fair_until(&self, now: Instant) -> Deadline {
+        let fair = (self.until.remaining(self.late_at) / 2).min(FAIR_MAX);
+        self.until.with_margin(now).max(Deadline::at(now + fair))
     }
 
     /// Whether the server was asked and has answered.
@@ -96,7 +109,8 @@ impl Inquiry {
         let has_time = self.until.remaining(now) >= KNOCK_AFTER;
         if self.asking.is_none() && !self.server_answers && !self.has_asked && has_time {
             let turn = lease.gate().knock(now);
-            self.asking = turn.map(|turn| (turn, driver.ask(self.until.with_margin(now))));
+            let until = self.fair_until(now);
+            self.asking = turn.map(|turn| (turn, driver.ask(until)));
         }
         let Some((turn, mut asking)) = self.asking.take() else {
             return Poll::Pending;
