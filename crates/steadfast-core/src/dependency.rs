@@ -126,6 +126,7 @@ pub struct DependencyState {
     sessions: sessions::Sessions,
     pools: [OnceLock<Arc<dyn PoolGauge>>; POOLS_MAX],
     listeners: Mutex<Vec<Arc<dyn DependencyListener>>>,
+    retries: Mutex<listener::Retries>,
 }
 
 impl DependencyState {
@@ -152,6 +153,7 @@ impl DependencyState {
             sessions: sessions::Sessions::default(),
             pools: std::array::from_fn(|_| OnceLock::new()),
             listeners: Mutex::new(Vec::new()),
+            retries: Mutex::default(),
         };
         if starts_forced {
             // A mode that is set by hand holds before the first call too.

@@ -345,6 +345,7 @@ mod tests {
             let outcome = match letter {
                 'S' => CheckOutcome::pass(),
                 'D' => CheckOutcome::fail(FailureClass::Dns, "no such host"),
+                'R' => CheckOutcome::fail(FailureClass::ReadOnly, "no writes"),
                 'W' => CheckOutcome::warn(FailureClass::Saturated, "full"),
                 _ => CheckOutcome::fail(FailureClass::Unreachable, "refused"),
             };
@@ -429,6 +430,16 @@ mod tests {
         );
         life.phase = Some(Phase::Draining);
         assert_eq!(words(&life)[0], "draining");
+    }
+
+    #[test]
+    fn a_required_server_that_takes_no_writes_degrades_and_is_not_out() {
+        let now = origin();
+        let checks = [check(Requirement::Required, "SRRR", now)];
+        let ready = at(Some(Phase::Ready), now);
+        let verdict = verdict(&ready, &checks, Signals::default(), now);
+        assert_eq!(verdict.standing, Standing::Degraded);
+        assert_eq!(checks[0].health(now), Health::Warning);
     }
 
     #[test]

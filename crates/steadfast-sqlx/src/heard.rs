@@ -34,6 +34,8 @@ pub(crate) enum Said {
         /// taken its place; and not for want of room.
         by_role: bool,
     },
+    /// Its file, or one beside it, failed: it does not say whether for those who read too.
+    FileFailure(Failure),
     /// It failed.
     Failure(Failure),
 }
@@ -55,7 +57,7 @@ pub fn outcome<T>(result: Result<&T, &sqlx::Error>) -> CallOutcome {
     match Heard::of(error).said {
         Said::Nothing => CallOutcome::Neutral,
         Said::Slow => CallOutcome::Slow,
-        Said::ReadOnly { failure, .. } | Said::Failure(failure) => {
+        Said::ReadOnly { failure, .. } | Said::FileFailure(failure) | Said::Failure(failure) => {
             CallOutcome::Failure(failure.class().into())
         }
     }
@@ -139,9 +141,8 @@ impl Heard {
     fn of_sqlite(code: i32, failure: impl FnOnce() -> Failure) -> Self {
         match code {
             sqlite::READONLY | sqlite::FULL => Self::read_only(failure(), false),
-            sqlite::NOMEM | sqlite::IOERR | sqlite::CORRUPT | sqlite::CANTOPEN | sqlite::NOTADB => {
-                Self::failure(failure())
-            }
+            sqlite::IOERR | sqlite::CANTOPEN => Self::file_failure(failure()),
+            sqlite::NOMEM | sqlite::CORRUPT | sqlite::NOTADB => Self::failure(failure()),
             _ => Self::nothing(),
         }
     }
@@ -164,6 +165,14 @@ impl Heard {
 
     const fn read_only(failure: Failure, by_role: bool) -> Self {
         let said = Said::ReadOnly { failure, by_role };
+        Self {
+            said,
+            ends_session: false,
+        }
+    }
+
+    const fn file_failure(failure: Failure) -> Self {
+        let said = Said::FileFailure(failure);
         Self {
             said,
             ends_session: false,

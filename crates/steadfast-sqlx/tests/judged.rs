@@ -217,3 +217,74 @@ async fn a_query_that_is_silent_ends() {
     // It is of use again when the query has ended.
     connection.execute("SELECT 1").await.unwrap();
 }
+
+/// A call around the query is what decides, also while the breaker probes: the connection
+/// that it is asked on takes no place of it.
+#[tokio::test]
+async fn a_call_around_a_query_on_a_guarded_connection_ends_an_outage() {
+    let pool = SqlitePoolOptions::new().max_connections(1);
+    let pool = pool.connect("sqlite::memory:").await.unwrap();
+    let trip = Trip::default()
+        .consecutive_failures(3)
+        .consecutive_spread(Duration::ZERO)
+        .open_base(Duration::from_millis(10))
+        .open_max(Duration::from_millis(10));
+    let orders_db = Dependency::builder("orders-db").trip(trip).build().unwrap();
+    let db = guard(&pool, &orders_db).build().unwrap();
+    let ask = async |sql: &'static str| -> bool {
+        let Ok(mut connection) = db.acquire().await else {
+            return false;
+        };
+        let query = sqlx::query(sql).execute(&mut *connection);
+        orders_db.call(query).await.is_ok()
+    };
+    let state = || {
+        let state = AsRef::<std::sync::Arc<DependencyState>>::as_ref(&orders_db);
+        let view = state.view(tokio::time::Instant::now().into_std());
+        view.breaker.unwrap().state
+    };
+    for _ in 0..3 {
+        assert!(!ask("SELECT * FROM missing").await);
+    }
+    assert_ne!(state(), BreakerState::Closed);
+    let mut served = 0;
+    for _ in 0..1_000 {
+        served += u32::from(ask("SELECT 1").await);
+        if served >= 2 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(state(), BreakerState::Ramping);
+}
+
+/// Whoever writes to a file that fails says nothing about those who read it.
+#[tokio::test]
+async fn an_io_error_of_a_write_is_no_failure_of_the_dependency() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = sqlx::sqlite::SqliteConnectOptions::new()
+        .filename(dir.path().join("db"))
+        .create_if_missing(true);
+    let pool = SqlitePoolOptions::new().max_connections(1);
+    let pool = pool.connect_with(options).await.unwrap();
+    let trip = Trip::default()
+        .consecutive_failures(3)
+        .consecutive_spread(Duration::ZERO)
+        .calls_min(3);
+    let orders_db = Dependency::builder("orders-db").trip(trip).build().unwrap();
+    let db = guard(&pool, &orders_db).build().unwrap();
+    db.execute("CREATE TABLE goods (n INT)").await.unwrap();
+    std::fs::create_dir(dir.path().join("db-journal")).unwrap();
+    for _ in 0..20 {
+        let _ = db
+            .execute("INSERT INTO goods VALUES (1)")
+            .await
+            .unwrap_err();
+    }
+    assert_eq!(ended(&orders_db).1, 0, "no failure of the dependency");
+    let view = AsRef::<std::sync::Arc<DependencyState>>::as_ref(&orders_db)
+        .view(tokio::time::Instant::now().into_std());
+    assert!(view.read_only.is_some());
+    std::fs::remove_dir(dir.path().join("db-journal")).unwrap();
+    db.execute("INSERT INTO goods VALUES (1)").await.unwrap();
+}

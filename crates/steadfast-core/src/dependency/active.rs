@@ -134,6 +134,12 @@ impl DependencyState {
             CheckStatus::Pass | CheckStatus::Warn if health.is_up() => self
                 .check_passed(breaker, depth, failed_at, now)
                 .or_else(|| breaker.check_vouches(passes_from?, now)),
+            // Once is not often enough to be believed, and is enough to let a call ask.
+            CheckStatus::Pass | CheckStatus::Warn => {
+                let began = breaker.snapshot(now).outage_since?;
+                failed_at.filter(|at| *at >= began)?;
+                breaker.check_passed(CheckDepth::Shallow, now)
+            }
             // Who takes no writes is not out.
             CheckStatus::Fail if class == Some(FailureClass::ReadOnly) => None,
             CheckStatus::Fail if health == Health::Failing => {

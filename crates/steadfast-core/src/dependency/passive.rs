@@ -26,6 +26,10 @@ use crate::{
 /// outage every call fails; ten texts a second are enough for whoever reads them.
 pub(super) const ERROR_KEPT: Duration = Duration::from_millis(100);
 
+/// How long a success shows that the dependency serves somebody: a reader that comes each
+/// second is seen, and one second more of errors passes for want of one.
+const SERVED_LATELY: Duration = Duration::from_secs(3);
+
 /// Permission to call the dependency once; ends in exactly one [`CallPermit::settle`].
 ///
 /// Dropped instead, it gives back what it holds and is no evidence.
@@ -133,6 +137,16 @@ impl DependencyState {
             None if self.check_fails.load(Relaxed) => self.outage_by_check(now),
             None => None,
         }
+    }
+
+    /// Whether a call has succeeded within the last few seconds.
+    #[must_use]
+    pub fn has_served_lately(&self, now: Instant) -> bool {
+        let breaker = self.breaker.get();
+        breaker.is_some_and(|breaker| {
+            let (_, counts) = breaker.recent(SERVED_LATELY, now);
+            counts.calls > counts.failed
+        })
     }
 
     /// Remembers the text of a call's failure, redacted and cut, for whoever asks why.
@@ -277,6 +291,12 @@ impl<H: AsRef<DependencyState>> CallPermit<H> {
         if let Some(moved) = moved {
             state.tell(&moved);
         }
+    }
+
+    /// Gives the permit back, because whoever calls next on behalf of the same request asks
+    /// for one of its own: it is no evidence, and a round of probes waits for the next.
+    pub fn hand_back(self) {
+        self.0.hand_back();
     }
 
     /// Begins the time of a call that was asked for without it; nothing for any other.

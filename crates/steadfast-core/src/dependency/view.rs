@@ -171,10 +171,11 @@ impl DependencyView {
     }
 
     /// Whether the check keeps the instance out of rotation: it fails, and no call says
-    /// otherwise.
+    /// otherwise. One that finds a server which takes no writes does not: it still serves
+    /// reads.
     #[must_use]
     pub fn check_fails(&self, now: Instant) -> bool {
-        let failing = |check: &Arc<CheckView>| check.health(now) == Health::Failing;
+        let failing = |check: &Arc<CheckView>| check.is_out(now);
         self.check.as_ref().is_some_and(failing) && self.outvoted.is_none()
     }
 

@@ -32,9 +32,9 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Watcher {
     observer: Arc<Observer>,
-    /// The permit with which the connection was had, if it is one that decides whether the
-    /// dependency is back: the first query decides it.
-    probe: Option<Permit>,
+    /// Whether the connection was had to find out if the dependency is back: whatever is
+    /// asked first decides it.
+    is_probe: bool,
     /// Until when its holder has said that it will be silent.
     expected: Option<Instant>,
     /// Whether nobody should have this session after its holder.
@@ -61,7 +61,7 @@ impl Watcher {
         Self {
             generation: observer.generation(),
             observer,
-            probe: None,
+            is_probe: false,
             expected: None,
             is_over: false,
             is_unsure: false,
@@ -69,16 +69,21 @@ impl Watcher {
         }
     }
 
-    /// Takes the permit with which the connection was had. One that decides nothing is
-    /// dropped: that there was a connection is no success.
+    /// Takes the permit with which the connection was had, and gives it back: that there was
+    /// a connection is no success, and who asks the server on it asks for a permit too, be
+    /// it a query or a call around one.
     pub(super) fn caught(&mut self, permit: Permit) {
-        self.probe = permit.is_probe().then_some(permit);
+        self.is_probe = permit.is_probe();
+        permit.hand_back();
     }
 
     /// Says that what follows is not seen. For one who decides whether the dependency is back,
     /// that there was a connection is then all that will be known.
     pub(super) fn looks_away(&mut self) {
-        if let Some(probe) = self.probe.take() {
+        if !std::mem::take(&mut self.is_probe) {
+            return;
+        }
+        if let Some(probe) = self.observer.permit().filter(Permit::is_probe) {
             probe.succeed(clock::now());
         }
     }
@@ -105,7 +110,8 @@ impl Watcher {
 
     /// Begins to watch one query.
     pub(super) fn watch(&mut self, patience: Patience) -> Watch<'_> {
-        let permit = self.probe.take().or_else(|| self.observer.permit());
+        self.is_probe = false;
+        let permit = self.observer.permit();
         Watch {
             permit,
             // Read here, because a stream may be polled outside of its request.
@@ -223,7 +229,15 @@ impl Watch<'_> {
                 let refusal = self.watcher.observer.read_only(&failure, by_role, now);
                 return explained(refusal, error);
             }
-            Said::Failure(failure) => failure,
+            Said::FileFailure(failure)
+                if self.watcher.writes || self.watcher.observer.state.has_served_lately(now) =>
+            {
+                // A file that cannot be written, or no journal beside it: reads go on.
+                settle(permit, CallOutcome::Neutral, now);
+                let refusal = self.watcher.observer.read_only(&failure, false, now);
+                return explained(refusal, error);
+            }
+            Said::FileFailure(failure) | Said::Failure(failure) => failure,
         };
         self.fail(permit, &failure, now);
         self.explain(error, now)

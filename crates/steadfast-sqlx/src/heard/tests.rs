@@ -11,7 +11,9 @@ fn failure(code: &str, message: &str) -> Failure {
 fn check(code: &str, message: &str, class: Option<Class>, ends_session: bool) {
     let heard = Heard::of_sqlstate(code, message, || failure(code, message));
     let said = match &heard.said {
-        Said::Failure(failure) | Said::ReadOnly { failure, .. } => Some(failure.class()),
+        Said::Failure(failure) | Said::FileFailure(failure) | Said::ReadOnly { failure, .. } => {
+            Some(failure.class())
+        }
         Said::Slow => Some(Class::Timeout),
         Said::Nothing => None,
     };

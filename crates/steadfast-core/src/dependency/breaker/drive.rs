@@ -130,6 +130,12 @@ impl Breaker {
         self.exchange(word, next, BreakerReason::CheckPassed, now_ms)
     }
 
+    /// Whether it is asked again so often, for what it failed with, that not each is news.
+    pub(crate) fn is_eager(&self) -> bool {
+        let class = self.notes.last_failure();
+        class.is_some_and(|class| self.rules.is_eager(class))
+    }
+
     fn hangs(&self, now_ms: u64) -> bool {
         let stalled = |flights: &Flights| flights.look(now_ms).stalled > 0;
         self.flights.as_ref().is_some_and(stalled)

@@ -47,6 +47,13 @@ impl<B: Deref<Target = Breaker>> BreakerPermit<B> {
         breaker.succeed(ticket, breaker.ms(now))
     }
 
+    /// Gives back what it holds, for whoever asks in its place.
+    pub(crate) fn hand_back(mut self) {
+        let ticket = self.ticket;
+        self.ticket.kind = Kind::Over;
+        self.handle.hand_back(ticket);
+    }
+
     /// Begins the time of a call that was admitted without it, at its first wait.
     pub(crate) fn begin(&mut self, now: Instant, random: u64) -> Option<BreakerTransition> {
         let breaker = &*self.handle;

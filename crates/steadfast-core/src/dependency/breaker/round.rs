@@ -102,6 +102,16 @@ impl Round {
         )
     }
 
+    /// Takes back that a probe runs.
+    pub(super) const fn leave(self) -> Self {
+        self.with(
+            self.running().saturating_sub(1),
+            self.succeeded(),
+            self.inconclusive(),
+            self.lease(),
+        )
+    }
+
     /// Ends a probe that found nothing out: its slot is free again.
     pub(super) const fn give_back(self) -> Self {
         self.with(

@@ -94,6 +94,19 @@ impl Breaker {
         }
     }
 
+    /// Gives back what a permit holds whose call is still to ask for its own: its time at
+    /// the dependency is not over, so it has not found nothing out.
+    pub(super) fn hand_back(&self, ticket: Ticket) {
+        if ticket.kind != Kind::Probe {
+            return self.release(ticket);
+        }
+        self.land(&ticket);
+        let word = self.word();
+        if word.generation() == ticket.generation {
+            self.edit_round(word, |round| Some(round.leave()));
+        }
+    }
+
     /// Trips if enough calls hang.
     pub(super) fn trip_if_stalled(
         &self,

@@ -93,7 +93,7 @@ impl Breaker {
             });
             let event = Event::Trip {
                 level: opens + 1,
-                wait_ms: self.rules.wait_ms(level, retry_after, jitter),
+                wait_ms: self.wait_ms(reason, level, retry_after, jitter),
             };
             let next = word.step(event, now_ms)?;
             self.note_opening(word, next, reason, now_ms);
@@ -102,6 +102,26 @@ impl Breaker {
                 return Some(moved);
             }
         }
+    }
+
+    /// Returns how long to wait after a step for this reason, and `level` openings in a row.
+    fn wait_ms(
+        &self,
+        reason: BreakerReason,
+        level: u32,
+        retry_after: Option<Duration>,
+        jitter: u32,
+    ) -> u64 {
+        let class = match reason {
+            BreakerReason::ProbeFailed(class) | BreakerReason::CheckFailed(class) => Some(class),
+            BreakerReason::ConsecutiveFailures { .. } | BreakerReason::FailureRatio { .. } => {
+                self.notes.last_failure()
+            }
+            _ => None,
+        };
+        class
+            .and_then(|class| self.rules.eager_wait_ms(class, retry_after, jitter))
+            .unwrap_or_else(|| self.rules.wait_ms(level, retry_after, jitter))
     }
 
     /// Ends a round of probes badly.
@@ -124,7 +144,7 @@ impl Breaker {
             },
             _ => Event::ProbesFailed {
                 level: level + 1,
-                wait_ms: self.rules.wait_ms(level, retry_after, jitter),
+                wait_ms: self.wait_ms(reason, level, retry_after, jitter),
             },
         };
         let next = word.step(event, now_ms)?;

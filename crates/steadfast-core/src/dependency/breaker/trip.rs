@@ -42,6 +42,8 @@ pub struct Trip {
     pub(super) stall_limit: Option<Duration>,
     pub(super) open_base: Duration,
     pub(super) open_max: Duration,
+    /// Whether the waits are those that nobody has set.
+    pub(super) waits_by_default: bool,
     pub(super) jitter_ratio: f64,
     pub(super) heal_interval: Duration,
     pub(super) retry_after_max: Duration,
@@ -68,7 +70,8 @@ impl Default for Trip {
             stalled_calls: 3,
             stall_limit: None,
             open_base: Duration::from_secs(1),
-            open_max: Duration::from_secs(60),
+            open_max: Duration::from_secs(5),
+            waits_by_default: true,
             jitter_ratio: 0.5,
             heal_interval: Duration::from_secs(10),
             retry_after_max: Duration::from_secs(60),
@@ -187,14 +190,27 @@ impl Trip {
 
     /// Sets the first wait; 10 ms to [`Trip::open_max`], 1 s by default (Linkerd). It
     /// doubles with each opening in a row.
+    ///
+    /// While neither this nor [`Trip::open_max`] is set, a dependency that cannot be reached
+    /// or still loads ([`FailureClass::Unreachable`](crate::FailureClass::Unreachable),
+    /// [`FailureClass::Loading`](crate::FailureClass::Loading)) is probed each 250 ms instead,
+    /// if calls come: the one call that probes costs it less than the calls that a breaker
+    /// keeps away, and whoever asks after its return is served.
     pub fn open_base(mut self, wait: Duration) -> Self {
         self.open_base = wait;
+        self.waits_by_default = false;
         self
     }
 
-    /// Sets the longest wait before jitter; up to 1 h, 60 s by default (Linkerd).
+    /// Sets the longest wait before jitter; up to 1 h, 5 s by default.
+    ///
+    /// That is as often as a check asks a dependency that is well, so one call each 5 s
+    /// harms none that is not; and it is the longest that a dependency which is back is
+    /// kept from those who call it. Linkerd's 60 s refuse everything for up to 90 s after
+    /// an outage is over.
     pub fn open_max(mut self, wait: Duration) -> Self {
         self.open_max = wait;
+        self.waits_by_default = false;
         self
     }
 
@@ -214,7 +230,7 @@ impl Trip {
     }
 
     /// Sets how much of a dependency's `Retry-After` is respected; up to 1 h, 60 s by
-    /// default, the longest wait of our own. Zero ignores it.
+    /// default. Zero ignores it.
     ///
     /// A dependency that names a time is believed without [`Trip::calls_min`] calls: when
     /// those that failed are more than the failure ratio's share of the window, lie a tenth

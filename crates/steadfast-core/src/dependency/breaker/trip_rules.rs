@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{
     round::RoundLimits, rules::wilson_lower, state::BreakerMode, trip::Trip, word::LEVEL_MAX,
 };
+use crate::FailureClass;
 
 /// Checked settings: what [`Trip::build`] makes and a breaker runs on.
 #[derive(Clone, Debug)]
@@ -127,14 +128,39 @@ impl TripRules {
 
     /// Returns how long to wait after `level` openings in a row. `random` is uniform.
     pub(super) fn wait_ms(&self, level: u32, retry_after: Option<Duration>, random: u32) -> u64 {
-        let grown = ms(self.trip.open_base)
+        let own = self.own_wait_ms(level);
+        self.spread_ms(own, retry_after, random)
+    }
+
+    fn own_wait_ms(&self, level: u32) -> u64 {
+        ms(self.trip.open_base)
             .saturating_mul(1 << level.min(LEVEL_MAX))
-            .min(ms(self.trip.open_max));
+            .min(ms(self.trip.open_max))
+    }
+
+    /// Whether a dependency that fails so is asked again so often that not each time is news.
+    pub(super) fn is_eager(&self, class: FailureClass) -> bool {
+        self.trip.waits_by_default && is_absence(class)
+    }
+
+    /// Returns how long to wait until a call may ask again whether the dependency can be
+    /// reached, if it could not be for this reason and nobody has set the waits.
+    pub(super) fn eager_wait_ms(
+        &self,
+        class: FailureClass,
+        retry_after: Option<Duration>,
+        random: u32,
+    ) -> Option<u64> {
+        self.is_eager(class)
+            .then(|| self.spread_ms(ms(EAGER_WAIT), retry_after, random))
+    }
+
+    fn spread_ms(&self, own: u64, retry_after: Option<Duration>, random: u32) -> u64 {
         let unit = f64::from(random) / (f64::from(u32::MAX) + 1.0);
         let jitter = self.trip.jitter_ratio;
         // Spread after the cap: a fleet that has reached the longest wait must not fall
         // into step there.
-        let own = grown as f64 * (1.0 - jitter + 2.0 * jitter * unit);
+        let own = own as f64 * (1.0 - jitter + 2.0 * jitter * unit);
         let asked = retry_after.map_or(0, ms).min(ms(self.trip.retry_after_max));
         // Spread upward only: the dependency asked not to be called earlier.
         let asked = asked as f64 * (1.0 + jitter * unit);
@@ -151,6 +177,15 @@ impl TripRules {
         start + (1.0 - start) * done
     }
 }
+
+/// Whether a failure of this class means that nobody was there who could have had work of it.
+const fn is_absence(class: FailureClass) -> bool {
+    matches!(class, FailureClass::Unreachable | FailureClass::Loading)
+}
+
+/// How long a dependency that cannot be reached is left alone: at three calls a second the
+/// first after its return probes, and at ten the third at the latest.
+pub(super) const EAGER_WAIT: Duration = Duration::from_millis(250);
 
 /// Returns the level from which on the wait is the longest.
 pub(super) fn level_max(base: Duration, max: Duration) -> u32 {

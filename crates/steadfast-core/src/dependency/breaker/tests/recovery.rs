@@ -21,7 +21,7 @@ fn the_wait_doubles_up_to_its_bound() {
     assert_eq!(
         waits(&rig, 9),
         [
-            1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000, 60_000
+            1_000, 2_000, 4_000, 5_000, 5_000, 5_000, 5_000, 5_000, 5_000
         ]
     );
 }
@@ -214,4 +214,81 @@ fn a_gate_that_looks_takes_no_slot() {
     let refusal = look(1_000).expect_err("the slot is taken");
     assert_eq!(refusal.state, BreakerState::Probing);
     assert!(refusal.retry_after > Duration::ZERO);
+}
+
+/// Calls each `gap` milliseconds through an outage of so many seconds that begins after the
+/// first, and returns how many are refused after it.
+fn refused_after(trip: &Trip, secs: u64, gap: u64, class: FailureClass, seed: u64) -> usize {
+    let rig = Rig::new(trip.clone());
+    let mut random = seed;
+    let ends = 1_000 + secs * 1_000;
+    // The server comes back between two calls, each time elsewhere.
+    let shift = seed.wrapping_mul(37) % gap;
+    let calls = (0..(ends + 60_000) / gap).map(|at| at * gap + shift);
+    calls
+        .filter(|&now| {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            let permit = rig.breaker.try_acquire(rig.at(now), 0, random);
+            let is_gone = (1_000..ends).contains(&now);
+            let outcome = if is_gone {
+                failed(class)
+            } else {
+                CallOutcome::Success
+            };
+            let is_refused = permit.is_err();
+            if let Ok(permit) = permit {
+                let _ = permit.settle(outcome, rig.at(now));
+            }
+            is_refused && now >= ends
+        })
+        .count()
+}
+
+#[test]
+fn a_server_that_was_gone_is_found_by_the_first_calls_after_its_return() {
+    for seed in 0..50 {
+        for secs in [6, 60, 600] {
+            for (gap, most) in [(333, 1), (100, 3)] {
+                let class = FailureClass::Unreachable;
+                let refused = refused_after(&Trip::default(), secs, gap, class, seed);
+                assert!(
+                    refused <= most,
+                    "seed {seed}: {refused} after {secs} s, one each {gap} ms"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_long_outage_without_a_check_costs_seconds_after_it_and_no_minute() {
+    for seed in 0..20 {
+        let refused = refused_after(&Trip::default(), 60, 10, FailureClass::Unhealthy, seed);
+        assert!(refused <= 750, "seed {seed}: {refused} of 6,000");
+    }
+}
+
+#[test]
+fn waits_that_somebody_has_set_hold_whatever_the_failure_is() {
+    let trip = Trip::default().open_base(Duration::from_secs(2));
+    let rig = Rig::new(trip);
+    let gone = failed(FailureClass::Unreachable);
+    assert!((0..100).find_map(|_| rig.call(0, gone)).is_some());
+    assert!(rig.acquire(1_999).is_err());
+    assert!(rig.acquire(2_000).expect("a probe").is_probe());
+}
+
+#[test]
+fn a_probe_that_is_handed_back_frees_its_slot_and_finds_nothing_out() {
+    let rig = Rig::new(Trip::default());
+    rig.trip(0);
+    for _ in 0..20 {
+        let probe = rig.acquire(1_000).expect("the slot is free");
+        assert!(probe.is_probe());
+        probe.hand_back();
+    }
+    assert_eq!(rig.state(1_000), BreakerState::Probing);
+    rig.recover(1_000);
 }

@@ -40,7 +40,7 @@ fn every_fault_is_listed_at_once() {
         "window 0ns is not allowed; allowed are 1s to 3600s",
         "failure ratio NaN is not allowed; allowed are above 0 and below 1",
         "stall limit 3s is below slow limit 9s",
-        "open base 90s is above open max 60s",
+        "open base 90s is above open max 5s",
         "probes 16 is not allowed; allowed are 1 to 15",
     ] {
         assert!(text.contains(fault), "{text}");
