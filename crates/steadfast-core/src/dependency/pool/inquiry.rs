@@ -133,3 +133,20 @@ impl Inquiry {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::testing::origin;
+
+    #[test]
+    fn who_asks_late_leaves_the_server_half_of_the_time_all_the_same() {
+        let start = origin();
+        let ms = |ms| start + Duration::from_millis(ms);
+        let inquiry = Inquiry::new(start, ms(100), ms(1100));
+        let until = |now| inquiry.fair_until(ms(now)).instant();
+        assert_eq!(until(100), ms(1000));
+        assert_eq!(until(1000), ms(1500));
+        assert_eq!(until(2000), ms(2500));
+    }
+}

@@ -108,30 +108,6 @@ fn what_one_hears_of_the_server_is_told_to_all_who_are_late() {
     assert!(connects.iter().all(scripted::Answer::is_cut));
 }
 
-/// Goal: a server is given a fair time whoever asks. Method: who asks goes shortly before
-/// another has waited for as long as it may, who then asks in its place.
-#[test]
-fn who_asks_late_leaves_the_server_half_of_the_time_all_the_same() {
-    let start = origin();
-    let pool = Pool::new(start);
-    let (mut first, mut second) = (pool.pursue(None), pool.pursue(None));
-    for pursuit in [&mut first, &mut second] {
-        waits(pursuit, start);
-        waits(pursuit, start + KNOCK_AFTER);
-    }
-    let late = start + 950 * MS;
-    drop(first.outlive(late));
-    waits(&mut second, late);
-    let questions = pool.driver.questions.lock().expect("no panic");
-    let until: Vec<_> = questions.iter().map(|(until, _)| until.instant()).collect();
-    let asked_at = [start + KNOCK_AFTER, late];
-    let whole = SECOND - KNOCK_AFTER;
-    assert_eq!(
-        until,
-        [asked_at[0] + whole * 9 / 10, asked_at[1] + whole / 2]
-    );
-}
-
 #[test]
 fn a_pool_that_is_silent_beside_a_server_that_answers_is_busy() {
     let start = origin();
