@@ -89,9 +89,10 @@ pub(crate) struct Slots {
 
 #[cfg(feature = "postgres")]
 mod postgres {
-    use sqlx::{Postgres, Row, postgres::PgConnectOptions};
+    use sqlx::{Executor, Postgres, Row, postgres::PgConnectOptions};
 
     use super::{Driver, Endpoint, Options, Sessions, Slots, sealed};
+    use crate::version::raw_sql;
 
     /// How the probe's connection calls itself in `pg_stat_activity`.
     const PROBE_NAME: &str = "steadfast-probe";
@@ -122,10 +123,7 @@ mod postgres {
 
         async fn round_trip(connection: &mut Self::Connection) -> sqlx::Result<()> {
             // The simple protocol, because a prepared statement does not survive PgBouncer.
-            sqlx::raw_sql("SELECT 1")
-                .execute(connection)
-                .await
-                .map(drop)
+            connection.execute("SELECT 1").await.map(drop)
         }
 
         /// A role always sees its own sessions. Other instances on this host count too,
@@ -147,10 +145,7 @@ mod postgres {
                          AND state IS NOT NULL) AS own",
                 name.replace('\'', "''"),
             );
-            let row = sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
-                .fetch_one(connection)
-                .await
-                .ok()?;
+            let row = connection.fetch_one(raw_sql(&sql)).await.ok()?;
             Some(Sessions {
                 count: u64::try_from(row.try_get::<i64, _>(0).ok()?).ok()?,
                 quiet_secs: row.try_get::<Option<f64>, _>(1).ok()??,
@@ -166,7 +161,7 @@ mod postgres {
         async fn takes_writes(connection: &mut Self::Connection) -> Option<bool> {
             let sql = "SELECT NOT (pg_is_in_recovery() \
                               OR current_setting('transaction_read_only')::bool)";
-            let row = sqlx::raw_sql(sql).fetch_one(connection).await.ok()?;
+            let row = connection.fetch_one(sql).await.ok()?;
             row.try_get(0).ok()
         }
 
@@ -175,7 +170,7 @@ mod postgres {
             let sql = "SELECT current_setting('max_connections')::int8, \
                               coalesce(current_setting('superuser_reserved_connections', true), '0')::int8 \
                               + coalesce(current_setting('reserved_connections', true), '0')::int8";
-            let row = sqlx::raw_sql(sql).fetch_one(connection).await.ok()?;
+            let row = connection.fetch_one(sql).await.ok()?;
             Some(Slots {
                 max: u32::try_from(row.try_get::<i64, _>(0).ok()?).ok()?,
                 reserved: u32::try_from(row.try_get::<i64, _>(1).ok()?).ok()?,
@@ -186,7 +181,7 @@ mod postgres {
 
 #[cfg(feature = "mysql")]
 mod mysql {
-    use sqlx::{MySql, Row, mysql::MySqlConnectOptions};
+    use sqlx::{Executor, MySql, Row, mysql::MySqlConnectOptions};
 
     use super::{Driver, Endpoint, Options, Sessions, Slots, sealed};
 
@@ -216,10 +211,7 @@ mod mysql {
         }
 
         async fn round_trip(connection: &mut Self::Connection) -> sqlx::Result<()> {
-            sqlx::raw_sql("SELECT 1")
-                .execute(connection)
-                .await
-                .map(drop)
+            connection.execute("SELECT 1").await.map(drop)
         }
 
         /// A user always sees its own sessions. Other instances on this host count too,
@@ -228,7 +220,7 @@ mod mysql {
             connection: &mut Self::Connection,
             _: &Options<Self>,
         ) -> Option<Sessions> {
-            let row = sqlx::raw_sql(SESSIONS).fetch_one(connection).await.ok()?;
+            let row = connection.fetch_one(SESSIONS).await.ok()?;
             let secs = |value: Option<i64>| value.and_then(|secs| u32::try_from(secs).ok());
             Some(Sessions {
                 count: u64::try_from(row.try_get::<i64, _>(0).ok()?).ok()?,
@@ -244,14 +236,14 @@ mod mysql {
 
         async fn takes_writes(connection: &mut Self::Connection) -> Option<bool> {
             let sql = "SELECT CAST(@@global.read_only OR @@global.innodb_read_only AS SIGNED)";
-            let row = sqlx::raw_sql(sql).fetch_one(connection).await.ok()?;
+            let row = connection.fetch_one(sql).await.ok()?;
             Some(row.try_get::<i64, _>(0).ok()? == 0)
         }
 
         /// One more than the limit is kept for administrators, beside it.
         async fn slots(connection: &mut Self::Connection) -> Option<Slots> {
             let sql = "SELECT CAST(@@max_connections AS SIGNED)";
-            let row = sqlx::raw_sql(sql).fetch_one(connection).await.ok()?;
+            let row = connection.fetch_one(sql).await.ok()?;
             Some(Slots {
                 max: u32::try_from(row.try_get::<i64, _>(0).ok()?).ok()?,
                 reserved: 0,
@@ -262,7 +254,7 @@ mod mysql {
 
 #[cfg(feature = "sqlite")]
 mod sqlite {
-    use sqlx::{Sqlite, sqlite::SqliteConnectOptions};
+    use sqlx::{Executor, Sqlite, sqlite::SqliteConnectOptions};
 
     use super::{Driver, Endpoint, sealed};
 
@@ -283,7 +275,7 @@ mod sqlite {
         async fn round_trip(connection: &mut Self::Connection) -> sqlx::Result<()> {
             // It stands in the head of the file, which is read for it.
             let sql = "PRAGMA schema_version";
-            sqlx::raw_sql(sql).execute(connection).await.map(drop)
+            connection.execute(sql).await.map(drop)
         }
 
         /// A database in memory has a name too, and no file of it.

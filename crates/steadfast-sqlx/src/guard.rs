@@ -121,7 +121,7 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{Pool, SqlSafeStr, SqlStr};
+use sqlx::Pool;
 use steadfast_core::{
     ConfigError, Deadline, DependencyState, PoolAdvice, PoolFleet, PoolGate, PoolPursuit,
     PoolSettings, PoolSnapshot,
@@ -139,7 +139,12 @@ pub use self::{
     savepoint::GuardedSavepoint, session::GuardedSession, transaction::GuardedTransaction,
     writes::Writes,
 };
-use crate::{clock, driver::Driver, gauges::Gauges};
+use crate::{
+    clock,
+    driver::Driver,
+    gauges::Gauges,
+    version::{self, SqlSafeStr, SqlStr},
+};
 
 /// Begins the guard of a pool that belongs to a dependency (a `steadfast::Dependency`, or
 /// its state): see the [module](self). A pool needs one guard, which is cloned; two would
@@ -336,7 +341,7 @@ impl<DB: Driver> PoolGuard<DB> {
 
     #[track_caller]
     fn begin_how(&self, statement: Option<SqlStr>) -> Begin<DB> {
-        let text = statement.as_ref().map(|statement| statement.as_str());
+        let text = statement.as_ref().map(version::text);
         let writes = !text.is_some_and(|text| text.to_ascii_uppercase().contains("READ ONLY"));
         let connections = self.connections(How::Begun(statement));
         Begin {

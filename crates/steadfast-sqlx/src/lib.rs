@@ -54,6 +54,7 @@ mod knock;
 mod migrations;
 mod ping;
 mod probe;
+mod version;
 
 use steadfast_pool::{clock, fresh};
 
@@ -66,3 +67,5 @@ pub use guard::{
 pub use heard::outcome;
 pub use migrations::{Migrations, migrations};
 pub use ping::{Ping, STUCK_AFTER, ping};
+#[cfg(sqlx_08)]
+pub use version::SqlSafeStr;

@@ -9,7 +9,7 @@ use sqlx::{
 use steadfast_core::{Check, CheckOutcome, CheckRun, CheckStatus, Failure, FailureClass};
 use tokio::time::timeout_at;
 
-use crate::{classify::classify, clock, driver::Driver};
+use crate::{classify::classify, clock, driver::Driver, version};
 
 /// Where sqlx notes what it has applied, unless told otherwise.
 const TABLE: &str = "_sqlx_migrations";
@@ -68,6 +68,7 @@ where
         self
     }
 
+    #[cfg(not(sqlx_08))]
     /// Sets the table in which the migrator notes what it has applied;
     /// `_sqlx_migrations` without it.
     pub fn table(mut self, name: impl Into<Cow<'static, str>>) -> Self {
@@ -102,12 +103,12 @@ where
     }
 
     async fn read(&self, connection: &mut DB::Connection) -> Result<Applied, Failure> {
-        let dirty = match connection.dirty_version(&self.table).await {
+        let dirty = match version::dirty_version(connection, &self.table).await {
             Ok(dirty) => dirty,
             Err(error) if is_missing_table(&error) => return Ok(Applied::default()),
             Err(error) => return Err(failure(&error)),
         };
-        let done = connection.list_applied_migrations(&self.table).await;
+        let done = version::applied_migrations(connection, &self.table).await;
         let done = done.map_err(|error| failure(&error))?;
         Ok(Applied {
             dirty,

@@ -68,10 +68,10 @@ const BANS: &[Ban] = &[
         reading: true,
     },
     Ban {
-        rule: "law 8: sqlx's types appear in `steadfast-sqlx` alone",
+        rule: "law 8: sqlx's types appear in `steadfast-sqlx` alone, for each version of sqlx",
         words: &["sqlx::", "use sqlx"],
         files: Files::Shipped(""),
-        except: &["crates/steadfast-sqlx/"],
+        except: &["crates/steadfast-sqlx/", "crates/steadfast-sqlx-08/"],
         reading: true,
     },
     Ban {

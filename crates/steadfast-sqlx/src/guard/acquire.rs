@@ -2,13 +2,13 @@
 
 use std::{fmt, sync::Arc};
 
-use sqlx::{Pool, SqlStr, pool::PoolConnection};
+use sqlx::{Pool, pool::PoolConnection};
 use steadfast_core::{
     Deadline, Failure, FailureClass, PoolDriver, PoolFuture, PoolLease, PoolMeaning,
 };
 
 use super::{GuardedSession, GuardedTransaction, observer::Observer, transaction::begin};
-use crate::{classify::classify, clock, driver::Driver, gauges::Gauges, probe};
+use crate::{classify::classify, clock, driver::Driver, gauges::Gauges, probe, version::SqlStr};
 
 /// The connections of a pool.
 pub(super) struct Connections<DB: Driver> {

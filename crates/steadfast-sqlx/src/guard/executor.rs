@@ -4,7 +4,7 @@
 //! overflows the compiler's trait solver; sqlx gave up its own for that reason.
 
 use futures_core::{future::BoxFuture, stream::BoxStream};
-use sqlx::{Database, Either, Execute, Executor, SqlStr};
+use sqlx::{Database, Either, Execute, Executor};
 use sqlx_core::{describe::Describe, ext::async_stream::TryAsyncStream};
 
 use super::{
@@ -12,8 +12,71 @@ use super::{
     judged::Step, watch::Patience,
 };
 use crate::driver::Driver;
+#[cfg(not(sqlx_08))]
+use crate::version::SqlStr;
 
 type Answer<DB> = Either<<DB as Database>::QueryResult, <DB as Database>::Row>;
+
+/// What is prepared, which sqlx 0.8 borrows and 0.9 does not.
+#[cfg(not(sqlx_08))]
+macro_rules! prepares {
+    ($how:ident $db:ty, $c:lifetime) => {
+        fn prepare_with<'e>(
+            self,
+            sql: SqlStr,
+            parameters: &'e [<$db as Database>::TypeInfo],
+        ) -> BoxFuture<'e, sqlx::Result<<$db as Database>::Statement>>
+        where
+            $c: 'e,
+        {
+            asks!($how self.prepare_with(sql, parameters))
+        }
+
+        fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, sqlx::Result<Describe<$db>>>
+        where
+            $c: 'e,
+        {
+            asks!($how self.describe(sql))
+        }
+    };
+}
+
+#[cfg(sqlx_08)]
+macro_rules! prepares {
+    ($how:ident $db:ty, $c:lifetime) => {
+        fn prepare_with<'e, 'q: 'e>(
+            self,
+            sql: &'q str,
+            parameters: &'e [<$db as Database>::TypeInfo],
+        ) -> BoxFuture<'e, sqlx::Result<<$db as Database>::Statement<'q>>>
+        where
+            $c: 'e,
+        {
+            asks!($how self.prepare_with(sql, parameters))
+        }
+
+        fn describe<'e, 'q: 'e>(self, sql: &'q str) -> BoxFuture<'e, sqlx::Result<Describe<$db>>>
+        where
+            $c: 'e,
+        {
+            asks!($how self.describe(sql))
+        }
+    };
+}
+
+/// Asks a session, what leads to one, or a guard that lends one.
+macro_rules! asks {
+    (session $self:ident.$ask:ident($($word:ident),*)) => {
+        Box::pin($self.answer(Patience::OfRequest, |connection| connection.$ask($($word),*)))
+    };
+    (borrowed $self:ident.$ask:ident($($word:ident),*)) => {
+        (&mut **$self).$ask($($word),*)
+    };
+    (guard $self:ident.$ask:ident($($word:ident),*)) => {{
+        let acquire = $self.lend();
+        Box::pin(async move { acquire.await?.$ask($($word),*).await })
+    }};
+}
 
 macro_rules! executors {
     ($db:ty) => {
@@ -42,23 +105,7 @@ macro_rules! executors {
                 Box::pin(self.answer(Patience::OfRequest, |connection| connection.fetch_optional(query)))
             }
 
-            fn prepare_with<'e>(
-                self,
-                sql: SqlStr,
-                parameters: &'e [<$db as Database>::TypeInfo],
-            ) -> BoxFuture<'e, sqlx::Result<<$db as Database>::Statement>>
-            where
-                'c: 'e,
-            {
-                Box::pin(self.answer(Patience::OfRequest, |connection| connection.prepare_with(sql, parameters)))
-            }
-
-            fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, sqlx::Result<Describe<$db>>>
-            where
-                'c: 'e,
-            {
-                Box::pin(self.answer(Patience::OfRequest, |connection| connection.describe(sql)))
-            }
+            prepares!(session $db, 'c);
         }
 
         executors!(borrowed $db, GuardedConnection<$db>);
@@ -103,25 +150,7 @@ macro_rules! executors {
                 Box::pin(async move { (&mut acquire.await?).fetch_optional(query).await })
             }
 
-            fn prepare_with<'e>(
-                self,
-                sql: SqlStr,
-                parameters: &'e [<$db as Database>::TypeInfo],
-            ) -> BoxFuture<'e, sqlx::Result<<$db as Database>::Statement>>
-            where
-                'p: 'e,
-            {
-                let acquire = self.lend();
-                Box::pin(async move { acquire.await?.prepare_with(sql, parameters).await })
-            }
-
-            fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, sqlx::Result<Describe<$db>>>
-            where
-                'p: 'e,
-            {
-                let acquire = self.lend();
-                Box::pin(async move { acquire.await?.describe(sql).await })
-            }
+            prepares!(guard $db, 'p);
         }
     };
     (borrowed $db:ty, $owner:ty) => {
@@ -150,23 +179,7 @@ macro_rules! executors {
                 (&mut **self).fetch_optional(query)
             }
 
-            fn prepare_with<'e>(
-                self,
-                sql: SqlStr,
-                parameters: &'e [<$db as Database>::TypeInfo],
-            ) -> BoxFuture<'e, sqlx::Result<<$db as Database>::Statement>>
-            where
-                'c: 'e,
-            {
-                (&mut **self).prepare_with(sql, parameters)
-            }
-
-            fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, sqlx::Result<Describe<$db>>>
-            where
-                'c: 'e,
-            {
-                (&mut **self).describe(sql)
-            }
+            prepares!(borrowed $db, 'c);
         }
     };
 }

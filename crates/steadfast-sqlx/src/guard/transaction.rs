@@ -11,12 +11,12 @@ use std::{
     ops::{Deref, DerefMut},
 };
 
-use sqlx::{Database, SqlStr, pool::PoolConnection};
+use sqlx::{Database, pool::PoolConnection};
 use sqlx_core::transaction::TransactionManager;
 use tokio::runtime::Handle;
 
 use super::{GuardedSession, session::discard};
-use crate::driver::Driver;
+use crate::{driver::Driver, version::SqlStr};
 
 /// A transaction on a connection of a guarded pool; rolled back when it is dropped.
 ///

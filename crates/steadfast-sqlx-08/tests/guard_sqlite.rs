@@ -1,0 +1,1 @@
+../../steadfast-sqlx/tests/guard_sqlite.rs

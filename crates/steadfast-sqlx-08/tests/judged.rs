@@ -1,0 +1,1 @@
+../../steadfast-sqlx/tests/judged.rs
