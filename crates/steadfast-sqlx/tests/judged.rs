@@ -165,7 +165,7 @@ async fn a_database_that_takes_no_writes_is_read_and_writes_are_refused() {
 async fn an_error_of_sqlx_carries_the_refusal_and_gives_it_back() {
     let (db, orders_db) = guarded().await;
     orders_db.set_mode(BreakerMode::ForcedOpen);
-    let refused = sqlx::query("SELECT 1").fetch_one(&db).await.unwrap_err();
+    let refused = sqlx::query("SELECT 1").fetch_one(&db).await.err().unwrap();
     let found = Refusal::find(&refused).unwrap();
     assert_eq!(found.cause(), Cause::DependencyDown);
     assert!(!found.safe_to_retry(), "a handler ran");
