@@ -20,6 +20,7 @@ pub async fn read(cache: &Dependency, client: &Client, key: &str) -> Result<Opti
 }
 
 /// What the end of a command says about the server: that an argument was wrong says nothing.
+#[must_use]
 pub fn judge<T>(result: Result<&T, &FredError>) -> CallOutcome {
     let Err(error) = result else {
         return CallOutcome::Success;
