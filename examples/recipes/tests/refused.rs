@@ -58,8 +58,10 @@ async fn fred_without_a_server_is_refused_at_once() {
         server: ServerConfig::new_centralized(at.ip().to_string(), at.port()),
         ..Config::default()
     };
-    let mut bounds = PerformanceConfig::default();
-    bounds.default_command_timeout = Duration::from_millis(50);
+    let bounds = PerformanceConfig {
+        default_command_timeout: Duration::from_millis(50),
+        ..PerformanceConfig::default()
+    };
     let client = fred::clients::Client::new(config, Some(bounds), None, None);
     // It goes on trying, and reports that nobody is there.
     let _connects = client.connect();
