@@ -174,9 +174,7 @@ impl Failing {
             ),
             (
                 "in-query",
-                format!(
-                    "postgres://127.0.0.1:{port}/postgres?user=app-role&password=s3cr3t-pass"
-                ),
+                format!("postgres://127.0.0.1:{port}/postgres?user=app-role&password=s3cr3t-pass"),
             ),
             (
                 "host",

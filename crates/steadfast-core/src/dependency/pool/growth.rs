@@ -54,6 +54,19 @@ impl Growth {
         self.refused = None;
     }
 
+    /// Notes that so many are in use at once: a server that has no more had at least those.
+    pub(super) fn serves(&mut self, in_use: u32) {
+        if let Some(room) = self.refused.as_mut().and_then(|it| it.room.as_mut()) {
+            *room = in_use.max(*room);
+        }
+    }
+
+    /// Whether one more may have been tried at that moment.
+    pub(super) fn is_due(&self, asked_at: Instant) -> bool {
+        self.refused
+            .is_none_or(|refused| asked_at >= refused.retry_at)
+    }
+
     /// Whether one more may be asked for, while so many are. After a refusal, one at a time.
     pub(super) fn may(&self, opening: u32, now: Instant) -> bool {
         self.refused
@@ -102,6 +115,14 @@ mod tests {
         }
         assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30, 30]);
         assert_eq!(growth.room(), Some(3));
+        growth.serves(2);
+        assert_eq!(growth.room(), Some(3));
+        growth.serves(4);
+        assert_eq!(
+            growth.room(),
+            Some(4),
+            "a refusal may have come before the last was in use"
+        );
         growth.worked();
         assert!(growth.may(7, now));
         assert_eq!(growth.room(), None);

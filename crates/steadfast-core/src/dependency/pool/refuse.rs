@@ -63,7 +63,16 @@ impl PoolGate {
         match why {
             PoolSilence::Busy { in_use } => {
                 let mut book = crate::sync::lock(&self.book);
-                self.refuse_full(&mut book, in_use, waited, now)
+                let trouble = book.growth.room().and(book.trouble(now));
+                let full = trouble.map(|trouble| trouble.failure.clone());
+                match full.filter(|it| it.class() == FailureClass::RefusedByServer) {
+                    // All that the server gives are in use, and it is asked for one more.
+                    Some(failure) => {
+                        book.counts.refused += 1;
+                        self.cannot_connect(&book, &failure, waited, now)
+                    }
+                    None => self.refuse_full(&mut book, in_use, waited, now),
+                }
             }
             PoolSilence::Cut => {
                 let text = if waited.is_zero() {

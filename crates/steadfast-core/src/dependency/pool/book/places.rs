@@ -126,9 +126,11 @@ impl Book {
         wakes.spend(held.waker.take());
         self.progress_at = now;
         match opens_since {
-            Some(since) => self.opened(since, now, wakes),
+            Some(since) if self.shows_room(since) => self.opened(since, now, wakes),
+            Some(_) => self.caught(),
             None => self.tested(),
         }
+        self.growth.serves(self.in_use());
     }
 
     /// Says that the hold of this place is not one of a request that uses its connection.

@@ -95,6 +95,31 @@ impl Book {
         }
     }
 
+    /// Returns how many connections are in use, those on their way back left out: the next
+    /// one who asks may have got one of those.
+    pub(super) fn in_use(&self) -> u32 {
+        let used = self.holders().filter(|held| !held.is_returning).count();
+        u32::try_from(used).unwrap_or(u32::MAX)
+    }
+
+    /// Whether the connection that was just got by one who asked at `asked_at` shows that the
+    /// server gives new ones. Where it has said that it has no more, the driver may have
+    /// handed on one that came back, unless more are in use now than it had room for.
+    pub(super) fn shows_room(&self, asked_at: Instant) -> bool {
+        let room = self.growth.room();
+        room.is_none_or(|room| self.growth.is_due(asked_at) && self.in_use() > room)
+    }
+
+    /// Notes that one who asked for a new connection has got one, which does not show that the
+    /// server has room for more.
+    pub(super) fn caught(&mut self) {
+        let trouble = self.server.trouble.as_ref();
+        if trouble.is_some_and(|it| it.failure.class() != FailureClass::RefusedByServer) {
+            self.server.trouble = None;
+            self.server.said = None;
+        }
+    }
+
     /// Notes that an idle connection answered, which does not show that the server would give
     /// one more.
     pub(super) fn tested(&mut self) {
