@@ -202,7 +202,9 @@ impl Subject for Ourself {
 fn judge(result: Result<&(), &Fault>) -> CallOutcome {
     match result {
         Ok(()) => CallOutcome::Success,
-        Err(Fault::Down) => CallOutcome::Failure(FailureClass::Unreachable.into()),
+        // It answers, and badly. One that cannot be reached at all is asked again within the
+        // pace of these calls, so none of them would be seen refused.
+        Err(Fault::Down) => CallOutcome::Failure(FailureClass::Unhealthy.into()),
         Err(Fault::OwnPool) => CallOutcome::Failure(FailureClass::Saturated.into()),
         Err(Fault::NotFound) => CallOutcome::Neutral,
     }
