@@ -61,7 +61,7 @@ fn a_breakers_faults_are_told_with_the_others() {
     let faults = error.expect_err("three faults").into_faults();
     for part in [
         "payments: failure ratio 1 is not allowed",
-        "payments: open base 300s is above open max 60s",
+        "payments: open base 300s is above open max 5s",
         "payments: requirement \"required\", but it has no check",
     ] {
         assert!(
