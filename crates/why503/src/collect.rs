@@ -1,0 +1,121 @@
+//! The seam between the doctor and whoever looks at something.
+
+use std::{net::SocketAddr, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::{cli::Options, clock, target::Target};
+
+/// What a collector is handed.
+#[derive(Debug)]
+pub(crate) struct Job<'a> {
+    /// The service that is asked about.
+    pub(crate) target: &'a Target,
+    /// What the command line says.
+    pub(crate) options: &'a Options,
+    /// By when the collector has come back; what it holds then is lost.
+    pub(crate) deadline: Instant,
+    /// What the stages before have found.
+    pub(crate) found: &'a Found,
+}
+
+/// What the first stages found, for those after them.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// Every listening TCP socket that this process may see, whoever owns it.
+    pub(crate) listeners: Vec<Listener>,
+    /// The processes that listen at the target's address.
+    pub(crate) owners: Vec<u32>,
+    /// Established and beginning connections that the owners opened: what they depend on.
+    pub(crate) outbound: Vec<Connection>,
+}
+
+/// A listening socket.
+#[derive(Debug, Clone)]
+pub(crate) struct Listener {
+    /// Where it listens.
+    pub(crate) addr: SocketAddr,
+    /// The processes that hold it, none if they are not ours to see.
+    pub(crate) pids: Vec<u32>,
+    /// The name of the first of them (`/proc/PID/comm`).
+    pub(crate) program: Option<String>,
+}
+
+/// A connection that a process opened.
+#[derive(Debug, Clone)]
+pub(crate) struct Connection {
+    /// The process.
+    pub(crate) pid: u32,
+    /// Where it leads.
+    pub(crate) remote: SocketAddr,
+    /// Whether it is established; otherwise it still waits for an answer (SYN-SENT).
+    pub(crate) established: bool,
+}
+
+/// What a collector brings back.
+#[derive(Debug, Default)]
+pub(crate) struct Collected {
+    /// What was seen.
+    pub(crate) facts: Vec<Fact>,
+    /// What could not be looked at.
+    pub(crate) not_checked: Vec<NotChecked>,
+}
+
+/// One thing that was seen: where, what it is called there, what it said and what it was held against.
+#[derive(Debug, Clone)]
+pub(crate) struct Fact {
+    /// The exact file, socket, query or header.
+    pub(crate) source: String,
+    /// The field in it.
+    pub(crate) field: String,
+    /// What it said.
+    pub(crate) value: String,
+    /// What it was compared with, if with anything.
+    pub(crate) threshold: Option<String>,
+}
+
+/// Something that could not be looked at.
+#[derive(Debug, Clone)]
+pub(crate) struct NotChecked {
+    /// The finding id, or a group (`pg`), that nothing can be said about.
+    pub(crate) id: String,
+    /// Why, and what would let it ("run as root to see who owns the socket").
+    pub(crate) reason: String,
+}
+
+/// Time between the two samples of a counter: long enough for a delta, short enough for the budget.
+pub(crate) const SAMPLE_GAP: Duration = Duration::from_secs(2);
+
+impl Job<'_> {
+    /// How much time is left, at most this.
+    pub(crate) fn within(&self, most: Duration) -> Duration {
+        self.deadline
+            .saturating_duration_since(clock::now())
+            .min(most)
+    }
+
+    /// Runs a step for at most this long and not past the deadline; `None` if it was cut.
+    pub(crate) async fn bounded<T>(
+        &self,
+        most: Duration,
+        step: impl Future<Output = T>,
+    ) -> Option<T> {
+        tokio::time::timeout(self.within(most), step).await.ok()
+    }
+}
+
+impl Collected {
+    /// Notes what could not be looked at.
+    pub(crate) fn not_checked(&mut self, id: impl Into<String>, reason: impl Into<String>) {
+        self.not_checked.push(NotChecked {
+            id: id.into(),
+            reason: reason.into(),
+        });
+    }
+
+    /// Takes over what another brought.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.facts.extend(other.facts);
+        self.not_checked.extend(other.not_checked);
+    }
+}

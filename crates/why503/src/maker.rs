@@ -1,0 +1,1 @@
+//! Who made the answer: from its body, its headers and its timing.

@@ -1,0 +1,1 @@
+//! Asks the target a few times, and times each step apart.
