@@ -35,10 +35,16 @@ pub(crate) struct Found {
 pub(crate) struct Listener {
     /// Where it listens.
     pub(crate) addr: SocketAddr,
+    /// The socket's inode.
+    pub(crate) inode: u64,
     /// The processes that hold it, none if they are not ours to see.
     pub(crate) pids: Vec<u32>,
     /// The name of the first of them (`/proc/PID/comm`).
     pub(crate) program: Option<String>,
+    /// A process in its network namespace, if that is not ours.
+    pub(crate) namespace: Option<u32>,
+    /// Connections that wait to be accepted.
+    pub(crate) waiting: u32,
 }
 
 /// A connection that a process opened.
@@ -52,36 +58,10 @@ pub(crate) struct Connection {
     pub(crate) established: bool,
 }
 
-/// What a collector brings back.
-#[derive(Debug, Default)]
-pub(crate) struct Collected {
-    /// What was seen.
-    pub(crate) facts: Vec<Fact>,
-    /// What could not be looked at.
-    pub(crate) not_checked: Vec<NotChecked>,
-}
-
-/// One thing that was seen: where, what it is called there, what it said and what it was held against.
-#[derive(Debug, Clone)]
-pub(crate) struct Fact {
-    /// The exact file, socket, query or header.
-    pub(crate) source: String,
-    /// The field in it.
-    pub(crate) field: String,
-    /// What it said.
-    pub(crate) value: String,
-    /// What it was compared with, if with anything.
-    pub(crate) threshold: Option<String>,
-}
-
-/// Something that could not be looked at.
-#[derive(Debug, Clone)]
-pub(crate) struct NotChecked {
-    /// The finding id, or a group (`pg`), that nothing can be said about.
-    pub(crate) id: String,
-    /// Why, and what would let it ("run as root to see who owns the socket").
-    pub(crate) reason: String,
-}
+/// What a collector brings back: `saw(source, tied, observation)` for what it saw,
+/// `could_not(id, reason, remedy)` for what it could not look at. It judges nothing; thresholds
+/// belong to the rules of `steadfast_diagnosis::knowledge`.
+pub(crate) type Collected = steadfast_diagnosis::Evidence;
 
 /// Time between the two samples of a counter: long enough for a delta, short enough for the budget.
 pub(crate) const SAMPLE_GAP: Duration = Duration::from_secs(2);
@@ -101,21 +81,5 @@ impl Job<'_> {
         step: impl Future<Output = T>,
     ) -> Option<T> {
         tokio::time::timeout(self.within(most), step).await.ok()
-    }
-}
-
-impl Collected {
-    /// Notes what could not be looked at.
-    pub(crate) fn not_checked(&mut self, id: impl Into<String>, reason: impl Into<String>) {
-        self.not_checked.push(NotChecked {
-            id: id.into(),
-            reason: reason.into(),
-        });
-    }
-
-    /// Takes over what another brought.
-    pub(crate) fn merge(&mut self, other: Self) {
-        self.facts.extend(other.facts);
-        self.not_checked.extend(other.not_checked);
     }
 }

@@ -45,7 +45,7 @@ async fn collect(job: &Job<'_>) -> Collected {
     );
     let mut all = Collected::default();
     for part in [library, host, proxy, kubernetes, dependency, logs] {
-        all.merge(part);
+        all.extend(part);
     }
     all
 }

@@ -1,0 +1,221 @@
+//! TLS that goes on whatever the certificate is: the answer behind it matters, and what is wrong
+//! with the certificate is a finding of its own.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, OnceLock},
+};
+
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
+    SignatureScheme,
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    pki_types::{CertificateDer, ServerName, UnixTime},
+};
+use steadfast_diagnosis::Outcome;
+use tokio_rustls::TlsConnector;
+
+use super::{Probe, connect::Stream};
+use crate::{cli::HttpVersion, clock};
+
+/// What is known of a server's certificate.
+#[derive(Debug, Clone)]
+pub(crate) struct Certificate {
+    /// What the verification said.
+    pub(crate) verdict: Trust,
+    /// When it ends, in seconds since 1970.
+    pub(crate) not_after: Option<i64>,
+    /// For whom it is.
+    pub(crate) subject: String,
+    /// Who signed it.
+    pub(crate) issuer: String,
+}
+
+/// Whether a certificate is good for the name that was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// It is.
+    Trusted,
+    /// It has ended.
+    Expired,
+    /// It has not begun.
+    NotYetValid,
+    /// It is for other names.
+    OtherName,
+    /// Nobody this host trusts has signed it.
+    UnknownIssuer,
+    /// Something else.
+    Other(String),
+}
+
+/// Shakes hands, and notes how long that took and what the certificate says.
+pub(super) async fn handshake(
+    stream: Box<dyn Stream>,
+    host: &str,
+    http: HttpVersion,
+    probe: &mut Probe,
+) -> Option<(Box<dyn Stream>, bool)> {
+    let begin = clock::now();
+    let Ok(name) = ServerName::try_from(host.to_owned()) else {
+        probe.outcome = Outcome::TlsFailed;
+        probe.detail = Some(format!("`{host}` is no name that TLS can ask for"));
+        return None;
+    };
+    let noted = Arc::new(Noted::default());
+    let config = config(Arc::clone(&noted), http);
+    // Should the probe be cut here, the other side was silent in the handshake.
+    probe.outcome = Outcome::Silent;
+    let shaken = TlsConnector::from(Arc::new(config))
+        .connect(name, stream)
+        .await;
+    probe.certificate = noted
+        .0
+        .lock()
+        .expect("nothing panics while it notes")
+        .take();
+    match shaken {
+        Ok(stream) => {
+            probe.timing.tls = Some(clock::now().saturating_duration_since(begin));
+            let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            Some((Box::new(stream), h2))
+        }
+        Err(error) => {
+            probe.outcome = match error.get_ref().and_then(|it| it.downcast_ref::<Error>()) {
+                Some(_) => Outcome::TlsFailed,
+                None => Outcome::Closed,
+            };
+            probe.detail = Some(error.to_string());
+            None
+        }
+    }
+}
+
+fn config(noted: Arc<Noted>, http: HttpVersion) -> ClientConfig {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = Witness {
+        inner: WebPkiServerVerifier::builder_with_provider(roots(), Arc::clone(&provider))
+            .build()
+            .ok(),
+        schemes: provider
+            .signature_verification_algorithms
+            .supported_schemes(),
+        noted,
+    };
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("the provider speaks the default versions")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    config.alpn_protocols = match http {
+        HttpVersion::Auto => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        HttpVersion::One => vec![b"http/1.1".to_vec()],
+        HttpVersion::Two => vec![b"h2".to_vec()],
+    };
+    config
+}
+
+/// Whom this host trusts; Mozilla's list where the host has none.
+fn roots() -> Arc<RootCertStore> {
+    static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+    let read = || {
+        let mut store = RootCertStore::empty();
+        store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if store.is_empty() {
+            store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        }
+        Arc::new(store)
+    };
+    Arc::clone(ROOTS.get_or_init(read))
+}
+
+#[derive(Default)]
+struct Noted(Mutex<Option<Certificate>>);
+
+/// Notes what the usual verification says, and lets everybody pass.
+struct Witness {
+    inner: Option<Arc<WebPkiServerVerifier>>,
+    schemes: Vec<SignatureScheme>,
+    noted: Arc<Noted>,
+}
+
+impl fmt::Debug for Witness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Witness")
+    }
+}
+
+impl ServerCertVerifier for Witness {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let verdict = self.inner.as_ref().map_or(Trust::UnknownIssuer, |inner| {
+            trust(inner.verify_server_cert(end_entity, intermediates, name, ocsp, now))
+        });
+        let parsed = x509_parser::parse_x509_certificate(end_entity).ok();
+        let parsed = parsed.as_ref().map(|(_, it)| it);
+        let certificate = Certificate {
+            verdict,
+            not_after: parsed.map(|it| it.validity().not_after.timestamp()),
+            subject: parsed.map_or_else(String::new, |it| it.subject().to_string()),
+            issuer: parsed.map_or_else(String::new, |it| it.issuer().to_string()),
+        };
+        *self.noted.0.lock().expect("nothing panics while it notes") = Some(certificate);
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.schemes.clone()
+    }
+
+    fn root_hint_subjects(&self) -> Option<&[DistinguishedName]> {
+        None
+    }
+}
+
+fn trust(verified: Result<ServerCertVerified, Error>) -> Trust {
+    let error = match verified {
+        Ok(_) => return Trust::Trusted,
+        Err(error) => error,
+    };
+    match &error {
+        Error::InvalidCertificate(wrong) => match wrong {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => Trust::Expired,
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                Trust::NotYetValid
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                Trust::OtherName
+            }
+            CertificateError::UnknownIssuer => Trust::UnknownIssuer,
+            other => Trust::Other(other.to_string()),
+        },
+        other => Trust::Other(other.to_string()),
+    }
+}
