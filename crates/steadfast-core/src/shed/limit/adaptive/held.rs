@@ -6,6 +6,7 @@ use super::clusters::WIDTH;
 use super::cycle::{Group, Kept, Kind, Step};
 use super::slope::Saturation;
 use super::sums::Sums;
+use super::watch::is_since;
 use super::{HEADROOM_BURST, HEADROOM_SHARE, Random};
 use crate::shed::limit::{Ended, Experiment, LimitPhase, Tag, Why, Window};
 
@@ -261,9 +262,9 @@ impl Held {
         serial: u32,
         random: &mut Random,
     ) -> Outcome {
-        let from = self.watched.map_or(u32::MAX, |(_, from)| from);
+        let compared = self.watched.is_some_and(|(_, from)| is_since(serial, from));
         let verifies = matches!(self.step, Step::Verify | Step::Wait { kind: Kind::Verify });
-        if !verifies || serial < from || !self.high.open() {
+        if !verifies || !compared || !self.high.open() {
             return Outcome::Nothing;
         }
         self.last_end = Some(ended.now);

@@ -35,7 +35,7 @@ pub(super) struct Watch {
     /// The block with fewest in flight that clients waited for.
     calm: Option<Block>,
     /// What was seen before this block had another cause than a queue.
-    explained: u32,
+    explained: Option<u32>,
     /// How many whole blocks on end have said that it is a queue.
     said: u32,
 }
@@ -48,18 +48,18 @@ impl Watch {
             one_in: 1,
             in_flight: 0.0,
             calm: None,
-            explained: 0,
+            explained: None,
             said: 0,
         }
     }
 
     /// Forgets everything; late ends of earlier samples are no longer recognised.
     pub(super) fn clear(&mut self) {
-        self.serial = (self.serial + BLOCKS as u32 + 1) & SERIAL_MASK;
+        self.serial = later(self.serial, BLOCKS as u32 + 1);
         self.blocks = [None; BLOCKS];
         self.one_in = 1;
         self.calm = None;
-        self.explained = 0;
+        self.explained = None;
         self.said = 0;
     }
 
@@ -89,7 +89,7 @@ impl Watch {
         block.peak = block.peak.max(self.in_flight);
         if block.admitted == BLOCK {
             let took = now.saturating_duration_since(block.opened_at).as_secs_f64();
-            self.serial = (serial + 1) & SERIAL_MASK;
+            self.serial = later(serial, 1);
             self.pace(took);
         }
         serial
@@ -124,10 +124,7 @@ impl Watch {
     pub(super) fn newest(&self, now: Instant) -> (u32, Group) {
         let mut group = Group::default();
         let mut from = self.serial;
-        for serial in (self.serial.saturating_sub(BLOCKS as u32 - 1)..=self.serial).rev() {
-            let Some(block) = self.block(serial) else {
-                continue;
-            };
+        for block in self.remembered().rev() {
             let in_flight = block.mean_in_flight();
             let other = in_flight < NEWEST_SHARE * self.in_flight;
             if group.len() >= if other { NEWEST_MIN } else { NEWEST_MAX } {
@@ -137,7 +134,7 @@ impl Watch {
             let open = block.admitted.saturating_sub(block.ended);
             group.sums.merge(&block.sums);
             group.admitted_before(open, -age, in_flight);
-            from = serial;
+            from = block.serial;
         }
         (from, group)
     }
@@ -172,25 +169,37 @@ impl Watch {
         self.one_in = wanted.clamp(self.one_in / 2, self.one_in * 2).max(1);
     }
 
-    fn block(&self, serial: u32) -> Option<&Block> {
-        self.blocks[serial as usize % BLOCKS]
-            .as_ref()
-            .filter(|block| block.serial == serial)
+    /// The blocks that are remembered, oldest first.
+    fn remembered(&self) -> impl DoubleEndedIterator<Item = &Block> {
+        (0..BLOCKS as u32).rev().filter_map(|behind| {
+            let serial = earlier(self.serial, behind);
+            let block = self.blocks[serial as usize % BLOCKS].as_ref();
+            block.filter(|block| block.serial == serial)
+        })
+    }
+
+    /// How many serials ago this one was.
+    fn behind(&self, serial: u32) -> u32 {
+        earlier(self.serial, serial)
     }
 
     /// Asks the question of single blocks, of pairs and of fours: many in flight change fast, few change slowly.
     fn conclude(&mut self, now: Instant) -> Option<Saturation> {
         let mut whole = [Sums::default(); BLOCKS];
         let (mut n, mut explained, mut newest) = (0, 0, None);
-        for serial in self.serial.saturating_sub(BLOCKS as u32 - 1)..=self.serial {
-            let Some(block) = self.block(serial) else {
-                continue;
-            };
+        // Forgotten with the last of its blocks, before serials come round to it again.
+        self.explained = self
+            .explained
+            .filter(|until| self.behind(*until) < BLOCKS as u32);
+        let since = self
+            .explained
+            .map_or(BLOCKS as u32, |until| self.behind(until));
+        for block in self.remembered() {
             if block.whole() {
                 whole[n] = block.sums;
                 n += 1;
                 newest = Some(block);
-                if serial < self.explained {
+                if self.behind(block.serial) > since {
                     explained = n;
                 }
             } else if block.recent(now, newest) {
@@ -224,7 +233,7 @@ impl Watch {
         let close = slope(whole, 1, 0.8 * least, true);
         if let Some(close) = close.filter(Slope::refutes) {
             if close.explains() {
-                self.explained = self.serial;
+                self.explained = Some(self.serial);
             }
             return None;
         }
@@ -236,7 +245,11 @@ impl Watch {
 
     /// Whether the queue is not about to go away by itself.
     fn lasts(&self, now: Instant, high: &Block) -> bool {
-        let since = || (high.serial..=self.serial).filter_map(|s| self.block(s));
+        let behind = self.behind(high.serial);
+        let since = || {
+            self.remembered()
+                .filter(move |b| self.behind(b.serial) <= behind)
+        };
         let peak = since().map(|b| b.peak).fold(0.0, f64::max);
         if self.in_flight < 0.95 * peak {
             return false;
@@ -266,6 +279,20 @@ impl Block {
     }
 }
 
+/// Whether a block with this serial was opened with the one that has `from`, or later: serials
+/// count round, so of any two the nearer way tells which is later.
+pub(super) const fn is_since(serial: u32, from: u32) -> bool {
+    earlier(serial, from) <= SERIAL_MASK / 2
+}
+
+const fn later(serial: u32, by: u32) -> u32 {
+    serial.wrapping_add(by) & SERIAL_MASK
+}
+
+const fn earlier(serial: u32, by: u32) -> u32 {
+    serial.wrapping_sub(by) & SERIAL_MASK
+}
+
 /// Requests in a block. Fewer are noisier, more are slower to come.
 const BLOCK: u32 = 16;
 /// Ends that make a block whole: nobody waits for the slowest two, in any block alike.
@@ -274,7 +301,7 @@ const BLOCK_ENDS: u32 = 14;
 pub(super) const BLOCKS: usize = 128;
 /// After so many latencies of the block before it, a block that is not whole is no longer waited for.
 const STRAGGLING: f64 = 8.0;
-/// Serials leave room in a tag for what kind it is.
+/// Serials leave room in a tag for what kind it is, so they count round: at 8,000 samples a second after twelve days.
 const SERIAL_MASK: u32 = (1 << 29) - 1;
 /// Samples in flight at once, at most: four blocks.
 const SAMPLES_IN_FLIGHT: f64 = 64.0;
@@ -294,3 +321,6 @@ const NEWEST_SHARE: f64 = 0.8;
 const NEWEST_MIN: f64 = 16.0;
 /// More than four blocks say nothing more about now.
 const NEWEST_MAX: f64 = 64.0;
+
+#[cfg(all(test, not(loom)))]
+mod tests;
