@@ -47,6 +47,8 @@ pub(crate) struct Pilot {
 #[derive(Debug)]
 struct Inner {
     limit: Box<dyn Limit>,
+    /// How many algorithms there were before this one: whose tag a permit carries.
+    generation: u32,
     /// Totals at the end of the last window.
     admitted: u64,
     refused: u64,
@@ -60,12 +62,15 @@ struct Inner {
 pub(crate) struct Heard {
     tag: Tag,
     in_flight: u32,
+    /// Of the algorithm that made the tag.
+    generation: u32,
 }
 
 impl Heard {
     pub(crate) const NOTHING: Self = Self {
         tag: Tag::NONE,
         in_flight: 0,
+        generation: 0,
     };
 
     pub(crate) const fn is_sampled(self) -> bool {
@@ -88,6 +93,7 @@ impl Pilot {
             arrivals: std::array::from_fn(|_| Padded(AtomicU32::new(0))),
             inner: Mutex::new(Inner {
                 limit,
+                generation: 0,
                 admitted: 0,
                 refused: 0,
                 kept: 0,
@@ -150,7 +156,11 @@ impl Pilot {
         let mut heard = Heard::NOTHING;
         if sampled {
             let tag = inner.limit.admitted(Admitted::new(now, in_flight));
-            heard = Heard { tag, in_flight };
+            heard = Heard {
+                tag,
+                in_flight,
+                generation: inner.generation,
+            };
         }
         if directive.window != 0 {
             let (admitted, refused) = (counts.admitted.sum(), counts.refused.sum());
@@ -184,6 +194,9 @@ impl Pilot {
             return;
         }
         let mut inner = lock(&self.inner);
+        if heard.generation != inner.generation {
+            return;
+        }
         let ended = Ended::new(now, admitted_at, heard.in_flight, heard.tag, ending);
         let change = inner.limit.ended(ended);
         inner.keep(change);
@@ -200,16 +213,19 @@ impl Pilot {
     }
 
     /// Tells the algorithm that the process runs late, which is rare.
-    pub(crate) fn late(&self, now: Instant, lag: Duration) {
-        lock(&self.inner).limit.late(now, lag);
+    pub(crate) fn late(&self, lag: Duration, credits: &Credits, now: Instant) {
+        let mut inner = lock(&self.inner);
+        inner.limit.late(now, lag);
+        self.publish(&inner, credits);
     }
 
-    /// Puts another algorithm in charge. Tags of the old one are not given to it.
+    /// Puts another algorithm in charge, which never hears of a tag that the old one made.
     pub(crate) fn replace(&self, limit: Box<dyn Limit>, counts: Counts<'_>) {
         let mut inner = lock(&self.inner);
         (inner.admitted, inner.refused) = (counts.admitted.sum(), counts.refused.sum());
         let kept = inner.kept;
         let old = std::mem::replace(&mut inner.limit, limit);
+        inner.generation = inner.generation.wrapping_add(1);
         inner.limit.kept(kept);
         self.publish(&inner, counts.credits);
         // Its end is foreign code, which may look at the gate: outside the lock.

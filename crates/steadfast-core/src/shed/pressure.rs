@@ -74,9 +74,12 @@ impl ShedGate {
     /// should have. Ten times a second ([`crate::BEAT`]); without it the lag loop is idle.
     pub fn beat(&self, lag: Duration, now: Instant) {
         self.note_peak();
-        self.beat_reserve(stripe::current(), now);
+        let stripe = stripe::current();
+        self.beat_reserve(stripe, now);
         if lag > LATE {
-            self.pilot.late(now, lag);
+            self.pilot.late(lag, &self.credits, now);
+            // It may have raised the limit.
+            self.offer(stripe, Some(now));
         }
         self.lag.beat(self.arrived(), lag, now);
     }
