@@ -4,6 +4,7 @@
 //! `RUSTFLAGS="--cfg loom" cargo test -p steadfast-core --release loom_`.
 
 pub(crate) mod local;
+pub(crate) mod origin;
 pub(crate) mod pulse;
 pub mod stripe;
 

@@ -97,7 +97,10 @@ pub use trip_rules::TripRules;
 
 use crate::{
     dependency::breaker::window::Window,
-    sync::atomic::{AtomicU64, Ordering::Acquire},
+    sync::{
+        atomic::{AtomicU64, Ordering::Acquire},
+        stripe::Padded,
+    },
 };
 
 /// A circuit breaker. Shared by reference; every method takes `&self`.
@@ -219,19 +222,6 @@ impl Breaker {
 
     fn instant(&self, ms: u64) -> Instant {
         self.origin + Duration::from_millis(ms)
-    }
-}
-
-/// Keeps words that are written at different times off each other's cache lines.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-struct Padded<T>(T);
-
-impl<T> Deref for Padded<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.0
     }
 }
 

@@ -12,6 +12,7 @@ use crate::{
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering},
+        origin::{Origin, nanos},
         try_lock,
     },
 };
@@ -26,7 +27,7 @@ const NOTHING: u64 = u64::MAX;
 /// What was measured at the last look.
 #[derive(Debug)]
 pub(super) struct Pace {
-    origin: Instant,
+    origin: Origin,
     /// When, in nanoseconds from the origin.
     looked_at: AtomicU64,
     /// How long a permit is held, in nanoseconds.
@@ -46,7 +47,7 @@ struct Totals {
 impl Pace {
     pub(super) fn new(origin: Instant) -> Self {
         Self {
-            origin,
+            origin: Origin::new(origin),
             looked_at: AtomicU64::new(NOTHING),
             mean_held: AtomicU64::new(NOTHING),
             stuck: Stamp::NONE.to_words().map(AtomicU64::new),
@@ -83,10 +84,9 @@ impl ShedGate {
 
     #[inline]
     fn look_again(&self, now: Instant) {
-        let since = now.saturating_duration_since(self.pace.origin).as_nanos();
-        let since = u64::try_from(since).unwrap_or(NOTHING - 1);
+        let since = self.pace.origin.nanos(now).min(NOTHING - 1);
         let looked = self.pace.looked_at.load(Ordering::Relaxed);
-        if looked == NOTHING || since.saturating_sub(looked) >= AGE_MAX.as_nanos() as u64 {
+        if looked == NOTHING || since.saturating_sub(looked) >= nanos(AGE_MAX) {
             self.look(since, looked, now);
         }
     }

@@ -15,7 +15,7 @@ use crate::{
         limiter::Heard,
         runtime_lag::Line,
     },
-    sync::{local::Local, stripe},
+    sync::{local::Local, origin::nanos, stripe},
 };
 
 /// How a request ended.
@@ -151,8 +151,7 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedPermit<T> {
 impl ShedGate {
     /// Remembers how long a place was taken, for the retry hint.
     pub(super) fn note_held(&self, stripe: usize, since: Instant, now: Instant) {
-        let held = now.saturating_duration_since(since).as_nanos();
-        let held = u64::try_from(held).unwrap_or(u64::MAX);
+        let held = nanos(now.saturating_duration_since(since));
         self.held_nanos.add_at(stripe, held);
         self.settled.add_at(stripe, 1);
     }

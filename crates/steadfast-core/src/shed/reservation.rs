@@ -35,6 +35,7 @@ use crate::{
         Mutex,
         atomic::{AtomicU64, Ordering},
         lock,
+        origin::Origin,
         stripe::Counter,
         try_lock,
     },
@@ -100,7 +101,7 @@ pub struct Reserved {
 
 #[derive(Debug)]
 pub(crate) struct Reserve {
-    origin: Instant,
+    origin: Origin,
     /// Requests that asked for a place, of those that somebody classified.
     arrived: [Counter; CLASSES],
     refused: [Counter; CLASSES],
@@ -135,7 +136,7 @@ pub(crate) struct Totals {
 impl Reserve {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
-            origin: now,
+            origin: Origin::new(now),
             arrived: std::array::from_fn(|_| Counter::new()),
             refused: std::array::from_fn(|_| Counter::new()),
             due: AtomicU64::new(0),
@@ -171,7 +172,7 @@ impl Reserve {
         now: Instant,
     ) -> bool {
         // Relaxed: it only chooses who looks.
-        if self.nanos(now) < self.due.load(Ordering::Relaxed) {
+        if self.origin.nanos(now) < self.due.load(Ordering::Relaxed) {
             return false;
         }
         try_lock(&self.inner).is_some_and(|inner| self.look(inner, credits, totals(), now))
@@ -219,7 +220,7 @@ impl Reserve {
         credits.set_keep(after);
         inner.note(before.most(), after.most().min(limit - 1), limit, now);
         let due = if inner.control.is_contended() {
-            self.nanos(now + LOOK)
+            self.origin.nanos(now + LOOK)
         } else {
             0
         };
@@ -243,11 +244,6 @@ impl Reserve {
             ratio: lock(&self.inner).control.ratio(),
             refused: self.refused.each_ref().map(Counter::sum),
         }
-    }
-
-    fn nanos(&self, now: Instant) -> u64 {
-        let since = now.saturating_duration_since(self.origin).as_nanos();
-        u64::try_from(since).unwrap_or(u64::MAX)
     }
 }
 

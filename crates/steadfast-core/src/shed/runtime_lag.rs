@@ -47,6 +47,7 @@ use crate::{
         Mutex,
         atomic::{AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering},
         lock,
+        origin::{Origin, nanos},
         pulse::BEAT,
         stripe::{Counter, Padded, STRIPES},
         try_lock,
@@ -72,7 +73,7 @@ const NEVER: u64 = u64::MAX;
 
 #[derive(Debug)]
 pub(crate) struct LagLoop {
-    origin: Instant,
+    origin: Origin,
     mode: AtomicU8,
     /// Nanoseconds from the origin after which a request makes a look.
     due: AtomicU64,
@@ -130,7 +131,7 @@ impl LagLoop {
             })
         };
         Self {
-            origin,
+            origin: Origin::new(origin),
             mode: AtomicU8::new(mode as u8),
             due: AtomicU64::new(NEVER),
             posture: AtomicU64::new(Posture::CALM.to_word()),
@@ -183,7 +184,7 @@ impl LagLoop {
             return;
         }
         self.beat.store(self.nanos(now), Ordering::Relaxed);
-        self.last_lag.store(length(lag), Ordering::Relaxed);
+        self.last_lag.store(nanos(lag), Ordering::Relaxed);
         self.look(lock(&self.inner), arrived, lag, now);
     }
 
@@ -299,7 +300,7 @@ impl LagLoop {
             // Nobody has begun on this thread since it looked at everything else.
             Line::Waiting { round, again, .. } if round == current => {
                 if again || joined <= cells.oldest.load(Ordering::Relaxed) {
-                    let until = self.nanos(now).saturating_add(length(ROUND));
+                    let until = self.nanos(now).saturating_add(nanos(ROUND));
                     cells.round_until.store(until, Ordering::Relaxed);
                     cells.oldest.store(u64::MAX, Ordering::Relaxed);
                     cells
@@ -341,7 +342,7 @@ impl LagLoop {
         let waited = now.saturating_duration_since(since);
         let cells = &self.stripes[stripe].0;
         self.count(stripe, priority, -1);
-        cells.shortest.fetch_min(length(waited), Ordering::Relaxed);
+        cells.shortest.fetch_min(nanos(waited), Ordering::Relaxed);
         if self.nanos(now) > self.due.load(Ordering::Relaxed) {
             self.look_late(arrived, now);
         }
@@ -439,12 +440,12 @@ impl LagLoop {
         };
         self.posture.store(posture.to_word(), Ordering::Relaxed);
         let next = if posture.lined {
-            self.nanos(now).saturating_add(length(LOOK))
+            self.nanos(now).saturating_add(nanos(LOOK))
         } else {
             let beat = self.beat.load(Ordering::Relaxed);
             // While calm the beat looks; requests do only if it is late.
-            beat.saturating_add(length(BEAT + LAG_MAX))
-                .max(self.nanos(now).saturating_add(length(LOOK)))
+            beat.saturating_add(nanos(BEAT + LAG_MAX))
+                .max(self.nanos(now).saturating_add(nanos(LOOK)))
         };
         self.due.store(next, Ordering::Relaxed);
     }
@@ -484,12 +485,6 @@ impl LagLoop {
 
     #[inline]
     fn nanos(&self, now: Instant) -> u64 {
-        length(now.saturating_duration_since(self.origin))
+        self.origin.nanos(now)
     }
-}
-
-#[inline]
-fn length(length: Duration) -> u64 {
-    let whole = length.as_secs().saturating_mul(1_000_000_000);
-    whole.saturating_add(u64::from(length.subsec_nanos()))
 }

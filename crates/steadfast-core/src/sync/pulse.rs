@@ -7,7 +7,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{
+    atomic::{AtomicU64, Ordering},
+    origin::{Origin, nanos},
+};
 
 /// Between two beats. Ten a second cost nothing measurable and show a lag of 10 ms.
 pub const BEAT: Duration = Duration::from_millis(100);
@@ -18,7 +21,7 @@ const BEATS_KEPT: usize = 10;
 /// The heartbeat of a runtime.
 #[derive(Debug)]
 pub struct Pulse {
-    origin: Instant,
+    origin: Origin,
     /// Nanoseconds from the origin to the last beat plus one; 0 before the first.
     last: AtomicU64,
     lags: [AtomicU64; BEATS_KEPT],
@@ -30,7 +33,7 @@ impl Pulse {
     #[must_use]
     pub fn new(origin: Instant) -> Self {
         Self {
-            origin,
+            origin: Origin::new(origin),
             last: AtomicU64::new(0),
             lags: std::array::from_fn(|_| AtomicU64::new(0)),
             next: AtomicU64::new(0),
@@ -41,7 +44,7 @@ impl Pulse {
     pub fn beat(&self, lag: Duration, now: Instant) {
         let at = self.next.fetch_add(1, Ordering::Relaxed) as usize % BEATS_KEPT;
         self.lags[at].store(nanos(lag), Ordering::Relaxed);
-        let since = nanos(now.saturating_duration_since(self.origin));
+        let since = self.origin.nanos(now);
         // Relaxed: a reader needs no other memory with it.
         self.last.store(since.saturating_add(1), Ordering::Relaxed);
     }
@@ -52,7 +55,7 @@ impl Pulse {
     pub fn silent_for(&self, now: Instant) -> Duration {
         match self.last.load(Ordering::Relaxed) {
             0 => Duration::ZERO,
-            last => now.saturating_duration_since(self.origin + Duration::from_nanos(last - 1)),
+            last => now.saturating_duration_since(self.origin.at(last - 1)),
         }
     }
 
@@ -68,10 +71,6 @@ impl Pulse {
             .unwrap_or(0);
         Duration::from_nanos(longest).max(self.silent_for(now).saturating_sub(BEAT))
     }
-}
-
-fn nanos(length: Duration) -> u64 {
-    u64::try_from(length.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(all(test, not(loom)))]

@@ -21,6 +21,15 @@ pub const STRIPES: usize = if cfg!(loom) { 2 } else { 16 };
 #[repr(align(128))]
 pub(crate) struct Padded<T>(pub(crate) T);
 
+impl<T> std::ops::Deref for Padded<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
 std::thread_local! {
     static STRIPE: Cell<usize> = const { Cell::new(usize::MAX) };
 }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::sync::{
     atomic::{AtomicU64, Ordering, fence},
+    origin::{Origin, nanos},
     stripe::{Padded, STRIPES},
 };
 
@@ -37,7 +38,7 @@ pub struct Held {
 
 #[derive(Debug)]
 pub(crate) struct HeldTable {
-    origin: Instant,
+    origin: Origin,
     stripes: Box<[Padded<Stripe>]>,
 }
 
@@ -103,7 +104,7 @@ impl HeldTable {
             })
         };
         Self {
-            origin,
+            origin: Origin::new(origin),
             stripes: (0..STRIPES).map(|_| stripe()).collect(),
         }
     }
@@ -177,8 +178,8 @@ impl HeldTable {
                 };
             }
         }
-        let late = now.saturating_duration_since(self.origin) >= age_min
-            && first.started <= self.stamp(now - age_min);
+        let late =
+            self.origin.nanos(now) >= nanos(age_min) && first.started <= self.stamp(now - age_min);
         if late { first } else { Stamp::NONE }
     }
 
@@ -209,7 +210,7 @@ impl HeldTable {
             .iter()
             .position(|byte| *byte == 0)
             .unwrap_or(bytes.len());
-        let began = self.origin + Duration::from_nanos(started - 1);
+        let began = self.origin.at(started - 1);
         Some(Held {
             age: now.saturating_duration_since(began),
             route: String::from_utf8_lossy(&bytes[..len]).into_owned(),
@@ -217,8 +218,7 @@ impl HeldTable {
     }
 
     fn stamp(&self, now: Instant) -> u64 {
-        let since = now.saturating_duration_since(self.origin).as_nanos();
-        u64::try_from(since).unwrap_or(u64::MAX - 1) + 1
+        self.origin.nanos(now).saturating_add(1)
     }
 }
 

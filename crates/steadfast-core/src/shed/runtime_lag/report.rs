@@ -5,10 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{FLOOR_OVER, LagLoop, LagPhase, length};
+use super::{FLOOR_OVER, LagLoop, LagPhase};
 use crate::{
     request::priority::Priority,
-    sync::{atomic::Ordering, lock},
+    sync::{atomic::Ordering, lock, origin::nanos},
 };
 
 /// Whether the lag loop refuses, only says what it would have refused, or does nothing.
@@ -130,7 +130,7 @@ impl LagLoop {
         let room = inner.control.room();
         let spared = |priority: &Priority| {
             let last = self.last_refused[priority.index()].load(Ordering::Relaxed);
-            last == 0 || self.nanos(now).saturating_sub(last) > length(FLOOR_OVER)
+            last == 0 || self.nanos(now).saturating_sub(last) > nanos(FLOOR_OVER)
         };
         LagSnapshot {
             mode: self.mode(),
