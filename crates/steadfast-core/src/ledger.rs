@@ -9,15 +9,22 @@
 //! A request never waits here. Each stripe has its own lock, which only its own threads
 //! and readers take; a refusal that finds it taken is counted as dropped instead. The
 //! totals by cause are exact all the same: they are counters beside the locks.
+//!
+//! An incident is one however many stripes it was counted on, and begins once: the runs of
+//! all stripes share its [`Clock`], and of those who find that it has stopped one sets it
+//! going. The list of clocks is behind a lock that readers never take; a stripe takes it for
+//! the first refusal of each cause and source, and keeps the clock.
 
+mod clock;
 mod entry;
 
 use std::{
     collections::VecDeque,
-    sync::TryLockError,
-    time::{Duration, Instant},
+    sync::{Arc, TryLockError},
+    time::Duration,
 };
 
+use clock::Clock;
 pub use entry::{Answered, Incident, Recorded, RefusalId, RequestNote, StateChange, Total};
 
 use crate::{
@@ -58,9 +65,8 @@ pub struct LedgerView {
 #[derive(Debug)]
 pub struct Ledger {
     stripes: Box<[Padded<std::sync::Mutex<Page>>]>,
-    /// The last moment each incident is known to have begun or gone on; taken only when a
-    /// run begins on some stripe.
-    begun: std::sync::Mutex<Vec<(Cause, Name, Instant)>>,
+    /// One for each cause and source that was ever refused by.
+    clocks: std::sync::Mutex<Vec<(Cause, Name, Arc<Clock>)>>,
     changes: std::sync::Mutex<VecDeque<StateChange>>,
     by_cause: [Counter; Cause::ALL.len()],
     dropped: Counter,
@@ -69,9 +75,16 @@ pub struct Ledger {
 #[derive(Debug, Default)]
 struct Page {
     recent: VecDeque<Recorded>,
-    open: Vec<Incident>,
+    open: Vec<Run>,
     closed: VecDeque<Incident>,
     totals: Vec<Total>,
+}
+
+/// What one stripe saw of an incident, and the clock of all of it.
+#[derive(Debug)]
+struct Run {
+    incident: Incident,
+    clock: Arc<Clock>,
 }
 
 impl Default for Ledger {
@@ -86,7 +99,7 @@ impl Ledger {
     pub fn new() -> Self {
         Self {
             stripes: (0..STRIPES).map(|_| Padded::default()).collect(),
-            begun: std::sync::Mutex::default(),
+            clocks: std::sync::Mutex::default(),
             changes: std::sync::Mutex::default(),
             by_cause: std::array::from_fn(|_| Counter::new()),
             dropped: Counter::new(),
@@ -105,46 +118,24 @@ impl Ledger {
             self.dropped.add_at(stripe, 1);
             return false;
         };
-        let run_began = page.count(&recorded.refusal);
-        let begins = run_began && self.begins_incident(stripe, &recorded.refusal);
+        let begins = page.count(&recorded.refusal, |refusal| self.clock(refusal));
         push_bounded(&mut page.recent, recorded, RECENT_PER_STRIPE);
         begins
     }
 
-    /// A run began on one stripe: is it the first of its incident on any?
-    fn begins_incident(&self, stripe: usize, refusal: &Refusal) -> bool {
-        // Whoever holds this lock is about to begin the same storm's incident.
-        let Some(mut begun) = try_lock(&self.begun) else {
-            return false;
-        };
-        let now = refusal.at();
+    /// Returns the clock of an incident, `None` if there are as many as may be.
+    fn clock(&self, refusal: &Refusal) -> Option<Arc<Clock>> {
         let (cause, source) = (refusal.cause(), refusal.refused_by());
-        let elsewhere = (0..STRIPES).filter(|other| *other != stripe).any(|other| {
-            try_lock(&self.stripes[other].0).is_some_and(|page| {
-                page.open.iter().any(|run| {
-                    // A younger run has registered in `begun`, or whoever holds it does so.
-                    let old = now.saturating_duration_since(run.first) > INCIDENT_GAP;
-                    old && run.is_of(refusal) && run.is_open(now)
-                })
-            })
-        });
-        let has_room = begun.len() < SOURCES_MAX;
-        let known = begun
-            .iter_mut()
-            .find(|(c, s, _)| *c == cause && s == source);
-        let lately = match known {
-            Some((_, _, last)) => {
-                let lately = now.saturating_duration_since(*last) <= INCIDENT_GAP;
-                *last = now;
-                lately
-            }
-            None if has_room => {
-                begun.push((cause, source.clone(), now));
-                false
-            }
-            None => false,
-        };
-        !elsewhere && !lately
+        let mut clocks = lock(&self.clocks);
+        if let Some((.., clock)) = clocks.iter().find(|(c, s, _)| *c == cause && s == source) {
+            return Some(Arc::clone(clock));
+        }
+        if clocks.len() == SOURCES_MAX {
+            return None;
+        }
+        let clock = Arc::new(Clock::new(refusal.at()));
+        clocks.push((cause, source.clone(), Arc::clone(&clock)));
+        Some(clock)
     }
 
     /// Writes down a state change.
@@ -187,7 +178,8 @@ impl Ledger {
         for stripe in &self.stripes {
             let page = lock(&stripe.0);
             view.recent.extend(page.recent.iter().cloned());
-            runs.extend(page.open.iter().chain(&page.closed).cloned());
+            runs.extend(page.open.iter().map(|run| run.incident.clone()));
+            runs.extend(page.closed.iter().cloned());
         }
         view.recent
             .sort_by_key(|recorded| std::cmp::Reverse(recorded.refusal.at()));
@@ -216,8 +208,12 @@ impl Ledger {
 }
 
 impl Page {
-    /// Adds a refusal to its total and its run. Returns whether the run is new.
-    fn count(&mut self, refusal: &Refusal) -> bool {
+    /// Adds a refusal to its total and its run. Returns whether it begins an incident.
+    fn count(
+        &mut self,
+        refusal: &Refusal,
+        clock: impl FnOnce(&Refusal) -> Option<Arc<Clock>>,
+    ) -> bool {
         let (cause, rule, now) = (refusal.cause(), refusal.rule(), refusal.at());
         let has_room = self.totals.len() < SOURCES_MAX;
         let total = self.totals.iter_mut().find(|total| {
@@ -244,24 +240,24 @@ impl Page {
             count: 1,
             evidence: refusal.evidence().clone(),
         };
-        let has_room = self.open.len() < SOURCES_MAX;
-        match self.open.iter_mut().find(|run| run.is_of(refusal)) {
-            Some(run) if run.is_open(now) => {
-                run.count += 1;
-                run.last = run.last.max(now);
-                false
-            }
-            Some(run) => {
-                let old = std::mem::replace(run, fresh());
+        if let Some(run) = self.open.iter_mut().find(|run| run.incident.is_of(refusal)) {
+            let incident = &mut run.incident;
+            if incident.is_open(now) {
+                incident.count += 1;
+                incident.last = incident.last.max(now);
+            } else {
+                let old = std::mem::replace(incident, fresh());
                 push_bounded(&mut self.closed, old, RUNS_PER_STRIPE);
-                true
             }
-            None if has_room => {
-                self.open.push(fresh());
-                true
-            }
-            None => false,
+            return run.clock.goes_on(now);
         }
+        let Some(clock) = clock(refusal) else {
+            return false;
+        };
+        let begins = clock.goes_on(now);
+        let incident = fresh();
+        self.open.push(Run { incident, clock });
+        begins
     }
 }
 
@@ -315,6 +311,7 @@ mod tests {
     use super::*;
     use crate::{refusal::evidence::Evidence, testing::origin};
     use proptest::prelude::*;
+    use std::time::Instant;
 
     const SOURCES: [Name; 2] = [Name::from_static("shed"), Name::from_static("lifecycle")];
 
@@ -361,6 +358,55 @@ mod tests {
             .map(|(first, last, count)| (first.as_secs(), last.as_secs(), count))
             .collect();
         assert_eq!(seen, [(40, 41, 2), (0, 17, 3)]);
+    }
+
+    #[test]
+    fn an_incident_has_one_line_whatever_is_busy_when_it_goes_on_elsewhere() {
+        let start = origin();
+        let ledger = Ledger::new();
+        for second in 0..=30 {
+            let at = start + Duration::from_secs(second);
+            let begins = ledger.record_at(0, recorded(second.into(), 0, at));
+            assert_eq!(begins, second == 0);
+        }
+        // As a reader does, or a refusal on that stripe.
+        let _busy = lock(&ledger.stripes[0].0);
+        let at = start + Duration::from_secs(31);
+        assert!(!ledger.record_at(1, recorded(31, 0, at)), "said twice");
+    }
+
+    #[test]
+    fn incidents_that_begin_together_have_a_line_each() {
+        let ledger = Ledger::new();
+        let (said, hears) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            // As if one of another source were about to begin.
+            let other = lock(&ledger.clocks);
+            let ledger = &ledger;
+            scope.spawn(move || said.send(ledger.record_at(1, recorded(1, 0, origin()))));
+            // Long enough for whoever does not wait to have lost it.
+            let early = hears.recv_timeout(Duration::from_millis(50)).ok();
+            drop(other);
+            let begins = early.or_else(|| hears.recv().ok());
+            assert_eq!(begins, Some(true), "never said");
+        });
+    }
+
+    #[test]
+    fn sources_without_room_begin_nothing_and_are_counted() {
+        let ledger = Ledger::new();
+        let named = |number: usize| {
+            let mut of = recorded(number as u128, 0, origin());
+            let name = Name::new(format!("source-{number}")).expect("well formed");
+            let evidence = of.refusal.evidence().clone();
+            of.refusal = Refusal::new(name, evidence, Duration::ZERO, origin());
+            of
+        };
+        let begins = |stripe, number| ledger.record_at(stripe, named(number));
+        assert!((0..SOURCES_MAX).all(|number| begins(0, number)));
+        assert!(!begins(0, SOURCES_MAX) && !begins(1, SOURCES_MAX + 1));
+        assert!(!begins(1, 0), "it goes on, on another stripe");
+        assert_eq!(ledger.count(Cause::Draining), SOURCES_MAX as u64 + 3);
     }
 
     #[test]
