@@ -43,6 +43,22 @@
 //! # Ok::<(), steadfast_core::ConfigError>(())
 //! ```
 //!
+//! # The life of a probe
+//! ```text
+//! word:   Open ─(wait is over: a call, a tick, a passed check)─▶ Probing, a new generation
+//! ask     admit::decide  loads the word, and edits the round of its generation
+//! slot    round::start   running + 1, if the round has room; else the call is refused
+//! lease   …              runs from the first probe that nobody has answered
+//! head    permit::answered  judges the head of a stream: the probe becomes *heard*
+//! end     settle::settle_probe, which looks whether the generation is still the word's
+//!         ├ failed or slow ─▶ word: Open, level + 1, a longer wait
+//!         ├ succeeded      ─▶ succeeded + 1; enough of them, and none runs ─▶ Ramping
+//!         ├ said nothing   ─▶ inconclusive + 1, its slot is free; too many ─▶ Open
+//!         └ late           ─▶ nothing: the lease was over, and its round with it
+//! drop    settle::release  as if it had said nothing, without a time
+//! silence round::standing  LeaseOver, seen by the next call, look or tick ─▶ Open
+//! ```
+//!
 //! # Hazards
 //! - [`Breaker::tick`] must be called now and then ([`TripRules::tick_interval`]) for a
 //!   silent probe's lease to end and for hung calls to be seen without traffic. Where

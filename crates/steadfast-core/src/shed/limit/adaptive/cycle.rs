@@ -134,3 +134,6 @@ impl Kept {
 
 /// More open ones than this change a mean no further.
 const OPEN_MAX: f64 = 64.0;
+
+#[cfg(test)]
+mod tests;

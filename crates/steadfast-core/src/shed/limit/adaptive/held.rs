@@ -1,6 +1,6 @@
 //! A limit that is held: what it enforces, and the experiments that move it.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::clusters::WIDTH;
 use super::cycle::{Group, Kept, Kind, Step};
@@ -13,6 +13,9 @@ use crate::shed::limit::{Ended, Experiment, LimitPhase, Tag, Why, Window};
 mod decide;
 mod hear;
 mod obsolete;
+mod trial;
+
+use trial::Trial;
 
 /// What follows from what was heard.
 #[derive(Clone, Copy, Debug)]
@@ -34,39 +37,51 @@ pub(super) enum Outcome {
     },
 }
 
+/// A limit in force.
 #[derive(Clone, Debug)]
 pub(super) struct Held {
     limit: f64,
     knee: Option<f64>,
     /// Share of arrivals refused outside dips.
     refused: f64,
-    /// Mean latency at the limit.
-    latency: f64,
-    latency_n: f64,
-    step: Step,
-    epoch: u32,
-    step_since: Option<Instant>,
-    dip_since: Option<Instant>,
-    /// Zero for the sums of moments.
-    zero: Option<Instant>,
-    taken: f64,
-    high: Group,
-    low: Group,
-    kept: Kept,
-    /// What the watch saw, and the first of its blocks that is compared with a new limit.
-    watched: Option<(Sums, u32)>,
+    latency: Latency,
+    /// Whether the next dip is a deep one.
     deep: bool,
     /// Whether the process is late, so that the limit must not grow.
     frozen: bool,
+    /// How often on end it grew.
     rises: u32,
-    rest_until: Option<Instant>,
+    trial: Trial,
+    rest: Rest,
+    signs: Signs,
+    /// What the last trial saw, until somebody takes it.
+    experiment: Option<Experiment>,
+}
+
+/// The mean latency at the limit.
+#[derive(Clone, Copy, Debug, Default)]
+struct Latency {
+    secs: f64,
+    n: f64,
+}
+
+/// Between two experiments.
+#[derive(Clone, Debug, Default)]
+struct Rest {
+    until: Option<Instant>,
+    /// What earlier trials saw without being sure.
+    kept: Kept,
     /// Latency at the limit since the last decision, to notice when it changes.
     calm: Option<Sums>,
     recent: Sums,
+}
+
+/// Signs that the limit is needed and that the service is alive.
+#[derive(Clone, Copy, Debug, Default)]
+struct Signs {
     last_end: Option<Instant>,
     last_refusal: Option<Instant>,
     in_flight: Option<u32>,
-    experiment: Option<Experiment>,
 }
 
 impl Held {
@@ -76,27 +91,13 @@ impl Held {
             limit: limit.clamp(LIMIT_MIN, LIMIT_MAX),
             knee: None,
             refused: 0.0,
-            latency: 0.0,
-            latency_n: 0.0,
-            step: Step::Rest,
-            epoch,
-            step_since: None,
-            dip_since: None,
-            zero: None,
-            taken: 0.0,
-            high: Group::default(),
-            low: Group::default(),
-            kept: Kept::default(),
-            watched: None,
+            latency: Latency::default(),
             deep: false,
             frozen: false,
             rises: 0,
-            rest_until: None,
-            calm: None,
-            recent: Sums::default(),
-            last_end: None,
-            last_refusal: None,
-            in_flight: None,
+            trial: Trial::new(epoch),
+            rest: Rest::default(),
+            signs: Signs::default(),
             experiment: None,
         }
     }
@@ -110,11 +111,11 @@ impl Held {
     ) -> Self {
         let mut held = Self::at(target(saturation.knee), epoch);
         held.knee = Some(saturation.knee);
-        held.latency = saturation.high.latency();
-        held.high = newest;
-        held.watched = Some((saturation.high, from));
-        held.last_end = Some(now);
-        held.last_refusal = Some(now);
+        held.latency.secs = saturation.high.latency();
+        held.trial.high = newest;
+        held.trial.watched = Some((saturation.high, from));
+        held.signs.last_end = Some(now);
+        held.signs.last_refusal = Some(now);
         // Whoever is over the limit now is refused; the extra headroom is for when few are.
         held.refused = HEADROOM_UNTIL;
         held.enter(Step::Verify, now);
@@ -127,17 +128,17 @@ impl Held {
 
     /// An epoch that no tag carries yet.
     pub(super) fn next_epoch(&self) -> u32 {
-        next(self.epoch)
+        next(self.trial.epoch)
     }
 
     /// Whether it refuses next to nobody and is not looking into anything.
     pub(super) fn idle(&self) -> bool {
-        self.step == Step::Rest && self.refused < IDLE_REFUSED
+        self.trial.step == Step::Rest && self.refused < IDLE_REFUSED
     }
 
     /// Whether the limit is well above what this knee asks for.
     pub(super) fn above(&self, knee: f64) -> bool {
-        self.limit > 1.25 * target(knee)
+        self.limit > ABOVE * target(knee)
     }
 
     /// Whether the limit must not grow for now.
@@ -158,7 +159,7 @@ impl Held {
     }
 
     pub(super) fn phase(&self) -> LimitPhase {
-        match self.step {
+        match self.trial.step {
             Step::Rest => LimitPhase::Held,
             Step::Verify | Step::Wait { kind: Kind::Verify } => LimitPhase::Verifying,
             Step::Before | Step::After | Step::Wait { kind: Kind::Dip } => LimitPhase::Reference,
@@ -190,34 +191,36 @@ impl Held {
     }
 
     pub(super) fn one_in(&self) -> u16 {
-        match self.step {
-            Step::Rest | Step::Wait { .. } => (self.limit / 32.0).clamp(1.0, 1024.0) as u16,
+        match self.trial.step {
+            Step::Rest | Step::Wait { .. } => {
+                (self.limit / SAMPLES_AT_REST).clamp(1.0, ONE_IN_MAX) as u16
+            }
             _ => 1,
         }
     }
 
     pub(super) fn window_arrivals(&self) -> u16 {
-        (self.limit / 4.0).clamp(4.0, 64.0) as u16
+        (self.limit / 4.0).clamp(WINDOW_MIN, WINDOW_MAX) as u16
     }
 
     pub(super) fn admitted(&mut self, now: Instant, in_flight: u32) -> Tag {
         self.clock(now);
         let at = self.secs(now);
         let reference = f64::from(in_flight) >= REFERENCE * self.limit;
-        let kind = match self.step {
+        let kind = match self.trial.step {
             Step::Before | Step::After | Step::Rise if reference => HIGH,
             Step::Dip if in_flight.saturating_mul(2) >= self.cap() => LOW,
             Step::Verify => LOW,
-            _ => return Tag::new(self.epoch << 2 | OTHER),
+            _ => return Tag::new(self.trial.epoch << 2 | OTHER),
         };
         if kind == HIGH {
-            self.high.admitted(at, in_flight);
+            self.trial.high.admitted(at, in_flight);
         } else {
-            self.low.admitted(at, in_flight);
+            self.trial.low.admitted(at, in_flight);
         }
-        let tag = Tag::new(self.epoch << 2 | kind);
-        self.taken += 1.0;
-        if self.taken >= self.cohort() {
+        let tag = Tag::new(self.trial.epoch << 2 | kind);
+        self.trial.taken += 1.0;
+        if self.trial.taken >= self.cohort() {
             self.step_done(now);
         }
         tag
@@ -225,29 +228,31 @@ impl Held {
 
     pub(super) fn ended(&mut self, ended: &Ended, random: &mut Random) -> Outcome {
         let now = ended.now;
-        self.last_end = Some(now);
+        self.signs.last_end = Some(now);
         let sample = ended.sample().filter(|sample| self.tells(*sample));
         let kind = ended.tag.raw() & 3;
-        if ended.tag.raw() >> 2 == self.epoch && kind != OTHER {
+        if ended.tag.raw() >> 2 == self.trial.epoch && kind != OTHER {
             let (at, ends_at) = (self.secs(ended.admitted_at), self.secs(now));
-            let wait = (TARGET - 1.0) * self.latency;
+            let wait = (TARGET - 1.0) * self.latency.secs;
             let group = if kind == HIGH {
-                &mut self.high
+                &mut self.trial.high
             } else {
-                &mut self.low
+                &mut self.trial.low
             };
             group.ended(at, ended.in_flight, sample);
             if let Some((latency, ..)) = sample {
                 group.sums.would_wait(latency, wait);
-                group.clusters.add(ends_at, WIDTH * self.latency, latency);
+                group
+                    .clusters
+                    .add(ends_at, WIDTH * self.latency.secs, latency);
             }
         }
         let reference = kind != LOW && f64::from(ended.in_flight) >= REFERENCE * self.limit;
         if let Some((latency, in_flight, abandoned)) = sample.filter(|_| reference) {
-            self.latency_n = (self.latency_n + 1.0).min(32.0);
-            self.latency += (latency - self.latency) / self.latency_n;
-            if self.step == Step::Rest {
-                self.recent.add(latency, in_flight, abandoned);
+            self.latency.n = (self.latency.n + 1.0).min(LATENCY_MEMORY);
+            self.latency.secs += (latency - self.latency.secs) / self.latency.n;
+            if self.trial.step == Step::Rest {
+                self.rest.recent.add(latency, in_flight, abandoned);
                 self.notice(now);
             }
         }
@@ -262,27 +267,33 @@ impl Held {
         serial: u32,
         random: &mut Random,
     ) -> Outcome {
-        let compared = self.watched.is_some_and(|(_, from)| is_since(serial, from));
-        let verifies = matches!(self.step, Step::Verify | Step::Wait { kind: Kind::Verify });
-        if !verifies || !compared || !self.high.open() {
+        let compared = self
+            .trial
+            .watched
+            .is_some_and(|(_, from)| is_since(serial, from));
+        let verifies = matches!(
+            self.trial.step,
+            Step::Verify | Step::Wait { kind: Kind::Verify }
+        );
+        if !verifies || !compared || !self.trial.high.open() {
             return Outcome::Nothing;
         }
-        self.last_end = Some(ended.now);
+        self.signs.last_end = Some(ended.now);
         let at = self.secs(ended.admitted_at);
         let sample = ended.sample().filter(|sample| self.tells(*sample));
-        self.high.ended(at, ended.in_flight, sample);
+        self.trial.high.ended(at, ended.in_flight, sample);
         self.finish(ended.now, random)
     }
 
     pub(super) fn window(&mut self, window: &Window, random: &mut Random) -> Outcome {
         let now = window.now;
         let (admitted, refused) = (f64::from(window.admitted), f64::from(window.refused));
-        let before = self.in_flight.replace(window.in_flight);
+        let before = self.signs.in_flight.replace(window.in_flight);
         if before.is_some_and(|f| f.saturating_add(window.admitted) > window.in_flight) {
-            self.last_end = Some(now);
+            self.signs.last_end = Some(now);
         }
-        if refused > 0.0 || self.last_refusal.is_none() {
-            self.last_refusal = Some(now);
+        if refused > 0.0 || self.signs.last_refusal.is_none() {
+            self.signs.last_refusal = Some(now);
         }
         if !self.dips() {
             self.count(admitted, refused);
@@ -296,7 +307,10 @@ impl Held {
             return Outcome::Open(why);
         }
         let pressed = self.refused > PRESSED;
-        if self.step == Step::Rest && pressed && self.rest_until.is_none_or(|until| now >= until) {
+        if self.trial.step == Step::Rest
+            && pressed
+            && self.rest.until.is_none_or(|until| now >= until)
+        {
             self.begin(now);
         }
         Outcome::Nothing
@@ -310,120 +324,6 @@ impl Held {
         let memory = (MEMORY_LIMITS * self.limit).max(MEMORY_MIN);
         let weight = 1.0 - (1.0 - 1.0 / memory).powf(arrivals);
         self.refused += (refused / arrivals - self.refused) * weight;
-    }
-
-    fn begin(&mut self, now: Instant) {
-        self.epoch = next(self.epoch);
-        self.zero.get_or_insert(now);
-        self.enter(Step::Before, now);
-    }
-
-    fn enter(&mut self, step: Step, now: Instant) {
-        self.zero.get_or_insert(now);
-        if step == Step::Dip {
-            self.dip_since = Some(now);
-        }
-        self.step = step;
-        self.step_since = Some(now);
-        self.taken = 0.0;
-    }
-
-    /// The group of a step is full.
-    fn step_done(&mut self, now: Instant) {
-        let next = match self.step {
-            Step::Before => Step::Dip,
-            Step::Dip => {
-                let latency = self.high.sums.latency().max(self.latency);
-                let hold = Duration::try_from_secs_f64(latency).unwrap_or(Duration::ZERO);
-                Step::Hold {
-                    until: now.checked_add(hold).unwrap_or(now),
-                }
-            }
-            Step::After => Step::Wait { kind: Kind::Dip },
-            Step::Rise => Step::Wait { kind: Kind::Rise },
-            Step::Verify => Step::Wait { kind: Kind::Verify },
-            step @ (Step::Rest | Step::Hold { .. } | Step::Wait { .. }) => step,
-        };
-        self.enter(next, now);
-    }
-
-    /// Ends steps whose time is over.
-    fn clock(&mut self, now: Instant) {
-        if matches!(self.step, Step::Hold { until } if now >= until) {
-            self.enter(Step::After, now);
-        }
-        let since = self.step_since.unwrap_or(now);
-        let took = now.saturating_duration_since(since).as_secs_f64();
-        let patience =
-            (8.0 * self.latency).max(0.25) + 4.0 * self.cohort() * self.latency / self.limit;
-        if matches!(
-            self.step,
-            Step::Before | Step::Dip | Step::After | Step::Rise
-        ) && took > patience
-        {
-            // The load has gone: no decision, no harm.
-            self.forget();
-            self.rest(now, 1.0);
-        }
-    }
-
-    /// Concludes when everything the experiment took has ended, or has had its time.
-    fn finish(&mut self, now: Instant, random: &mut Random) -> Outcome {
-        let Step::Wait { kind } = self.step else {
-            return Outcome::Nothing;
-        };
-        let since = self.step_since.unwrap_or(now);
-        let patience = (10.0 * self.latency).max(0.25);
-        let over = now.saturating_duration_since(since).as_secs_f64() >= patience;
-        if (self.high.open() || self.low.open()) && !over {
-            return Outcome::Nothing;
-        }
-        let at = self.secs(now);
-        self.high.close(at);
-        self.low.close(at);
-        self.epoch = next(self.epoch);
-        self.decide(now, kind, random)
-    }
-
-    fn forget(&mut self) {
-        self.high = Group::default();
-        self.low = Group::default();
-        self.kept = Kept::default();
-        self.epoch = next(self.epoch);
-        self.calm = None;
-        self.recent = Sums::default();
-    }
-
-    fn rest(&mut self, now: Instant, secs: f64) {
-        self.enter(Step::Rest, now);
-        let rest = Duration::try_from_secs_f64(secs).unwrap_or(Duration::ZERO);
-        self.rest_until = now.checked_add(rest);
-    }
-
-    fn dips(&self) -> bool {
-        matches!(self.step, Step::Dip | Step::Hold { .. })
-    }
-
-    fn dip_secs(&self, now: Instant) -> f64 {
-        let since = self.dip_since.unwrap_or(now);
-        let end = self.step_since.unwrap_or(now);
-        end.saturating_duration_since(since).as_secs_f64().min(10.0)
-    }
-
-    fn cohort(&self) -> f64 {
-        (self.limit / 2.0).max(16.0)
-    }
-
-    fn cohort_full(&self) -> f64 {
-        (self.limit / f64::from(self.one_in())).max(16.0)
-    }
-
-    fn secs(&self, at: Instant) -> f64 {
-        match self.zero {
-            Some(zero) if at >= zero => at.saturating_duration_since(zero).as_secs_f64(),
-            Some(zero) => -zero.saturating_duration_since(at).as_secs_f64(),
-            None => 0.0,
-        }
     }
 }
 
@@ -467,3 +367,15 @@ const MEMORY_LIMITS: f64 = 16.0;
 const MEMORY_MIN: f64 = 400.0;
 /// With fewer refused than this share there is nothing to look into but whether the limit is too high.
 const IDLE_REFUSED: f64 = 0.005;
+/// A limit is lowered by what the watch found, without an experiment, if it is above what that asks for by this factor: knees found twice differ by a fifth.
+const ABOVE: f64 = 1.25;
+/// Requests sampled of one limit's worth while nothing is looked into: enough for a change of speed to show within a latency or two.
+const SAMPLES_AT_REST: f64 = 32.0;
+/// The thinnest sampling at rest, as in the watch.
+const ONE_IN_MAX: f64 = 1024.0;
+/// A window is a quarter of the limit's worth of arrivals. With fewer than so many a window costs more than its requests;
+const WINDOW_MIN: f64 = 4.0;
+/// with more a large limit would learn of refusals too late.
+const WINDOW_MAX: f64 = 64.0;
+/// Requests over which the mean latency is remembered: two cohorts of the smallest kind.
+const LATENCY_MEMORY: f64 = 32.0;

@@ -26,13 +26,13 @@ pub(super) fn saturation(blocks: &[Sums]) -> Option<Saturation> {
         .fold(f64::INFINITY, f64::min);
     // One lucky block is no measure of what requests take when few are in flight.
     let mut few = Sums::default();
-    for block in blocks.iter().filter(|b| b.in_flight() <= 1.25 * low) {
+    for block in blocks.iter().filter(|b| b.in_flight() <= FEW * low) {
         few.merge(block);
     }
     let mut many = Sums::default();
     for block in blocks
         .iter()
-        .filter(|b| b.in_flight() >= 0.8 * high.in_flight())
+        .filter(|b| b.in_flight() >= MANY * high.in_flight())
     {
         many.merge(block);
     }
@@ -101,7 +101,7 @@ impl Slope {
 
     /// The error by chance, unless what scatters is far more than chance.
     fn doubt(&self) -> f64 {
-        if self.error < 2.0 * self.chance {
+        if self.error < FAR_MORE * self.chance {
             self.chance
         } else {
             self.error
@@ -142,7 +142,7 @@ pub(super) fn slope(blocks: &[Sums], scale: usize, from: f64, trendless: bool) -
     }
     for difference in &mut *differences {
         // More than this is no queue's doing, or that of one before short requests: both count once.
-        let most = 1.5 * difference.x.abs();
+        let most = SLOPE_MAX * difference.x.abs();
         difference.y = difference.y.clamp(-most, most);
     }
     let all = Slope::of(differences)?;
@@ -196,7 +196,7 @@ impl Difference {
     /// when many workers finish at once.
     /// What is more has another cause, and must neither count for a queue nor drown it.
     pub(super) fn by_queue(&self, noise: Noise) -> bool {
-        let most = |noise: f64| 1.5 * self.x.abs() + STEP + 3.0 * (2.0 * noise).sqrt();
+        let most = |noise: f64| SLOPE_MAX * self.x.abs() + STEP + CHANCE * (2.0 * noise).sqrt();
         self.means.abs() <= most(noise.means) || self.y.abs() <= most(noise.logs)
     }
 }
@@ -229,3 +229,16 @@ const EXPLAINED_ERROR_MAX: f64 = 0.12;
 const EXPLAINED: f64 = 3.0;
 /// Requests must have become this many times slower.
 const SLOWER_MIN: f64 = 1.8;
+/// A block is of those with few in flight within this factor of the least,
+const FEW: f64 = 1.25;
+/// and of those with many with this share of what the newest had.
+const MANY: f64 = 0.8;
+/// Scatter that is more than so many times chance has another cause, and counts as the error.
+const FAR_MORE: f64 = 2.0;
+/// No queue makes latency rise with more than this power of in flight.
+const SLOPE_MAX: f64 = 1.5;
+/// Standard errors of the difference of two blocks that chance may explain.
+const CHANCE: f64 = 3.0;
+
+#[cfg(test)]
+mod tests;

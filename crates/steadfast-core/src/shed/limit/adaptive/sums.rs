@@ -70,7 +70,7 @@ impl Sums {
     pub(super) fn log_error_squared(&self) -> f64 {
         let n = self.n.max(1.0);
         let variance = self.log_squares / n - (self.log / n) * (self.log / n);
-        variance.max(1e-6) / n
+        variance.max(LOG_VARIANCE_MIN) / n
     }
 
     /// Squared relative error of the mean latency: cv² / n.
@@ -81,7 +81,7 @@ impl Sums {
             return 1.0;
         }
         let variance = (self.latency_squares / n - mean * mean).max(0.0);
-        (variance / (mean * mean)).max(1e-4) / n
+        (variance / (mean * mean)).max(VARIANCE_MIN) / n
     }
 
     /// The latency of this group over that of one with more in flight: between their ratio in flight, if all of them queue, and 1, if nobody does.
@@ -102,3 +102,10 @@ impl Sums {
 const MOVED: f64 = 0.4;
 /// And so many standard errors.
 const SURE: f64 = 4.0;
+/// Samples that are all alike are not known without an error: a thousandth,
+const LOG_VARIANCE_MIN: f64 = 1e-6;
+/// or a hundredth of a mean, which is what timers round by.
+const VARIANCE_MIN: f64 = 1e-4;
+
+#[cfg(test)]
+mod tests;

@@ -143,15 +143,18 @@ impl Watch {
     /// latency then is the patience of the clients, and says nothing any more.
     fn given_up(&mut self, block: &Block) -> Option<Saturation> {
         let ratio = block.sums.abandoned_ratio();
-        if ratio < 0.3 {
+        if ratio < CALM_RATIO {
             let age = |b: &Block| block.opened_at.saturating_duration_since(b.opened_at);
             let better = |b: &Block| block.in_flight < b.in_flight || age(b) > CALM_AGE_MAX;
             if self.calm.as_ref().is_none_or(better) {
                 self.calm = Some(*block);
             }
         }
-        let calm = self.calm.as_ref().filter(|_| ratio > 0.5)?;
-        let knee = calm.sums.in_flight().max(block.sums.in_flight() / 16.0);
+        let calm = self.calm.as_ref().filter(|_| ratio > GIVEN_UP_RATIO)?;
+        let knee = calm
+            .sums
+            .in_flight()
+            .max(block.sums.in_flight() / CALM_DISTANCE);
         (self.in_flight >= BURST_SHARE * knee + BURST_PLUS).then_some(Saturation {
             high: block.sums,
             slower: block.sums.latency() / calm.sums.latency().max(1e-9),
@@ -213,7 +216,7 @@ impl Watch {
             .iter()
             .map(Sums::in_flight)
             .fold(f64::INFINITY, f64::min);
-        if self.in_flight < BURST_SHARE + BURST_PLUS || self.in_flight < 1.4 * least {
+        if self.in_flight < BURST_SHARE + BURST_PLUS || self.in_flight < LEAST_RISE * least {
             // The usual case, for a few loads and comparisons.
             return None;
         }
@@ -230,7 +233,7 @@ impl Watch {
         let found = saturation(fresh)?;
         let least = saturation(whole).map_or(found.knee, |s| s.knee.min(found.knee));
         // Whatever moves slowly moves together. Only a queue also follows the short ups and downs.
-        let close = slope(whole, 1, 0.8 * least, true);
+        let close = slope(whole, 1, NEWEST_SHARE * least, true);
         if let Some(close) = close.filter(Slope::refutes) {
             if close.explains() {
                 self.explained = Some(self.serial);
@@ -251,15 +254,15 @@ impl Watch {
                 .filter(move |b| self.behind(b.serial) <= behind)
         };
         let peak = since().map(|b| b.peak).fold(0.0, f64::max);
-        if self.in_flight < 0.95 * peak {
+        if self.in_flight < STANDS * peak {
             return false;
         }
-        let half = 0.5 * high.sums.latency();
+        let half = high.sums.latency() / 2.0;
         let age = |b: &Block| now.saturating_duration_since(b.opened_at).as_secs_f64();
         let grows = since()
             .rfind(|b| age(b) >= half)
-            .is_some_and(|then| self.in_flight >= 1.1 * then.mean_in_flight());
-        grows || self.in_flight <= 1.25 * high.sums.in_flight()
+            .is_some_and(|then| self.in_flight >= GROWS * then.mean_in_flight());
+        grows || self.in_flight <= SAME * high.sums.in_flight()
     }
 }
 
@@ -321,6 +324,20 @@ const NEWEST_SHARE: f64 = 0.8;
 const NEWEST_MIN: f64 = 16.0;
 /// More than four blocks say nothing more about now.
 const NEWEST_MAX: f64 = 64.0;
+/// Of a block in which fewer gave up than this share, most were waited for: it tells what is calm.
+const CALM_RATIO: f64 = 0.3;
+/// When more give up than this share, latency is their patience and says nothing.
+pub(super) const GIVEN_UP_RATIO: f64 = 0.5;
+/// A knee that was taken from a calm block is no smaller than this part of what is in flight: one cohort of a limit at the target, where less would refuse all.
+const CALM_DISTANCE: f64 = 16.0;
+/// With less than this many times the least in flight there is nothing to ask: what a limit at its target lets through.
+const LEAST_RISE: f64 = 1.4;
+/// A queue stands while it has this share of the most it had.
+const STANDS: f64 = 0.95;
+/// It grows if it has so many times what it had half a latency ago,
+const GROWS: f64 = 1.1;
+/// or it is still what the slow requests met, within this factor.
+const SAME: f64 = 1.25;
 
 #[cfg(all(test, not(loom)))]
 mod tests;

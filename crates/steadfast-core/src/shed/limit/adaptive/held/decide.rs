@@ -7,6 +7,8 @@ use std::time::Instant;
 
 use super::super::Random;
 use super::super::cycle::{Kept, Kind, Step};
+use super::super::watch::GIVEN_UP_RATIO;
+use super::trial::REST_UNDECIDED_SECS;
 use super::{DIP, Held, LIMIT_MAX, LIMIT_MIN, Outcome, target};
 use crate::shed::limit::{Experiment, Why};
 
@@ -24,32 +26,32 @@ struct Finding {
 
 impl Held {
     pub(super) fn decide(&mut self, now: Instant, kind: Kind, random: &mut Random) -> Outcome {
-        let kept = std::mem::take(&mut self.kept);
-        kept.add_to(&mut self.high, &mut self.low);
-        let (high, low) = (self.high.sums, self.low.sums);
-        if high.n() < 4.0 || low.n() < 4.0 {
+        let kept = std::mem::take(&mut self.rest.kept);
+        kept.add_to(&mut self.trial.high, &mut self.trial.low);
+        let (high, low) = (self.trial.high.sums, self.trial.low.sums);
+        if high.n() < SIDE_MIN || low.n() < SIDE_MIN {
             self.forget();
-            self.rest(now, 1.0);
+            self.rest(now, REST_UNDECIDED_SECS);
             return Outcome::Nothing;
         }
         let (high_f, low_f) = (high.in_flight(), low.in_flight());
         let fewer = (low_f / high_f).min(1.0);
         let ratio = low.queued(&high);
-        let error = (self.high.error_squared() + self.low.error_squared()).sqrt();
+        let error = (self.trial.high.error_squared() + self.trial.low.error_squared()).sqrt();
         let experiment = Experiment::new(now, low_f, high_f, ratio, error);
         self.experiment = Some(experiment);
         if kind == Kind::Verify {
             return self.verified(now, &experiment, fewer);
         }
         let found = self.weigh(&experiment);
-        let rest = self.dip_secs(now) / DUTY * random.between(0.75, 1.25);
+        let rest = self.dip_secs(now) / DUTY * random.between(1.0 - JITTER, 1.0 + JITTER);
         if !found.strong && error > ERROR_FINE {
             // Not enough is known: keep the sums, look again soon if they hint at something.
-            let few = self.high.clusters.few() || self.low.clusters.few();
+            let few = self.trial.high.clusters.few() || self.trial.low.clusters.few();
             let soon = few || found.step.abs() > HINT * error || self.apart(1.0) < LOG_SMALL;
-            self.kept = Kept {
-                high: std::mem::take(&mut self.high),
-                low: std::mem::take(&mut self.low),
+            self.rest.kept = Kept {
+                high: std::mem::take(&mut self.trial.high),
+                low: std::mem::take(&mut self.trial.low),
             };
             self.deep &= ratio < SHALLOW * fewer;
             self.rest(now, if soon { 0.0 } else { rest });
@@ -71,15 +73,19 @@ impl Held {
         };
         self.limit = (self.limit * step.exp()).clamp(LIMIT_MIN, LIMIT_MAX);
         self.knee = found.knee;
-        let queued = if found.strong { 1.15 } else { 1.05 };
+        let queued = if found.strong {
+            ALL_QUEUED
+        } else {
+            ALL_QUEUED_FINE
+        };
         self.deep = ratio < queued * fewer || found.knee.is_none();
-        let reference = self.high;
+        let reference = self.trial.high;
         self.forget();
         self.rest(now, if found.strong || self.deep { 0.0 } else { rest });
         if found.strong && found.step > RISE_FROM {
-            self.low = reference;
+            self.trial.low = reference;
             self.begin(now);
-            self.step = Step::Rise;
+            self.trial.step = Step::Rise;
         }
         Outcome::Moved(found.why)
     }
@@ -87,8 +93,8 @@ impl Held {
     /// What a comparison says: the means if they are sure enough, else the logarithms.
     fn weigh(&self, experiment: &Experiment) -> Finding {
         let (ratio, error, knee) = (experiment.latency_ratio, experiment.error, experiment.knee);
-        let abandoned = self.high.sums.abandoned_ratio();
-        if abandoned > 0.5 {
+        let abandoned = self.trial.high.sums.abandoned_ratio();
+        if abandoned > GIVEN_UP_RATIO {
             return Finding {
                 step: DIP.ln(),
                 strong: true,
@@ -137,25 +143,25 @@ impl Held {
     ///
     /// Where durations differ a lot a mean needs thousands of requests, but a queue shows in the short ones at once.
     fn apart(&self, errors: f64) -> f64 {
-        let (high, low) = (&self.high, &self.low);
+        let (high, low) = (&self.trial.high, &self.trial.low);
         let apart = high.sums.log() - low.sums.log();
         let error = (high.log_error_squared() + low.log_error_squared()).sqrt();
-        (apart + errors * error) / low.sums.shift().max(1e-3)
+        (apart + errors * error) / low.sums.shift().max(SHIFT_MIN)
     }
 
     /// The factor to grow by when the logarithms exclude a queue.
     fn unqueued(&self) -> Option<f64> {
-        if self.apart(8.0) < LOG_NONE {
+        if self.apart(LOG_ERRORS_MANY) < LOG_NONE {
             return Some(GROWTH);
         }
-        if self.low.sums.n() < 32.0 {
+        if self.trial.low.sums.n() < LOG_SAMPLES_MIN {
             return None;
         }
-        let apart = self.apart(3.0);
+        let apart = self.apart(LOG_ERRORS);
         if apart < LOG_NONE {
-            return Some(2.0);
+            return Some(GROWTH_FEW);
         }
-        (apart < LOG_SMALL).then_some(1.4)
+        (apart < LOG_SMALL).then_some(GROWTH_LEAST)
     }
 
     /// Whether a limit set without an experiment made requests faster.
@@ -170,21 +176,21 @@ impl Held {
             self.rest(now, 0.0);
             return Outcome::Nothing;
         }
-        if from_queue > 2.0 && from_no_queue < 1.0 {
+        if from_queue > HINT && from_no_queue < HINT_NONE {
             return Outcome::Mistaken {
                 why: Why::NoQueue {
                     latency_ratio: ratio,
                 },
-                latency: self.high.sums.latency(),
+                latency: self.trial.high.sums.latency(),
             };
         }
-        if from_queue <= 2.0 && from_no_queue <= 2.0 && self.low.sums.n() < VERIFY_MAX {
+        if from_queue <= HINT && from_no_queue <= HINT && self.trial.low.sums.n() < VERIFY_MAX {
             self.enter(Step::Verify, now);
             return Outcome::Nothing;
         }
         // Clients that gave up cut the high side short, and a service that became slower does so with what the watch saw: both make the knee too large, so the smaller counts.
-        let seen = self.watched.map_or(f64::INFINITY, |(watched, _)| {
-            watched.in_flight() * self.low.sums.queued(&watched)
+        let seen = self.trial.watched.map_or(f64::INFINITY, |(watched, _)| {
+            watched.in_flight() * self.trial.low.sums.queued(&watched)
         });
         let knee = experiment.knee.min(seen);
         // The watch saw more requests than this one cohort, so its knee stands unless it is far off.
@@ -193,7 +199,7 @@ impl Held {
             .map_or(f64::INFINITY, |before| (knee / before).ln().abs());
         if from_queue > HINT && off > FAR_OFF {
             self.knee = Some(knee);
-            self.limit = target(knee).clamp(self.limit / 3.0, self.limit * 3.0);
+            self.limit = target(knee).clamp(self.limit / GROWTH, self.limit * GROWTH);
         }
         self.forget();
         self.rest(now, 0.0);
@@ -236,3 +242,28 @@ const SHALLOW: f64 = 1.3;
 const RISE_FROM: f64 = 0.4;
 /// After growing so often on end the limit goes away: throughput grows with it.
 const RISES_MAX: u32 = 2;
+/// A side with fewer says nothing; they are what is left when most of a cohort's load went away.
+const SIDE_MIN: f64 = 4.0;
+/// Rests differ by so much, so that instances do not dip together.
+const JITTER: f64 = 0.25;
+/// Everybody queued, even in the dip, when latency fell by less than so many times what a queue would make: the next dip goes deeper.
+const ALL_QUEUED: f64 = 1.15;
+/// The same of a fine step, whose error is smaller.
+const ALL_QUEUED_FINE: f64 = 1.05;
+/// Standard errors that the logarithms give away, however few they are, before they exclude a queue.
+const LOG_ERRORS_MANY: f64 = 8.0;
+/// The same when there are [`LOG_SAMPLES_MIN`].
+const LOG_ERRORS: f64 = 3.0;
+/// Two cohorts of the smallest kind.
+const LOG_SAMPLES_MIN: f64 = 32.0;
+/// The factor by which a limit grows when few samples say that nobody queues.
+const GROWTH_FEW: f64 = 2.0;
+/// The factor when few queue: the limit's own distance from the knee.
+const GROWTH_LEAST: f64 = 1.4;
+/// Within so many standard errors of "no faster" a new limit is a mistake, if a queue is excluded.
+const HINT_NONE: f64 = 1.0;
+/// A wait that would show in the logarithms by less than this shows in nothing.
+const SHIFT_MIN: f64 = 1e-3;
+
+#[cfg(test)]
+mod tests;

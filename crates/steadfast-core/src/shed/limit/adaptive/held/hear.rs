@@ -9,26 +9,26 @@ impl Held {
     /// answers come would have left at any limit: its patience was used up elsewhere, most
     /// likely in a socket that nobody read.
     pub(super) fn tells(&self, (latency, _, abandoned): (f64, u32, bool)) -> bool {
-        !abandoned || latency >= TOO_SOON * self.latency
+        !abandoned || latency >= TOO_SOON * self.latency.secs
     }
 
     /// Notices that latency at the limit is not what it was, and looks at once.
     pub(super) fn notice(&mut self, now: Instant) {
-        if self.recent.n() < self.cohort_full() {
+        if self.rest.recent.n() < self.cohort_full() {
             return;
         }
-        let recent = std::mem::take(&mut self.recent);
-        let kept = &self.kept.high;
+        let recent = std::mem::take(&mut self.rest.recent);
+        let kept = &self.rest.kept.high;
         let (before, error_squared) = if kept.sums.n() > 0.0 {
             (kept.sums, kept.error_squared())
         } else {
-            let calm = *self.calm.get_or_insert(recent);
+            let calm = *self.rest.calm.get_or_insert(recent);
             (calm, calm.error_squared())
         };
         if recent.differs_from(&before, error_squared + recent.error_squared()) {
-            self.kept = Kept::default();
-            self.calm = None;
-            self.rest_until = Some(now);
+            self.rest.kept = Kept::default();
+            self.rest.calm = None;
+            self.rest.until = Some(now);
         }
     }
 }

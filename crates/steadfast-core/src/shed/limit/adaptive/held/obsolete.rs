@@ -11,12 +11,12 @@ impl Held {
         let since = |then: Option<Instant>| {
             then.map_or(Duration::ZERO, |then| now.saturating_duration_since(then))
         };
-        let quiet = since(self.last_refusal);
+        let quiet = since(self.signs.last_refusal);
         if quiet >= QUIET {
             return Some(Why::Quiet(quiet));
         }
-        let silent = since(self.last_end);
-        let patience = (SILENT_LATENCIES * self.latency).max(SILENT_SECS);
+        let silent = since(self.signs.last_end);
+        let patience = (SILENT_LATENCIES * self.latency.secs).max(SILENT_SECS);
         (refuses && !self.frozen && silent.as_secs_f64() >= patience).then_some(Why::Silent(silent))
     }
 }

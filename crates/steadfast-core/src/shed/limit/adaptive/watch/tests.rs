@@ -129,3 +129,28 @@ fn of_two_serials_the_nearer_way_tells_which_is_later() {
     assert!(is_since(5, 5) && is_since(6, 5) && !is_since(4, 5));
     assert!(is_since(0, SERIAL_MASK) && !is_since(SERIAL_MASK, 0));
 }
+
+#[test]
+fn where_most_give_up_who_did_not_with_fewer_in_flight_a_limit_is_tried() {
+    // Goal: latency says nothing, because it is the patience of clients; that they did not
+    // leave while fewer were in flight does.
+    let told = |calm_in_flight: u32, in_flight: u32, gave_up: u32| {
+        let mut watch = Watch::new();
+        let mut at = origin();
+        let mut found = Vec::new();
+        for (in_flight, gave_up) in [(calm_in_flight, 0), (in_flight, gave_up)] {
+            for number in 0..BLOCK {
+                let serial = watch.admitted(at, in_flight);
+                let abandoned = number < gave_up;
+                let end = at + Duration::from_millis(100);
+                found.extend(watch.ended(end, serial, Some((0.1, in_flight, abandoned))));
+            }
+            at += Duration::from_secs(1);
+        }
+        found.first().map(|found| found.knee.round() as u32)
+    };
+    assert_eq!(told(10, 40, 9), Some(10));
+    assert_eq!(told(10, 40, 7), None, "half is not most");
+    assert_eq!(told(10, 26, 9), None, "not worth a limit");
+    assert_eq!(told(1, 160, 9), Some(10), "and no less than a sixteenth");
+}

@@ -1,0 +1,250 @@
+//! What is made of two sides of a comparison, one row for each thing that can be found.
+
+use super::super::super::clusters::WIDTH;
+use super::super::super::cycle::Group;
+use super::*;
+use crate::testing::origin;
+
+/// A side: requests in flight when they came, what they took, how much that varies, how many
+/// there are, and the share of those who gave up.
+#[derive(Clone, Copy, Debug)]
+struct Side {
+    in_flight: u32,
+    latency: f64,
+    varies: f64,
+    n: u32,
+    abandoned: f64,
+}
+
+const fn side(in_flight: u32, latency: f64) -> Side {
+    Side {
+        in_flight,
+        latency,
+        varies: 0.2,
+        n: 64,
+        abandoned: 0.0,
+    }
+}
+
+impl Side {
+    const fn of(mut self, n: u32) -> Self {
+        self.n = n;
+        self
+    }
+
+    const fn varying(mut self, varies: f64) -> Self {
+        self.varies = varies;
+        self
+    }
+
+    const fn abandoned(mut self, ratio: f64) -> Self {
+        self.abandoned = ratio;
+        self
+    }
+
+    /// `wait` is how long one waits in a queue at the target.
+    fn group(self, wait: f64) -> Group {
+        let mut group = Group::default();
+        for number in 0..self.n {
+            // Evenly from less to more, in an order of no meaning.
+            let place = f64::from(number * 29 % self.n) / f64::from(self.n - 1);
+            let latency = self.latency * (1.0 + self.varies * (2.0 * place - 1.0));
+            let abandoned = f64::from(number) < self.abandoned * f64::from(self.n);
+            let at = f64::from(number) * latency;
+            group.admitted(at, self.in_flight);
+            group.ended(
+                at,
+                self.in_flight,
+                Some((latency, self.in_flight, abandoned)),
+            );
+            group.sums.would_wait(latency, wait);
+            group.clusters.add(at, WIDTH * self.latency, latency);
+        }
+        group
+    }
+}
+
+/// A limit of 100 whose requests take 100 ms, with both sides of a comparison.
+fn held(high: Side, low: Side) -> Held {
+    let mut held = Held::at(100.0, 1);
+    held.latency.secs = 0.1;
+    held.refused = 0.5;
+    held.trial.high = high.group(0.04);
+    held.trial.low = low.group(0.04);
+    held
+}
+
+fn weighed(high: Side, low: Side) -> Finding {
+    let held = held(high, low);
+    held.weigh(&seen(&held))
+}
+
+fn seen(held: &Held) -> Experiment {
+    let (high, low) = (&held.trial.high, &held.trial.low);
+    let error = (high.error_squared() + low.error_squared()).sqrt();
+    let ratio = low.sums.queued(&high.sums);
+    Experiment::new(
+        origin(),
+        low.sums.in_flight(),
+        high.sums.in_flight(),
+        ratio,
+        error,
+    )
+}
+
+#[test]
+fn where_all_queue_the_limit_goes_to_the_knee() {
+    // In step with fewer in flight: the knee is at or below the low side.
+    let found = weighed(side(100, 0.1), side(64, 0.064));
+    let knee = found.knee.expect("it was compared");
+    assert!((knee - 64.0).abs() < 1.0, "{knee}");
+    assert!((found.step - (target(64.0) / 100.0).ln()).abs() < 0.02);
+    assert!(!found.grows && matches!(found.why, Why::Queueing { .. }));
+}
+
+#[test]
+fn where_some_queue_the_knee_is_between_and_a_limit_at_its_target_stays() {
+    // 100 in flight, 70 of them at work: the limit is where it aims at.
+    let found = weighed(side(100, 0.1), side(71, 0.0707));
+    assert!(found.step.abs() < 0.03, "{}", found.step);
+    assert!(!found.strong && !found.grows);
+}
+
+#[test]
+fn where_nobody_queues_it_grows_threefold() {
+    let found = weighed(side(100, 0.1), side(64, 0.1));
+    assert!(found.grows && found.strong);
+    assert!((found.step - GROWTH.ln()).abs() < 0.05, "{}", found.step);
+    assert!(matches!(found.why, Why::NoQueue { .. }));
+}
+
+#[test]
+fn between_a_little_queue_and_none_it_grows_by_a_part_of_that() {
+    let step = |latency| weighed(side(100, 0.1).of(2_000), side(64, latency).of(2_000)).step;
+    let (some, less, none) = (step(0.089), step(0.095), step(0.1));
+    assert!(some < less && less < none, "{some} {less} {none}");
+}
+
+#[test]
+fn when_most_give_up_it_shrinks_without_asking_latency() {
+    let found = weighed(side(100, 0.1).abandoned(0.6), side(64, 0.1));
+    assert!(found.strong && !found.grows && found.knee.is_none());
+    assert!((found.step - DIP.ln()).abs() < 1e-9);
+    let half = weighed(side(100, 0.1).abandoned(0.5), side(64, 0.1));
+    assert!(
+        !matches!(half.why, Why::Abandoned { .. }),
+        "half is not most"
+    );
+}
+
+#[test]
+fn what_is_uncertain_is_not_taken_in_full() {
+    let sure = weighed(side(100, 0.1), side(40, 0.04));
+    assert!(sure.strong);
+    let unsure = weighed(
+        side(100, 0.1).varying(0.95).of(16),
+        side(40, 0.04).varying(0.95).of(16),
+    );
+    assert!(!unsure.strong, "{}", unsure.step);
+}
+
+#[test]
+fn a_new_limit_is_a_mistake_if_requests_are_no_faster_with_it() {
+    let verify = |low: Side| {
+        let mut held = held(side(140, 0.1), low);
+        held.knee = Some(70.0);
+        let now = origin();
+        held.decide(now, Kind::Verify, &mut Random(7))
+    };
+    let mistaken = verify(side(64, 0.1));
+    assert!(matches!(mistaken, Outcome::Mistaken { latency, .. } if (latency - 0.1).abs() < 0.01));
+    let confirmed = verify(side(64, 0.05));
+    assert!(
+        matches!(confirmed, Outcome::Confirmed(Why::Queueing { .. })),
+        "{confirmed:?}"
+    );
+    let undecided = verify(side(100, 0.09).varying(0.9).of(16));
+    assert!(matches!(undecided, Outcome::Nothing), "{undecided:?}");
+}
+
+#[test]
+fn a_verification_corrects_a_limit_that_is_far_off_and_only_such_a_one() {
+    let corrected = |before: f64| {
+        // With fewer than half in flight they took nine fourteenths: 90 are worked on.
+        let mut held = held(side(140, 0.14), side(64, 0.09));
+        held.knee = Some(before);
+        let _ = held.decide(origin(), Kind::Verify, &mut Random(7));
+        held.knee.expect("it had one")
+    };
+    assert!((corrected(20.0) - 90.0).abs() < 1.0, "four times too small");
+    assert!((corrected(60.0) - 60.0).abs() < 1e-9, "near enough");
+}
+
+#[test]
+fn while_the_process_is_late_it_neither_grows_nor_goes_away() {
+    let decide = |kind| {
+        let mut held = held(side(100, 0.1), side(64, 0.1));
+        held.freeze(true);
+        let outcome = held.decide(origin(), kind, &mut Random(7));
+        (outcome, held.limit())
+    };
+    for kind in [Kind::Dip, Kind::Verify] {
+        let (outcome, limit) = decide(kind);
+        assert!(matches!(outcome, Outcome::Nothing), "{kind:?}: {outcome:?}");
+        assert_eq!(limit, 100, "{kind:?}");
+    }
+}
+
+#[test]
+fn after_two_growths_on_end_the_limit_goes_away() {
+    let mut held = held(side(100, 0.1), side(64, 0.1));
+    let grown = held.decide(origin(), Kind::Dip, &mut Random(7));
+    assert!(
+        matches!(grown, Outcome::Moved(Why::NoQueue { .. })),
+        "{grown:?}"
+    );
+    assert!(held.limit() > 250, "{}", held.limit());
+    (held.trial.high, held.trial.low) = (side(300, 0.1).group(0.04), side(100, 0.1).group(0.04));
+    let gone = held.decide(origin(), Kind::Rise, &mut Random(7));
+    assert!(matches!(gone, Outcome::Open(_)), "{gone:?}");
+}
+
+#[test]
+fn a_side_with_next_to_nobody_decides_nothing() {
+    let mut held = held(side(100, 0.1), side(64, 0.05).of(3));
+    let outcome = held.decide(origin(), Kind::Dip, &mut Random(7));
+    assert!(
+        matches!(outcome, Outcome::Nothing) && held.limit() == 100,
+        "{outcome:?}"
+    );
+    assert!(held.rest.until.is_some_and(|until| until > origin()));
+}
+
+#[test]
+fn what_was_not_sure_is_kept_and_added_to_the_next_time() {
+    let unsure = || {
+        (
+            side(100, 0.1).varying(0.9).of(24),
+            side(64, 0.075).varying(0.9).of(24),
+        )
+    };
+    let (high, low) = unsure();
+    let mut held = held(high, low);
+    let outcome = held.decide(origin(), Kind::Dip, &mut Random(7));
+    assert!(matches!(outcome, Outcome::Nothing), "{outcome:?}");
+    let kept = held.rest.kept.high.sums.n();
+    assert!((kept - 24.0).abs() < 1e-9, "{kept}");
+    (held.trial.high, held.trial.low) = (high.group(0.04), low.group(0.04));
+    let _ = held.decide(origin(), Kind::Dip, &mut Random(7));
+    let seen = held.take_experiment().expect("one was made");
+    let once = seen_error(&unsure());
+    assert!(
+        seen.error < 0.8 * once,
+        "{} of {once}: both were counted",
+        seen.error
+    );
+}
+
+fn seen_error((high, low): &(Side, Side)) -> f64 {
+    seen(&held(*high, *low)).error
+}
