@@ -14,6 +14,7 @@ use crate::{
     shed::{
         inflight::{running::PlaceId, tokens::Credit},
         limiter::Heard,
+        reservation::Reserved,
         runtime_lag::Line,
     },
     sync::{atomic::Ordering, local::Local, stripe},
@@ -122,13 +123,12 @@ impl ShedGate {
         self.reserve.refused(stripe, priority);
         self.pilot.arrived(stripe, false, self.counts(), now);
         self.offer(stripe, Some(now));
-        let limit = self.credits.limit();
+        let (limit, kept) = self.credits.limit_and_kept(priority);
         let in_flight = self.credits.in_flight();
-        let pressure = self.reserved(priority, in_flight, limit);
-        let kept = match &pressure {
-            Some(Pressure::Reserved(reserved)) => reserved.kept,
-            _ => 0,
-        };
+        // What was kept decides only where there was a place.
+        let kept = if in_flight < limit { kept } else { 0 };
+        let reserved = Reserved { priority, kept };
+        let pressure = (kept > 0).then_some(Pressure::Reserved(reserved));
         let in_flight = in_flight.max(limit - kept);
         let rule = match rule {
             Rule::Limit if kept > 0 => Rule::Priority,

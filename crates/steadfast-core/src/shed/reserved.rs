@@ -3,11 +3,7 @@
 use std::time::Instant;
 
 use super::ShedGate;
-use crate::{
-    refusal::evidence::Pressure,
-    request::priority::Priority,
-    shed::reservation::{ReserveChange, Reserved, Totals},
-};
+use crate::shed::reservation::{ReserveChange, Totals};
 
 impl ShedGate {
     /// Takes note that somebody found no place, and says whether there may be one now.
@@ -39,17 +35,6 @@ impl ShedGate {
             met,
             queued: self.queue.is_some(),
         }
-    }
-
-    /// What was kept from a class that found no place although there was one.
-    pub(super) fn reserved(
-        &self,
-        priority: Priority,
-        in_flight: u32,
-        limit: u32,
-    ) -> Option<Pressure> {
-        let kept = self.credits.kept().from(priority);
-        (kept > 0 && in_flight < limit).then_some(Pressure::Reserved(Reserved { priority, kept }))
     }
 
     /// Takes what became of the places that are kept for those who go first since the last

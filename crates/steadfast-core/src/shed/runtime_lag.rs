@@ -24,6 +24,8 @@
 //! stands in line counts on its stripe; a look takes the lock only if nobody has it.
 
 mod control;
+#[cfg(all(test, loom))]
+mod loom_tests;
 mod place;
 mod posture;
 mod report;
@@ -153,7 +155,8 @@ impl LagLoop {
 
     /// Says how many threads run requests.
     pub(crate) fn set_workers(&self, workers: u32) {
-        lock(&self.inner).control = LagControl::new(workers);
+        let mut inner = lock(&self.inner);
+        inner.control = LagControl::new(workers);
         self.posture
             .store(Posture::CALM.to_word(), Ordering::Relaxed);
     }
@@ -167,12 +170,15 @@ impl LagLoop {
     }
 
     pub(crate) fn set_mode(&self, mode: LagMode) {
+        // With the lock, because a look that is under way publishes what it decided with it:
+        // after this it would line requests up for ever, since nothing looks again.
+        let mut inner = lock(&self.inner);
         // Relaxed, as everywhere in this file: each word means something by itself, and one
         // that is a moment old is a request lined up or refused a moment later.
         self.mode.store(mode as u8, Ordering::Relaxed);
         if mode == LagMode::Off {
+            inner.control.reset();
             self.due.store(NEVER, Ordering::Relaxed);
-            lock(&self.inner).control.reset();
             self.posture
                 .store(Posture::CALM.to_word(), Ordering::Relaxed);
         }
@@ -389,6 +395,10 @@ impl LagLoop {
         lag: Duration,
         now: Instant,
     ) {
+        if self.mode() == LagMode::Off {
+            // It was switched off after whoever looks had decided to.
+            return;
+        }
         let started = self.sum(|stripe| &stripe.started);
         let refused = self.refused.sum().wrapping_add(self.would_refuse.sum());
         let shortest = self

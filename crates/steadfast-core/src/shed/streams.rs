@@ -65,6 +65,12 @@ impl StreamPool {
         self.credits.give_back(stripe, credit);
     }
 
+    /// Whether there seems to be room for one more. Takes nothing: whoever only looks must
+    /// not be in the way of who needs the last place.
+    fn has_room(&self) -> bool {
+        self.credits.in_flight() < self.credits.limit()
+    }
+
     fn snapshot(&self) -> StreamsSnapshot {
         StreamsSnapshot {
             open: self.credits.in_flight(),
@@ -108,6 +114,9 @@ impl ShedGate {
     /// before its handler is entered, so that it can be repeated elsewhere.
     #[cold]
     pub(super) fn foresee_stream(&self, stripe: usize, now: Instant) -> Result<(), Refusal> {
+        if self.streams.has_room() {
+            return Ok(());
+        }
         let credit = self.take_stream(stripe, now)?;
         self.streams.give_back(stripe, credit);
         Ok(())
@@ -221,5 +230,57 @@ mod tests {
         drop(ShedGate::stream(&gate, now).expect("room again"));
         drop(streams);
         assert_eq!((gate.in_flight(), gate.streams().open), (0, 0));
+    }
+}
+
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use super::*;
+    use loom::{sync::Arc, thread};
+
+    #[test]
+    fn loom_who_only_looks_leaves_the_last_place_to_who_needs_it() {
+        loom::model(|| {
+            let streams = Arc::new(StreamPool::new(1));
+            let other = Arc::clone(&streams);
+            let looks = thread::spawn(move || other.has_room());
+            assert!(streams.credits.take(0).is_some(), "nobody had it");
+            looks.join().expect("joined");
+            assert_eq!(streams.snapshot().open, 1);
+        });
+    }
+
+    #[test]
+    fn loom_who_becomes_a_stream_is_in_one_pool_however_the_bound_falls() {
+        // Goal: two requests become streams while the bound falls from two to one; both were
+        // there before, or one stays a request. None is lost and none counted twice.
+        loom::model(|| {
+            let requests = Arc::new(Credits::new(2));
+            let streams = Arc::new(StreamPool::new(2));
+            let becomes = |requests: &Credits, streams: &StreamPool, stripe: usize| {
+                let request = requests.take(stripe).expect("room for both");
+                let stream = streams.credits.take(stripe);
+                if stream.is_some() {
+                    requests.give_back(stripe, request);
+                }
+                stream
+            };
+            let (theirs, pool) = (Arc::clone(&requests), Arc::clone(&streams));
+            let other = thread::spawn(move || becomes(&theirs, &pool, 1));
+            let here = becomes(&requests, &streams, 0);
+            streams.credits.set_limit(1);
+            let there = other.join().expect("joined");
+            let open = u32::from(here.is_some()) + u32::from(there.is_some());
+            assert!(here.is_some(), "it asked first, or beside one other");
+            assert_eq!(streams.snapshot().open, open);
+            assert_eq!(requests.in_flight(), 2 - open);
+            for (stripe, stream) in [(0, here), (1, there)] {
+                if let Some(stream) = stream {
+                    streams.give_back(stripe, stream);
+                }
+            }
+            assert_eq!(streams.snapshot().open, 0);
+            assert!(streams.credits.take(0).is_some() && streams.credits.take(1).is_none());
+        });
     }
 }

@@ -16,6 +16,10 @@
 //! class takes its last place at `limit` less what is kept from it, and while nothing is
 //! kept nothing here is different.
 //!
+//! **A limit that falls.** The pool pays for it, into debt if need be, and every credit that
+//! is put or found while there is a debt goes there first. So a request that begins to ask
+//! after the limit fell finds what the new limit leaves, however many were on their way.
+//!
 //! The one race that is left: a credit on its way from a purse to the pool is in neither.
 //! A request that searches in that instant can be refused although a credit was about to
 //! be free; it searches twice to make that rarer, and it never admits one too many.
@@ -137,7 +141,7 @@ impl Credits {
 
     /// Takes a credit if there is one.
     pub(crate) fn take(&self, stripe: usize) -> Option<Credit> {
-        if take_one(&self.stripes[stripe].0.credits) || self.fetch(stripe) {
+        if self.take_from(stripe) || self.fetch(stripe) {
             return Some(Credit::Within);
         }
         // Twice: see the module's last paragraph.
@@ -161,32 +165,33 @@ impl Credits {
 
     /// Takes a place that is kept from others. To be called when no credit was found.
     ///
-    /// The pool is read after the bounds, and taken from only if it has not changed since:
-    /// so whatever was kept when it was looked at had been paid for.
+    /// Whoever may not borrow sees so without a lock. Whoever may, looks again with the lock
+    /// that the bounds change under: a bound that falls between the look and the taking would
+    /// let one more run than may.
     #[cold]
     fn borrow(&self, class: Priority) -> Option<Credit> {
         let pool = &self.pool.0;
-        loop {
-            let debt_max = self.debt_max(class);
-            // For the order see `is_wanted`.
-            let there = pool.load(Ordering::SeqCst);
-            if there <= -debt_max {
-                return None;
-            }
+        // For the order see `is_wanted`.
+        if pool.load(Ordering::SeqCst) <= -self.debt_max(class) {
+            return None;
+        }
+        let _changing = lock(&self.changing);
+        let debt_max = self.debt_max(class);
+        let mut there = pool.load(Ordering::SeqCst);
+        while there > -debt_max {
             // Acquire pairs with the release in `give_back`.
-            let took =
-                pool.compare_exchange_weak(there, there - 1, Ordering::Acquire, Ordering::Relaxed);
-            if took.is_ok() {
-                return Some(Credit::Within);
+            match pool.compare_exchange_weak(there, there - 1, Ordering::Acquire, Ordering::Relaxed)
+            {
+                Ok(_) => return Some(Credit::Within),
+                Err(now) => there = now,
             }
         }
+        None
     }
 
     /// How deep the pool may go into debt for this class.
     fn debt_max(&self, class: Priority) -> i64 {
         let (bounds, keep) = (self.bounds(), self.keep());
-        // What is kept from a class is a bound of its own, and one that is a moment old is
-        // a request admitted or refused a moment later.
         let theirs = bounds.kept_from(keep.from(class), keep.most());
         i64::from(bounds.kept() - theirs)
     }
@@ -313,6 +318,14 @@ impl Credits {
         self.bounds().limit
     }
 
+    /// The limit, and how much of it is kept from a class: less than all of it, because both
+    /// are of one moment.
+    pub(crate) fn limit_and_kept(&self, class: Priority) -> (u32, u32) {
+        let (bounds, keep) = (self.bounds(), self.keep());
+        let kept = bounds.kept_from(keep.from(class), keep.most());
+        (bounds.limit, kept)
+    }
+
     /// What is kept from each class, as far as the limit leaves it.
     pub(crate) fn kept(&self) -> Keep {
         let (bounds, keep) = (self.bounds(), self.keep());
@@ -371,7 +384,23 @@ impl Credits {
 
     /// Takes one credit from any purse, this thread's own first.
     fn search(&self, stripe: usize) -> bool {
-        (0..STRIPES).any(|step| take_one(&self.stripes[(stripe + step) % STRIPES].0.credits))
+        (0..STRIPES).any(|step| self.take_from((stripe + step) % STRIPES))
+    }
+
+    /// Takes one credit from a purse.
+    ///
+    /// One that was put there while the pool went into debt pays for that debt first: whoever
+    /// put it had looked at the pool before the limit fell, and taken as it lies it would let
+    /// one more run than may.
+    #[inline]
+    fn take_from(&self, stripe: usize) -> bool {
+        while take_one(&self.stripes[stripe].0.credits) {
+            if self.pool.0.load(Ordering::SeqCst) >= 0 {
+                return true;
+            }
+            self.pool.0.fetch_add(1, Ordering::SeqCst);
+        }
+        false
     }
 
     fn move_to_pool(&self, purse: &AtomicI64, batch: i64) {

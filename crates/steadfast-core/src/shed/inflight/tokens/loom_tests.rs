@@ -84,3 +84,54 @@ fn loom_keeping_a_place_while_it_is_asked_for_never_makes_one() {
         assert_eq!(credits.in_flight(), 2);
     });
 }
+
+#[test]
+fn loom_a_credit_that_comes_back_while_the_limit_falls_makes_no_place() {
+    // Goal: two run, the limit falls to one while one of them ends; nobody may run beside the
+    // other, whatever the one that ended had seen of the limit.
+    loom::model(|| {
+        let credits = Arc::new(Credits::new(2));
+        let [ends, _stays] = [0, 0].map(|stripe| credits.take(stripe).expect("two may run"));
+        let other = Arc::clone(&credits);
+        let returned = thread::spawn(move || other.give_back(1, ends));
+        credits.set_limit(1);
+        let second = credits.take(0);
+        returned.join().expect("joined");
+        assert_eq!(second, None, "the limit was one when it asked");
+        assert_eq!(credits.in_flight(), 1);
+    });
+}
+
+#[test]
+fn loom_a_place_is_not_lent_by_a_limit_that_has_fallen() {
+    // Goal: a critical request that has seen a kept place takes it only while there is one.
+    loom::model(|| {
+        let credits = Arc::new(Credits::new(2));
+        credits.set_keep(Keep::new([0, 0, 0, 1]));
+        let held = credits
+            .take_as(Priority::Background, 0)
+            .expect("one is for all");
+        let other = Arc::clone(&credits);
+        let critical = thread::spawn(move || other.take_as(Priority::Critical, 1).is_some());
+        credits.set_limit(1);
+        credits.give_back(0, held);
+        let here = credits.take_as(Priority::Critical, 0).is_some();
+        let there = critical.join().expect("joined");
+        assert!(!(here && there), "two run at a limit of one");
+    });
+}
+
+#[test]
+fn loom_less_is_kept_than_may_run_however_both_change() {
+    loom::model(|| {
+        let credits = Arc::new(Credits::new(1));
+        let other = Arc::clone(&credits);
+        let changes = thread::spawn(move || {
+            other.set_limit(4);
+            other.set_keep(Keep::new([0, 0, 0, 3]));
+        });
+        let (limit, kept) = credits.limit_and_kept(Priority::Background);
+        assert!(kept < limit, "{kept} of {limit}");
+        changes.join().expect("joined");
+    });
+}
