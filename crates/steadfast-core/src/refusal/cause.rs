@@ -121,8 +121,6 @@ impl fmt::Display for Cause {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Rule {
-    /// CPU quota or pressure.
-    Cpu,
     /// The request's deadline would pass before it could be served.
     Deadline,
     /// As many requests are running as the limit allows.
@@ -137,21 +135,17 @@ pub enum Rule {
     QueueTimeout,
     /// The runtime itself is late.
     RuntimeLag,
-    /// The tenant has more than its share.
-    TenantShare,
 }
 
 impl Rule {
     /// Every rule, in the order of the wire contract.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 7] = [
         Self::Limit,
         Self::QueueFull,
         Self::QueueTimeout,
         Self::Deadline,
         Self::RuntimeLag,
-        Self::Cpu,
         Self::Memory,
-        Self::TenantShare,
         Self::Priority,
     ];
 
@@ -159,7 +153,6 @@ impl Rule {
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
-            Self::Cpu => "cpu",
             Self::Deadline => "deadline",
             Self::Limit => "limit",
             Self::Memory => "memory",
@@ -167,7 +160,6 @@ impl Rule {
             Self::QueueFull => "queue-full",
             Self::QueueTimeout => "queue-timeout",
             Self::RuntimeLag => "runtime-lag",
-            Self::TenantShare => "tenant-share",
         }
     }
 
@@ -198,7 +190,7 @@ mod tests {
         let rules: Vec<_> = Rule::ALL.iter().map(|rule| rule.code()).collect();
         assert_eq!(
             rules.join(" "),
-            "limit queue-full queue-timeout deadline runtime-lag cpu memory tenant-share priority"
+            "limit queue-full queue-timeout deadline runtime-lag memory priority"
         );
     }
 

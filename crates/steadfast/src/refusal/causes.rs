@@ -5,7 +5,7 @@
 //!
 //! # overloaded
 //! As much is running as may. The `rule` says which bound was met: `limit`, `queue-full`,
-//! `queue-timeout`, `deadline`, `runtime-lag`, `cpu`, `memory`, `tenant-share`, `priority`.
+//! `queue-timeout`, `deadline`, `runtime-lag`, `memory`, `priority`.
 //! *Client:* wait for `retry-after`. *Operator:* look at the oldest request in the evidence;
 //! if handlers hang, more capacity will not help.
 //!
