@@ -8,6 +8,7 @@ commands:
   test      set the machine up, then run every check and every test
   verify    the same without servers and without installing; run it before each commit
   laws      only the checks of the source against the laws of ARCHITECTURE.md
+  mutants   seed faults into the core, one at a time, and print which its tests do not catch
   bench     measure beside the peers: `bench overhead [--json]` prints what a request costs,
             `bench traps [--json]` which circuit breaker falls into which trap,
             `bench rollouts [--quick] [--json]` what rolling restarts under load lose,
@@ -20,6 +21,10 @@ options of test:
   --no-install   name the programs that are missing instead of installing them
   --quick        run the tests only: no format, lint, documentation, feature, loom or law check
 
+options of mutants:
+  --sample N     so many faults, evenly over all there could be (300)
+  --minutes N    at most so long; what was tried by then is the sample (60)
+
 exit codes: 0 all is well, 1 a check failed, 2 the machine lacks something, 64 wrong usage";
 
 /// A command line that makes sense.
@@ -29,8 +34,16 @@ pub(crate) enum Command {
     Bench(Vec<String>),
     Help,
     Laws,
+    Mutants(MutantsOptions),
     Test(TestOptions),
     Verify,
+}
+
+/// What `mutants` may be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MutantsOptions {
+    pub(crate) sample: usize,
+    pub(crate) minutes: u32,
 }
 
 /// What `test` may be told.
@@ -57,10 +70,38 @@ impl Command {
             "test" => TestOptions::parse(rest).map(Self::Test),
             "verify" => none(Self::Verify),
             "laws" => none(Self::Laws),
+            "mutants" => MutantsOptions::parse(rest).map(Self::Mutants),
             "bench" => Ok(Self::Bench(rest.to_vec())),
             "help" | "--help" | "-h" => Ok(Self::Help),
             _ => Err(format!("unknown command `{name}`")),
         }
+    }
+}
+
+impl MutantsOptions {
+    fn parse(arguments: &[String]) -> Result<Self, String> {
+        let mut options = Self {
+            sample: 300,
+            minutes: 60,
+        };
+        for pair in arguments.chunks(2) {
+            let number = |value: Option<&String>| {
+                let value = value.and_then(|value| value.parse::<u32>().ok());
+                value
+                    .filter(|number| *number > 0)
+                    .ok_or_else(|| format!("`{}` takes a number above 0", pair[0]))
+            };
+            match pair[0].as_str() {
+                "--sample" => options.sample = number(pair.get(1))? as usize,
+                "--minutes" => options.minutes = number(pair.get(1))?,
+                other => {
+                    return Err(format!(
+                        "unknown option `{other}`: mutants takes --sample and --minutes"
+                    ));
+                }
+            }
+        }
+        Ok(options)
     }
 }
 
@@ -119,9 +160,20 @@ mod tests {
     }
 
     #[test]
+    fn a_sample_has_a_size_and_a_time() {
+        let options = |sample, minutes| Command::Mutants(MutantsOptions { sample, minutes });
+        assert_eq!(parse("mutants"), Ok(options(300, 60)));
+        let both = parse("mutants --minutes 5 --sample 20");
+        assert_eq!(both, Ok(options(20, 5)));
+        for line in ["mutants --sample", "mutants --sample 0", "mutants --all 3"] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
     fn contributing_names_every_command() {
         let contributing = include_str!("../../CONTRIBUTING.md");
-        for command in ["test", "verify", "laws"] {
+        for command in ["test", "verify", "laws", "mutants"] {
             assert!(USAGE.contains(&format!("\n  {command} ")), "{command}");
             assert!(contributing.contains(&format!("cargo xtask {command}")));
         }

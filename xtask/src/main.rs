@@ -1,10 +1,11 @@
-//! The commands of this repository: `cargo xtask test`, `verify` and `laws`.
+//! The commands of this repository: `cargo xtask test`, `verify`, `laws` and others.
 //!
 //! One command does the whole job on a fresh machine, set-up included, so that what a
 //! person runs, what a robot runs and what the README says are the same thing.
 
 mod command;
 mod laws;
+mod mutants;
 mod programs;
 mod step;
 mod suite;
@@ -42,6 +43,7 @@ fn run(command: Command) -> Result<(), Failure> {
             Ok(())
         }
         Command::Laws => laws::report(&Workspace::read()?),
+        Command::Mutants(options) => mutants::report(&Workspace::read()?, options),
         Command::Verify => step::run(suite::verify(&Workspace::read()?)),
         Command::Test(options) => step::run(suite::test(&Workspace::read()?, options)),
     }

@@ -171,7 +171,7 @@ fn seconds(since: Instant) -> String {
     clippy::disallowed_methods,
     reason = "this is the one place of this program that reads the clock"
 )]
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
