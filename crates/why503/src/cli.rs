@@ -4,7 +4,7 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
-use crate::{doctor, exit, logs, target::Target};
+use crate::{doctor, exit, knowledge, logs, target::Target};
 
 /// Probes of a run that says nothing about it.
 const PROBES: u8 = 5;
@@ -299,8 +299,8 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     match cli.command {
         Some(Command::Logs(args)) => logs::run(&args),
-        Some(Command::Explain { id }) => doctor::explain(&id),
-        Some(Command::Runbook) => doctor::runbook(),
+        Some(Command::Explain { id }) => knowledge::explain(&id),
+        Some(Command::Runbook) => knowledge::runbook(),
         Some(Command::Completions { shell }) => {
             let mut command = Cli::command();
             clap_complete::generate(shell, &mut command, "why503", &mut std::io::stdout());

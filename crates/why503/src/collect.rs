@@ -4,7 +4,12 @@ use std::{net::SocketAddr, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::{cli::Options, clock, target::Target};
+use crate::{
+    cli::Options,
+    clock,
+    probe::{Probe, Ration},
+    target::Target,
+};
 
 /// What a collector is handed.
 #[derive(Debug)]
@@ -15,6 +20,10 @@ pub(crate) struct Job<'a> {
     pub(crate) options: &'a Options,
     /// By when the collector has come back; what it holds then is lost.
     pub(crate) deadline: Instant,
+    /// When the run began.
+    pub(crate) since: Instant,
+    /// How many requests may still be sent to the target; whoever asks it takes from here.
+    pub(crate) ration: &'a Ration,
     /// What the stages before have found.
     pub(crate) found: &'a Found,
 }
@@ -28,6 +37,18 @@ pub(crate) struct Found {
     pub(crate) owners: Vec<u32>,
     /// Established and beginning connections that the owners opened: what they depend on.
     pub(crate) outbound: Vec<Connection>,
+    /// Whether the target is on this host.
+    pub(crate) local: bool,
+    /// Whether some processes could not be looked into.
+    pub(crate) blind: bool,
+    /// The port at which the owners listen; 0 for a Unix socket.
+    pub(crate) port: u16,
+    /// A process in the owners' network namespace, if that is not ours.
+    pub(crate) namespace: Option<u32>,
+    /// Where the target's name leads.
+    pub(crate) addresses: Vec<SocketAddr>,
+    /// The first probe, if it was answered before the other stages began.
+    pub(crate) first: Option<Probe>,
 }
 
 /// A listening socket.

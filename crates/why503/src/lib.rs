@@ -31,19 +31,25 @@
 //! Laws: read-only; at most N probes of the target; every read has a bound with a name; what
 //! came from outside is shown only through `output`, which makes control characters inert.
 
+mod bundle;
 mod cli;
 mod clock;
 mod collect;
 mod dependency;
 mod doctor;
 mod exit;
+mod hops;
 mod host;
+mod knowledge;
 mod kubernetes;
 mod library;
 mod logs;
 mod maker;
+mod output;
 mod probe;
 mod proxy;
+mod services;
 mod target;
+mod watch;
 
 pub use cli::main;

@@ -3,6 +3,7 @@
 
 use std::{
     fmt,
+    net::IpAddr,
     sync::{Arc, Mutex, OnceLock},
 };
 
@@ -17,6 +18,7 @@ use rustls::{
 };
 use steadfast_diagnosis::Outcome;
 use tokio_rustls::TlsConnector;
+use x509_parser::extensions::GeneralName;
 
 use super::{Probe, connect::Stream};
 use crate::{cli::HttpVersion, clock};
@@ -30,6 +32,8 @@ pub(crate) struct Certificate {
     pub(crate) not_after: Option<i64>,
     /// For whom it is.
     pub(crate) subject: String,
+    /// The names and addresses that it is for.
+    pub(crate) names: Vec<String>,
     /// Who signed it.
     pub(crate) issuer: String,
 }
@@ -166,6 +170,7 @@ impl ServerCertVerifier for Witness {
             verdict,
             not_after: parsed.map(|it| it.validity().not_after.timestamp()),
             subject: parsed.map_or_else(String::new, |it| it.subject().to_string()),
+            names: parsed.map_or_else(Vec::new, names),
             issuer: parsed.map_or_else(String::new, |it| it.issuer().to_string()),
         };
         *self.noted.0.lock().expect("nothing panics while it notes") = Some(certificate);
@@ -198,6 +203,29 @@ impl ServerCertVerifier for Witness {
         None
     }
 }
+
+/// The names of a certificate, bounded: some have hundreds.
+fn names(certificate: &x509_parser::certificate::X509Certificate<'_>) -> Vec<String> {
+    let Ok(Some(names)) = certificate.subject_alternative_name() else {
+        return Vec::new();
+    };
+    let each = names.value.general_names.iter().filter_map(|it| match it {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        GeneralName::IPAddress(bytes) => match bytes.len() {
+            4 => <[u8; 4]>::try_from(*bytes)
+                .ok()
+                .map(|it| IpAddr::from(it).to_string()),
+            _ => <[u8; 16]>::try_from(*bytes)
+                .ok()
+                .map(|it| IpAddr::from(it).to_string()),
+        },
+        _ => None,
+    });
+    each.take(NAMES_MAX).collect()
+}
+
+/// Names of a certificate that are kept.
+const NAMES_MAX: usize = 16;
 
 fn trust(verified: Result<ServerCertVerified, Error>) -> Trust {
     let error = match verified {
