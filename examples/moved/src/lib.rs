@@ -13,3 +13,8 @@
 
 pub mod after;
 pub mod before;
+
+/// The pages that show code are compiled here, where everything that they use is at hand.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+pub struct Readme;
