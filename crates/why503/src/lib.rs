@@ -51,5 +51,6 @@ mod proxy;
 mod services;
 mod target;
 mod watch;
+mod wire;
 
 pub use cli::main;

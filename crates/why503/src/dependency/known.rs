@@ -1,0 +1,267 @@
+//! Where the dependencies are: what the command line says, what the environment of the process
+//! says, and where its sockets lead.
+
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    io::Read,
+    net::{IpAddr, SocketAddr},
+};
+
+use steadfast_diagnosis::Id;
+use tokio::time::timeout_at;
+
+use super::{
+    address::{Address, Kind},
+    ask::until,
+    dns::Resolver,
+};
+use crate::collect::{Collected, Job};
+
+/// Most servers that are asked at the same time.
+const SERVERS_MAX: usize = 24;
+
+/// Most names that are looked up.
+const NAMES_MAX: usize = 16;
+
+/// Most bytes that are read of an environment or a command line.
+const ENVIRONMENT_MAX: u64 = 128 * 1024;
+
+/// A server, and how it became known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub(crate) address: Address,
+    /// Whether only its port says of what kind it is.
+    pub(crate) is_guess: bool,
+    /// Whether somebody gave the credentials to be used.
+    pub(crate) may_log_in: bool,
+    /// The program that listens there, if it is on this host and can be seen.
+    pub(crate) program: Option<String>,
+}
+
+/// All that is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Everything {
+    pub(crate) servers: Vec<Known>,
+    pub(crate) names: Vec<String>,
+    pub(crate) resolver: Resolver,
+}
+
+/// Gathers what is known, the surest first.
+pub(crate) async fn gather(job: &Job<'_>, seen: &mut Collected) -> Everything {
+    let mut all = Everything {
+        resolver: resolver(job),
+        ..Everything::default()
+    };
+    let mut places: BTreeSet<(IpAddr, u16)> = BTreeSet::new();
+    for (address, may_log_in) in given(job, seen).into_iter().chain(environment(job)) {
+        let found = places_of(job, &address).await;
+        let is_new = all.servers.iter().all(|known| {
+            (&known.address.host, known.address.port) != (&address.host, address.port)
+        });
+        let is_new = is_new && !found.iter().any(|place| places.contains(place));
+        if is_new && all.servers.len() < SERVERS_MAX {
+            places.extend(found);
+            if address.host.parse::<IpAddr>().is_err() {
+                all.names.push(address.host.clone());
+            }
+            all.servers.push(Known {
+                program: program(job, address.port),
+                is_guess: false,
+                may_log_in,
+                address,
+            });
+        }
+    }
+    for place in sockets(job) {
+        let key = (place.ip().to_canonical(), place.port());
+        let program = program(job, place.port()).filter(|_| place.ip().is_loopback());
+        let named = program.as_deref().and_then(of_program);
+        let Some(kind) = named.or_else(|| Kind::at_port(place.port())) else {
+            continue;
+        };
+        if all.servers.len() < SERVERS_MAX && places.insert(key) {
+            all.servers.push(Known {
+                address: Address::bare(kind, &key.0.to_string(), key.1),
+                is_guess: named.is_none(),
+                may_log_in: false,
+                program,
+            });
+        }
+    }
+    let upstreams = job.options.upstream.iter().map(|it| it.host.clone());
+    all.names
+        .extend(upstreams.filter(|it| it.parse::<IpAddr>().is_err()));
+    all.names.sort();
+    all.names.dedup();
+    all.names.truncate(NAMES_MAX);
+    all
+}
+
+/// What the command line names; its credentials are to be used.
+fn given(job: &Job<'_>, seen: &mut Collected) -> Vec<(Address, bool)> {
+    let options = job.options;
+    let mut all = Vec::new();
+    for (kind, text, id, flag) in [
+        (Kind::Postgres, &options.pg, Id::PgDown, "--pg"),
+        (
+            Kind::Postgres,
+            &options.pgbouncer,
+            Id::PgbWait,
+            "--pgbouncer",
+        ),
+        (Kind::Mysql, &options.mysql, Id::MysqlDown, "--mysql"),
+        (Kind::Redis, &options.redis, Id::RedisDown, "--redis"),
+        (
+            Kind::Memcached,
+            &options.memcached,
+            Id::MemcachedDown,
+            "--memcached",
+        ),
+        (Kind::Amqp, &options.amqp, Id::RabbitDown, "--amqp"),
+        (Kind::Kafka, &options.kafka, Id::KafkaDown, "--kafka"),
+    ] {
+        match text.as_deref().map(|text| Address::parse(kind, text)) {
+            Some(Ok(address)) => all.push((address, true)),
+            Some(Err(why)) => {
+                let word = kind.word();
+                seen.could_not(
+                    id,
+                    &why,
+                    &format!("{flag} {word}://user:password@host:port/name"),
+                );
+            }
+            None => {}
+        }
+    }
+    all
+}
+
+/// What the environments and the command lines of the processes name, without the credentials:
+/// nobody gave them to us.
+fn environment(job: &Job<'_>) -> Vec<(Address, bool)> {
+    let mut all = Vec::new();
+    for pid in job.found.owners.iter().take(8) {
+        for file in ["environ", "cmdline"] {
+            let text = read(&format!("/proc/{pid}/{file}"));
+            all.extend(urls(&text).into_iter().map(|address| (address, false)));
+        }
+    }
+    all
+}
+
+fn read(path: &str) -> String {
+    let mut bytes = Vec::new();
+    if let Ok(file) = File::open(path) {
+        // What cannot be read whole is used as far as it came.
+        let _ = file.take(ENVIRONMENT_MAX).read_to_end(&mut bytes);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The addresses of dependencies in `NAME=value` pairs or arguments that end with zero bytes.
+fn urls(text: &str) -> Vec<Address> {
+    let mut all: Vec<Address> = Vec::new();
+    for entry in text.split('\0') {
+        for kind in [Kind::Postgres, Kind::Mysql, Kind::Redis, Kind::Amqp] {
+            let schemes: &[&str] = match kind {
+                Kind::Postgres => &["postgres://", "postgresql://"],
+                Kind::Mysql => &["mysql://", "mariadb://"],
+                Kind::Redis => &["redis://", "rediss://", "valkey://"],
+                _ => &["amqp://"],
+            };
+            let found = schemes.iter().find_map(|scheme| entry.find(scheme));
+            let Some(at) = found else { continue };
+            // As SQLAlchemy writes it (`postgresql+asyncpg://`) it does not match, and need not.
+            let Ok(address) = Address::parse(kind, entry[at..].trim_matches(['"', '\''])) else {
+                continue;
+            };
+            let bare = Address {
+                password: None,
+                url: None,
+                ..address
+            };
+            if all.len() < SERVERS_MAX && !all.contains(&bare) {
+                all.push(bare);
+            }
+        }
+    }
+    all
+}
+
+/// Where the sockets of the processes lead, each place once.
+fn sockets(job: &Job<'_>) -> Vec<SocketAddr> {
+    let places = job.found.outbound.iter().map(|it| it.remote);
+    let all: BTreeSet<SocketAddr> = places.collect();
+    all.into_iter().collect()
+}
+
+/// The places that an address means, so that a socket to one of them is not asked about twice.
+async fn places_of(job: &Job<'_>, address: &Address) -> Vec<(IpAddr, u16)> {
+    let found = tokio::net::lookup_host((address.host.as_str(), address.port));
+    match timeout_at(until(job), found).await {
+        Ok(Ok(all)) => all.map(|it| (it.ip().to_canonical(), it.port())).collect(),
+        // The name is looked up again later, and what is wrong with it is said then.
+        _ => Vec::new(),
+    }
+}
+
+fn program(job: &Job<'_>, port: u16) -> Option<String> {
+    let mut listeners = job.found.listeners.iter();
+    listeners.find(|it| it.addr.port() == port)?.program.clone()
+}
+
+fn of_program(name: &str) -> Option<Kind> {
+    match name {
+        "postgres" | "pgbouncer" | "odyssey" | "pgcat" => Some(Kind::Postgres),
+        "mariadbd" | "mysqld" => Some(Kind::Mysql),
+        "redis-server" | "valkey-server" => Some(Kind::Redis),
+        "memcached" => Some(Kind::Memcached),
+        _ => None,
+    }
+}
+
+fn resolver(job: &Job<'_>) -> Resolver {
+    // A container has its own.
+    let own = job
+        .found
+        .owners
+        .first()
+        .map(|pid| format!("/proc/{pid}/root/etc/resolv.conf"));
+    let files = own.into_iter().chain(["/etc/resolv.conf".to_owned()]);
+    let read = |file: String| std::fs::read_to_string(&file).ok().map(|text| (file, text));
+    match files.into_iter().find_map(read) {
+        Some((file, text)) => Resolver::read(&file, &text),
+        None => Resolver::read("/etc/resolv.conf", ""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_in_an_environment_are_found_without_their_passwords() {
+        let text = "HOME=/\0DATABASE_URL=postgres://app:geheim@db:5433/shop\0CACHE=\"redis://:x@cache/0\"\0\
+            BROKER=amqp://mq\0OTHER=http://x\0AGAIN=postgres://app:other@db:5433/shop\0";
+        let found = urls(text);
+        let shown: Vec<_> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            shown,
+            ["postgres db:5433", "redis cache:6379", "amqp mq:5672"]
+        );
+        assert!(
+            found
+                .iter()
+                .all(|it| it.password.is_none() && it.url.is_none())
+        );
+        assert_eq!(found[0].user.as_deref(), Some("app"));
+    }
+
+    #[test]
+    fn nonsense_is_no_address() {
+        for text in ["", "\0\0", "X=postgres://", "X=mysql://[::1", "postgres"] {
+            assert!(urls(text).is_empty(), "{text}");
+        }
+    }
+}

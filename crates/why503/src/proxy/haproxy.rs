@@ -1,0 +1,311 @@
+//! HAProxy: its runtime socket and its configuration.
+
+mod config;
+mod stat;
+
+use std::{path::PathBuf, time::Duration};
+
+use steadfast_diagnosis::{Id, Maker, Proxy, ServerIs, Tied};
+use tokio::time::sleep;
+
+use super::{Next, asked::Asked, files::Disk, found::Found, until};
+use crate::{
+    collect::{Collected, Job, SAMPLE_GAP},
+    wire::{Fault, Wire},
+};
+use config::{Section, Way};
+use stat::{Backend, Row, RowKind};
+
+/// Where the packages put it.
+const CONFIG: &str = "/etc/haproxy/haproxy.cfg";
+const SOCKETS: [&str; 3] = [
+    "/run/haproxy/admin.sock",
+    "/var/run/haproxy.sock",
+    "/var/lib/haproxy/stats",
+];
+
+/// Looks at the backend that the request meets; where it cannot be told, at all of them.
+pub(crate) async fn look(
+    job: &Job<'_>,
+    proxy: &Found,
+    asked: &Asked,
+    seen: &mut Collected,
+) -> Next {
+    let sections = configuration(job, proxy, seen);
+    let way = config::way(&sections, asked);
+    let socket = socket(job, proxy, &sections).await;
+    let rows = match &socket {
+        Some((path, text)) => Some((path, stat::rows(text))),
+        None => {
+            let reason = "HAProxy's runtime socket cannot be read";
+            let remedy =
+                "run as root, or as a member of the socket's group, or give --haproxy-socket PATH";
+            for id in [
+                Id::HapAllDown,
+                Id::HapEmptyBackend,
+                Id::HapMaint,
+                Id::HapQueueTimeout,
+            ] {
+                seen.could_not(id, reason, remedy);
+            }
+            None
+        }
+    };
+    let backend = match (&way, &rows) {
+        (Way::Backend(name), _) => Some(name.clone()),
+        // The only one there is.
+        (_, Some((_, rows))) => match &on_the_way(&way, rows)[..] {
+            [one] => Some(one.row.proxy.clone()),
+            _ => None,
+        },
+        _ => None,
+    };
+    rules(&sections, asked, backend.as_deref(), seen);
+    let Some((path, before)) = rows else {
+        return Next::new();
+    };
+    info(job, path, seen).await;
+    sleep(job.within(SAMPLE_GAP)).await;
+    let after = ask(job, path, "show stat")
+        .await
+        .map(|text| stat::rows(&text));
+    let after = after.unwrap_or_else(|_| before.clone());
+    let source = format!("{}, show stat", path.display());
+    grown(&source, &before, &after, asked, &sections, seen);
+    let mut next = Next::new();
+    for backend in on_the_way(&way, &after) {
+        write(&source, &backend, seen);
+        next.extend(backend.servers.iter().map(|it| it.text("addr").to_owned()));
+    }
+    next.retain(|address| !address.is_empty());
+    next
+}
+
+/// The backends that the request may meet.
+fn on_the_way<'a>(way: &Way, rows: &'a [Row]) -> Vec<Backend<'a>> {
+    let mut all = stat::backends(rows);
+    match way {
+        Way::Backend(name) => all.retain(|it| it.row.proxy == *name),
+        Way::OneOf(names) if names.iter().all(|name| !name.contains('%')) => {
+            all.retain(|it| names.contains(&it.row.proxy));
+        }
+        Way::OneOf(_) | Way::Nowhere => {}
+    }
+    all
+}
+
+fn write(source: &str, backend: &Backend<'_>, seen: &mut Collected) {
+    let tied = Tied::backend(&backend.row.proxy);
+    let by = Maker::Haproxy;
+    let number = |row: &Row, name: &str| row.number(name).unwrap_or(0);
+    for server in &backend.servers {
+        let status = server.text("status");
+        let is = match status.split([' ', '(']).next().unwrap_or_default() {
+            "MAINT" => ServerIs::Maintenance,
+            "DRAIN" | "NOLB" => ServerIs::Draining,
+            "DOWN" => ServerIs::Down,
+            "no" => ServerIs::Unchecked,
+            _ => ServerIs::Up,
+        };
+        let name = server.service.as_str().into();
+        let last_check = server.check().into();
+        seen.saw(
+            source,
+            tied.clone(),
+            Proxy::Server {
+                by,
+                name,
+                is,
+                last_check,
+            },
+        );
+        if let Some(max) = server.number("slim") {
+            let running = number(server, "scur");
+            seen.saw(source, tied.clone(), Proxy::ServerLoad { by, running, max });
+        }
+    }
+    let serving = number(backend.row, "act") + number(backend.row, "bck");
+    let listed = u64::try_from(backend.servers.len()).unwrap_or(u64::MAX);
+    let up = backend.row.text("status") == "UP";
+    seen.saw(
+        source,
+        tied.clone(),
+        Proxy::Backend {
+            by,
+            serving,
+            listed,
+            up,
+        },
+    );
+    // Those that wait for any server, and those that wait for one of them.
+    let own: u64 = backend.servers.iter().map(|it| number(it, "qcur")).sum();
+    let waiting = number(backend.row, "qcur").max(own);
+    seen.saw(source, tied, Proxy::Queue { by, waiting });
+}
+
+/// Counters that grew between the samples.
+fn grown(
+    source: &str,
+    before: &[Row],
+    after: &[Row],
+    asked: &Asked,
+    sections: &[Section],
+    seen: &mut Collected,
+) {
+    let by = Maker::Haproxy;
+    let growth = |row: &Row, name: &str| {
+        let same = |it: &&Row| it.proxy == row.proxy && it.service == row.service;
+        let was = before.iter().find(same).and_then(|it| it.number(name));
+        row.number(name)
+            .unwrap_or(0)
+            .saturating_sub(was.unwrap_or(0))
+    };
+    for row in after {
+        let tied = Tied::backend(&row.proxy);
+        if row.kind == RowKind::Backend {
+            let (errors, retries) = (growth(row, "econ"), growth(row, "wretr"));
+            if errors + retries > 0 {
+                seen.saw(
+                    source,
+                    tied.clone(),
+                    Proxy::ConnectErrors {
+                        by,
+                        errors,
+                        retries,
+                    },
+                );
+            }
+        }
+        let takes = matches!(row.kind, RowKind::Frontend | RowKind::Backend);
+        let count = if takes { growth(row, "dreq") } else { 0 };
+        let ours = config::takes(sections, &row.proxy, asked.port);
+        if count > 0 && (row.kind == RowKind::Backend || ours) {
+            seen.saw(source, tied, Proxy::Denied { by, count });
+        }
+    }
+}
+
+async fn info(job: &Job<'_>, path: &PathBuf, seen: &mut Collected) {
+    let Ok(text) = ask(job, path, "show info").await else {
+        return;
+    };
+    let info = stat::info(&text);
+    let number = |name: &str| info.get(name)?.parse::<u64>().ok();
+    if let Some((now, max)) = number("CurrConns").zip(number("Maxconn")) {
+        let source = format!("{}, show info", path.display());
+        // Ours is one of them.
+        let now = now.saturating_sub(1);
+        seen.saw(
+            &source,
+            Tied::Host,
+            Proxy::Connections {
+                by: Maker::Haproxy,
+                now,
+                max,
+            },
+        );
+    }
+}
+
+/// Rules that answer by themselves, and the times that tell refusals apart.
+fn rules(sections: &[Section], asked: &Asked, backend: Option<&str>, seen: &mut Collected) {
+    let by = Maker::Haproxy;
+    for rule in config::local_rules(sections, asked, backend) {
+        let at = format!("{}, line {}", rule.section, rule.number);
+        let (at, rule) = (at.into(), rule.text.into());
+        seen.saw(
+            "HAProxy's configuration",
+            Tied::Port(asked.port),
+            Proxy::Rule { by, at, rule },
+        );
+    }
+    let Some(backend) = backend else { return };
+    for name in ["connect", "queue", "server"] {
+        // Without one of its own, `timeout queue` is that of connecting.
+        let ms = config::timeout_ms(sections, backend, name);
+        let ms = ms.or_else(|| {
+            (name == "queue").then(|| config::timeout_ms(sections, backend, "connect"))?
+        });
+        if let Some(ms) = ms {
+            let value = Duration::from_millis(ms);
+            let name = format!("timeout {name}").into();
+            seen.saw(
+                "HAProxy's configuration",
+                Tied::backend(backend),
+                Proxy::Timeout { by, name, value },
+            );
+        }
+    }
+}
+
+fn configuration(job: &Job<'_>, proxy: &Found, seen: &mut Collected) -> Vec<Section> {
+    let given = job.options.haproxy_config.as_ref();
+    let given = given.map(|path| (String::new(), path.display().to_string()));
+    let paths: Vec<(String, String)> = match given {
+        Some(path) => vec![path],
+        None => {
+            let named = proxy
+                .all("-f")
+                .map(|path| proxy.path(path))
+                .collect::<Vec<_>>();
+            let named = if named.is_empty() {
+                vec![proxy.path(CONFIG)]
+            } else {
+                named
+            };
+            named
+                .into_iter()
+                .map(|path| (String::new(), path))
+                .collect()
+        }
+    };
+    let mut sections = Vec::new();
+    for (root, path) in paths {
+        let disk = Disk { root };
+        // A directory stands for the files in it.
+        let files = if std::fs::metadata(&path).is_ok_and(|it| it.is_dir()) {
+            disk.matches(&format!("{path}/*.cfg"))
+        } else {
+            vec![path]
+        };
+        for file in files {
+            match disk.text(&file) {
+                Ok(text) => sections.extend(config::read(&text)),
+                Err(why) => seen.could_not(
+                    Id::HapLocalDeny,
+                    &format!("{file}: {why}"),
+                    "run as root, or give --haproxy-config PATH",
+                ),
+            }
+        }
+    }
+    sections
+}
+
+/// The socket that answers, with its first answer.
+async fn socket(job: &Job<'_>, proxy: &Found, sections: &[Section]) -> Option<(PathBuf, String)> {
+    let mut paths: Vec<PathBuf> = job.options.haproxy_socket.iter().cloned().collect();
+    paths.extend(
+        config::sockets(sections)
+            .iter()
+            .map(|path| proxy.path(path).into()),
+    );
+    if proxy.pid.is_some() {
+        paths.extend(SOCKETS.map(|path| proxy.path(path).into()));
+    }
+    for path in paths {
+        if let Ok(text) = ask(job, &path, "show stat").await
+            && !stat::rows(&text).is_empty()
+        {
+            return Some((path, text));
+        }
+    }
+    None
+}
+
+async fn ask(job: &Job<'_>, path: &PathBuf, command: &str) -> Result<String, Fault> {
+    let mut wire = Wire::open_unix(path, until(job)).await?;
+    wire.send(format!("{command}\n").as_bytes()).await?;
+    let bytes = wire.rest().await?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
