@@ -17,7 +17,10 @@
     reason = "tests wait for real processes, on the real clock, and have nobody to return an error to"
 )]
 
+mod apache;
 mod cluster;
+mod envoy;
+mod front;
 mod haproxy;
 mod mariadb;
 mod net;
@@ -29,7 +32,9 @@ mod redis;
 mod relay;
 mod user;
 
+pub use apache::{Apache, Varnish};
 pub use cluster::RedisCluster;
+pub use envoy::{Caddy, Envoy, Traefik};
 pub use haproxy::HaProxy;
 pub use mariadb::{MariaDb, MariaDbBuilder};
 pub use net::{BlackHole, free_port};

