@@ -4,7 +4,7 @@ mod found;
 mod roll_up;
 mod view;
 
-pub(crate) use found::{Case, Found, Strength};
+pub(crate) use found::{Found, Strength};
 pub(crate) use view::View;
 
 use crate::{
@@ -39,6 +39,7 @@ pub fn diagnose(evidence: &Evidence) -> Diagnosis {
     let mut ruled_out = Vec::new();
     for row in knowledge::rows() {
         let mut here = Found::new(row);
+        here.told(&view);
         (row.judge)(&view, &mut here);
         let (findings, well) = here.finish(&view);
         found.extend(findings);

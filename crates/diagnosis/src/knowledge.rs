@@ -5,13 +5,33 @@
 //! for a person at three in the morning: first what it means, then how to be sure, then what
 //! to do.
 
+mod app;
+mod change;
+mod effects;
+mod envoy;
+mod haproxy;
+mod host;
+mod library;
+mod lifecycle;
+mod memory;
+mod mysql;
+mod network;
+mod nginx;
+mod platforms;
+mod pools;
 mod postgres;
+mod proxies;
+mod redis;
+mod risk;
+mod runtime;
+mod upstreams;
 
-use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::{
-    Id, Role,
-    engine::{Found, View},
+    BreakerIs, CheckIs, Confidence, Fact, Id, Lasting, Observation, Own, PoolIs, Reach, Role,
+    Server, ServerKind, Text,
+    engine::{Found, Strength, View},
 };
 
 /// One row.
@@ -53,7 +73,27 @@ impl std::fmt::Debug for Row {
 }
 
 /// The tables, in the order of the runbook.
-const TABLES: &[&[Row]] = &[postgres::ROWS];
+const TABLES: &[&[Row]] = &[
+    app::ROWS,
+    lifecycle::ROWS,
+    runtime::ROWS,
+    library::ROWS,
+    pools::ROWS,
+    network::ROWS,
+    host::ROWS,
+    memory::ROWS,
+    haproxy::ROWS,
+    nginx::ROWS,
+    envoy::ROWS,
+    proxies::ROWS,
+    platforms::ROWS,
+    upstreams::ROWS,
+    postgres::ROWS,
+    mysql::ROWS,
+    redis::ROWS,
+    change::ROWS,
+    risk::ROWS,
+];
 
 /// Every row, in the order of the runbook.
 pub fn rows() -> impl Iterator<Item = &'static Row> {
@@ -66,14 +106,117 @@ pub fn row(id: Id) -> Option<&'static Row> {
     rows().find(|row| row.id == id)
 }
 
-/// Everything that a row may be behind, also by way of others.
-pub(crate) fn reach(from: &Row) -> BTreeSet<Id> {
-    let mut reached = BTreeSet::new();
-    let mut open: Vec<Id> = from.effects.to_vec();
-    while let Some(id) = open.pop() {
-        if reached.insert(id) {
-            open.extend(row(id).map_or(&[][..], |row| row.effects));
+/// A refusal that is longer ago says nothing about now: longer than two scrapes of a metrics
+/// server, and than any client waits.
+const fn lately() -> Duration {
+    Duration::from_secs(60)
+}
+
+/// What dependencies that fail now were last heard to say, by the process or by a collector.
+fn errors<'a>(view: &View<'a>) -> Vec<(&'a Fact, &'a Text)> {
+    view.pick(|seen| match seen {
+        Observation::Own(Own::Check {
+            is: CheckIs::Failing | CheckIs::Unknown,
+            error,
+            ..
+        }) => Some(error),
+        Observation::Own(Own::Breaker {
+            is: BreakerIs::Open | BreakerIs::Probing,
+            last_error,
+            ..
+        }) => Some(last_error),
+        Observation::Own(Own::Pool {
+            is: PoolIs::Unreachable | PoolIs::ServerFull,
+            trouble,
+            ..
+        }) => Some(trouble),
+        Observation::Own(Own::ReadOnly { error, .. } | Own::SessionsRefused { error, .. }) => {
+            Some(error)
         }
+        Observation::Server(Server::Says { text, .. }) => Some(text),
+        _ => None,
+    })
+}
+
+/// Those of them that contain one of these, which only that server says.
+fn errors_with<'a>(view: &View<'a>, needles: &[&str]) -> Vec<(&'a Fact, &'a Text)> {
+    let mut errors = errors(view);
+    errors.retain(|(_, text)| needles.iter().any(|needle| text.as_str().contains(needle)));
+    errors
+}
+
+/// How far one gets with servers of these kinds.
+fn reached<'a>(
+    view: &View<'a>,
+    kinds: &'static [ServerKind],
+    how: &'static [Reach],
+) -> Vec<(&'a Fact, Duration)> {
+    view.pick(move |seen| match seen {
+        Observation::Server(Server::Reached {
+            kind,
+            how: it,
+            after,
+        }) if kinds.contains(kind) && how.contains(it) => Some(*after),
+        _ => None,
+    })
+}
+
+/// What the fact is about, as a part of a sentence.
+fn named(fact: &Fact) -> String {
+    fact.tied
+        .name()
+        .map_or_else(String::new, |name| format!(" ({name})"))
+}
+
+/// Looks for a server that does not answer: gone, or silent.
+fn gone(view: &View<'_>, found: &mut Found<'_>, kinds: &'static [ServerKind], name: &str) {
+    for (fact, _) in reached(view, kinds, &[Reach::Refused, Reach::Unroutable]) {
+        found.find(
+            fact,
+            Confidence::Proven,
+            Strength::Direct,
+            format!(
+                "{name}{} refuses connections: it is not running there.",
+                named(fact)
+            ),
+        );
     }
-    reached
+    for (fact, after) in reached(view, kinds, &[Reach::ConnectTimedOut]) {
+        let says = format!(
+            "{name}{} does not answer the handshake within {}: its host is gone, or packets are dropped.",
+            named(fact),
+            Lasting(after)
+        );
+        found.find(fact, Confidence::Proven, Strength::Direct, says);
+    }
+    for (fact, _) in reached(view, kinds, &[Reach::Answers]) {
+        found.well(fact);
+    }
+}
+
+/// Looks for a server that takes connections and says nothing.
+fn hangs(view: &View<'_>, found: &mut Found<'_>, kinds: &'static [ServerKind], name: &str) {
+    for (fact, after) in reached(view, kinds, &[Reach::Silent]) {
+        let says = format!(
+            "{name}{} takes the connection and says nothing for {}.",
+            named(fact),
+            Lasting(after)
+        );
+        found.find(fact, Confidence::Proven, Strength::Direct, says);
+    }
+    for (fact, pid) in view.pick(|seen| match seen {
+        Observation::Server(Server::Stopped { kind, pid }) if kinds.contains(kind) => Some(*pid),
+        _ => None,
+    }) {
+        let says = format!(
+            "{name}{} is stopped: its process {pid} is in state T.",
+            named(fact)
+        );
+        found
+            .find(fact, Confidence::Proven, Strength::Direct, says)
+            .with("PID", &pid);
+    }
+    for (fact, _) in reached(view, kinds, &[Reach::Answers]) {
+        found.well(fact);
+    }
 }

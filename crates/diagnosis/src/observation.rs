@@ -97,7 +97,7 @@ macro_rules! words {
         pub enum $name {
             $(
                 $(#[$vmeta])*
-                #[doc = concat!("*", $text, "*")]
+                #[doc = concat!("`", $text, "`")]
                 $variant,
             )*
         }

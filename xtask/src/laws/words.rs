@@ -52,10 +52,11 @@ const BANS: &[Ban] = &[
                hand a `Refusal` to `Explain::respond`",
         words: &["SERVICE_UNAVAILABLE", "503", "503u16", "503_u16"],
         files: Files::Shipped(""),
-        // The doctor reads the 503s of others and serves nothing.
+        // The doctor and the diagnosis read the 503s of others and serve nothing.
         except: &[
             "crates/steadfast/src/refusal",
             "crates/steadfast/src/probe",
+            "crates/diagnosis/",
             "crates/why503/",
         ],
         reading: false,

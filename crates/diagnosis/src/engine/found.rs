@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::View;
-use crate::{Cited, Confidence, Fact, Finding, Fix, RuledOut, Tied, knowledge::Row};
+use super::{View, view::is_of_a_failure};
+use crate::{
+    Certainty, Cited, Confidence, Fact, Finding, Fix, Log, Observation, Own, RuledOut, Tied,
+    knowledge::Row,
+};
 
 /// Most facts that a finding cites on either side: what a person reads.
 const CITED_MAX: usize = 8;
@@ -40,6 +43,8 @@ pub(crate) struct Case {
     against: Vec<Cited>,
     fix: Option<&'static str>,
     known: Vec<(&'static str, String)>,
+    /// Whether one of its facts is about requests that fail.
+    pub(super) seen_failing: bool,
 }
 
 /// A finding with what decides its place.
@@ -47,6 +52,7 @@ pub(crate) struct Case {
 pub(crate) struct Ranked {
     pub(super) finding: Finding,
     pub(super) strength: Strength,
+    pub(super) seen_failing: bool,
     pub(super) row: &'static Row,
 }
 
@@ -90,6 +96,7 @@ impl Found<'_> {
             against: Vec::new(),
             fix: None,
             known: Vec::new(),
+            seen_failing: false,
         });
         if (confidence, strength) > (case.confidence, case.strength) {
             (case.confidence, case.strength) = (confidence, strength);
@@ -98,14 +105,87 @@ impl Found<'_> {
         case.cite(fact)
     }
 
+    /// Writes down a finding for each fact that gives a sentence.
+    pub(crate) fn tell(
+        &mut self,
+        view: &View<'_>,
+        confidence: Confidence,
+        strength: Strength,
+        look: impl Fn(&Observation) -> Option<String>,
+    ) -> &mut Self {
+        for (fact, says) in view.pick(look) {
+            self.find(fact, confidence, strength, says);
+        }
+        self
+    }
+
+    /// Takes what others have found out: a reader of logs, or the process itself.
+    pub(super) fn told(&mut self, view: &View<'_>) {
+        let id = self.row.id;
+        for (fact, says) in view.pick(|seen| match seen {
+            Observation::Log(Log::Attributed {
+                id: it, count, of, ..
+            }) if *it == id && *count > 0 => Some(format!(
+                "{}: {count} of {of} errors in the log.",
+                self.row.title
+            )),
+            _ => None,
+        }) {
+            self.find(fact, Confidence::Proven, Strength::Code, says);
+        }
+        for (fact, (certainty, says)) in view.pick(|seen| match seen {
+            Observation::Own(Own::Told {
+                id: it,
+                certainty,
+                summary,
+            }) if *it == id => Some((*certainty, summary.to_string())),
+            _ => None,
+        }) {
+            let confidence = match certainty {
+                Certainty::Proven => Confidence::Proven,
+                Certainty::Likely => Confidence::Likely,
+                Certainty::Possible => Confidence::Possible,
+            };
+            self.find(fact, confidence, Strength::Direct, says);
+        }
+    }
+
+    /// Whether anything was found.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.cases.is_empty()
+    }
+
     /// Writes down that this was looked at and is well.
     pub(crate) fn well(&mut self, fact: &Fact) -> &mut Self {
         push(&mut self.well, cited(fact, None));
         self
     }
 
-    pub(super) fn finish(self, view: &View<'_>) -> (Vec<Ranked>, Option<RuledOut>) {
+    /// Joins what is about the same thing under several names: a port, its process, the
+    /// service and its host are one, and they are that backend or dependency if there is
+    /// only one that the finding is about.
+    fn join(&mut self) {
+        let (whole, parts): (Vec<_>, Vec<_>) = self
+            .cases
+            .keys()
+            .cloned()
+            .partition(|about| about.name().is_none());
+        let into = match (parts.as_slice(), whole.as_slice()) {
+            ([part], _) => part.clone(),
+            (_, [first, ..]) => first.clone(),
+            (_, []) => return,
+        };
+        for about in whole.into_iter().filter(|about| *about != into) {
+            let other = self.cases.remove(&about);
+            if let (Some(other), Some(case)) = (other, self.cases.get_mut(&into)) {
+                case.join(other);
+            }
+        }
+    }
+
+    pub(super) fn finish(mut self, view: &View<'_>) -> (Vec<Ranked>, Option<RuledOut>) {
         let row = self.row;
+        self.join();
         let told = |case: &Case| view.has_trouble() || case.confidence > Confidence::Possible;
         let findings: Vec<_> = self
             .cases
@@ -113,7 +193,7 @@ impl Found<'_> {
             .filter(|(_, case)| told(case))
             .map(|(about, case)| case.finish(row, about, view))
             .collect();
-        let well = (findings.is_empty() && !self.well.is_empty()).then(|| RuledOut {
+        let well = (findings.is_empty() && !self.well.is_empty()).then_some(RuledOut {
             id: row.id,
             title: row.title,
             evidence: self.well,
@@ -125,6 +205,7 @@ impl Found<'_> {
 impl Case {
     /// Adds a fact that speaks for it.
     pub(crate) fn cite(&mut self, fact: &Fact) -> &mut Self {
+        self.seen_failing |= is_of_a_failure(fact);
         push(&mut self.evidence, cited(fact, None));
         self
     }
@@ -150,9 +231,25 @@ impl Case {
     }
 
     /// Fills in a name that the commands leave open.
-    pub(crate) fn with(&mut self, name: &'static str, value: impl ToString) -> &mut Self {
+    pub(crate) fn with(&mut self, name: &'static str, value: &impl ToString) -> &mut Self {
         self.known.push((name, value.to_string()));
         self
+    }
+
+    fn join(&mut self, other: Self) {
+        if (other.confidence, other.strength) > (self.confidence, self.strength) {
+            (self.confidence, self.strength) = (other.confidence, other.strength);
+            self.summary = other.summary;
+            self.fix = other.fix.or(self.fix);
+        }
+        for cited in other.evidence {
+            push(&mut self.evidence, cited);
+        }
+        for cited in other.against {
+            push(&mut self.against, cited);
+        }
+        self.known.extend(other.known);
+        self.seen_failing |= other.seen_failing;
     }
 
     fn finish(mut self, row: &'static Row, about: Tied, view: &View<'_>) -> Ranked {
@@ -201,6 +298,7 @@ impl Case {
         Ranked {
             finding,
             strength: self.strength,
+            seen_failing: self.seen_failing,
             row,
         }
     }

@@ -5,13 +5,21 @@
 //! in front of the pool that it empties, and a processor that is merely busy does not stand
 //! in front of a refusal whose rule is known.
 
-use std::cmp::Reverse;
+use std::{
+    cmp::Reverse,
+    collections::{BTreeSet, VecDeque},
+};
 
 use super::{Strength, found::Ranked};
 use crate::{Confidence, Finding, Id, Role, Tied, finding::Link, knowledge};
 
 /// Puts the findings into order and writes the chains.
-pub(super) fn order(found: Vec<Ranked>) -> Vec<Finding> {
+pub(super) fn order(mut found: Vec<Ranked>) -> Vec<Finding> {
+    if Story::new(&found).is_explained() {
+        found.retain(|it| {
+            it.finding.confidence > Confidence::Possible || it.finding.role != Role::Fault
+        });
+    }
     let story = Story::new(&found);
     let chains: Vec<_> = (0..found.len()).map(|it| story.chain(it)).collect();
     let effects: Vec<_> = (0..found.len()).map(|it| story.effects_of(it)).collect();
@@ -42,17 +50,22 @@ struct Story<'a> {
 
 impl<'a> Story<'a> {
     fn new(found: &'a [Ranked]) -> Self {
-        let explains = found
-            .iter()
-            .map(|root| {
-                let behind = knowledge::reach(root.row);
-                let is_effect = |it: &usize| {
-                    behind.contains(&found[*it].finding.id) && explains(root, &found[*it])
-                };
-                (0..found.len()).filter(is_effect).collect()
-            })
+        let explains = (0..found.len())
+            .map(|root| explained_by(root, found))
             .collect();
         Self { found, explains }
+    }
+
+    /// Whether the first place goes to a proven cause of the failure; what is merely possible
+    /// beside it need not be told then.
+    fn is_explained(&self) -> bool {
+        let is_cause = |it: &usize| {
+            let finding = &self.found[*it].finding;
+            finding.confidence == Confidence::Proven
+                && finding.role == Role::Fault
+                && self.is_of_the_failure(*it)
+        };
+        self.places().first().is_some_and(is_cause)
     }
 
     /// Every finding once: the best of those whose roots have all been named, again and again.
@@ -80,12 +93,21 @@ impl<'a> Story<'a> {
         };
         (
             part,
+            !self.is_of_the_failure(it),
             Reverse(finding.confidence),
             Reverse(*strength),
             Reverse(self.explains[it].len()),
             finding.id,
             finding.about.clone(),
         )
+    }
+
+    /// Whether it is about the requests that fail: they are its evidence, or it explains where
+    /// they show. What is broken beside them comes later, however sure it is.
+    fn is_of_the_failure(&self, it: usize) -> bool {
+        let direct =
+            |it: usize| self.found[it].seen_failing || self.found[it].finding.role == Role::Symptom;
+        direct(it) || self.explains[it].iter().any(|effect| direct(*effect))
     }
 
     fn effects_of(&self, it: usize) -> Vec<Id> {
@@ -149,7 +171,40 @@ fn longest(from: usize, next: &dyn Fn(usize) -> Vec<usize>) -> Vec<usize> {
 /// No story has more steps, so a knowledge base that ran in a circle could not hang anybody.
 const CHAIN_MAX: usize = 12;
 
-fn explains(root: &Ranked, effect: &Ranked) -> bool {
+/// Whatever this one explains: what it may be behind, step by step.
+///
+/// A proven root may skip one step that was not found itself: a database that is down takes
+/// an instance out of rotation, whether or not its readiness was looked at. With more than
+/// that everything would be behind everything.
+fn explained_by(root: usize, found: &[Ranked]) -> Vec<usize> {
+    let proven = found[root].finding.confidence == Confidence::Proven;
+    let mut open: VecDeque<(Id, bool)> = found[root]
+        .row
+        .effects
+        .iter()
+        .map(|id| (*id, false))
+        .collect();
+    let mut seen = BTreeSet::new();
+    let mut explained = BTreeSet::new();
+    while let Some((id, skipped)) = open.pop_front() {
+        if !seen.insert((id, skipped)) {
+            continue;
+        }
+        let here: Vec<_> = (0..found.len())
+            .filter(|it| found[*it].finding.id == id && leads(&found[root], &found[*it]))
+            .collect();
+        if !here.is_empty() || proven && !skipped {
+            let effects = knowledge::row(id).map_or(&[][..], |row| row.effects);
+            open.extend(effects.iter().map(|id| (*id, here.is_empty())));
+        }
+        explained.extend(here);
+    }
+    explained.remove(&root);
+    explained.into_iter().collect()
+}
+
+/// Whether one is sure enough to stand in front of the other, and about the same thing.
+fn leads(root: &Ranked, effect: &Ranked) -> bool {
     let (a, b) = (&root.finding, &effect.finding);
     let is_root = matches!(a.role, Role::Fault | Role::Symptom);
     let is_sure = a.confidence >= b.confidence

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Fact, Log, Observation, Outcome, Own, Path, Target, Via, Wire};
+use crate::{Fact, Log, Observation, Outcome, Own, Path, Proxy, Target, Via, Wire};
 
 /// A refusal that is longer ago does not say that the service fails now. Two scrapes of a
 /// metrics server, and longer than any client waits.
@@ -76,6 +76,24 @@ impl<'a> View<'a> {
 
 const fn is_answer(outcome: Outcome) -> bool {
     matches!(outcome, Outcome::Answered(_) | Outcome::Grpc(_))
+}
+
+/// Whether a fact is about requests that fail, or failed in the window that logs are read for.
+pub(super) fn is_of_a_failure(fact: &Fact) -> bool {
+    let in_a_log = match &fact.seen {
+        Observation::Proxy(seen) => matches!(
+            seen,
+            Proxy::HaproxyEnds { count: 1.., .. }
+                | Proxy::NginxSays { count: 1.., .. }
+                | Proxy::EnvoyFlagged { count: 1.., .. }
+                | Proxy::ApacheSays { count: 1.., .. }
+        ),
+        Observation::Wire(seen) => {
+            matches!(seen, Wire::Probe { outcome, .. } if !is_answer(*outcome))
+        }
+        _ => false,
+    };
+    in_a_log || is_trouble(fact)
 }
 
 /// Whether a fact says by itself that requests fail.

@@ -1,0 +1,228 @@
+//! Where the process is in its life, and what its health paths say.
+
+use std::time::Duration;
+
+use super::{effects::at_the_proxy, lately};
+use crate::{
+    Confidence::{Likely, Possible, Proven},
+    Id, Lasting, Observation as O, Outcome, Own, Path, PhaseIs, Process, Role, Via, Wire,
+    engine::Strength::{Direct, Pressure},
+    knowledge::Row,
+};
+
+pub(super) const ROWS: &[Row] = &[
+    Row {
+        id: Id::AppStarting,
+        role: Role::Fault,
+        title: "It is starting",
+        means: "The process is young and not ready: the first round of checks is not over, or something that it needs at the start has not passed yet. That is right for a while, and a fault if traffic is sent to it all the same, or if it never ends.",
+        outside: "503 with `cause=starting`; the readiness path says *starting*.",
+        inside: "The age of the process, and its readiness answer with each check.",
+        threshold: "The process says so itself.",
+        fix: "Wait if it is young. If it stays so, heal the required check that does not pass. Do not let a balancer send traffic before `/ready/` says 200; give slow starts a startup probe.",
+        commands: &["curl -s 'http://127.0.0.1:PORT/ready/?verbose'"],
+        effects: at_the_proxy![Id::AppNotReady, Id::NgxPassthrough, Id::ProxyPassthrough],
+        judge: |view, found| {
+            found.tell(view, Proven, Direct, |seen| match seen {
+                O::Wire(Wire::Why {
+                    cause: steadfast_core::Cause::Starting,
+                    ..
+                }) => Some("The service is starting, and says so in its answer.".to_owned()),
+                O::Own(Own::StartWaits { checks, since }) => Some(format!(
+                    "It has been starting for {}, and waits for {checks}.",
+                    Lasting(*since)
+                )),
+                O::Own(Own::Refusing {
+                    cause: steadfast_core::Cause::Starting,
+                    count,
+                    last,
+                    ..
+                }) if *last <= lately() => {
+                    Some(format!("{count} requests came before the start was over."))
+                }
+                O::Wire(Wire::Readiness { status: 503, line })
+                    if line.as_str().contains("start") =>
+                {
+                    Some(format!("The readiness path says: {line}."))
+                }
+                _ => None,
+            });
+            if !found.is_empty() {
+                return;
+            }
+            let young = view.pick(|seen| match seen {
+                O::Process(Process::Age { age }) if *age < Duration::from_secs(30) => Some(*age),
+                _ => None,
+            });
+            for (fact, age) in young {
+                if view.has_trouble() {
+                    found
+                        .find(
+                            fact,
+                            Possible,
+                            Pressure,
+                            format!(
+                                "The process is {} old and may still be starting.",
+                                Lasting(age)
+                            ),
+                        )
+                        .from("30 s");
+                }
+            }
+        },
+    },
+    Row {
+        id: Id::AppMaintenance,
+        role: Role::Fault,
+        title: "Somebody declared maintenance",
+        means: "An operator, a file or an authorised request took the service out on purpose. It is as healthy as it was.",
+        outside: "503 with `cause=maintenance`, and a `Retry-After` that leads to its end if one was given.",
+        inside: "The operator's page: who, why, since when and until when.",
+        threshold: "The process says so itself.",
+        fix: "End it, if the work is done: by the same way it was begun (the order, or the file).",
+        commands: &[
+            "curl -s -X DELETE -H \"Authorization: Bearer $WHY503_TOKEN\" http://127.0.0.1:PORT/why503/maintenance",
+        ],
+        effects: at_the_proxy![Id::AppNotReady, Id::NgxPassthrough, Id::ProxyPassthrough],
+        judge: |view, found| {
+            found.tell(view, Proven, Direct, |seen| match seen {
+                O::Own(Own::Maintenance {
+                    reason,
+                    since,
+                    left,
+                }) => {
+                    let left = left.map_or_else(
+                        || "with no end given".to_owned(),
+                        |left| format!("for another {}", Lasting(left)),
+                    );
+                    let reason = if reason.as_str().is_empty() {
+                        String::new()
+                    } else {
+                        format!(": {reason}")
+                    };
+                    Some(format!(
+                        "Maintenance has been on for {}, {left}{reason}.",
+                        Lasting(*since)
+                    ))
+                }
+                O::Wire(Wire::Why {
+                    cause: steadfast_core::Cause::Maintenance,
+                    ..
+                }) => {
+                    Some("The service is under maintenance, and says so in its answer.".to_owned())
+                }
+                O::Wire(Wire::Readiness { status: 503, line })
+                    if line.as_str().contains("maintenance") =>
+                {
+                    Some(format!("The readiness path says: {line}."))
+                }
+                _ => None,
+            });
+        },
+    },
+    Row {
+        id: Id::AppDraining,
+        role: Role::Fault,
+        title: "It is leaving",
+        means: "The process was told to stop (SIGTERM, or an order) and refuses new work while it finishes what runs. In a rollout that lasts seconds; a balancer that still sends traffic has not noticed.",
+        outside: "503 with `cause=draining` and `Connection: close`; readiness says 503 while `/health/` says 200.",
+        inside: "The phase on the operator's page, since when, and what still runs.",
+        threshold: "The process says so itself.",
+        fix: "In a rollout, make the lame duck longer than the balancer takes to notice (its check's period times its failures). If nobody meant it, find who sent the signal. If it does not end, see which requests still run.",
+        commands: &[
+            "curl -s -H \"Authorization: Bearer $WHY503_TOKEN\" http://127.0.0.1:PORT/why503/drain",
+            "journalctl -u UNIT -n 20 --no-pager",
+        ],
+        effects: at_the_proxy![Id::AppNotReady, Id::NgxPassthrough, Id::ProxyPassthrough],
+        judge: |view, found| {
+            found.tell(view, Proven, Direct, |seen| match seen {
+                O::Own(Own::Leaving { running, since }) => Some(format!(
+                    "The process has been leaving for {}; {running} requests still run.",
+                    Lasting(*since)
+                )),
+                O::Own(Own::Phase {
+                    is: is @ (PhaseIs::LameDuck | PhaseIs::Draining | PhaseIs::Stopped),
+                    since,
+                }) => Some(format!(
+                    "The process has been in the phase {is} for {}.",
+                    Lasting(*since)
+                )),
+                O::Wire(Wire::Why {
+                    cause: steadfast_core::Cause::Draining,
+                    ..
+                }) => Some("The process is leaving, and says so in its answer.".to_owned()),
+                O::Wire(Wire::Readiness { status: 503, line })
+                    if line.as_str().contains("drain") || line.as_str().contains("lame") =>
+                {
+                    Some(format!("The readiness path says: {line}."))
+                }
+                _ => None,
+            });
+        },
+    },
+    Row {
+        id: Id::AppNotReady,
+        role: Role::Symptom,
+        title: "Its readiness says no",
+        means: "The service answers, and its own readiness path says that it should get no traffic: a required check fails, it starts or leaves, or its runtime is stalled. A balancer that looks there takes it out; when all say no, the balancer has nobody left.",
+        outside: "The readiness path is not 2xx while `/` is.",
+        inside: "`/ready/?verbose` lists each check.",
+        threshold: "Anything but 2xx from the readiness path.",
+        fix: "Treat what the failing check names. Take what is not needed by every request out of readiness: one shared dependency there takes all instances out at once.",
+        commands: &["curl -s 'http://127.0.0.1:PORT/ready/?verbose'"],
+        effects: at_the_proxy![Id::NgxPassthrough, Id::ProxyPassthrough],
+        judge: |view, found| {
+            found.tell(view, Likely, Direct, |seen| match seen {
+                O::Wire(Wire::Readiness { status, line }) if *status >= 300 => {
+                    Some(format!("The readiness path answers {status}: {line}."))
+                }
+                O::Wire(Wire::Probe {
+                    path: Path::Ready,
+                    outcome: Outcome::Answered(status),
+                    ..
+                }) if *status >= 500 => Some(format!("The readiness path answers {status}.")),
+                _ => None,
+            });
+            if found.is_empty() {
+                for fact in view.all(|seen| matches!(seen, O::Wire(Wire::Readiness { .. }))) {
+                    found.well(fact);
+                }
+            }
+        },
+    },
+    Row {
+        id: Id::AppHealthMisconfig,
+        role: Role::Fault,
+        title: "The balancer's check asks at a wrong door",
+        means: "The service is well, and the path that the balancer's check asks for answers with a login, a redirect or *not found*. To the balancer every server looks dead.",
+        outside: "The check's path gives 401, 403, 404 or a redirect while `/` works; the balancer answers 503 with nobody left.",
+        inside: "The check's path in the balancer's configuration, asked directly at the service.",
+        threshold: "The check's path is outside 200-399, or a redirect where 2xx is expected, and the service works.",
+        fix: "Point the check at the right path, and exempt that path from login, redirects to HTTPS and rate limits.",
+        commands: &["curl -si http://127.0.0.1:PORT/ready/"],
+        effects: at_the_proxy![],
+        judge: |view, found| {
+            let works = view.any(|seen| matches!(seen, O::Wire(Wire::Probe { path: Path::Given | Path::Root, outcome: Outcome::Answered(status), .. }) if *status < 400))
+                || !view.any(|seen| matches!(seen, O::Wire(Wire::Probe { via: Via::Direct, outcome: Outcome::Answered(500..), .. })));
+            for (fact, (path, status)) in view.pick(|seen| match seen {
+                O::Wire(Wire::HealthCheck { path, status }) => Some((path, *status)),
+                _ => None,
+            }) {
+                if works && (300..500).contains(&status) {
+                    found
+                        .find(
+                            fact,
+                            Proven,
+                            Direct,
+                            format!(
+                                "The check's path {path} answers {status} while the service works."
+                            ),
+                        )
+                        .from("200-299");
+                } else if status < 300 {
+                    found.well(fact);
+                }
+            }
+        },
+    },
+];
