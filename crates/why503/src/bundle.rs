@@ -86,6 +86,7 @@ pub(crate) fn read(file: &Path) -> Result<Report, String> {
         diagnosis: diagnose(&evidence),
         evidence,
         probes: Vec::new(),
+        refusals: Vec::new(),
         took: Duration::ZERO,
     })
 }

@@ -1,12 +1,13 @@
 //! The seam between the doctor and whoever looks at something.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Mutex, time::Duration};
 
 use tokio::time::Instant;
 
 use crate::{
     cli::Options,
     clock,
+    library::Refusal,
     probe::{Probe, Ration},
     target::Target,
 };
@@ -24,6 +25,8 @@ pub(crate) struct Job<'a> {
     pub(crate) since: Instant,
     /// How many requests may still be sent to the target; whoever asks it takes from here.
     pub(crate) ration: &'a Ration,
+    /// The refusals that `--explain` asked for, once they are found.
+    pub(crate) refusals: &'a Mutex<Vec<Refusal>>,
     /// What the stages before have found.
     pub(crate) found: &'a Found,
 }

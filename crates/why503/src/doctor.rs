@@ -5,7 +5,7 @@
 //! stands behind. Whoever is late is left behind, and what it had is lost, so a run ends in time
 //! whatever hangs.
 
-use std::{pin::Pin, process::ExitCode, time::Duration};
+use std::{pin::Pin, process::ExitCode, sync::Mutex, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use steadfast_diagnosis::{Diagnosis, Evidence, Id, Path, State, Text, Via, diagnose};
@@ -16,7 +16,9 @@ use crate::{
     cli::Options,
     clock,
     collect::{Found, Job},
-    dependency, exit, hops, host, kubernetes, library, logs,
+    dependency, exit, hops, host, kubernetes,
+    library::{self, Refusal},
+    logs,
     output::{self, Progress},
     probe::{Probe, Question, Ration, WAIT_MAX, ask, resolve},
     proxy, services,
@@ -37,6 +39,8 @@ pub(crate) struct Report {
     pub(crate) diagnosis: Diagnosis,
     /// The probes, in the order in which they were sent.
     pub(crate) probes: Vec<Probe>,
+    /// The refusals that `--explain` asked for.
+    pub(crate) refusals: Vec<Refusal>,
     /// How long it took.
     pub(crate) took: Duration,
 }
@@ -183,12 +187,14 @@ pub(crate) async fn examine(
     };
     found.first.clone_from(&early);
     let pending = early.is_none().then_some(first);
+    let refusals = Mutex::new(Vec::new());
     let job = Job {
         target,
         options,
         deadline,
         since,
         ration: &ration,
+        refusals: &refusals,
         found: &found,
     };
     progress.say("looking at the host, and at what stands around the service");
@@ -209,6 +215,9 @@ pub(crate) async fn examine(
         diagnosis: diagnose(&evidence),
         evidence,
         probes,
+        refusals: refusals
+            .into_inner()
+            .expect("nothing panics while it notes"),
         took: clock::now().saturating_duration_since(since),
     }
 }

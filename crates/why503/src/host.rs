@@ -17,6 +17,7 @@ mod group;
 mod kernel_log;
 mod pressure;
 mod process;
+mod process_log;
 mod queue;
 mod sockets;
 pub(crate) mod unit;
@@ -180,6 +181,7 @@ async fn measure(job: &Job<'_>) -> Collected {
         let counters = group.as_ref().map(group::Group::sample).unwrap_or_default();
         Look {
             at: clock::now(),
+            logs: process_log::Logs::of_all(&owners),
             processes: process::Sample::take(&owners),
             kernel: pressure::Sample::take(namespace),
             group,
@@ -218,6 +220,7 @@ const LOOK_MAX: Duration = Duration::from_secs(3);
 
 struct Look {
     at: tokio::time::Instant,
+    logs: process_log::Logs,
     processes: process::Sample,
     kernel: pressure::Sample,
     group: Option<group::Group>,
@@ -249,6 +252,7 @@ impl Look {
         pressure::tell_load(&mut all);
         bounds::tell_tables(&sockets, &mut all);
         if let Some(main) = now.main() {
+            self.logs.tell(main, &mut all);
             process::tell_outbound(outbound, main, &mut all);
         }
         if port != 0 {

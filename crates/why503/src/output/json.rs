@@ -37,6 +37,14 @@ pub(crate) fn report(report: &Report) -> Value {
             "reason": it.reason.as_str(),
             "remedy": it.remedy.as_str(),
         })).collect::<Vec<_>>(),
+        "refusals": report.refusals.iter().map(|it| json!({
+            "id": it.id.as_str(),
+            "at": it.at.as_str(),
+            "cause": it.cause.as_str(),
+            "source": it.source.as_str(),
+            "request": it.request.as_str(),
+            "evidence": it.evidence.as_str(),
+        })).collect::<Vec<_>>(),
         "probes": report.probes.iter().map(probe).collect::<Vec<_>>(),
     })
 }

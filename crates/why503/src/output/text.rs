@@ -32,6 +32,7 @@ pub(super) fn write(report: &Report, page: &mut Page) {
         .map_or(String::new(), |it| format!(" [{it}]"));
     page.paragraph(mark, style, &format!("{}{sure}", verdict.summary));
     page.paragraph("  ", FAINT, &asked(report));
+    refusals(report, page);
     chain(report, page);
     for (at, finding) in report.diagnosis.findings.iter().enumerate() {
         if at < WHOLE_SHOWN {
@@ -68,6 +69,22 @@ fn asked(report: &Report) -> String {
         return format!("{}, diagnosed from what was collected", report.target);
     }
     format!("{}: {} in {took}", report.target, outcomes.join(", "))
+}
+
+fn refusals(report: &Report, page: &mut Page) {
+    for it in &report.refusals {
+        page.gap();
+        page.paragraph("", HEAD, &format!("Refusal {}", it.id));
+        for (lead, words) in [
+            ("  when     ", &it.at),
+            ("  cause    ", &it.cause),
+            ("  source   ", &it.source),
+            ("  request  ", &it.request),
+            ("  numbers  ", &it.evidence),
+        ] {
+            page.paragraph(lead, PLAIN, words.as_str());
+        }
+    }
 }
 
 fn chain(report: &Report, page: &mut Page) {
