@@ -14,7 +14,8 @@ commands:
             `bench rollouts [--quick] [--json]` what rolling restarts under load lose,
             `bench overload [--quick] [--json]` what each limiter makes of overload,
             `bench harm [--quick] [--json]` what a guarded pool makes worse than the bare one,
-            `bench truth [--quick] [--json]` what is said of a dependency that fails, and when
+            `bench truth [--quick] [--json]` what is said of a dependency that fails, and when,
+            `bench serve [--quick] [--json]` what serving costs beside `axum::serve`
   help      this text
 
 options of test:

@@ -1,16 +1,19 @@
 //! Steadfast and its peers, side by side in one run: [`overhead`] is what a request costs,
 //! [`traps`] in which situations a circuit breaker misbehaves, [`rollouts::command`] what restarts
 //! under load lose, [`overload`] what a limiter makes of too much of it, [`harm`] what the guard of a
-//! pool makes worse than the bare pool, [`truth`] what it says of a dependency that fails.
+//! pool makes worse than the bare pool, [`truth`] what it says of a dependency that fails, [`serve`] what
+//! serving costs beside `axum::serve`.
 
 mod answering;
 mod callgrind;
+mod child;
 mod clock;
 mod congestion;
 mod harm;
 mod overhead;
 mod overload;
 mod rows;
+mod serve;
 mod stack;
 mod timing;
 mod traps;
@@ -24,7 +27,8 @@ const USAGE: &str = "usage: bench overhead|traps [--json]
        bench rollouts [--quick | --races] [--json] [--why] [--subject NAME] [--front NAME]
        bench overload [--quick] [--json] [--watch] [--peer NAME]... [--backend NAME]... [--phase NAME]...
        bench harm [--quick] [--json] [--why] [--runs N] [--situation NAME]...
-       bench truth [--quick] [--json] [--why] [--runs N] [--situation NAME]...";
+       bench truth [--quick] [--json] [--why] [--runs N] [--situation NAME]...
+       bench serve [--quick] [--json] [--runs N] [--instructions]";
 
 fn main() -> ExitCode {
     let all: Vec<String> = std::env::args().skip(1).collect();
@@ -41,6 +45,10 @@ fn main() -> ExitCode {
         ["harm", options @ ..] => harm::main(options),
         ["harm-server", side, address, url] => harm::serve(side, address, url),
         ["truth", options @ ..] => truth::main(options),
+        ["serve", options @ ..] => serve::main(options),
+        ["serve-server", subject, workers, cores, machine] => {
+            serve::server(subject, workers, cores, machine)
+        }
         // What callgrind runs: one row, a fixed number of calls.
         ["row", name, calls] => match (Row::named(name), calls.parse()) {
             (Some(row), Ok(calls)) => {

@@ -11,7 +11,6 @@
 //! with a deadline, and ends with its parent.
 
 mod backend;
-mod child;
 mod client;
 mod conductor;
 mod figures;
@@ -47,6 +46,8 @@ pub(crate) fn main(arguments: &[&str]) -> ExitCode {
     };
     ended(measure_all(&options))
 }
+
+pub(crate) use self::backend::cores;
 
 /// What the conductor starts: `overload-server PEER BACKEND PLACE`.
 pub(crate) fn server(peer: &str, backend: &str, place: &str) -> ExitCode {

@@ -5,12 +5,11 @@ use std::{io, time::Duration};
 
 use super::{
     backend::{Backend, Place, SPIN_MS, spin},
-    child::Process,
     client::tally::{Bin, Counted, Counts, Said},
     figures::{Capacity, Cores, Row},
     plan::{Act, Phase},
 };
-use crate::clock;
+use crate::{child::Process, clock};
 
 /// For a server to come up, and for the last answers after an act.
 const PATIENCE: Duration = Duration::from_secs(20);

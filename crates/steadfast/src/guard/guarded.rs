@@ -36,6 +36,13 @@ impl<S> Guarded<S> {
         Self(service)
     }
 
+    /// Wraps an application that no guard stands in front of: what is left is the accept
+    /// loop, whose cost can be measured so.
+    #[doc(hidden)]
+    pub const fn unguarded(service: S) -> Self {
+        Self(service)
+    }
+
     /// Puts a layer outside the guard, where it also sees refusals: CORS, tracing, request
     /// ids. As with a Router, the last one added sees a request first.
     pub fn layer<L: Layer<S>>(self, layer: L) -> Guarded<L::Service> {

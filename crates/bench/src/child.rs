@@ -1,4 +1,4 @@
-//! A child process of the conductor: what it says, line by line, each with a deadline; the
+//! A child process of a benchmark: what it says, line by line, each with a deadline; the
 //! CPU it used; ended by its handle when it is no longer needed.
 
 use std::{
@@ -10,15 +10,21 @@ use std::{
 };
 
 /// A process of this same program.
-pub(super) struct Process {
+pub(crate) struct Process {
     child: Child,
     lines: Receiver<String>,
 }
 
 impl Process {
-    pub(super) fn spawn(arguments: &[&str]) -> io::Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?)
-            .args(arguments)
+    pub(crate) fn spawn(arguments: &[&str]) -> io::Result<Self> {
+        let mut program = Command::new(std::env::current_exe()?);
+        program.args(arguments);
+        Self::of(program)
+    }
+
+    /// Starts any command.
+    pub(crate) fn of(mut program: Command) -> io::Result<Self> {
+        let mut child = program
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -37,7 +43,7 @@ impl Process {
     }
 
     /// Waits for the next line; the error says that the child ended or was silent too long.
-    pub(super) fn line(&self, patience: Duration) -> io::Result<String> {
+    pub(crate) fn line(&self, patience: Duration) -> io::Result<String> {
         self.lines.recv_timeout(patience).map_err(|error| {
             io::Error::other(match error {
                 RecvTimeoutError::Timeout => format!("a child said nothing for {patience:?}"),
@@ -46,14 +52,46 @@ impl Process {
         })
     }
 
-    pub(super) fn tell(&mut self, line: &str) -> io::Result<()> {
+    pub(crate) fn tell(&mut self, line: &str) -> io::Result<()> {
         let input = self.child.stdin.as_mut();
         let input = input.ok_or_else(|| io::Error::other("a child without input"))?;
         writeln!(input, "{line}")
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends its input, and waits until it has ended by itself.
+    pub(crate) fn end(mut self, patience: Duration) -> io::Result<()> {
+        self.child.stdin = None;
+        match self.lines.recv_timeout(patience) {
+            Err(RecvTimeoutError::Disconnected) => {}
+            _ => return Err(io::Error::other("a child did not end with its input")),
+        }
+        let status = self.child.wait()?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(io::Error::other(format!("a child ended with {status}")))
+    }
+
+    /// Seconds of CPU used so far by its threads that still live, to the nanosecond where the
+    /// kernel keeps that (`schedstat`).
+    pub(crate) fn fine_cpu_secs(&self) -> f64 {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id()));
+        let spent = tasks.into_iter().flatten().flatten().map(|task| {
+            let stat = fs::read_to_string(task.path().join("schedstat")).ok()?;
+            stat.split_whitespace().next()?.parse::<f64>().ok()
+        });
+        let spent: Option<f64> = spent.sum();
+        spent
+            .filter(|nanos| *nanos > 0.0)
+            .map_or_else(|| self.cpu_secs(), |nanos| nanos / 1e9)
+    }
+
     /// Seconds of CPU used so far, in user and kernel; zero if the kernel does not say.
-    pub(super) fn cpu_secs(&self) -> f64 {
+    pub(crate) fn cpu_secs(&self) -> f64 {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()));
         // The name in parentheses may itself contain anything, so the last one ends it.
         let fields = stat.unwrap_or_default();
