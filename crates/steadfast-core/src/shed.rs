@@ -7,7 +7,7 @@
 //! (a panic, a client that left) releases the place and teaches nothing.
 //!
 //! Laws kept here: admitting allocates nothing and writes no line that all threads share
-//! while there is room ([`crate::Counter`] and the credits are striped); never more than
+//! while there is room ([`crate::Counter`] and the tokens are striped); never more than
 //! the limit run; with nothing in flight the next request is always admitted, because the
 //! limit is at least one and not all of it is ever kept for some.
 
@@ -52,7 +52,7 @@ use crate::{
     shed::{
         inflight::{
             running::HeldTable,
-            tokens::{Credits, LIMIT_MAX},
+            tokens::{LIMIT_MAX, Tokens},
         },
         limit::{Change, Limit},
         limiter::{Counts, Pilot},
@@ -69,7 +69,7 @@ use crate::{
 /// The gate. Its state belongs in a [`Local`](crate::Local), so that counting costs no shared line.
 #[derive(Debug)]
 pub struct ShedGate {
-    credits: Credits,
+    tokens: Tokens,
     pilot: Pilot,
     observe: AtomicBool,
     peak: AtomicU32,
@@ -99,7 +99,7 @@ impl ShedGate {
         ConfigError::check(settings.faults())?;
         let pilot = Pilot::new(settings.make(seed));
         Ok(Self {
-            credits: Credits::new(pilot.cap().unwrap_or(LIMIT_MAX)),
+            tokens: Tokens::new(pilot.cap().unwrap_or(LIMIT_MAX)),
             pilot,
             observe: AtomicBool::new(settings.mode == ShedMode::Observe),
             peak: AtomicU32::new(0),
@@ -146,12 +146,12 @@ impl ShedGate {
     /// Returns how many requests run now.
     #[must_use]
     pub fn in_flight(&self) -> u32 {
-        self.credits.in_flight()
+        self.tokens.in_flight()
     }
 
     fn counts(&self) -> Counts<'_> {
         Counts {
-            credits: &self.credits,
+            tokens: &self.tokens,
             admitted: &self.admitted,
             refused: &self.refused,
         }

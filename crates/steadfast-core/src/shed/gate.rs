@@ -1,4 +1,4 @@
-//! The decision on one request: a credit, or the numbers that say why not.
+//! The decision on one request: a token, or the numbers that say why not.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::{
     },
     request::priority::Priority,
     shed::{
-        inflight::{running::PlaceId, tokens::Credit},
+        inflight::{running::PlaceId, tokens::Token},
         limiter::Heard,
         reservation::Reserved,
         runtime_lag::Line,
@@ -58,27 +58,27 @@ impl ShedGate {
         }
         this.reserve.arrived(stripe, ask.priority);
         // Who comes while somebody waits takes nothing that lies about.
-        if !this.credits.seems_wanted() {
-            if let Some(credit) = this.credits.take_as(ask.priority, stripe) {
-                return Decision::Admit(Self::run(owner, credit, stripe, ask, now));
+        if !this.tokens.seems_wanted() {
+            if let Some(token) = this.tokens.take_as(ask.priority, stripe) {
+                return Decision::Admit(Self::run(owner, token, stripe, ask, now));
             }
         }
         // Relaxed: a mode change need not be ordered with anything.
         if this.observe.load(Ordering::Relaxed) {
-            let credit = this.credits.take(stripe).unwrap_or_else(|| {
+            let token = this.tokens.take(stripe).unwrap_or_else(|| {
                 this.would_refuse.add_at(stripe, 1);
-                this.credits.take_beyond(stripe)
+                this.tokens.take_beyond(stripe)
             });
-            return Decision::Admit(Self::run(owner, credit, stripe, ask, now));
+            return Decision::Admit(Self::run(owner, token, stripe, ask, now));
         }
         Self::wait_or_refuse(owner, ask, stripe, now)
     }
 
-    /// Lets a request run on a credit.
+    /// Lets a request run on a token.
     #[inline]
     pub(super) fn run<T>(
         owner: &Local<T>,
-        credit: Credit,
+        token: Token,
         stripe: usize,
         ask: Ask<'_>,
         now: Instant,
@@ -88,10 +88,10 @@ impl ShedGate {
     {
         let this: &Self = (**owner).as_ref();
         // The permit is made first: an algorithm of the application's own may panic below,
-        // and then the permit's drop gives the credit back.
+        // and then the permit's drop gives the token back.
         let mut permit = ShedPermit {
             owner: owner.clone(),
-            credit,
+            token,
             place: PlaceId::NONE,
             heard: Heard::NOTHING,
             line: Line::Out,
@@ -103,7 +103,7 @@ impl ShedGate {
         this.admitted.add_at(stripe, 1);
         permit.heard = this.pilot.arrived(stripe, true, this.counts(), now);
         permit.place = this.held.enter(stripe, ask.route, now);
-        // Fetching credits moves more than one, and the algorithm may just have raised the
+        // Fetching tokens moves more than one, and the algorithm may just have raised the
         // limit: both can serve somebody who has begun to wait meanwhile.
         this.offer(stripe, Some(now));
         permit.line = this.lag.stand(stripe, ask.priority);
@@ -123,8 +123,8 @@ impl ShedGate {
         self.reserve.refused(stripe, priority);
         self.pilot.arrived(stripe, false, self.counts(), now);
         self.offer(stripe, Some(now));
-        let (limit, kept) = self.credits.limit_and_kept(priority);
-        let in_flight = self.credits.in_flight();
+        let (limit, kept) = self.tokens.limit_and_kept(priority);
+        let in_flight = self.tokens.in_flight();
         // What was kept decides only where there was a place.
         let kept = if in_flight < limit { kept } else { 0 };
         let reserved = Reserved { priority, kept };

@@ -13,7 +13,7 @@ use std::{
 
 use crate::{
     shed::{
-        inflight::tokens::{Credits, LIMIT_MAX},
+        inflight::tokens::{LIMIT_MAX, Tokens},
         limit::{
             Admitted, Change, Directive, Ended, Ending, Limit, Sampling, Snapshot, Tag, Window,
         },
@@ -81,7 +81,7 @@ impl Heard {
 /// The counters of the gate that the algorithm's windows are made of.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Counts<'a> {
-    pub(crate) credits: &'a Credits,
+    pub(crate) tokens: &'a Tokens,
     pub(crate) admitted: &'a Counter,
     pub(crate) refused: &'a Counter,
 }
@@ -152,7 +152,7 @@ impl Pilot {
         let Some(mut inner) = try_lock(&self.inner) else {
             return Heard::NOTHING;
         };
-        let in_flight = counts.credits.in_flight();
+        let in_flight = counts.tokens.in_flight();
         let mut heard = Heard::NOTHING;
         if sampled {
             let tag = inner.limit.admitted(Admitted::new(now, in_flight));
@@ -177,7 +177,7 @@ impl Pilot {
                 inner.keep(change);
             }
         }
-        self.publish(&inner, counts.credits);
+        self.publish(&inner, counts.tokens);
         heard
     }
 
@@ -187,7 +187,7 @@ impl Pilot {
         heard: Heard,
         admitted_at: Instant,
         ending: Ending,
-        credits: &Credits,
+        tokens: &Tokens,
         now: Instant,
     ) {
         if heard.tag.is_none() {
@@ -200,23 +200,23 @@ impl Pilot {
         let ended = Ended::new(now, admitted_at, heard.in_flight, heard.tag, ending);
         let change = inner.limit.ended(ended);
         inner.keep(change);
-        self.publish(&inner, credits);
+        self.publish(&inner, tokens);
     }
 
     /// Tells the algorithm how many places of its cap are kept for those who go first.
-    pub(crate) fn kept(&self, places: u32, credits: &Credits) {
+    pub(crate) fn kept(&self, places: u32, tokens: &Tokens) {
         let mut inner = lock(&self.inner);
         inner.kept = places;
         inner.limit.kept(places);
-        self.publish(&inner, credits);
-        self.enforce(&inner, credits);
+        self.publish(&inner, tokens);
+        self.enforce(&inner, tokens);
     }
 
     /// Tells the algorithm that the process runs late, which is rare.
-    pub(crate) fn late(&self, lag: Duration, credits: &Credits, now: Instant) {
+    pub(crate) fn late(&self, lag: Duration, tokens: &Tokens, now: Instant) {
         let mut inner = lock(&self.inner);
         inner.limit.late(now, lag);
-        self.publish(&inner, credits);
+        self.publish(&inner, tokens);
     }
 
     /// Puts another algorithm in charge, which never hears of a tag that the old one made.
@@ -227,7 +227,7 @@ impl Pilot {
         let old = std::mem::replace(&mut inner.limit, limit);
         inner.generation = inner.generation.wrapping_add(1);
         inner.limit.kept(kept);
-        self.publish(&inner, counts.credits);
+        self.publish(&inner, counts.tokens);
         // Its end is foreign code, which may look at the gate: outside the lock.
         drop(inner);
         drop(old);
@@ -244,23 +244,23 @@ impl Pilot {
     }
 
     /// Publishes what the algorithm wants now. Called with the lock held, so that caps
-    /// reach the credits in the order in which they were decided.
-    fn publish(&self, inner: &Inner, credits: &Credits) {
+    /// reach the tokens in the order in which they were decided.
+    fn publish(&self, inner: &Inner, tokens: &Tokens) {
         let directive = inner.limit.directive();
         let word = directive.to_word();
         if self.word.swap(word, Ordering::Relaxed) != word {
-            self.enforce(inner, credits);
+            self.enforce(inner, tokens);
         }
     }
 
-    fn enforce(&self, inner: &Inner, credits: &Credits) {
+    fn enforce(&self, inner: &Inner, tokens: &Tokens) {
         let cap = self.cap().unwrap_or(LIMIT_MAX);
         let spared = if inner.kept > 0 {
             inner.limit.spared()
         } else {
             0
         };
-        credits.set_limit_sparing(cap, spared);
+        tokens.set_limit_sparing(cap, spared);
     }
 }
 

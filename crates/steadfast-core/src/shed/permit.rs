@@ -10,7 +10,7 @@ use crate::{
     refusal::Refusal,
     request::priority::Priority,
     shed::{
-        inflight::{running::PlaceId, tokens::Credit},
+        inflight::{running::PlaceId, tokens::Token},
         limit::Ending,
         limiter::Heard,
         runtime_lag::Line,
@@ -35,13 +35,13 @@ pub enum Outcome {
 #[must_use = "a permit that is dropped at once lets everything run"]
 pub struct ShedPermit<T: AsRef<ShedGate> + Send + Sync + 'static = ShedGate> {
     pub(super) owner: Local<T>,
-    pub(super) credit: Credit,
+    pub(super) token: Token,
     pub(super) place: PlaceId,
     pub(super) heard: Heard,
     pub(super) line: Line,
     pub(super) priority: Priority,
     pub(super) since: Instant,
-    /// Whether the credit is one of the streams'.
+    /// Whether the token is one of the streams'.
     pub(super) stream: bool,
     pub(super) ended: bool,
 }
@@ -96,7 +96,7 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedPermit<T> {
         let heard = std::mem::replace(&mut self.heard, Heard::NOTHING);
         if heard.is_sampled() {
             gate.pilot
-                .answered(heard, self.since, ending, &gate.credits, now);
+                .answered(heard, self.since, ending, &gate.tokens, now);
             // What it learnt may have raised the limit.
             gate.offer(stripe::current(), Some(now));
         }
@@ -140,9 +140,9 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedPermit<T> {
         gate.held.leave(self.place);
         gate.lag.leave(self.line, self.priority);
         if self.stream {
-            gate.streams.give_back(stripe, self.credit);
+            gate.streams.give_back(stripe, self.token);
         } else {
-            gate.give_back(stripe, self.credit, now);
+            gate.give_back(stripe, self.token, now);
         }
         stripe
     }

@@ -55,8 +55,8 @@ impl ShedGate {
     ) -> Refusal {
         let overloaded = Overloaded {
             rule,
-            in_flight: self.credits.in_flight(),
-            limit: self.credits.limit(),
+            in_flight: self.tokens.in_flight(),
+            limit: self.tokens.limit(),
             stuck: None,
             queue: None,
             pressure: Some(pressure),
@@ -77,7 +77,7 @@ impl ShedGate {
         let stripe = stripe::current();
         self.beat_reserve(stripe, now);
         if lag > LATE {
-            self.pilot.late(lag, &self.credits, now);
+            self.pilot.late(lag, &self.tokens, now);
             // It may have raised the limit.
             self.offer(stripe, Some(now));
         }

@@ -30,7 +30,7 @@ use control::{CLASSES, ReserveControl, Seen};
 
 use crate::{
     request::priority::Priority,
-    shed::inflight::tokens::{Credits, Keep},
+    shed::inflight::tokens::{Keep, Tokens},
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering},
@@ -167,7 +167,7 @@ impl Reserve {
     /// Looks, if it is time, and says whether what is kept has changed.
     pub(crate) fn look_if_due(
         &self,
-        credits: &Credits,
+        tokens: &Tokens,
         totals: impl FnOnce() -> Totals,
         now: Instant,
     ) -> bool {
@@ -175,19 +175,19 @@ impl Reserve {
         if self.origin.nanos(now) < self.due.load(Ordering::Relaxed) {
             return false;
         }
-        try_lock(&self.inner).is_some_and(|inner| self.look(inner, credits, totals(), now))
+        try_lock(&self.inner).is_some_and(|inner| self.look(inner, tokens, totals(), now))
     }
 
     /// The heartbeat: looks in any case, so that it is known what comes before the limit is
     /// met, and that it is not met any more.
-    pub(crate) fn beat(&self, credits: &Credits, totals: Totals, now: Instant) -> bool {
-        self.look(lock(&self.inner), credits, totals, now)
+    pub(crate) fn beat(&self, tokens: &Tokens, totals: Totals, now: Instant) -> bool {
+        self.look(lock(&self.inner), tokens, totals, now)
     }
 
     fn look(
         &self,
         mut inner: impl std::ops::DerefMut<Target = Inner>,
-        credits: &Credits,
+        tokens: &Tokens,
         totals: Totals,
         now: Instant,
     ) -> bool {
@@ -199,13 +199,13 @@ impl Reserve {
         arrived[Priority::Default.index()] = all.saturating_sub(classified);
         let since =
             |now: u64, before: u64| u32::try_from(now.saturating_sub(before)).unwrap_or(u32::MAX);
-        let limit = credits.limit();
+        let limit = tokens.limit();
         let seen = Seen {
             arrived: std::array::from_fn(|class| since(arrived[class], inner.arrived[class])),
             refused: std::array::from_fn(|class| since(refused[class], inner.refused[class])),
             served: since(totals.served, inner.served),
             met: totals.met,
-            in_flight: credits.in_flight(),
+            in_flight: tokens.in_flight(),
             limit,
             queued: totals.queued,
         };
@@ -216,8 +216,8 @@ impl Reserve {
         }
         (inner.refused, inner.served) = (refused, totals.served);
         inner.control.look(seen, now);
-        let (before, after) = (credits.kept(), Keep::new(inner.control.kept()));
-        credits.set_keep(after);
+        let (before, after) = (tokens.kept(), Keep::new(inner.control.kept()));
+        tokens.set_keep(after);
         inner.note(before.most(), after.most().min(limit - 1), limit, now);
         let due = if inner.control.is_contended() {
             self.origin.nanos(now + LOOK)
@@ -225,7 +225,7 @@ impl Reserve {
             0
         };
         self.due.store(due, Ordering::Relaxed);
-        before != credits.kept()
+        before != tokens.kept()
     }
 
     /// How many places are kept beside those that others fill.
@@ -237,8 +237,8 @@ impl Reserve {
         lock(&self.inner).changes.drain(..).collect()
     }
 
-    pub(crate) fn snapshot(&self, credits: &Credits) -> ReserveSnapshot {
-        let kept = credits.kept();
+    pub(crate) fn snapshot(&self, tokens: &Tokens) -> ReserveSnapshot {
+        let kept = tokens.kept();
         ReserveSnapshot {
             kept: Priority::ALL.map(|class| kept.from(class)),
             ratio: lock(&self.inner).control.ratio(),

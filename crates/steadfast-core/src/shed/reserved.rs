@@ -8,8 +8,8 @@ use crate::shed::reservation::{ReserveChange, Totals};
 impl ShedGate {
     /// Takes note that somebody found no place, and says whether there may be one now.
     pub(super) fn look_at_reserve(&self, stripe: usize, now: Instant) -> bool {
-        let totals = || self.totals(self.credits.in_flight() >= self.credits.limit());
-        let changed = self.reserve.look_if_due(&self.credits, totals, now);
+        let totals = || self.totals(self.tokens.in_flight() >= self.tokens.limit());
+        let changed = self.reserve.look_if_due(&self.tokens, totals, now);
         if changed {
             self.keep_changed(stripe, now);
         }
@@ -18,13 +18,13 @@ impl ShedGate {
 
     /// Looks in any case, ten times a second.
     pub(super) fn beat_reserve(&self, stripe: usize, now: Instant) {
-        if self.reserve.beat(&self.credits, self.totals(false), now) {
+        if self.reserve.beat(&self.tokens, self.totals(false), now) {
             self.keep_changed(stripe, now);
         }
     }
 
     fn keep_changed(&self, stripe: usize, now: Instant) {
-        self.pilot.kept(self.reserve.beside(), &self.credits);
+        self.pilot.kept(self.reserve.beside(), &self.tokens);
         self.offer(stripe, Some(now));
     }
 

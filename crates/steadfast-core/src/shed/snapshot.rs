@@ -53,7 +53,7 @@ pub struct ShedSnapshot {
 impl ShedGate {
     /// Looks how many run, and returns the most that were ever seen.
     pub(super) fn note_peak(&self) -> u32 {
-        let running = self.credits.in_flight();
+        let running = self.tokens.in_flight();
         // Relaxed: a number for people.
         self.peak.fetch_max(running, Ordering::Relaxed).max(running)
     }
@@ -71,13 +71,13 @@ impl ShedGate {
     #[must_use]
     pub fn snapshot(&self, now: Instant) -> ShedSnapshot {
         ShedSnapshot {
-            limit: Some(self.credits.limit()).filter(|limit| *limit < LIMIT_MAX),
-            in_flight: self.credits.in_flight(),
+            limit: Some(self.tokens.limit()).filter(|limit| *limit < LIMIT_MAX),
+            in_flight: self.tokens.in_flight(),
             peak: self.note_peak(),
             algorithm: self.pilot.snapshot(),
             streams: self.streams(),
             memory: self.memory.snapshot(),
-            reserve: self.reserve.snapshot(&self.credits),
+            reserve: self.reserve.snapshot(&self.tokens),
             lag: self.lag.snapshot(now),
             mode: self.mode(),
             admitted: self.admitted.sum(),

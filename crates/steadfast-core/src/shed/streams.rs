@@ -14,7 +14,7 @@ use crate::{
     refusal::{Refusal, cause::Rule, evidence::Pressure},
     shed::inflight::{
         running::PlaceId,
-        tokens::{Credit, Credits},
+        tokens::{Token, Tokens},
     },
     sync::{
         local::Local,
@@ -47,7 +47,7 @@ pub struct StreamsSnapshot {
 
 #[derive(Debug)]
 pub(super) struct StreamPool {
-    credits: Credits,
+    tokens: Tokens,
     opened: Counter,
     refused: Counter,
 }
@@ -55,26 +55,26 @@ pub(super) struct StreamPool {
 impl StreamPool {
     pub(super) fn new(max: u32) -> Self {
         Self {
-            credits: Credits::new(max),
+            tokens: Tokens::new(max),
             opened: Counter::new(),
             refused: Counter::new(),
         }
     }
 
-    pub(super) fn give_back(&self, stripe: usize, credit: Credit) {
-        self.credits.give_back(stripe, credit);
+    pub(super) fn give_back(&self, stripe: usize, token: Token) {
+        self.tokens.give_back(stripe, token);
     }
 
     /// Whether there seems to be room for one more. Takes nothing: whoever only looks must
     /// not be in the way of who needs the last place.
     fn has_room(&self) -> bool {
-        self.credits.in_flight() < self.credits.limit()
+        self.tokens.in_flight() < self.tokens.limit()
     }
 
     fn snapshot(&self) -> StreamsSnapshot {
         StreamsSnapshot {
-            open: self.credits.in_flight(),
-            max: self.credits.limit(),
+            open: self.tokens.in_flight(),
+            max: self.tokens.limit(),
             opened: self.opened.sum(),
             refused: self.refused.sum(),
         }
@@ -84,7 +84,7 @@ impl StreamPool {
 impl ShedGate {
     /// Sets how many streams may be open; running ones are never cut.
     pub fn set_streams_max(&self, max: u32) {
-        self.streams.credits.set_limit(max);
+        self.streams.tokens.set_limit(max);
     }
 
     /// Returns how many streams are open, and may be.
@@ -103,10 +103,10 @@ impl ShedGate {
         T: AsRef<Self> + Send + Sync + 'static,
     {
         let this: &Self = (**owner).as_ref();
-        let credit = this.take_stream(stripe::current(), now)?;
+        let token = this.take_stream(stripe::current(), now)?;
         Ok(StreamPermit {
             owner: owner.clone(),
-            credit,
+            token,
         })
     }
 
@@ -117,23 +117,23 @@ impl ShedGate {
         if self.streams.has_room() {
             return Ok(());
         }
-        let credit = self.take_stream(stripe, now)?;
-        self.streams.give_back(stripe, credit);
+        let token = self.take_stream(stripe, now)?;
+        self.streams.give_back(stripe, token);
         Ok(())
     }
 
-    fn take_stream(&self, stripe: usize, now: Instant) -> Result<Credit, Refusal> {
-        if let Some(credit) = self.streams.credits.take(stripe) {
-            return Ok(credit);
+    fn take_stream(&self, stripe: usize, now: Instant) -> Result<Token, Refusal> {
+        if let Some(token) = self.streams.tokens.take(stripe) {
+            return Ok(token);
         }
         if self.mode() == ShedMode::Observe {
             self.would_refuse.add_at(stripe, 1);
-            return Ok(self.streams.credits.take_beyond(stripe));
+            return Ok(self.streams.tokens.take_beyond(stripe));
         }
         self.streams.refused.add_at(stripe, 1);
         let pressure = Pressure::Streams {
-            open: self.streams.credits.in_flight(),
-            max: self.streams.credits.limit(),
+            open: self.streams.tokens.in_flight(),
+            max: self.streams.tokens.limit(),
         };
         Err(self.refuse_for(STREAMS, Rule::Limit, pressure, HINT, now))
     }
@@ -152,18 +152,14 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedPermit<T> {
         }
         let gate: &ShedGate = (*self.owner).as_ref();
         let stripe = stripe::current();
-        let credit = gate
+        let token = gate
             .take_stream(stripe, now)
             .map_err(|refusal| refusal.entered())?;
         gate.streams.opened.add_at(stripe, 1);
         gate.held
             .leave(std::mem::replace(&mut self.place, PlaceId::NONE));
         gate.note_held(stripe, self.since, now);
-        gate.give_back(
-            stripe,
-            std::mem::replace(&mut self.credit, credit),
-            Some(now),
-        );
+        gate.give_back(stripe, std::mem::replace(&mut self.token, token), Some(now));
         self.stream = true;
         Ok(())
     }
@@ -174,13 +170,13 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedPermit<T> {
 #[must_use = "a permit that is dropped at once lets everything stay open"]
 pub struct StreamPermit<T: AsRef<ShedGate> + Send + Sync + 'static = ShedGate> {
     owner: Local<T>,
-    credit: Credit,
+    token: Token,
 }
 
 impl<T: AsRef<ShedGate> + Send + Sync + 'static> Drop for StreamPermit<T> {
     fn drop(&mut self) {
         let gate: &ShedGate = (*self.owner).as_ref();
-        gate.streams.give_back(stripe::current(), self.credit);
+        gate.streams.give_back(stripe::current(), self.token);
     }
 }
 
@@ -244,7 +240,7 @@ mod loom_tests {
             let streams = Arc::new(StreamPool::new(1));
             let other = Arc::clone(&streams);
             let looks = thread::spawn(move || other.has_room());
-            assert!(streams.credits.take(0).is_some(), "nobody had it");
+            assert!(streams.tokens.take(0).is_some(), "nobody had it");
             looks.join().expect("joined");
             assert_eq!(streams.snapshot().open, 1);
         });
@@ -255,11 +251,11 @@ mod loom_tests {
         // Goal: two requests become streams while the bound falls from two to one; both were
         // there before, or one stays a request. None is lost and none counted twice.
         loom::model(|| {
-            let requests = Arc::new(Credits::new(2));
+            let requests = Arc::new(Tokens::new(2));
             let streams = Arc::new(StreamPool::new(2));
-            let becomes = |requests: &Credits, streams: &StreamPool, stripe: usize| {
+            let becomes = |requests: &Tokens, streams: &StreamPool, stripe: usize| {
                 let request = requests.take(stripe).expect("room for both");
-                let stream = streams.credits.take(stripe);
+                let stream = streams.tokens.take(stripe);
                 if stream.is_some() {
                     requests.give_back(stripe, request);
                 }
@@ -268,7 +264,7 @@ mod loom_tests {
             let (theirs, pool) = (Arc::clone(&requests), Arc::clone(&streams));
             let other = thread::spawn(move || becomes(&theirs, &pool, 1));
             let here = becomes(&requests, &streams, 0);
-            streams.credits.set_limit(1);
+            streams.tokens.set_limit(1);
             let there = other.join().expect("joined");
             let open = u32::from(here.is_some()) + u32::from(there.is_some());
             assert!(here.is_some(), "it asked first, or beside one other");
@@ -280,7 +276,7 @@ mod loom_tests {
                 }
             }
             assert_eq!(streams.snapshot().open, 0);
-            assert!(streams.credits.take(0).is_some() && streams.credits.take(1).is_none());
+            assert!(streams.tokens.take(0).is_some() && streams.tokens.take(1).is_none());
         });
     }
 }

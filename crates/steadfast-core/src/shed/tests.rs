@@ -153,7 +153,7 @@ fn a_stream_whose_turn_comes_when_there_is_no_room_for_streams_is_refused() {
         panic!("as many streams are open as may be")
     };
     assert_eq!(refusal.rule(), Some(Rule::Limit));
-    // Its credit goes to who waits behind it.
+    // Its token goes to who waits behind it.
     assert!(matches!(poll(&mut next, now), Poll::Ready(Ok(_))));
     drop(open);
 }

@@ -3,7 +3,7 @@
 //! A [`ShedTicket`] is a place in the queue. It is asked with the time and a waker, until
 //! it has become a permit or a refusal; whoever holds it sees to it that it is asked again
 //! at [`ShedTicket::until`] at the latest. Dropped, it gives its place back, and hands on
-//! the credit that it may have been given meanwhile.
+//! the token that it may have been given meanwhile.
 
 use std::{
     task::{Poll, Waker},
@@ -15,7 +15,7 @@ use crate::{
     refusal::{Refusal, cause::Rule},
     request::priority::Priority,
     shed::{
-        inflight::tokens::Credit,
+        inflight::tokens::Token,
         wait_queue::{Asking, Entered, PlaceNo, QueueSnapshot, Tempo, Told, WaitQueue},
     },
     sync::{local::Local, stripe},
@@ -61,7 +61,7 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedTicket<T> {
         let (Some(place), Some(queue)) = (self.place, &gate.queue) else {
             return Poll::Pending;
         };
-        let told = queue.ask(place, &gate.credits, waker, now);
+        let told = queue.ask(place, &gate.tokens, waker, now);
         if told == Told::Wait {
             return Poll::Pending;
         }
@@ -69,25 +69,25 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedTicket<T> {
         let stripe = stripe::current();
         Poll::Ready(match told {
             Told::Wait => unreachable!("it was looked at above"),
-            Told::Run(credit) if self.stream => match gate.foresee_stream(stripe, now) {
+            Told::Run(token) if self.stream => match gate.foresee_stream(stripe, now) {
                 Ok(()) => {
                     let ask = Ask::new(route).priority(self.priority).stream(true);
-                    Ok(ShedGate::run(&self.owner, credit, stripe, ask, now))
+                    Ok(ShedGate::run(&self.owner, token, stripe, ask, now))
                 }
                 Err(refusal) => {
-                    gate.give_back(stripe, credit, Some(now));
+                    gate.give_back(stripe, token, Some(now));
                     Err(refusal)
                 }
             },
-            Told::Run(credit) => {
+            Told::Run(token) => {
                 let ask = Ask::new(route).priority(self.priority);
-                Ok(ShedGate::run(&self.owner, credit, stripe, ask, now))
+                Ok(ShedGate::run(&self.owner, token, stripe, ask, now))
             }
             Told::Refuse(rule, queued) => {
                 Err(gate.refuse(rule, Some(queued), self.priority, stripe, now))
             }
-            Told::TooLate(credit, queued) => {
-                gate.give_back(stripe, credit, Some(now));
+            Told::TooLate(token, queued) => {
+                gate.give_back(stripe, token, Some(now));
                 Err(gate.refuse(Rule::Deadline, Some(queued), self.priority, stripe, now))
             }
         })
@@ -98,15 +98,15 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> Drop for ShedTicket<T> {
     fn drop(&mut self) {
         let gate: &ShedGate = (*self.owner).as_ref();
         if let (Some(place), Some(queue)) = (self.place, &gate.queue) {
-            if let Some(credit) = queue.leave(place, &gate.credits) {
-                gate.give_back(stripe::current(), credit, None);
+            if let Some(token) = queue.leave(place, &gate.tokens) {
+                gate.give_back(stripe::current(), token, None);
             }
         }
     }
 }
 
 impl ShedGate {
-    /// Decides on a request for which there was no credit at first.
+    /// Decides on a request for which there was no token at first.
     #[cold]
     pub(super) fn wait_or_refuse<T>(
         owner: &Local<T>,
@@ -118,12 +118,12 @@ impl ShedGate {
         T: AsRef<Self> + Send + Sync + 'static,
     {
         let this: &Self = (**owner).as_ref();
-        if this.look_at_reserve(stripe, now) && !this.credits.seems_wanted() {
-            if let Some(credit) = this.credits.take_as(ask.priority, stripe) {
-                return Decision::Admit(Self::run(owner, credit, stripe, ask, now));
+        if this.look_at_reserve(stripe, now) && !this.tokens.seems_wanted() {
+            if let Some(token) = this.tokens.take_as(ask.priority, stripe) {
+                return Decision::Admit(Self::run(owner, token, stripe, ask, now));
             }
         }
-        let limit = this.credits.limit();
+        let limit = this.tokens.limit();
         let Some(queue) = this.queue.as_ref().filter(|queue| queue.len_max(limit) > 0) else {
             return Decision::Refuse(this.refuse(Rule::Limit, None, ask.priority, stripe, now));
         };
@@ -135,8 +135,8 @@ impl ShedGate {
             limit,
             service: this.mean_held(now).unwrap_or_default(),
         };
-        match queue.enter(asking, tempo, &this.credits, stripe, now) {
-            Entered::Run(credit) => Decision::Admit(Self::run(owner, credit, stripe, ask, now)),
+        match queue.enter(asking, tempo, &this.tokens, stripe, now) {
+            Entered::Run(token) => Decision::Admit(Self::run(owner, token, stripe, ask, now)),
             Entered::Wait(place, until) => Decision::Wait(ShedTicket {
                 owner: owner.clone(),
                 place: Some(place),
@@ -150,17 +150,17 @@ impl ShedGate {
         }
     }
 
-    /// Gives a credit back, and hands it to whoever waits.
+    /// Gives a token back, and hands it to whoever waits.
     #[inline]
-    pub(super) fn give_back(&self, stripe: usize, credit: Credit, now: Option<Instant>) {
-        self.credits.give_back(stripe, credit);
+    pub(super) fn give_back(&self, stripe: usize, token: Token, now: Option<Instant>) {
+        self.tokens.give_back(stripe, token);
         self.offer(stripe, now);
     }
 
     /// Hands over what may have become free.
     #[inline]
     pub(super) fn offer(&self, stripe: usize, now: Option<Instant>) {
-        if self.credits.is_wanted() {
+        if self.tokens.is_wanted() {
             self.hand_over(stripe, now);
         }
     }
@@ -168,7 +168,7 @@ impl ShedGate {
     #[cold]
     fn hand_over(&self, stripe: usize, now: Option<Instant>) {
         if let Some(queue) = &self.queue {
-            queue.hand_over(&self.credits, stripe, now);
+            queue.hand_over(&self.tokens, stripe, now);
         }
     }
 
@@ -181,7 +181,7 @@ impl ShedGate {
     }
 
     pub(super) fn queue_snapshot(&self, now: Instant) -> Option<QueueSnapshot> {
-        let look = |queue: &WaitQueue| queue.snapshot(self.credits.limit(), now);
+        let look = |queue: &WaitQueue| queue.snapshot(self.tokens.limit(), now);
         self.queue.as_ref().map(look)
     }
 }

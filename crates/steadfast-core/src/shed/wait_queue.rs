@@ -1,8 +1,8 @@
-//! Atomics, by way of the credits. The wait queue in front of a limit.
+//! Atomics, by way of the tokens. The wait queue in front of a limit.
 //!
-//! A request that finds no credit may take a place here ([`WaitQueue::enter`]), if there is
+//! A request that finds no token may take a place here ([`WaitQueue::enter`]), if there is
 //! one and if waiting makes sense: its caller must still be listening when its turn has
-//! come and it has been served. Whoever gives a credit back and sees that somebody wants
+//! come and it has been served. Whoever gives a token back and sees that somebody wants
 //! one hands it over ([`WaitQueue::hand_over`]). The waiting request asks what became of it
 //! ([`WaitQueue::ask`]) or leaves ([`WaitQueue::leave`]), and either frees its place.
 //!
@@ -11,19 +11,19 @@
 //! When the queue is full, whoever would go last by this order is refused, be it the one
 //! who came last or one who waits already.
 //!
-//! **No one overtakes for ever.** While somebody waits, a newcomer takes no credit that
+//! **No one overtakes for ever.** While somebody waits, a newcomer takes no token that
 //! lies about: it asks here, and those who go before it are served first. What is left is
 //! the one that looked a moment before somebody began to wait; it delays a waiter by one
 //! turn, once. Within a class the order of a lasting queue favours newcomers on purpose,
 //! and the waits of the others end after 5 ms.
 //!
-//! **No wake-up is lost.** Whoever enters first says that credits are wanted and then
-//! looks for one; whoever puts a credit back looks afterwards whether one is wanted. Each
-//! of the two may miss the other, but not both ([`Credits::is_wanted`] says why); and all
+//! **No wake-up is lost.** Whoever enters first says that tokens are wanted and then
+//! looks for one; whoever puts a token back looks afterwards whether one is wanted. Each
+//! of the two may miss the other, but not both ([`Tokens::is_wanted`] says why); and all
 //! that is found out under the lock stays true under it. `loom_tests` explores this.
 //!
 //! Laws kept: while there is room nothing here is touched, and one word is read that is
-//! written only when a queue begins or ends; memory is made at the start; a credit that was
+//! written only when a queue begins or ends; memory is made at the start; a token that was
 //! handed over comes back when its ticket is dropped.
 
 mod line;
@@ -48,14 +48,14 @@ use woken::Woken;
 use crate::{
     refusal::{cause::Rule, evidence::Queued},
     request::{deadline::Deadline, priority::Priority},
-    shed::inflight::tokens::{Credit, Credits},
+    shed::inflight::tokens::{Token, Tokens},
     sync::{Mutex, lock},
 };
 
 /// How much the mean of the waits follows each new one: about the last sixteen.
 const MEAN_SHARE: u32 = 16;
 
-/// Those who wait for a credit.
+/// Those who wait for a token.
 #[derive(Debug)]
 pub(crate) struct WaitQueue {
     settings: QueueSettings,
@@ -126,11 +126,11 @@ impl Tempo {
     }
 }
 
-/// What became of a request that found no credit.
+/// What became of a request that found no token.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Entered {
     /// There was one after all.
-    Run(Credit),
+    Run(Token),
     /// It waits, until this moment at most.
     Wait(PlaceNo, Instant),
     Refuse(Rule, Queued),
@@ -140,9 +140,9 @@ pub(crate) enum Entered {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Told {
     Wait,
-    Run(Credit),
-    /// Its turn came when its caller had left; the credit goes back.
-    TooLate(Credit, Queued),
+    Run(Token),
+    /// Its turn came when its caller had left; the token goes back.
+    TooLate(Token, Queued),
     Refuse(Rule, Queued),
 }
 
@@ -161,40 +161,40 @@ impl WaitQueue {
         }
     }
 
-    /// Gives a request that found no credit a place, if waiting makes sense.
+    /// Gives a request that found no token a place, if waiting makes sense.
     pub(crate) fn enter(
         &self,
         asking: Asking,
         tempo: Tempo,
-        credits: &Credits,
+        tokens: &Tokens,
         stripe: usize,
         now: Instant,
     ) -> Entered {
         let mut woken = Woken::new();
         let mut inner = lock(&self.inner);
         inner.see(now);
-        // Said before the look for a credit: see the module's words on wake-ups.
-        credits.want(true);
+        // Said before the look for a token: see the module's words on wake-ups.
+        tokens.want(true);
         let newcomer = Some(asking.priority);
-        let all = inner.serve(self.settings, credits, stripe, newcomer, &mut woken);
+        let all = inner.serve(self.settings, tokens, stripe, newcomer, &mut woken);
         let entered = if inner.goes_first(self.settings, asking.priority) {
-            credits.claim(asking.priority, stripe).map(Entered::Run)
+            tokens.claim(asking.priority, stripe).map(Entered::Run)
         } else {
             None
         };
         let entered =
             entered.unwrap_or_else(|| inner.place(self.settings, asking, tempo, &mut woken, now));
-        credits.want(!inner.line.is_empty());
+        tokens.want(!inner.line.is_empty());
         drop(inner);
         woken.wake();
         if !all {
-            self.hand_over(credits, stripe, Some(now));
+            self.hand_over(tokens, stripe, Some(now));
         }
         entered
     }
 
-    /// Gives free credits to those who wait. `now` is unknown where a permit was dropped.
-    pub(crate) fn hand_over(&self, credits: &Credits, stripe: usize, now: Option<Instant>) {
+    /// Gives free tokens to those who wait. `now` is unknown where a permit was dropped.
+    pub(crate) fn hand_over(&self, tokens: &Tokens, stripe: usize, now: Option<Instant>) {
         loop {
             let mut woken = Woken::new();
             let all = {
@@ -202,8 +202,8 @@ impl WaitQueue {
                 if let Some(now) = now {
                     inner.see(now);
                 }
-                let all = inner.serve(self.settings, credits, stripe, None, &mut woken);
-                credits.want(!inner.line.is_empty());
+                let all = inner.serve(self.settings, tokens, stripe, None, &mut woken);
+                tokens.want(!inner.line.is_empty());
                 all
             };
             // Outside the lock, because a waker may do anything.
@@ -215,13 +215,7 @@ impl WaitQueue {
     }
 
     /// Tells a request what became of it. Unless it still waits, its place is free.
-    pub(crate) fn ask(
-        &self,
-        place: PlaceNo,
-        credits: &Credits,
-        waker: &Waker,
-        now: Instant,
-    ) -> Told {
+    pub(crate) fn ask(&self, place: PlaceNo, tokens: &Tokens, waker: &Waker, now: Instant) -> Told {
         let mut inner = lock(&self.inner);
         inner.see(now);
         let waiter = inner.line.waiter_mut(place);
@@ -238,9 +232,9 @@ impl WaitQueue {
             }
             fate => fate,
         };
-        let queued = inner.queued(self.settings, credits.limit());
+        let queued = inner.queued(self.settings, tokens.limit());
         let waiter = inner.line.leave(place);
-        credits.want(!inner.line.is_empty());
+        tokens.want(!inner.line.is_empty());
         let waited = now.saturating_duration_since(waiter.entered);
         inner.waits.ended(waited, matches!(fate, Fate::Granted(_)));
         drop(inner);
@@ -250,10 +244,10 @@ impl WaitQueue {
             ..queued
         };
         match fate {
-            Fate::Granted(credit) if queued.deadline_left == Some(Duration::ZERO) => {
-                Told::TooLate(credit, queued)
+            Fate::Granted(token) if queued.deadline_left == Some(Duration::ZERO) => {
+                Told::TooLate(token, queued)
             }
-            Fate::Granted(credit) => Told::Run(credit),
+            Fate::Granted(token) => Told::Run(token),
             Fate::Displaced => Told::Refuse(Rule::QueueFull, queued),
             Fate::Waiting | Fate::Late => {
                 let rule = if queued.deadline_left == Some(Duration::ZERO) {
@@ -266,17 +260,17 @@ impl WaitQueue {
         }
     }
 
-    /// Lets a request go that does not want to know. Returns the credit that had been
+    /// Lets a request go that does not want to know. Returns the token that had been
     /// handed to it: the caller gives it back.
-    pub(crate) fn leave(&self, place: PlaceNo, credits: &Credits) -> Option<Credit> {
+    pub(crate) fn leave(&self, place: PlaceNo, tokens: &Tokens) -> Option<Token> {
         let mut inner = lock(&self.inner);
         let waiter = inner.line.leave(place);
         inner.waits.left += 1;
-        credits.want(!inner.line.is_empty());
+        tokens.want(!inner.line.is_empty());
         drop(inner);
         // The waker goes outside the lock, with its waiter.
         match waiter.fate {
-            Fate::Granted(credit) => Some(credit),
+            Fate::Granted(token) => Some(token),
             _ => None,
         }
     }
@@ -341,12 +335,12 @@ impl Inner {
         newcomer < theirs || (newcomer == theirs && self.stands(settings))
     }
 
-    /// Gives credits to those who go before a `newcomer`, or to all. Returns whether
-    /// everybody was looked at for whom there is a credit; otherwise the list is full.
+    /// Gives tokens to those who go before a `newcomer`, or to all. Returns whether
+    /// everybody was looked at for whom there is a token; otherwise the list is full.
     fn serve(
         &mut self,
         settings: QueueSettings,
-        credits: &Credits,
+        tokens: &Tokens,
         stripe: usize,
         newcomer: Option<Priority>,
         woken: &mut Woken,
@@ -362,8 +356,8 @@ impl Inner {
             let waiter = self.line.waiter(first);
             let fate = if waiter.until <= self.clock {
                 Fate::Late
-            } else if let Some(credit) = credits.claim(waiter.priority, stripe) {
-                Fate::Granted(credit)
+            } else if let Some(token) = tokens.claim(waiter.priority, stripe) {
+                Fate::Granted(token)
             } else {
                 return true;
             };

@@ -1,27 +1,27 @@
 //! Atomics. The in-flight count: a limit that is exact, and striped while there is room.
 //!
-//! Each running request holds one *credit*; there are exactly `limit` of them. Credits
+//! Each running request holds one *token*; there are exactly `limit` of them. Tokens
 //! that nobody holds lie in a common pool or in a stripe's purse. A thread takes from and
 //! returns to its own purse, which no other thread writes while there is room; only when
 //! the purse is empty does it fetch a handful from the pool, and only when the pool is
 //! empty too does it look into the purses of others. So the count costs one uncontended
-//! atomic far from the limit and is exact at it: a credit is in one place at a time, so
+//! atomic far from the limit and is exact at it: a token is in one place at a time, so
 //! never more than `limit` requests run, and a request is refused only after every place
 //! was found empty.
 //!
 //! **Kept places.** Some of the limit can be kept for those who go first. Then only
-//! `limit - kept` credits go round, and whoever goes first may *borrow* when they are out:
+//! `limit - kept` tokens go round, and whoever goes first may *borrow* when they are out:
 //! the pool goes negative, down to what is kept from its class, and the next returns pay
-//! that debt before anybody finds a credit again. So in flight never exceeds the limit, a
+//! that debt before anybody finds a token again. So in flight never exceeds the limit, a
 //! class takes its last place at `limit` less what is kept from it, and while nothing is
 //! kept nothing here is different.
 //!
-//! **A limit that falls.** The pool pays for it, into debt if need be, and every credit that
+//! **A limit that falls.** The pool pays for it, into debt if need be, and every token that
 //! is put or found while there is a debt goes there first. So a request that begins to ask
 //! after the limit fell finds what the new limit leaves, however many were on their way.
 //!
-//! The one race that is left: a credit on its way from a purse to the pool is in neither.
-//! A request that searches in that instant can be refused although a credit was about to
+//! The one race that is left: a token on its way from a purse to the pool is in neither.
+//! A request that searches in that instant can be refused although a token was about to
 //! be free; it searches twice to make that rarer, and it never admits one too many.
 
 mod bounds;
@@ -45,23 +45,23 @@ use crate::{
 /// Largest limit. Far above what one process can hold open, far below overflow.
 pub const LIMIT_MAX: u32 = 1_000_000;
 
-/// Most credits fetched from the pool at once: enough that a busy thread seldom goes
+/// Most tokens fetched from the pool at once: enough that a busy thread seldom goes
 /// there, few enough that a quiet thread does not sit on many.
 const FETCH_MAX: i64 = 32;
 
 /// Counts who is in flight against a limit.
 #[derive(Debug)]
-pub(crate) struct Credits {
+pub(crate) struct Tokens {
     /// See [`Bounds`].
     bounds: AtomicU64,
     /// Held by whoever changes them.
     changing: Mutex<()>,
     /// What is kept from each class: see [`Keep`].
     keep: AtomicU64,
-    /// Whether somebody waits for a credit. Beside the limit, because both are read by all
+    /// Whether somebody waits for a token. Beside the limit, because both are read by all
     /// and seldom written.
     wanted: AtomicBool,
-    /// Credits that no stripe has. Negative after the limit was lowered, and where somebody
+    /// Tokens that no stripe has. Negative after the limit was lowered, and where somebody
     /// borrowed: a debt that the next returns pay.
     pool: Padded<AtomicI64>,
     stripes: [Padded<Purse>; STRIPES],
@@ -69,8 +69,8 @@ pub(crate) struct Credits {
 
 #[derive(Debug, Default)]
 struct Purse {
-    /// Credits that lie here, never negative.
-    credits: AtomicI64,
+    /// Tokens that lie here, never negative.
+    tokens: AtomicI64,
     /// Requests admitted beyond the limit on this stripe, less those that ended here; one
     /// stripe may be negative, the sum is not.
     over: AtomicI64,
@@ -78,7 +78,7 @@ struct Purse {
 
 /// Whether a request runs within the limit or beyond it (observe mode admits all).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Credit {
+pub(crate) enum Token {
     Within,
     Beyond,
 }
@@ -126,7 +126,7 @@ impl Keep {
     }
 }
 
-impl Credits {
+impl Tokens {
     pub(crate) fn new(limit: u32) -> Self {
         let bounds = Bounds::new(limit, 0);
         Self {
@@ -139,37 +139,37 @@ impl Credits {
         }
     }
 
-    /// Takes a credit if there is one.
-    pub(crate) fn take(&self, stripe: usize) -> Option<Credit> {
+    /// Takes a token if there is one.
+    pub(crate) fn take(&self, stripe: usize) -> Option<Token> {
         if self.take_from(stripe) || self.fetch(stripe) {
-            return Some(Credit::Within);
+            return Some(Token::Within);
         }
         // Twice: see the module's last paragraph.
-        (self.search(stripe) || self.fetch(stripe) || self.search(stripe)).then_some(Credit::Within)
+        (self.search(stripe) || self.fetch(stripe) || self.search(stripe)).then_some(Token::Within)
     }
 
-    /// Takes a credit, or a place that is kept for the class, if there is one.
+    /// Takes a token, or a place that is kept for the class, if there is one.
     #[inline]
-    pub(crate) fn take_as(&self, class: Priority, stripe: usize) -> Option<Credit> {
+    pub(crate) fn take_as(&self, class: Priority, stripe: usize) -> Option<Token> {
         self.take(stripe).or_else(|| self.borrow(class))
     }
 
-    /// Takes a credit for somebody who waits. To be called after [`Credits::want`].
+    /// Takes a token for somebody who waits. To be called after [`Tokens::want`].
     ///
     /// `None` means that there was none, or that whoever has put one back since will see
     /// that it is wanted.
-    pub(crate) fn claim(&self, class: Priority, stripe: usize) -> Option<Credit> {
+    pub(crate) fn claim(&self, class: Priority, stripe: usize) -> Option<Token> {
         between_store_and_load();
         self.take_as(class, stripe)
     }
 
-    /// Takes a place that is kept from others. To be called when no credit was found.
+    /// Takes a place that is kept from others. To be called when no token was found.
     ///
     /// Whoever may not borrow sees so without a lock. Whoever may, looks again with the lock
     /// that the bounds change under: a bound that falls between the look and the taking would
     /// let one more run than may.
     #[cold]
-    fn borrow(&self, class: Priority) -> Option<Credit> {
+    fn borrow(&self, class: Priority) -> Option<Token> {
         let pool = &self.pool.0;
         // For the order see `is_wanted`.
         if pool.load(Ordering::SeqCst) <= -self.debt_max(class) {
@@ -182,7 +182,7 @@ impl Credits {
             // Acquire pairs with the release in `give_back`.
             match pool.compare_exchange_weak(there, there - 1, Ordering::Acquire, Ordering::Relaxed)
             {
-                Ok(_) => return Some(Credit::Within),
+                Ok(_) => return Some(Token::Within),
                 Err(now) => there = now,
             }
         }
@@ -196,20 +196,20 @@ impl Credits {
         i64::from(bounds.kept() - theirs)
     }
 
-    /// Says whether credits are wanted. Only with the queue's lock held.
+    /// Says whether tokens are wanted. Only with the queue's lock held.
     pub(crate) fn want(&self, wanted: bool) {
         if self.wanted.load(Ordering::Relaxed) != wanted {
             self.wanted.store(wanted, Ordering::SeqCst);
         }
     }
 
-    /// Whether somebody waits for a credit. Whoever has put credits anywhere, or moved
+    /// Whether somebody waits for a token. Whoever has put tokens anywhere, or moved
     /// them, asks this afterwards, and hands over if the answer is yes.
     ///
-    /// Putting a credit, this load, the store in `want` and the first load of each place in
+    /// Putting a token, this load, the store in `want` and the first load of each place in
     /// `take` are all sequentially consistent. In their one order either the store comes
-    /// before this load, which then sees it; or this load, and with it the credit that was
-    /// put before it, comes before the store and so before the look for a credit.
+    /// before this load, which then sees it; or this load, and with it the token that was
+    /// put before it, comes before the store and so before the look for a token.
     #[inline]
     pub(crate) fn is_wanted(&self) -> bool {
         between_store_and_load();
@@ -223,35 +223,35 @@ impl Credits {
         self.wanted.load(Ordering::Relaxed)
     }
 
-    /// Takes no credit and counts the request all the same.
-    pub(crate) fn take_beyond(&self, stripe: usize) -> Credit {
+    /// Takes no token and counts the request all the same.
+    pub(crate) fn take_beyond(&self, stripe: usize) -> Token {
         // Relaxed: a count that publishes nothing.
         self.stripes[stripe].0.over.fetch_add(1, Ordering::Relaxed);
-        Credit::Beyond
+        Token::Beyond
     }
 
     /// Gives back what `take` or `take_beyond` gave, on the stripe of whoever returns it.
-    pub(crate) fn give_back(&self, stripe: usize, credit: Credit) {
+    pub(crate) fn give_back(&self, stripe: usize, token: Token) {
         let purse = &self.stripes[stripe].0;
-        if credit == Credit::Beyond {
+        if token == Token::Beyond {
             purse.over.fetch_sub(1, Ordering::Relaxed);
             return;
         }
         // The release in it pairs with the acquire of `take_one`: what the old request did
-        // is done before the next one that runs on its credit. For the rest see
+        // is done before the next one that runs on its token. For the rest see
         // `is_wanted`.
         if self.pool.0.load(Ordering::Relaxed) < 0 {
             self.pool.0.fetch_add(1, Ordering::SeqCst);
             return;
         }
-        let lying = purse.credits.fetch_add(1, Ordering::SeqCst) + 1;
+        let lying = purse.tokens.fetch_add(1, Ordering::SeqCst) + 1;
         let batch = self.batch(i64::from(self.limit()));
         if lying > 2 * batch {
-            self.move_to_pool(&purse.credits, batch);
+            self.move_to_pool(&purse.tokens, batch);
         }
     }
 
-    /// Changes the limit. Raising gives the new credits to the pool; lowering takes them
+    /// Changes the limit. Raising gives the new tokens to the pool; lowering takes them
     /// from the pool, whose debt the running requests pay as they end: nobody is cut.
     pub(crate) fn set_limit(&self, limit: u32) {
         self.set_limit_sparing(limit, 0);
@@ -302,7 +302,7 @@ impl Credits {
         }
         if more < 0 {
             for purse in &self.stripes {
-                let idle = purse.0.credits.swap(0, Ordering::AcqRel);
+                let idle = purse.0.tokens.swap(0, Ordering::AcqRel);
                 self.pool.0.fetch_add(idle, Ordering::SeqCst);
             }
         }
@@ -336,13 +336,13 @@ impl Credits {
         Keep::from_word(self.keep.load(Ordering::Relaxed))
     }
 
-    /// Returns how many requests run now. Exact when nothing moves; while credits move
+    /// Returns how many requests run now. Exact when nothing moves; while tokens move
     /// it can be off by those on their way.
     pub(crate) fn in_flight(&self) -> u32 {
         let mut free = self.pool.0.load(Ordering::Acquire);
         let mut over = 0;
         for purse in &self.stripes {
-            free += purse.0.credits.load(Ordering::Acquire);
+            free += purse.0.tokens.load(Ordering::Acquire);
             over += purse.0.over.load(Ordering::Relaxed);
         }
         let running = self.bounds().common() - free + over;
@@ -371,7 +371,7 @@ impl Credits {
                     if handful > 1 {
                         self.stripes[stripe]
                             .0
-                            .credits
+                            .tokens
                             .fetch_add(handful - 1, Ordering::SeqCst);
                     }
                     return true;
@@ -382,19 +382,19 @@ impl Credits {
         false
     }
 
-    /// Takes one credit from any purse, this thread's own first.
+    /// Takes one token from any purse, this thread's own first.
     fn search(&self, stripe: usize) -> bool {
         (0..STRIPES).any(|step| self.take_from((stripe + step) % STRIPES))
     }
 
-    /// Takes one credit from a purse.
+    /// Takes one token from a purse.
     ///
     /// One that was put there while the pool went into debt pays for that debt first: whoever
     /// put it had looked at the pool before the limit fell, and taken as it lies it would let
     /// one more run than may.
     #[inline]
     fn take_from(&self, stripe: usize) -> bool {
-        while take_one(&self.stripes[stripe].0.credits) {
+        while take_one(&self.stripes[stripe].0.tokens) {
             if self.pool.0.load(Ordering::SeqCst) >= 0 {
                 return true;
             }

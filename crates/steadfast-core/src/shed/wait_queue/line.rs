@@ -7,7 +7,7 @@ use std::{task::Waker, time::Instant};
 
 use crate::{
     request::{deadline::Deadline, priority::Priority},
-    shed::inflight::tokens::Credit,
+    shed::inflight::tokens::Token,
 };
 
 /// No place.
@@ -32,8 +32,8 @@ pub(super) enum End {
 pub(super) enum Fate {
     /// It waits.
     Waiting,
-    /// It may run on this credit, which is its own until it says what becomes of it.
-    Granted(Credit),
+    /// It may run on this token, which is its own until it says what becomes of it.
+    Granted(Token),
     /// Somebody who goes first took its place.
     Displaced,
     /// It had waited for too long when its turn came.

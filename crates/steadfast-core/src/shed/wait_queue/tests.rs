@@ -24,7 +24,7 @@ fn asking(priority: Priority) -> Asking {
 
 /// A gate of a limit and a queue, with everything that tests vary.
 struct Gate {
-    credits: Credits,
+    tokens: Tokens,
     queue: WaitQueue,
     tempo: Tempo,
     now: Instant,
@@ -38,7 +38,7 @@ impl Gate {
             service: Duration::ZERO,
         };
         Self {
-            credits: Credits::new(limit),
+            tokens: Tokens::new(limit),
             queue: WaitQueue::new(settings, now),
             tempo,
             now,
@@ -49,14 +49,14 @@ impl Gate {
     fn full(limit: u32, settings: QueueSettings) -> Self {
         let gate = Self::new(limit, settings);
         for _ in 0..limit {
-            assert!(gate.credits.take(0).is_some());
+            assert!(gate.tokens.take(0).is_some());
         }
         gate
     }
 
     fn enter(&self, asking: Asking) -> Entered {
         self.queue
-            .enter(asking, self.tempo, &self.credits, 0, self.now)
+            .enter(asking, self.tempo, &self.tokens, 0, self.now)
     }
 
     fn waits(&self, priority: Priority) -> PlaceNo {
@@ -67,15 +67,14 @@ impl Gate {
     }
 
     fn ask(&self, place: PlaceNo) -> Told {
-        self.queue
-            .ask(place, &self.credits, Waker::noop(), self.now)
+        self.queue.ask(place, &self.tokens, Waker::noop(), self.now)
     }
 
     /// A permit ends.
-    fn release(&self, credit: Credit) {
-        self.credits.give_back(0, credit);
-        if self.credits.is_wanted() {
-            self.queue.hand_over(&self.credits, 0, Some(self.now));
+    fn release(&self, token: Token) {
+        self.tokens.give_back(0, token);
+        if self.tokens.is_wanted() {
+            self.queue.hand_over(&self.tokens, 0, Some(self.now));
         }
     }
 
@@ -88,8 +87,8 @@ impl Gate {
     }
 
     fn leave(&self, place: PlaceNo) {
-        if let Some(credit) = self.queue.leave(place, &self.credits) {
-            self.release(credit);
+        if let Some(token) = self.queue.leave(place, &self.tokens) {
+            self.release(token);
         }
     }
 }
@@ -177,7 +176,7 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
     /// Goal: order, bounds, fates and the count of permits are those of the model,
-    /// whatever happens; and at every rest nobody waits while a credit lies about.
+    /// whatever happens; and at every rest nobody waits while a token lies about.
     #[test]
     fn the_queue_does_what_the_plain_rules_say(
         limit in 1_u32..12,
@@ -185,7 +184,7 @@ proptest! {
     ) {
         let mut gate = Gate::new(limit, QueueSettings::default());
         let mut model = Model { limit, empty_at: Some(gate.now), ..Model::default() };
-        let (mut tickets, mut running): (Vec<PlaceNo>, Vec<Credit>) = (Vec::new(), Vec::new());
+        let (mut tickets, mut running): (Vec<PlaceNo>, Vec<Token>) = (Vec::new(), Vec::new());
         let mut granted: Vec<PlaceNo> = Vec::new();
         for step in steps {
             model.see(gate.now);
@@ -199,9 +198,9 @@ proptest! {
                     let max = (model.limit / 2) as usize;
                     let standing = model.stands(gate.now);
                     if model.running < model.limit {
-                        let Entered::Run(credit) = entered else { panic!("{entered:?}") };
+                        let Entered::Run(token) = entered else { panic!("{entered:?}") };
                         model.running += 1;
-                        running.push(credit);
+                        running.push(token);
                     } else if max == 0 {
                         prop_assert!(matches!(entered, Entered::Refuse(Rule::Limit, _)));
                     } else {
@@ -228,10 +227,10 @@ proptest! {
                         }
                     }
                 }
-                Step::End => if let Some(credit) = running.pop() {
+                Step::End => if let Some(token) = running.pop() {
                     model.running -= 1;
                     granted.extend(model.serve(None, gate.now));
-                    gate.release(credit);
+                    gate.release(token);
                 },
                 Step::Ask(which) if !tickets.is_empty() => {
                     let place = tickets[which % tickets.len()];
@@ -245,8 +244,8 @@ proptest! {
                             tickets.retain(|other| *other != place);
                         }
                         None if granted.contains(&place) => {
-                            let (Told::Run(credit) | Told::TooLate(credit, _)) = told else { panic!("{told:?}") };
-                            running.push(credit);
+                            let (Told::Run(token) | Told::TooLate(token, _)) = told else { panic!("{told:?}") };
+                            running.push(token);
                             granted.retain(|other| *other != place);
                             tickets.retain(|other| *other != place);
                         }
@@ -270,22 +269,22 @@ proptest! {
                 Step::Pass(ms) => gate.now += ms as u32 * MS,
                 Step::Limit(limit) => {
                     model.limit = limit;
-                    gate.credits.set_limit(limit);
+                    gate.tokens.set_limit(limit);
                     gate.tempo.limit = limit;
-                    if gate.credits.is_wanted() {
-                        gate.queue.hand_over(&gate.credits, 0, Some(gate.now));
+                    if gate.tokens.is_wanted() {
+                        gate.queue.hand_over(&gate.tokens, 0, Some(gate.now));
                         granted.extend(model.serve(None, gate.now));
                     }
                 }
             }
             prop_assert_eq!(gate.len() as usize, model.waiting.len());
-            prop_assert_eq!(gate.credits.in_flight(), model.running);
-            prop_assert_eq!(gate.credits.is_wanted(), !model.waiting.is_empty());
+            prop_assert_eq!(gate.tokens.in_flight(), model.running);
+            prop_assert_eq!(gate.tokens.is_wanted(), !model.waiting.is_empty());
             prop_assert!(model.waiting.is_empty() || model.running >= model.limit);
         }
         for place in tickets { gate.leave(place); }
-        for credit in running { gate.release(credit); }
-        prop_assert_eq!(gate.credits.in_flight(), 0);
+        for token in running { gate.release(token); }
+        prop_assert_eq!(gate.tokens.in_flight(), 0);
     }
 }
 
@@ -357,15 +356,15 @@ fn who_is_granted_is_woken_and_nobody_else() {
     ];
     for (place, count) in places.into_iter().zip(&counts) {
         let waker = Waker::from(Arc::clone(count));
-        let told = gate.queue.ask(place, &gate.credits, &waker, gate.now);
+        let told = gate.queue.ask(place, &gate.tokens, &waker, gate.now);
         assert_eq!(told, Told::Wait);
     }
-    gate.release(Credit::Within);
+    gate.release(Token::Within);
     let woken = counts
         .each_ref()
         .map(|count| count.0.load(Ordering::SeqCst));
     assert_eq!(woken, [0, 1], "the critical one, although it came later");
-    assert_eq!(gate.ask(places[1]), Told::Run(Credit::Within));
+    assert_eq!(gate.ask(places[1]), Told::Run(Token::Within));
     gate.leave(places[0]);
     assert_eq!(
         Arc::strong_count(&counts[0]),
@@ -375,13 +374,13 @@ fn who_is_granted_is_woken_and_nobody_else() {
 }
 
 #[test]
-fn who_was_granted_and_leaves_hands_the_credit_on() {
+fn who_was_granted_and_leaves_hands_the_token_on() {
     let gate = Gate::full(4, QueueSettings::default());
     let (first, second) = (gate.waits(Priority::Default), gate.waits(Priority::Default));
-    gate.release(Credit::Within);
+    gate.release(Token::Within);
     gate.leave(first);
-    assert_eq!(gate.ask(second), Told::Run(Credit::Within));
-    assert_eq!(gate.credits.in_flight(), 4);
+    assert_eq!(gate.ask(second), Told::Run(Token::Within));
+    assert_eq!(gate.tokens.in_flight(), 4);
 }
 
 #[test]

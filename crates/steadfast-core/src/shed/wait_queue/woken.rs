@@ -2,7 +2,7 @@
 
 use std::task::Waker;
 
-/// Most wakers taken out at once: one release frees one credit, and a raised limit frees
+/// Most wakers taken out at once: one release frees one token, and a raised limit frees
 /// more, for which the caller comes again.
 const WOKEN_MAX: usize = 8;
 

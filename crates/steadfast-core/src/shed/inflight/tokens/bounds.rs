@@ -1,7 +1,7 @@
-//! The two bounds of the credits in one word: the limit, and how much of it is kept back.
+//! The two bounds of the tokens in one word: the limit, and how much of it is kept back.
 //!
 //! They are one word so that two threads that each change one of them agree on how many
-//! credits there are in between.
+//! tokens there are in between.
 
 use super::LIMIT_MAX;
 
@@ -38,7 +38,7 @@ impl Bounds {
         from.min(self.kept())
     }
 
-    /// How many places everybody may take: as many credits go round.
+    /// How many places everybody may take: as many tokens go round.
     pub(super) fn common(self) -> i64 {
         i64::from(self.limit - self.kept())
     }

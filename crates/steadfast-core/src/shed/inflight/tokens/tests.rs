@@ -15,14 +15,14 @@ proptest! {
             0..400,
         ),
     ) {
-        let credits = Credits::new(start);
+        let tokens = Tokens::new(start);
         let (mut limit, mut spared, mut keep, mut held) = (start, 0, Keep::default(), Vec::new());
         for (step, stripe, value, from, class) in steps {
             match step {
                 0..3 => {
                     let class = Priority::ALL[class];
-                    let within = held.iter().filter(|credit| **credit == Credit::Within).count();
-                    let taken = credits.take_as(class, stripe);
+                    let within = held.iter().filter(|token| **token == Token::Within).count();
+                    let taken = tokens.take_as(class, stripe);
                     let kept = match keep.from(class) {
                         // Nobody but those who go first may have what is spared for them.
                         0 if spared == 0 || keep.most() > 0 => 0,
@@ -31,18 +31,18 @@ proptest! {
                     };
                     let kept = kept.min(limit + spared - 1);
                     prop_assert_eq!(taken.is_some(), (within as u32) < limit + spared - kept);
-                    held.push(taken.unwrap_or_else(|| credits.take_beyond(stripe)));
+                    held.push(taken.unwrap_or_else(|| tokens.take_beyond(stripe)));
                 }
-                3 => if let Some(credit) = held.pop() { credits.give_back(stripe, credit) },
-                4 => { (limit, spared) = (value, 0); credits.set_limit(limit); }
-                5 => { (limit, spared) = (value, from[0]); credits.set_limit_sparing(limit, spared); }
-                _ => { keep = Keep::new(from); credits.set_keep(keep); }
+                3 => if let Some(token) = held.pop() { tokens.give_back(stripe, token) },
+                4 => { (limit, spared) = (value, 0); tokens.set_limit(limit); }
+                5 => { (limit, spared) = (value, from[0]); tokens.set_limit_sparing(limit, spared); }
+                _ => { keep = Keep::new(from); tokens.set_keep(keep); }
             }
-            prop_assert_eq!(credits.in_flight() as usize, held.len());
-            prop_assert_eq!(credits.limit(), limit + spared);
+            prop_assert_eq!(tokens.in_flight() as usize, held.len());
+            prop_assert_eq!(tokens.limit(), limit + spared);
         }
-        while let Some(credit) = held.pop() { credits.give_back(0, credit) }
-        prop_assert_eq!(credits.in_flight(), 0);
+        while let Some(token) = held.pop() { tokens.give_back(0, token) }
+        prop_assert_eq!(tokens.in_flight(), 0);
     }
 
     #[test]
@@ -60,8 +60,8 @@ proptest! {
 /// Takes and gives back from eight threads, beside something else, and says how many were
 /// taken at once at most.
 fn taken_at_once(
-    credits: &Credits,
-    take: impl Fn(usize) -> Option<Credit> + Sync,
+    tokens: &Tokens,
+    take: impl Fn(usize) -> Option<Token> + Sync,
     beside: impl FnOnce() + Send,
 ) -> u32 {
     use std::sync::atomic::{AtomicU32, Ordering};
@@ -71,11 +71,11 @@ fn taken_at_once(
             let (take, running, peak) = (&take, &running, &peak);
             scope.spawn(move || {
                 for _ in 0..20_000 {
-                    if let Some(credit) = take(stripe) {
+                    if let Some(token) = take(stripe) {
                         let now = running.fetch_add(1, Ordering::AcqRel) + 1;
                         peak.fetch_max(now, Ordering::AcqRel);
                         running.fetch_sub(1, Ordering::AcqRel);
-                        credits.give_back((stripe + 1) % STRIPES, credit);
+                        tokens.give_back((stripe + 1) % STRIPES, token);
                     }
                 }
             });
@@ -87,37 +87,37 @@ fn taken_at_once(
 
 #[test]
 fn threads_never_hold_more_than_the_limit_and_return_all() {
-    let credits = Credits::new(5);
-    let peak = taken_at_once(&credits, |stripe| credits.take(stripe), || ());
+    let tokens = Tokens::new(5);
+    let peak = taken_at_once(&tokens, |stripe| tokens.take(stripe), || ());
     assert!(peak <= 5);
-    assert_eq!(credits.in_flight(), 0);
-    assert_eq!((0..5).filter(|_| credits.take(0).is_some()).count(), 5);
-    assert_eq!(credits.take(0), None);
+    assert_eq!(tokens.in_flight(), 0);
+    assert_eq!((0..5).filter(|_| tokens.take(0).is_some()).count(), 5);
+    assert_eq!(tokens.take(0), None);
 }
 
 #[test]
 fn threads_of_every_class_stay_within_the_limit_whatever_is_kept() {
-    let credits = Credits::new(6);
+    let tokens = Tokens::new(6);
     let class = |stripe| Priority::ALL[stripe % Priority::ALL.len()];
     let peak = taken_at_once(
-        &credits,
-        |stripe| credits.take_as(class(stripe), stripe),
+        &tokens,
+        |stripe| tokens.take_as(class(stripe), stripe),
         || {
             for round in 0..20_000_u32 {
-                credits.set_keep(Keep::new([0, round % 2, round % 4, round % 7]));
+                tokens.set_keep(Keep::new([0, round % 2, round % 4, round % 7]));
             }
         },
     );
     assert!(peak <= 6);
-    assert_eq!(credits.in_flight(), 0);
-    credits.set_keep(Keep::new([0, 1, 2, 4]));
+    assert_eq!(tokens.in_flight(), 0);
+    tokens.set_keep(Keep::new([0, 1, 2, 4]));
     let taken = Priority::ALL.map(|_| 0);
     let taken = Priority::ALL
         .into_iter()
         .rev()
         .fold(taken, |mut taken, class| {
             taken[class.index()] = (0..6)
-                .filter(|_| credits.take_as(class, 3).is_some())
+                .filter(|_| tokens.take_as(class, 3).is_some())
                 .count();
             taken
         });
