@@ -55,7 +55,7 @@ use crate::{
             tokens::{LIMIT_MAX, Tokens},
         },
         limit::{Change, Limit},
-        limiter::{Counts, Pilot},
+        limiter::{Counts, LimitDriver},
         reservation::Reserve,
         runtime_lag::LagLoop,
         wait_queue::WaitQueue,
@@ -70,7 +70,7 @@ use crate::{
 #[derive(Debug)]
 pub struct ShedGate {
     tokens: Tokens,
-    pilot: Pilot,
+    driver: LimitDriver,
     observe: AtomicBool,
     peak: AtomicU32,
     held: HeldTable,
@@ -97,10 +97,10 @@ impl ShedGate {
     /// queue out of its bounds.
     pub fn new(settings: &ShedSettings, seed: u64, now: Instant) -> Result<Self, ConfigError> {
         ConfigError::check(settings.faults())?;
-        let pilot = Pilot::new(settings.make(seed));
+        let driver = LimitDriver::new(settings.make(seed));
         Ok(Self {
-            tokens: Tokens::new(pilot.cap().unwrap_or(LIMIT_MAX)),
-            pilot,
+            tokens: Tokens::new(driver.cap().unwrap_or(LIMIT_MAX)),
+            driver,
             observe: AtomicBool::new(settings.mode == ShedMode::Observe),
             peak: AtomicU32::new(0),
             held: HeldTable::new(now),
@@ -127,14 +127,14 @@ impl ShedGate {
 
     /// Puts an algorithm in charge of the limit from now on.
     pub fn set_algorithm(&self, limit: Box<dyn Limit>) {
-        self.pilot.replace(limit, self.counts());
+        self.driver.replace(limit, self.counts());
         self.offer(stripe::current(), None);
     }
 
     /// Takes the changes of the limit since the last call, oldest first.
     #[must_use]
     pub fn take_changes(&self) -> Vec<Change> {
-        self.pilot.take_changes()
+        self.driver.take_changes()
     }
 
     /// Starts or stops to refuse.

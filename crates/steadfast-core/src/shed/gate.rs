@@ -101,7 +101,7 @@ impl ShedGate {
             ended: false,
         };
         this.admitted.add_at(stripe, 1);
-        permit.heard = this.pilot.arrived(stripe, true, this.counts(), now);
+        permit.heard = this.driver.arrived(stripe, true, this.counts(), now);
         permit.place = this.held.enter(stripe, ask.route, now);
         // Fetching tokens moves more than one, and the algorithm may just have raised the
         // limit: both can serve somebody who has begun to wait meanwhile.
@@ -121,7 +121,7 @@ impl ShedGate {
     ) -> Refusal {
         self.refused.add_at(stripe, 1);
         self.reserve.refused(stripe, priority);
-        self.pilot.arrived(stripe, false, self.counts(), now);
+        self.driver.arrived(stripe, false, self.counts(), now);
         self.offer(stripe, Some(now));
         let (limit, kept) = self.tokens.limit_and_kept(priority);
         let in_flight = self.tokens.in_flight();

@@ -37,7 +37,7 @@ const LOOKS: u32 = 4;
 
 /// An algorithm in charge of a limit.
 #[derive(Debug)]
-pub(crate) struct Pilot {
+pub(crate) struct LimitDriver {
     /// The published directive.
     word: AtomicU64,
     arrivals: [Padded<AtomicU32>; STRIPES],
@@ -86,7 +86,7 @@ pub(crate) struct Counts<'a> {
     pub(crate) refused: &'a Counter,
 }
 
-impl Pilot {
+impl LimitDriver {
     pub(crate) fn new(limit: Box<dyn Limit>) -> Self {
         Self {
             word: AtomicU64::new(limit.directive().to_word()),

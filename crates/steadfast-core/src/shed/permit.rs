@@ -95,7 +95,7 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedPermit<T> {
         let gate: &ShedGate = (*self.owner).as_ref();
         let heard = std::mem::replace(&mut self.heard, Heard::NOTHING);
         if heard.is_sampled() {
-            gate.pilot
+            gate.driver
                 .answered(heard, self.since, ending, &gate.tokens, now);
             // What it learnt may have raised the limit.
             gate.offer(stripe::current(), Some(now));

@@ -77,7 +77,7 @@ impl ShedGate {
         let stripe = stripe::current();
         self.beat_reserve(stripe, now);
         if lag > LATE {
-            self.pilot.late(lag, &self.tokens, now);
+            self.driver.late(lag, &self.tokens, now);
             // It may have raised the limit.
             self.offer(stripe, Some(now));
         }

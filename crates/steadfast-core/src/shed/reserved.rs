@@ -24,7 +24,7 @@ impl ShedGate {
     }
 
     fn keep_changed(&self, stripe: usize, now: Instant) {
-        self.pilot.kept(self.reserve.beside(), &self.tokens);
+        self.driver.kept(self.reserve.beside(), &self.tokens);
         self.offer(stripe, Some(now));
     }
 

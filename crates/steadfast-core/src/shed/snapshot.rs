@@ -74,7 +74,7 @@ impl ShedGate {
             limit: Some(self.tokens.limit()).filter(|limit| *limit < LIMIT_MAX),
             in_flight: self.tokens.in_flight(),
             peak: self.note_peak(),
-            algorithm: self.pilot.snapshot(),
+            algorithm: self.driver.snapshot(),
             streams: self.streams(),
             memory: self.memory.snapshot(),
             reserve: self.reserve.snapshot(&self.tokens),
