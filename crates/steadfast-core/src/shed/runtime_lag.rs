@@ -27,7 +27,7 @@ mod control;
 #[cfg(all(test, loom))]
 mod loom_tests;
 mod place;
-mod posture;
+mod published;
 mod report;
 #[cfg(all(test, not(loom)))]
 mod tests;
@@ -40,7 +40,7 @@ use std::{
 pub use control::{LAG_MAX, LagPhase, PROOF, WAIT_TARGET};
 use control::{LagControl, Seen, room_for, wait_max};
 pub(crate) use place::Line;
-use posture::Posture;
+use published::Published;
 pub use report::{LagChange, LagMode, LagSnapshot, Lagging};
 
 use crate::{
@@ -79,8 +79,8 @@ pub(crate) struct LagLoop {
     mode: AtomicU8,
     /// Nanoseconds from the origin after which a request makes a look.
     due: AtomicU64,
-    /// Whether requests stand in line, and for how many there is room: see [`Posture`].
-    posture: AtomicU64,
+    /// Whether requests stand in line, and for how many there is room: see [`Published`].
+    published: AtomicU64,
     /// Nanoseconds from the origin to the last beat.
     beat: AtomicU64,
     last_lag: AtomicU64,
@@ -136,7 +136,7 @@ impl LagLoop {
             origin: Origin::new(origin),
             mode: AtomicU8::new(mode as u8),
             due: AtomicU64::new(NEVER),
-            posture: AtomicU64::new(Posture::CALM.to_word()),
+            published: AtomicU64::new(Published::CALM.to_word()),
             beat: AtomicU64::new(0),
             last_lag: AtomicU64::new(0),
             stripes: std::array::from_fn(stripe),
@@ -157,8 +157,8 @@ impl LagLoop {
     pub(crate) fn set_workers(&self, workers: u32) {
         let mut inner = lock(&self.inner);
         inner.control = LagControl::new(workers);
-        self.posture
-            .store(Posture::CALM.to_word(), Ordering::Relaxed);
+        self.published
+            .store(Published::CALM.to_word(), Ordering::Relaxed);
     }
 
     pub(crate) fn mode(&self) -> LagMode {
@@ -179,8 +179,8 @@ impl LagLoop {
         if mode == LagMode::Off {
             inner.control.reset();
             self.due.store(NEVER, Ordering::Relaxed);
-            self.posture
-                .store(Posture::CALM.to_word(), Ordering::Relaxed);
+            self.published
+                .store(Published::CALM.to_word(), Ordering::Relaxed);
         }
     }
 
@@ -206,11 +206,11 @@ impl LagLoop {
         if self.nanos(now) > self.due.load(Ordering::Relaxed) {
             self.look_late(arrived, now);
         }
-        let word = self.posture.load(Ordering::Relaxed);
-        if word == Posture::CALM.to_word() {
+        let word = self.published.load(Ordering::Relaxed);
+        if word == Published::CALM.to_word() {
             return Ok(());
         }
-        self.arrive_lined(stripe, priority, Posture::from_word(word), now)
+        self.arrive_lined(stripe, priority, Published::from_word(word), now)
     }
 
     #[cold]
@@ -218,10 +218,10 @@ impl LagLoop {
         &self,
         stripe: usize,
         priority: Priority,
-        posture: Posture,
+        published: Published,
         now: Instant,
     ) -> Result<(), Lagging> {
-        let Some(room) = posture.room.map(|room| room_for(priority, room)) else {
+        let Some(room) = published.room.map(|room| room_for(priority, room)) else {
             return Ok(());
         };
         // Critical requests go first, so only those before them are in their way.
@@ -274,7 +274,7 @@ impl LagLoop {
     /// Whether requests stand in line.
     #[inline]
     fn stands(&self) -> bool {
-        self.posture.load(Ordering::Relaxed) != Posture::CALM.to_word()
+        self.published.load(Ordering::Relaxed) != Published::CALM.to_word()
     }
 
     /// Whether a request in line has to give way once more. `stripe` is that of the thread
@@ -352,9 +352,9 @@ impl LagLoop {
         if self.nanos(now) > self.due.load(Ordering::Relaxed) {
             self.look_late(arrived, now);
         }
-        let posture = Posture::from_word(self.posture.load(Ordering::Relaxed));
-        if let Some(room) = posture.room {
-            let full_wait = Duration::from_millis(posture.full_wait_ms.into());
+        let published = Published::from_word(self.published.load(Ordering::Relaxed));
+        if let Some(room) = published.room {
+            let full_wait = Duration::from_millis(published.full_wait_ms.into());
             if waited > wait_max(priority, full_wait) {
                 let room = room_for(priority, room);
                 self.refuse(stripe, priority, self.waiting(), room, waited, now)?;
@@ -438,18 +438,18 @@ impl LagLoop {
                 waiting,
             });
         }
-        let posture = Posture {
+        let published = Published {
             lined: to != LagPhase::Calm,
             room: inner.control.room(),
             full_wait_ms: u16::try_from(inner.control.full_wait().as_millis()).unwrap_or(u16::MAX),
         };
-        let posture = if posture.lined {
-            posture
+        let published = if published.lined {
+            published
         } else {
-            Posture::CALM
+            Published::CALM
         };
-        self.posture.store(posture.to_word(), Ordering::Relaxed);
-        let next = if posture.lined {
+        self.published.store(published.to_word(), Ordering::Relaxed);
+        let next = if published.lined {
             self.nanos(now).saturating_add(nanos(LOOK))
         } else {
             let beat = self.beat.load(Ordering::Relaxed);

@@ -301,12 +301,12 @@ fn a_posture_survives_its_word() {
     for lined in [false, true] {
         for room in [None, Some(0), Some(7), Some(1_000_000)] {
             let full_wait_ms = 60_000;
-            let posture = Posture {
+            let published = Published {
                 lined,
                 room,
                 full_wait_ms,
             };
-            assert_eq!(Posture::from_word(posture.to_word()), posture);
+            assert_eq!(Published::from_word(published.to_word()), published);
         }
     }
 }

@@ -3,13 +3,13 @@
 /// The published decision: bit 63 says that requests stand in line, the low 32 bits for how
 /// many there is room, those between how many milliseconds one waits when it is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Posture {
+pub(super) struct Published {
     pub(super) lined: bool,
     pub(super) room: Option<u32>,
     pub(super) full_wait_ms: u16,
 }
 
-impl Posture {
+impl Published {
     pub(super) const CALM: Self = Self {
         lined: false,
         room: None,
