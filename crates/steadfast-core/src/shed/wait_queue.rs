@@ -32,7 +32,7 @@ mod loom_tests;
 mod settings;
 #[cfg(all(test, not(loom)))]
 mod tests;
-mod woken;
+mod wake_list;
 
 use std::{
     task::Waker,
@@ -43,7 +43,7 @@ use line::{End, Fate, Line, Waiter};
 
 pub(crate) use line::PlaceNo;
 pub use settings::{QUEUE_LEN_DEFAULT_MAX, QUEUE_LEN_MAX, QUEUE_WAIT_MAX, QueueSettings};
-use woken::Woken;
+use wake_list::WakeList;
 
 use crate::{
     refusal::{cause::Rule, evidence::Queued},
@@ -170,7 +170,7 @@ impl WaitQueue {
         stripe: usize,
         now: Instant,
     ) -> Entered {
-        let mut woken = Woken::new();
+        let mut woken = WakeList::new();
         let mut inner = lock(&self.inner);
         inner.see(now);
         // Said before the look for a token: see the module's words on wake-ups.
@@ -196,7 +196,7 @@ impl WaitQueue {
     /// Gives free tokens to those who wait. `now` is unknown where a permit was dropped.
     pub(crate) fn hand_over(&self, tokens: &Tokens, stripe: usize, now: Option<Instant>) {
         loop {
-            let mut woken = Woken::new();
+            let mut woken = WakeList::new();
             let all = {
                 let mut inner = lock(&self.inner);
                 if let Some(now) = now {
@@ -343,7 +343,7 @@ impl Inner {
         tokens: &Tokens,
         stripe: usize,
         newcomer: Option<Priority>,
-        woken: &mut Woken,
+        woken: &mut WakeList,
     ) -> bool {
         let end = self.first_end(settings);
         while let Some(first) = self.line.first(end) {
@@ -372,7 +372,7 @@ impl Inner {
         settings: QueueSettings,
         asking: Asking,
         tempo: Tempo,
-        woken: &mut Woken,
+        woken: &mut WakeList,
         now: Instant,
     ) -> Entered {
         let standing = self.stands(settings);
@@ -419,7 +419,12 @@ impl Inner {
 
     /// Makes whoever goes last leave for a newcomer that goes before. Returns whether there
     /// was one.
-    fn displace(&mut self, settings: QueueSettings, newcomer: Priority, woken: &mut Woken) -> bool {
+    fn displace(
+        &mut self,
+        settings: QueueSettings,
+        newcomer: Priority,
+        woken: &mut WakeList,
+    ) -> bool {
         let standing = self.stands(settings);
         let end = if standing { End::Front } else { End::Back };
         let Some(last) = self.line.last(end) else {

@@ -8,12 +8,12 @@ const WOKEN_MAX: usize = 8;
 
 /// Whom to wake once the lock is free.
 #[derive(Debug)]
-pub(super) struct Woken {
+pub(super) struct WakeList {
     wakers: [Option<Waker>; WOKEN_MAX],
     len: usize,
 }
 
-impl Woken {
+impl WakeList {
     pub(super) const fn new() -> Self {
         Self {
             wakers: [const { None }; WOKEN_MAX],
