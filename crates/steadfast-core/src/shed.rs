@@ -51,7 +51,7 @@ use crate::{
     config_error::ConfigError,
     shed::{
         inflight::{
-            running::HeldTable,
+            running::Running,
             tokens::{LIMIT_MAX, Tokens},
         },
         limit::{Change, Limit},
@@ -73,7 +73,7 @@ pub struct ShedGate {
     driver: LimitDriver,
     observe: AtomicBool,
     peak: AtomicU32,
-    held: HeldTable,
+    running: Running,
     lag: LagLoop,
     streams: StreamPool,
     reserve: Reserve,
@@ -103,7 +103,7 @@ impl ShedGate {
             driver,
             observe: AtomicBool::new(settings.mode == ShedMode::Observe),
             peak: AtomicU32::new(0),
-            held: HeldTable::new(now),
+            running: Running::new(now),
             lag: LagLoop::new(settings.lag_mode(), now),
             streams: StreamPool::new(settings.streams_max),
             reserve: Reserve::new(now),

@@ -102,7 +102,7 @@ impl ShedGate {
         };
         this.admitted.add_at(stripe, 1);
         permit.heard = this.driver.arrived(stripe, true, this.counts(), now);
-        permit.place = this.held.enter(stripe, ask.route, now);
+        permit.place = this.running.enter(stripe, ask.route, now);
         // Fetching tokens moves more than one, and the algorithm may just have raised the
         // limit: both can serve somebody who has begun to wait meanwhile.
         this.offer(stripe, Some(now));

@@ -79,7 +79,7 @@ impl ShedGate {
             .stuck
             .each_ref()
             .map(|word| word.load(Ordering::Relaxed));
-        self.held.find(Stamp::from_words(words), now)
+        self.running.find(Stamp::from_words(words), now)
     }
 
     #[inline]
@@ -109,7 +109,7 @@ impl ShedGate {
             pace.mean_held.store(mean, Ordering::Relaxed);
             (totals.held_nanos, totals.settled) = (held_nanos, settled);
         }
-        let stuck = self.held.first(self.held_max, now);
+        let stuck = self.running.first(self.held_max, now);
         for (word, value) in pace.stuck.iter().zip(stuck.to_words()) {
             word.store(value, Ordering::Relaxed);
         }

@@ -137,7 +137,7 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedPermit<T> {
         self.ended = true;
         let stripe = stripe::current();
         let gate: &ShedGate = (*self.owner).as_ref();
-        gate.held.leave(self.place);
+        gate.running.leave(self.place);
         gate.lag.leave(self.line, self.priority);
         if self.stream {
             gate.streams.give_back(stripe, self.token);

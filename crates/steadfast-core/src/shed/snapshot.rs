@@ -84,7 +84,7 @@ impl ShedGate {
             refused: self.refused.sum(),
             would_refuse: self.would_refuse.sum(),
             mean_held: self.mean_held(now),
-            oldest: self.held.oldest(now),
+            oldest: self.running.oldest(now),
             queue: self.queue_snapshot(now),
         }
     }

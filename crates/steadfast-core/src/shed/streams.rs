@@ -156,7 +156,7 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedPermit<T> {
             .take_stream(stripe, now)
             .map_err(|refusal| refusal.entered())?;
         gate.streams.opened.add_at(stripe, 1);
-        gate.held
+        gate.running
             .leave(std::mem::replace(&mut self.place, PlaceId::NONE));
         gate.note_held(stripe, self.since, now);
         gate.give_back(stripe, std::mem::replace(&mut self.token, token), Some(now));

@@ -37,7 +37,7 @@ pub struct Held {
 }
 
 #[derive(Debug)]
-pub(crate) struct HeldTable {
+pub(crate) struct Running {
     origin: Origin,
     stripes: Box<[Padded<Stripe>]>,
 }
@@ -86,7 +86,7 @@ impl Stamp {
     }
 }
 
-impl HeldTable {
+impl Running {
     pub(crate) fn new(origin: Instant) -> Self {
         let place = || Place {
             started: AtomicU64::new(EMPTY),
@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn the_oldest_is_found_with_its_route_and_age() {
         let start = origin();
-        let table = HeldTable::new(start);
+        let table = Running::new(start);
         let slow = table.enter(1, "/report", start);
         let quick = table.enter(0, "/orders/42", start + Duration::from_secs(1));
         let now = start + Duration::from_secs(5);
@@ -256,7 +256,7 @@ mod tests {
     #[test]
     fn a_full_table_takes_no_more_and_recovers() {
         let start = origin();
-        let table = HeldTable::new(start);
+        let table = Running::new(start);
         let places: Vec<_> = (0..PLACES).map(|_| table.enter(0, "/a", start)).collect();
         assert!(places.iter().all(|place| *place != PlaceId::NONE));
         assert_eq!(table.enter(0, "/b", start), PlaceId::NONE);
@@ -268,7 +268,7 @@ mod tests {
     #[test]
     fn a_long_path_is_cut_and_never_panics_inside_a_character() {
         let start = origin();
-        let table = HeldTable::new(start);
+        let table = Running::new(start);
         table.enter(0, &"ü".repeat(60), start);
         let seen = table.oldest(start).expect("one is here");
         assert_eq!(seen.route, "ü".repeat(24));
@@ -285,7 +285,7 @@ mod loom_tests {
     fn loom_a_reader_never_mixes_two_requests() {
         let start = crate::testing::origin();
         loom::model(move || {
-            let table = Arc::new(HeldTable::new(start));
+            let table = Arc::new(Running::new(start));
             let first = table.enter(0, "aaaa", start);
             let other = Arc::clone(&table);
             let writer = thread::spawn(move || {
