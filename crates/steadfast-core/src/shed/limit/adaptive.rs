@@ -6,12 +6,12 @@ use super::{
     Admitted, Change, Directive, Ended, Ending, Limit, LimitPhase, Sampling, Snapshot, Tag, Why,
     Window,
 };
-use held::{Held, Outcome};
+use engaged::{Engaged, Outcome};
 use watch::Watch;
 
 mod clusters;
 mod cycle;
-mod held;
+mod engaged;
 mod slope;
 mod sums;
 mod watch;
@@ -79,7 +79,7 @@ pub struct Adaptive {
     random: Random,
     watch: Watch,
     /// Present while there is a limit.
-    held: Option<Held>,
+    engaged: Option<Engaged>,
     /// Saturation is not believed before this moment: earlier ones were wrong.
     doubt_until: Option<Instant>,
     doubts: u32,
@@ -127,8 +127,8 @@ impl Adaptive {
     }
 
     fn limit(&self) -> Option<u32> {
-        match &self.held {
-            Some(held) => Some(self.bounds.clamp(held.limit())),
+        match &self.engaged {
+            Some(engaged) => Some(self.bounds.clamp(engaged.limit())),
             None => self.bounds.max,
         }
     }
@@ -145,8 +145,8 @@ impl Adaptive {
     }
 
     fn open(&mut self) {
-        if let Some(held) = self.held.take() {
-            self.epoch = held.next_epoch();
+        if let Some(engaged) = self.engaged.take() {
+            self.epoch = engaged.next_epoch();
         }
         self.watch.clear();
     }
@@ -155,13 +155,13 @@ impl Adaptive {
     fn advance(
         &mut self,
         now: Instant,
-        step: impl FnOnce(&mut Held, &mut Random) -> Outcome,
+        step: impl FnOnce(&mut Engaged, &mut Random) -> Outcome,
     ) -> Option<Change> {
         let from = self.limit();
-        let held = self.held.as_mut()?;
-        held.freeze(self.late_until.is_some_and(|until| now < until));
-        let outcome = step(held, &mut self.random);
-        if let Some(experiment) = held.take_experiment() {
+        let engaged = self.engaged.as_mut()?;
+        engaged.freeze(self.late_until.is_some_and(|until| now < until));
+        let outcome = step(engaged, &mut self.random);
+        if let Some(experiment) = engaged.take_experiment() {
             self.last = Some(experiment);
         }
         let why = match outcome {
@@ -189,10 +189,10 @@ impl Adaptive {
     }
 
     fn watched(&mut self, ended: &Ended, serial: u32) -> Option<Change> {
-        if self.held.is_some() && !self.watches() {
+        if self.engaged.is_some() && !self.watches() {
             // It was admitted before the limit that is being verified.
-            return self.advance(ended.now, |held, random| {
-                held.ended_earlier(ended, serial, random)
+            return self.advance(ended.now, |engaged, random| {
+                engaged.ended_earlier(ended, serial, random)
             });
         }
         let sample = ended.sample();
@@ -201,14 +201,16 @@ impl Adaptive {
             return None;
         }
         let from = self.limit();
-        let epoch = match &self.held {
-            Some(held) if held.idle() && held.above(saturation.knee) => held.next_epoch(),
+        let epoch = match &self.engaged {
+            Some(engaged) if engaged.idle() && engaged.above(saturation.knee) => {
+                engaged.next_epoch()
+            }
             Some(_) => return None,
             None => self.epoch,
         };
         let newest = self.watch.newest(ended.now);
         self.watch.clear();
-        self.held = Some(Held::saturated(ended.now, &saturation, newest, epoch));
+        self.engaged = Some(Engaged::saturated(ended.now, &saturation, newest, epoch));
         let why = Why::Saturated {
             in_flight: saturation.high.in_flight(),
             slower: saturation.slower,
@@ -219,22 +221,22 @@ impl Adaptive {
 
     /// Whether nobody is refused, so that all there is to do is to watch.
     fn watches(&self) -> bool {
-        self.held.as_ref().is_none_or(Held::idle)
+        self.engaged.as_ref().is_none_or(Engaged::idle)
     }
 }
 
 impl Limit for Adaptive {
     fn directive(&self) -> Directive {
-        match &self.held {
+        match &self.engaged {
             None => Directive::new(self.bounds.max, Sampling::OneIn(self.watch.one_in()), 0),
-            Some(held) => Directive::new(
-                Some(self.bounds.clamp(held.cap().saturating_add(self.kept))),
-                Sampling::OneIn(if held.idle() {
+            Some(engaged) => Directive::new(
+                Some(self.bounds.clamp(engaged.cap().saturating_add(self.kept))),
+                Sampling::OneIn(if engaged.idle() {
                     self.watch.one_in()
                 } else {
-                    held.one_in()
+                    engaged.one_in()
                 }),
-                held.window_arrivals(),
+                engaged.window_arrivals(),
             ),
         }
     }
@@ -244,7 +246,7 @@ impl Limit for Adaptive {
     }
 
     fn spared(&self) -> u32 {
-        self.held.as_ref().map_or(0, Held::dip)
+        self.engaged.as_ref().map_or(0, Engaged::dip)
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -252,10 +254,10 @@ impl Limit for Adaptive {
         snapshot.limit = self.limit();
         snapshot.change = self.change;
         snapshot.experiment = self.last;
-        if let Some(held) = &self.held {
-            snapshot.phase = held.phase();
-            snapshot.knee = held.knee();
-            snapshot.refused_ratio = held.refused_ratio();
+        if let Some(engaged) = &self.engaged {
+            snapshot.phase = engaged.phase();
+            snapshot.knee = engaged.knee();
+            snapshot.refused_ratio = engaged.refused_ratio();
         }
         snapshot
     }
@@ -265,8 +267,8 @@ impl Limit for Adaptive {
             let serial = self.watch.admitted(admitted.now, admitted.in_flight);
             return Tag::new(serial << 2 | WATCH);
         }
-        match &mut self.held {
-            Some(held) => held.admitted(admitted.now, admitted.in_flight),
+        match &mut self.engaged {
+            Some(engaged) => engaged.admitted(admitted.now, admitted.in_flight),
             None => Tag::NONE,
         }
     }
@@ -278,12 +280,14 @@ impl Limit for Adaptive {
         if ended.tag.raw() & 3 == WATCH {
             return self.watched(&ended, ended.tag.raw() >> 2);
         }
-        self.advance(ended.now, |held, random| held.ended(&ended, random))
+        self.advance(ended.now, |engaged, random| engaged.ended(&ended, random))
     }
 
     fn window(&mut self, window: Window) -> Option<Change> {
         let watched = self.watches();
-        let change = self.advance(window.now, |held, random| held.window(&window, random));
+        let change = self.advance(window.now, |engaged, random| {
+            engaged.window(&window, random)
+        });
         if watched && !self.watches() {
             // At the limit in flight stands still, and what was seen before is of another time.
             self.watch.clear();
@@ -326,7 +330,9 @@ impl AdaptiveBuilder {
             bounds: self.bounds,
             random: Random(self.seed),
             watch: Watch::new(),
-            held: self.start.map(|limit| Held::at(f64::from(limit.max(1)), 1)),
+            engaged: self
+                .start
+                .map(|limit| Engaged::at(f64::from(limit.max(1)), 1)),
             doubt_until: None,
             doubts: 0,
             late_until: None,

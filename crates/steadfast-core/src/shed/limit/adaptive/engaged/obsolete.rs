@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::Held;
+use super::Engaged;
 use crate::shed::limit::Why;
 
-impl Held {
+impl Engaged {
     /// Whether what is held says nothing about now.
     pub(super) fn obsolete(&self, now: Instant, refuses: bool) -> Option<Why> {
         let since = |then: Option<Instant>| {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::super::Random;
 use super::super::cycle::{Group, Kept, Kind, Step};
 use super::super::sums::Sums;
-use super::{Held, Outcome, next};
+use super::{Engaged, Outcome, next};
 
 /// One experiment, from its first step to the decision.
 #[derive(Clone, Debug)]
@@ -45,7 +45,7 @@ impl Trial {
     }
 }
 
-impl Held {
+impl Engaged {
     pub(super) fn begin(&mut self, now: Instant) {
         self.trial.epoch = next(self.trial.epoch);
         self.trial.zero.get_or_insert(now);

@@ -39,7 +39,7 @@ pub(super) enum Outcome {
 
 /// A limit in force.
 #[derive(Clone, Debug)]
-pub(super) struct Held {
+pub(super) struct Engaged {
     limit: f64,
     knee: Option<f64>,
     /// Share of arrivals refused outside dips.
@@ -84,7 +84,7 @@ struct Signs {
     in_flight: Option<u32>,
 }
 
-impl Held {
+impl Engaged {
     /// A limit somebody else found.
     pub(super) fn at(limit: f64, epoch: u32) -> Self {
         Self {
@@ -109,17 +109,17 @@ impl Held {
         (from, newest): (u32, Group),
         epoch: u32,
     ) -> Self {
-        let mut held = Self::at(target(saturation.knee), epoch);
-        held.knee = Some(saturation.knee);
-        held.latency.secs = saturation.high.latency();
-        held.trial.high = newest;
-        held.trial.watched = Some((saturation.high, from));
-        held.signs.last_end = Some(now);
-        held.signs.last_refusal = Some(now);
+        let mut engaged = Self::at(target(saturation.knee), epoch);
+        engaged.knee = Some(saturation.knee);
+        engaged.latency.secs = saturation.high.latency();
+        engaged.trial.high = newest;
+        engaged.trial.watched = Some((saturation.high, from));
+        engaged.signs.last_end = Some(now);
+        engaged.signs.last_refusal = Some(now);
         // Whoever is over the limit now is refused; the extra headroom is for when few are.
-        held.refused = HEADROOM_UNTIL;
-        held.enter(Step::Verify, now);
-        held
+        engaged.refused = HEADROOM_UNTIL;
+        engaged.enter(Step::Verify, now);
+        engaged
     }
 
     pub(super) fn limit(&self) -> u32 {

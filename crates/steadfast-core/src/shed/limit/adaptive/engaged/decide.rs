@@ -9,7 +9,7 @@ use super::super::Random;
 use super::super::cycle::{Kept, Kind, Step};
 use super::super::watch::GIVEN_UP_RATIO;
 use super::trial::REST_UNDECIDED_SECS;
-use super::{DIP, Held, LIMIT_MAX, LIMIT_MIN, Outcome, target};
+use super::{DIP, Engaged, LIMIT_MAX, LIMIT_MIN, Outcome, target};
 use crate::shed::limit::{Experiment, Why};
 
 /// What a comparison says.
@@ -24,7 +24,7 @@ struct Finding {
     why: Why,
 }
 
-impl Held {
+impl Engaged {
     pub(super) fn decide(&mut self, now: Instant, kind: Kind, random: &mut Random) -> Outcome {
         let kept = std::mem::take(&mut self.rest.kept);
         kept.add_to(&mut self.trial.high, &mut self.trial.low);

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use super::{Held, Kept};
+use super::{Engaged, Kept};
 
-impl Held {
+impl Engaged {
     /// Whether a sample says something about the queue. A client that leaves long before
     /// answers come would have left at any limit: its patience was used up elsewhere, most
     /// likely in a socket that nobody read.

@@ -65,22 +65,22 @@ impl Side {
 }
 
 /// A limit of 100 whose requests take 100 ms, with both sides of a comparison.
-fn held(high: Side, low: Side) -> Held {
-    let mut held = Held::at(100.0, 1);
-    held.latency.secs = 0.1;
-    held.refused = 0.5;
-    held.trial.high = high.group(0.04);
-    held.trial.low = low.group(0.04);
-    held
+fn engaged(high: Side, low: Side) -> Engaged {
+    let mut engaged = Engaged::at(100.0, 1);
+    engaged.latency.secs = 0.1;
+    engaged.refused = 0.5;
+    engaged.trial.high = high.group(0.04);
+    engaged.trial.low = low.group(0.04);
+    engaged
 }
 
 fn weighed(high: Side, low: Side) -> Finding {
-    let held = held(high, low);
-    held.weigh(&seen(&held))
+    let engaged = engaged(high, low);
+    engaged.weigh(&seen(&engaged))
 }
 
-fn seen(held: &Held) -> Experiment {
-    let (high, low) = (&held.trial.high, &held.trial.low);
+fn seen(engaged: &Engaged) -> Experiment {
+    let (high, low) = (&engaged.trial.high, &engaged.trial.low);
     let error = (high.error_squared() + low.error_squared()).sqrt();
     let ratio = low.sums.queued(&high.sums);
     Experiment::new(
@@ -151,10 +151,10 @@ fn what_is_uncertain_is_not_taken_in_full() {
 #[test]
 fn a_new_limit_is_a_mistake_if_requests_are_no_faster_with_it() {
     let verify = |low: Side| {
-        let mut held = held(side(140, 0.1), low);
-        held.knee = Some(70.0);
+        let mut engaged = engaged(side(140, 0.1), low);
+        engaged.knee = Some(70.0);
         let now = origin();
-        held.decide(now, Kind::Verify, &mut Random(7))
+        engaged.decide(now, Kind::Verify, &mut Random(7))
     };
     let mistaken = verify(side(64, 0.1));
     assert!(matches!(mistaken, Outcome::Mistaken { latency, .. } if (latency - 0.1).abs() < 0.01));
@@ -171,10 +171,10 @@ fn a_new_limit_is_a_mistake_if_requests_are_no_faster_with_it() {
 fn a_verification_corrects_a_limit_that_is_far_off_and_only_such_a_one() {
     let corrected = |before: f64| {
         // With fewer than half in flight they took nine fourteenths: 90 are worked on.
-        let mut held = held(side(140, 0.14), side(64, 0.09));
-        held.knee = Some(before);
-        let _ = held.decide(origin(), Kind::Verify, &mut Random(7));
-        held.knee.expect("it had one")
+        let mut engaged = engaged(side(140, 0.14), side(64, 0.09));
+        engaged.knee = Some(before);
+        let _ = engaged.decide(origin(), Kind::Verify, &mut Random(7));
+        engaged.knee.expect("it had one")
     };
     assert!((corrected(20.0) - 90.0).abs() < 1.0, "four times too small");
     assert!((corrected(60.0) - 60.0).abs() < 1e-9, "near enough");
@@ -183,10 +183,10 @@ fn a_verification_corrects_a_limit_that_is_far_off_and_only_such_a_one() {
 #[test]
 fn while_the_process_is_late_it_neither_grows_nor_goes_away() {
     let decide = |kind| {
-        let mut held = held(side(100, 0.1), side(64, 0.1));
-        held.freeze(true);
-        let outcome = held.decide(origin(), kind, &mut Random(7));
-        (outcome, held.limit())
+        let mut engaged = engaged(side(100, 0.1), side(64, 0.1));
+        engaged.freeze(true);
+        let outcome = engaged.decide(origin(), kind, &mut Random(7));
+        (outcome, engaged.limit())
     };
     for kind in [Kind::Dip, Kind::Verify] {
         let (outcome, limit) = decide(kind);
@@ -197,27 +197,28 @@ fn while_the_process_is_late_it_neither_grows_nor_goes_away() {
 
 #[test]
 fn after_two_growths_on_end_the_limit_goes_away() {
-    let mut held = held(side(100, 0.1), side(64, 0.1));
-    let grown = held.decide(origin(), Kind::Dip, &mut Random(7));
+    let mut engaged = engaged(side(100, 0.1), side(64, 0.1));
+    let grown = engaged.decide(origin(), Kind::Dip, &mut Random(7));
     assert!(
         matches!(grown, Outcome::Moved(Why::NoQueue { .. })),
         "{grown:?}"
     );
-    assert!(held.limit() > 250, "{}", held.limit());
-    (held.trial.high, held.trial.low) = (side(300, 0.1).group(0.04), side(100, 0.1).group(0.04));
-    let gone = held.decide(origin(), Kind::Rise, &mut Random(7));
+    assert!(engaged.limit() > 250, "{}", engaged.limit());
+    (engaged.trial.high, engaged.trial.low) =
+        (side(300, 0.1).group(0.04), side(100, 0.1).group(0.04));
+    let gone = engaged.decide(origin(), Kind::Rise, &mut Random(7));
     assert!(matches!(gone, Outcome::Open(_)), "{gone:?}");
 }
 
 #[test]
 fn a_side_with_next_to_nobody_decides_nothing() {
-    let mut held = held(side(100, 0.1), side(64, 0.05).of(3));
-    let outcome = held.decide(origin(), Kind::Dip, &mut Random(7));
+    let mut engaged = engaged(side(100, 0.1), side(64, 0.05).of(3));
+    let outcome = engaged.decide(origin(), Kind::Dip, &mut Random(7));
     assert!(
-        matches!(outcome, Outcome::Nothing) && held.limit() == 100,
+        matches!(outcome, Outcome::Nothing) && engaged.limit() == 100,
         "{outcome:?}"
     );
-    assert!(held.rest.until.is_some_and(|until| until > origin()));
+    assert!(engaged.rest.until.is_some_and(|until| until > origin()));
 }
 
 #[test]
@@ -229,14 +230,14 @@ fn what_was_not_sure_is_kept_and_added_to_the_next_time() {
         )
     };
     let (high, low) = unsure();
-    let mut held = held(high, low);
-    let outcome = held.decide(origin(), Kind::Dip, &mut Random(7));
+    let mut engaged = engaged(high, low);
+    let outcome = engaged.decide(origin(), Kind::Dip, &mut Random(7));
     assert!(matches!(outcome, Outcome::Nothing), "{outcome:?}");
-    let kept = held.rest.kept.high.sums.n();
+    let kept = engaged.rest.kept.high.sums.n();
     assert!((kept - 24.0).abs() < 1e-9, "{kept}");
-    (held.trial.high, held.trial.low) = (high.group(0.04), low.group(0.04));
-    let _ = held.decide(origin(), Kind::Dip, &mut Random(7));
-    let seen = held.take_experiment().expect("one was made");
+    (engaged.trial.high, engaged.trial.low) = (high.group(0.04), low.group(0.04));
+    let _ = engaged.decide(origin(), Kind::Dip, &mut Random(7));
+    let seen = engaged.take_experiment().expect("one was made");
     let once = seen_error(&unsure());
     assert!(
         seen.error < 0.8 * once,
@@ -246,5 +247,5 @@ fn what_was_not_sure_is_kept_and_added_to_the_next_time() {
 }
 
 fn seen_error((high, low): &(Side, Side)) -> f64 {
-    seen(&held(*high, *low)).error
+    seen(&engaged(*high, *low)).error
 }
