@@ -4,8 +4,8 @@ use std::fmt;
 use std::num::NonZeroU32;
 
 use steadfast_core::limit::{
-    Adaptive, Admitted, Change, Directive, Ended, Ending, Fixed, Limit, LimitPhase, Sampling,
-    Snapshot, Tag, Why,
+    Adaptive, Admitted, Change, ChangeReason, Directive, Ended, Ending, Fixed, Limit, LimitPhase,
+    Sampling, Snapshot, Tag,
 };
 
 /// What the command line calls them.
@@ -93,7 +93,7 @@ impl Limit for Sampled {
         let in_flight = f64::from(ended.in_flight);
         self.limit = (self.rule)(self.limit, ended.latency_secs(), in_flight, failed);
         let to = self.limit();
-        let why = Why::Other(self.name);
+        let why = ChangeReason::Other(self.name);
         (from != to).then(|| Change::new(ended.now, Some(from), Some(to), why))
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use steadfast_core::limit::{
-    Adaptive, Admitted, Ended, Ending, Fixed, Limit, Sampling, Tag, Why, Window,
+    Adaptive, Admitted, ChangeReason, Ended, Ending, Fixed, Limit, Sampling, Tag, Window,
 };
 
 /// One thing that happens to a service.
@@ -110,7 +110,7 @@ impl Caller {
             Some(change) => {
                 assert_eq!((change.from, change.to), (before, after));
                 assert_ne!(before, after);
-                assert_ne!(change.why, Why::Other("unknown"));
+                assert_ne!(change.why, ChangeReason::Other("unknown"));
                 let text = change.to_string();
                 assert!(!text.contains("NaN") && !text.contains("inf"), "{text}");
                 assert!(!change.why.code().is_empty());

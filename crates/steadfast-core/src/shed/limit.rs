@@ -40,7 +40,7 @@ mod fixed;
 mod snapshot;
 
 pub use adaptive::{Adaptive, AdaptiveBuilder};
-pub use change::{Change, Why};
+pub use change::{Change, ChangeReason};
 pub use directive::{Directive, Sampling};
 pub use fixed::Fixed;
 pub use snapshot::{Experiment, LimitPhase, Snapshot};

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use metrics::{counter, gauge};
 use steadfast_core::{
-    CallKind, Health, LagPhase, Memory, Phase, Priority, ShedSnapshot, limit::Why,
+    CallKind, Health, LagPhase, Memory, Phase, Priority, ShedSnapshot, limit::ChangeReason,
 };
 
 use crate::{clock, instance::Control};
@@ -157,6 +157,6 @@ fn possible(shed: &ShedSnapshot) -> Option<u32> {
     let gone = shed
         .algorithm
         .change
-        .filter(|change| change.to.is_none() && matches!(change.why, Why::Quiet(_)));
+        .filter(|change| change.to.is_none() && matches!(change.why, ChangeReason::Quiet(_)));
     shed.limit.or_else(|| gone?.from)
 }

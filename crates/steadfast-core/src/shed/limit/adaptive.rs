@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Admitted, Change, Directive, Ended, Ending, Limit, LimitPhase, Sampling, Snapshot, Tag, Why,
-    Window,
+    Admitted, Change, ChangeReason, Directive, Ended, Ending, Limit, LimitPhase, Sampling,
+    Snapshot, Tag, Window,
 };
 use engaged::{Engaged, Outcome};
 use watch::Watch;
@@ -134,12 +134,17 @@ impl Adaptive {
     }
 
     /// Compares the limit with what it was, and tells if it moved.
-    fn told(&mut self, now: Instant, from: Option<u32>, why: Option<Why>) -> Option<Change> {
+    fn told(
+        &mut self,
+        now: Instant,
+        from: Option<u32>,
+        why: Option<ChangeReason>,
+    ) -> Option<Change> {
         let to = self.limit();
         if from == to {
             return None;
         }
-        let change = Change::new(now, from, to, why.unwrap_or(Why::Other("unknown")));
+        let change = Change::new(now, from, to, why.unwrap_or(ChangeReason::Other("unknown")));
         self.change = Some(change);
         Some(change)
     }
@@ -211,7 +216,7 @@ impl Adaptive {
         let newest = self.watch.newest(ended.now);
         self.watch.clear();
         self.engaged = Some(Engaged::saturated(ended.now, &saturation, newest, epoch));
-        let why = Why::Saturated {
+        let why = ChangeReason::Saturated {
             in_flight: saturation.high.in_flight(),
             slower: saturation.slower,
             knee: saturation.knee,

@@ -14,13 +14,13 @@ pub struct Change {
     /// The limit after; `None` is no limit.
     pub to: Option<u32>,
     /// Why.
-    pub why: Why,
+    pub why: ChangeReason,
 }
 
 impl Change {
     /// Describes a change.
     #[must_use]
-    pub const fn new(at: Instant, from: Option<u32>, to: Option<u32>, why: Why) -> Self {
+    pub const fn new(at: Instant, from: Option<u32>, to: Option<u32>, why: ChangeReason) -> Self {
         Self { at, from, to, why }
     }
 }
@@ -40,7 +40,7 @@ impl fmt::Display for Change {
 /// Why a limit changed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
-pub enum Why {
+pub enum ChangeReason {
     /// Without a limit, requests became slower in step with how many were in flight.
     Saturated {
         /// In flight when the slow ones were admitted.
@@ -75,7 +75,7 @@ pub enum Why {
     Other(&'static str),
 }
 
-impl Why {
+impl ChangeReason {
     /// Returns the stable code, for machines.
     #[must_use]
     pub const fn code(&self) -> &'static str {
@@ -91,7 +91,7 @@ impl Why {
     }
 }
 
-impl fmt::Display for Why {
+impl fmt::Display for ChangeReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Saturated {

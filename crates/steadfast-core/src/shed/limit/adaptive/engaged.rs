@@ -8,7 +8,7 @@ use super::slope::Saturation;
 use super::sums::Sums;
 use super::watch::is_since;
 use super::{HEADROOM_BURST, HEADROOM_SHARE, Random};
-use crate::shed::limit::{Ended, Experiment, LimitPhase, Tag, Why, Window};
+use crate::shed::limit::{ChangeReason, Ended, Experiment, LimitPhase, Tag, Window};
 
 mod decide;
 mod hear;
@@ -23,15 +23,15 @@ pub(super) enum Outcome {
     /// Nothing.
     Nothing,
     /// The limit moved.
-    Moved(Why),
+    Moved(ChangeReason),
     /// A new limit proved right.
-    Confirmed(Why),
+    Confirmed(ChangeReason),
     /// The limit goes away.
-    Open(Why),
+    Open(ChangeReason),
     /// The limit goes away, and should not have come.
     Mistaken {
         /// Why.
-        why: Why,
+        why: ChangeReason,
         /// What a request takes, in seconds.
         latency: f64,
     },

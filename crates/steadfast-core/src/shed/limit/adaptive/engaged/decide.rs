@@ -10,7 +10,7 @@ use super::super::cycle::{Kept, Kind, Step};
 use super::super::watch::GIVEN_UP_RATIO;
 use super::trial::REST_UNDECIDED_SECS;
 use super::{DIP, Engaged, LIMIT_MAX, LIMIT_MIN, Outcome, target};
-use crate::shed::limit::{Experiment, Why};
+use crate::shed::limit::{ChangeReason, Experiment};
 
 /// What a comparison says.
 struct Finding {
@@ -21,7 +21,7 @@ struct Finding {
     /// Whether nobody queues.
     grows: bool,
     knee: Option<f64>,
-    why: Why,
+    why: ChangeReason,
 }
 
 impl Engaged {
@@ -100,10 +100,10 @@ impl Engaged {
                 strong: true,
                 grows: false,
                 knee: None,
-                why: Why::Abandoned { ratio: abandoned },
+                why: ChangeReason::Abandoned { ratio: abandoned },
             };
         }
-        let no_queue = Why::NoQueue {
+        let no_queue = ChangeReason::NoQueue {
             latency_ratio: ratio,
         };
         let step = (target(knee) / self.limit).ln();
@@ -131,7 +131,7 @@ impl Engaged {
                 strong,
                 grows: false,
                 knee: Some(knee),
-                why: Why::Queueing {
+                why: ChangeReason::Queueing {
                     latency_ratio: ratio,
                     knee,
                 },
@@ -178,7 +178,7 @@ impl Engaged {
         }
         if from_queue > HINT && from_no_queue < HINT_NONE {
             return Outcome::Mistaken {
-                why: Why::NoQueue {
+                why: ChangeReason::NoQueue {
                     latency_ratio: ratio,
                 },
                 latency: self.trial.high.sums.latency(),
@@ -203,7 +203,7 @@ impl Engaged {
         }
         self.forget();
         self.rest(now, 0.0);
-        Outcome::Confirmed(Why::Queueing {
+        Outcome::Confirmed(ChangeReason::Queueing {
             latency_ratio: ratio,
             knee,
         })

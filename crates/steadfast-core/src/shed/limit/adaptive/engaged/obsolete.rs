@@ -3,21 +3,22 @@
 use std::time::{Duration, Instant};
 
 use super::Engaged;
-use crate::shed::limit::Why;
+use crate::shed::limit::ChangeReason;
 
 impl Engaged {
     /// Whether what is held says nothing about now.
-    pub(super) fn obsolete(&self, now: Instant, refuses: bool) -> Option<Why> {
+    pub(super) fn obsolete(&self, now: Instant, refuses: bool) -> Option<ChangeReason> {
         let since = |then: Option<Instant>| {
             then.map_or(Duration::ZERO, |then| now.saturating_duration_since(then))
         };
         let quiet = since(self.signs.last_refusal);
         if quiet >= QUIET {
-            return Some(Why::Quiet(quiet));
+            return Some(ChangeReason::Quiet(quiet));
         }
         let silent = since(self.signs.last_end);
         let patience = (SILENT_LATENCIES * self.latency.secs).max(SILENT_SECS);
-        (refuses && !self.frozen && silent.as_secs_f64() >= patience).then_some(Why::Silent(silent))
+        (refuses && !self.frozen && silent.as_secs_f64() >= patience)
+            .then_some(ChangeReason::Silent(silent))
     }
 }
 

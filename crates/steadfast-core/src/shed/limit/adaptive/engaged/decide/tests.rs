@@ -99,7 +99,7 @@ fn where_all_queue_the_limit_goes_to_the_knee() {
     let knee = found.knee.expect("it was compared");
     assert!((knee - 64.0).abs() < 1.0, "{knee}");
     assert!((found.step - (target(64.0) / 100.0).ln()).abs() < 0.02);
-    assert!(!found.grows && matches!(found.why, Why::Queueing { .. }));
+    assert!(!found.grows && matches!(found.why, ChangeReason::Queueing { .. }));
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn where_nobody_queues_it_grows_threefold() {
     let found = weighed(side(100, 0.1), side(64, 0.1));
     assert!(found.grows && found.strong);
     assert!((found.step - GROWTH.ln()).abs() < 0.05, "{}", found.step);
-    assert!(matches!(found.why, Why::NoQueue { .. }));
+    assert!(matches!(found.why, ChangeReason::NoQueue { .. }));
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn when_most_give_up_it_shrinks_without_asking_latency() {
     assert!((found.step - DIP.ln()).abs() < 1e-9);
     let half = weighed(side(100, 0.1).abandoned(0.5), side(64, 0.1));
     assert!(
-        !matches!(half.why, Why::Abandoned { .. }),
+        !matches!(half.why, ChangeReason::Abandoned { .. }),
         "half is not most"
     );
 }
@@ -160,7 +160,7 @@ fn a_new_limit_is_a_mistake_if_requests_are_no_faster_with_it() {
     assert!(matches!(mistaken, Outcome::Mistaken { latency, .. } if (latency - 0.1).abs() < 0.01));
     let confirmed = verify(side(64, 0.05));
     assert!(
-        matches!(confirmed, Outcome::Confirmed(Why::Queueing { .. })),
+        matches!(confirmed, Outcome::Confirmed(ChangeReason::Queueing { .. })),
         "{confirmed:?}"
     );
     let undecided = verify(side(100, 0.09).varying(0.9).of(16));
@@ -200,7 +200,7 @@ fn after_two_growths_on_end_the_limit_goes_away() {
     let mut engaged = engaged(side(100, 0.1), side(64, 0.1));
     let grown = engaged.decide(origin(), Kind::Dip, &mut Random(7));
     assert!(
-        matches!(grown, Outcome::Moved(Why::NoQueue { .. })),
+        matches!(grown, Outcome::Moved(ChangeReason::NoQueue { .. })),
         "{grown:?}"
     );
     assert!(engaged.limit() > 250, "{}", engaged.limit());
