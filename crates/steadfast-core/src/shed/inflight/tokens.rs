@@ -54,8 +54,10 @@ const FETCH_MAX: i64 = 32;
 pub(crate) struct Tokens {
     /// See [`Bounds`].
     bounds: AtomicU64,
-    /// Held by whoever changes them.
-    changing: Mutex<()>,
+    /// What was published last, held by whoever changes it. Read from here and not from the
+    /// words: loom forgets who else has read a word once the same thread has, and then misses
+    /// what a store to it does to them.
+    changing: Mutex<(Bounds, Keep)>,
     /// What is kept from each class: see [`Keep`].
     keep: AtomicU64,
     /// Whether somebody waits for a token. Beside the limit, because both are read by all
@@ -131,7 +133,7 @@ impl Tokens {
         let bounds = Bounds::new(limit, 0);
         Self {
             bounds: AtomicU64::new(bounds.to_word()),
-            changing: Mutex::new(()),
+            changing: Mutex::new((bounds, Keep::default())),
             keep: AtomicU64::new(0),
             wanted: AtomicBool::new(false),
             pool: Padded(AtomicI64::new(bounds.common())),
@@ -172,11 +174,11 @@ impl Tokens {
     fn borrow(&self, class: Priority) -> Option<Token> {
         let pool = &self.pool.0;
         // For the order see `is_wanted`.
-        if pool.load(Ordering::SeqCst) <= -self.debt_max(class) {
+        if pool.load(Ordering::SeqCst) <= -self.bounds().debt_max(class, self.keep()) {
             return None;
         }
-        let _changing = lock(&self.changing);
-        let debt_max = self.debt_max(class);
+        let changing = lock(&self.changing);
+        let debt_max = changing.0.debt_max(class, changing.1);
         let mut there = pool.load(Ordering::SeqCst);
         while there > -debt_max {
             // Acquire pairs with the release in `give_back`.
@@ -187,13 +189,6 @@ impl Tokens {
             }
         }
         None
-    }
-
-    /// How deep the pool may go into debt for this class.
-    fn debt_max(&self, class: Priority) -> i64 {
-        let (bounds, keep) = (self.bounds(), self.keep());
-        let theirs = bounds.kept_from(keep.from(class), keep.most());
-        i64::from(bounds.kept() - theirs)
     }
 
     /// Says whether tokens are wanted. Only with the queue's lock held.
@@ -271,25 +266,24 @@ impl Tokens {
 
     /// Changes what is kept from each class, in the same way. At most all but one place is.
     pub(crate) fn set_keep(&self, keep: Keep) {
-        if self.keep() != keep {
-            self.change(|bounds, before| {
-                let spared = bounds.kept.saturating_sub(before.most());
-                let kept = keep.most().saturating_add(spared);
-                (Bounds::new(bounds.limit, kept), keep)
-            });
-        }
+        self.change(|bounds, before| {
+            let spared = bounds.kept.saturating_sub(before.most());
+            let kept = keep.most().saturating_add(spared);
+            (Bounds::new(bounds.limit, kept), keep)
+        });
     }
 
     /// What is kept may only be seen once the pool has paid for it, or somebody would
     /// borrow beyond the limit; and no longer once the pool has it back. The lock makes the
     /// two steps one for whoever else changes something.
     fn change(&self, to: impl FnOnce(Bounds, Keep) -> (Bounds, Keep)) {
-        let _changing = lock(&self.changing);
-        let before = self.bounds();
-        let (after, keep) = to(before, self.keep());
-        if after == before && keep == self.keep() {
+        let mut changing = lock(&self.changing);
+        let (before, kept) = *changing;
+        let (after, keep) = to(before, kept);
+        if (after, keep) == (before, kept) {
             return;
         }
+        *changing = (after, keep);
         let more = after.common() - before.common();
         if more < 0 {
             self.pool.0.fetch_add(more, Ordering::SeqCst);

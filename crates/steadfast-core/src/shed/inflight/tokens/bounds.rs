@@ -3,7 +3,8 @@
 //! They are one word so that two threads that each change one of them agree on how many
 //! tokens there are in between.
 
-use super::LIMIT_MAX;
+use super::{Keep, LIMIT_MAX};
+use crate::request::priority::Priority;
 
 /// A limit, and the places of it that are kept for some.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,12 @@ impl Bounds {
         let first = places == 0 && most > 0;
         let from = if first { 0 } else { places + spared };
         from.min(self.kept())
+    }
+
+    /// How deep the pool may go into debt for a class.
+    pub(super) fn debt_max(self, class: Priority, keep: Keep) -> i64 {
+        let theirs = self.kept_from(keep.from(class), keep.most());
+        i64::from(self.kept() - theirs)
     }
 
     /// How many places everybody may take: as many tokens go round.

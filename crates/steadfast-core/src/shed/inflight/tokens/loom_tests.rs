@@ -123,15 +123,18 @@ fn loom_a_place_is_not_lent_by_a_limit_that_has_fallen() {
 
 #[test]
 fn loom_less_is_kept_than_may_run_however_both_change() {
-    loom::model(|| {
-        let tokens = Arc::new(Tokens::new(1));
-        let other = Arc::clone(&tokens);
-        let changes = thread::spawn(move || {
-            other.set_limit(4);
-            other.set_keep(Keep::new([0, 0, 0, 3]));
+    for (from, to) in [(1, 4), (4, 1)] {
+        loom::model(move || {
+            let tokens = Arc::new(Tokens::new(from));
+            tokens.set_keep(Keep::new([0, 0, 0, from - 1]));
+            let other = Arc::clone(&tokens);
+            let changes = thread::spawn(move || {
+                other.set_limit(to);
+                other.set_keep(Keep::new([0, 0, 0, to - 1]));
+            });
+            let (limit, kept) = tokens.limit_and_kept(Priority::Background);
+            assert!(kept < limit, "{kept} of {limit}");
+            changes.join().expect("joined");
         });
-        let (limit, kept) = tokens.limit_and_kept(Priority::Background);
-        assert!(kept < limit, "{kept} of {limit}");
-        changes.join().expect("joined");
-    });
+    }
 }
