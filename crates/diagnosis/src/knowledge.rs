@@ -6,6 +6,7 @@
 //! to do.
 
 mod app;
+mod brokers;
 mod change;
 mod effects;
 mod envoy;
@@ -88,6 +89,7 @@ const TABLES: &[&[Row]] = &[
     proxies::ROWS,
     platforms::ROWS,
     upstreams::ROWS,
+    brokers::ROWS,
     postgres::ROWS,
     mysql::ROWS,
     redis::ROWS,
@@ -130,6 +132,7 @@ fn errors<'a>(view: &View<'a>) -> Vec<(&'a Fact, &'a Text)> {
             trouble,
             ..
         }) => Some(trouble),
+        Observation::Own(Own::LastError { error, .. }) => Some(error),
         Observation::Own(Own::ReadOnly { error, .. } | Own::SessionsRefused { error, .. }) => {
             Some(error)
         }

@@ -3,6 +3,7 @@
 mod breaker_listener;
 mod control;
 pub(crate) mod departing;
+pub(crate) mod evidence;
 pub(crate) mod readiness;
 
 pub use control::Control;

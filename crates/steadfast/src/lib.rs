@@ -138,3 +138,5 @@ pub use steadfast_core::{
     START_WAITING_MAX, ShedMode, ShedSnapshot, Standing, Start, StartTicket, Streams,
     StreamsSnapshot, Trip, Verdict, WhenDraining,
 };
+/// The diagnosis that [`Control::diagnosis`] gives, in the words of its own crate.
+pub use steadfast_diagnosis as diagnosis;

@@ -146,6 +146,19 @@ pub(super) const ROWS: &[Row] = &[
         ],
         effects: SLOWED,
         judge: |view, found| {
+            for (fact, share) in view.pick(|seen| match seen {
+                O::Cgroup(Cgroup::Cut { ratio }) => Some(*ratio),
+                _ => None,
+            }) {
+                let says = format!("The quota cut {share} of the last scheduling periods.");
+                if share.get() >= 0.25 {
+                    found.find(fact, Proven, Direct, says).from("25 %");
+                } else if share.get() >= 0.05 {
+                    found.find(fact, Possible, Pressure, says).from("5 %");
+                } else {
+                    found.well(fact);
+                }
+            }
             for (fact, (periods, cut, lost)) in view.pick(|seen| match seen {
                 O::Cgroup(Cgroup::Throttled { periods, cut, lost }) => {
                     Some((*periods, *cut, *lost))

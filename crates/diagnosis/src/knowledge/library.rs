@@ -236,19 +236,7 @@ pub(super) const ROWS: &[Row] = &[
                 }) => Some((class, error, *failures)),
                 _ => None,
             }) {
-                if !matches!(
-                    class.as_str(),
-                    "unreachable"
-                        | "timeout"
-                        | "timed-out"
-                        | "name"
-                        | "tls"
-                        | "read-only"
-                        | "refused"
-                        | "exhausted"
-                        | "auth"
-                        | "unauthorised"
-                ) {
+                if is_an_answer(class.as_str()) {
                     found.find(
                         fact,
                         Likely,
@@ -259,6 +247,18 @@ pub(super) const ROWS: &[Row] = &[
                         ),
                     );
                 }
+            }
+            for (fact, error) in view.pick(|seen| match seen {
+                O::Own(Own::LastError { class, error, .. }) if is_an_answer(class.as_str()) => {
+                    Some(error)
+                }
+                _ => None,
+            }) {
+                let says = format!(
+                    "{} answers with errors, the last one: {error}.",
+                    name_of(fact)
+                );
+                found.find(fact, Likely, Direct, says);
             }
             for (fact, (failed, of)) in view.pick(|seen| match seen {
                 O::Own(Own::Calls { failed, of, .. }) => Some((*failed, *of)),
@@ -283,6 +283,15 @@ pub(super) const ROWS: &[Row] = &[
         },
     },
 ];
+
+/// Whether a failure of this class is an answer of the dependency, and not the want of one.
+/// The others have rows of their own.
+fn is_an_answer(class: &str) -> bool {
+    matches!(
+        class,
+        "unhealthy" | "overloaded" | "loading" | "other" | "panicked"
+    )
+}
 
 fn name_of(fact: &crate::Fact) -> &str {
     fact.tied.name().unwrap_or("the dependency")

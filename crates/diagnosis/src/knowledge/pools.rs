@@ -142,6 +142,21 @@ pub(super) const ROWS: &[Row] = &[
         ],
         effects: AFTER_ITS_CAUSE,
         judge: |view, found| {
+            for (fact, error) in view.pick(|seen| match seen {
+                O::Own(Own::LastError { class, error, .. })
+                    if class.as_str() == "refused-by-server" =>
+                {
+                    Some(error)
+                }
+                _ => None,
+            }) {
+                found.find(
+                    fact,
+                    Proven,
+                    Direct,
+                    format!("The server of {} gives no session: {error}.", name_of(fact)),
+                );
+            }
             stands(
                 view,
                 found,

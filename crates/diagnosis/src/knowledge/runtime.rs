@@ -6,7 +6,7 @@ use steadfast_core::{Cause, Rule};
 
 use super::{effects::at_the_proxy, lately};
 use crate::{
-    Confidence::{Likely, Proven},
+    Confidence::{Likely, Possible, Proven},
     Id, Lasting, Observation as O, Own, Role, Wire,
     engine::Strength::{Direct, Pressure},
     knowledge::Row,
@@ -131,11 +131,12 @@ pub(super) const ROWS: &[Row] = &[
                 O::Own(Own::Lag { lag, allowed }) => Some((*lag, *allowed)),
                 _ => None,
             }) {
+                let sure = if view.has_trouble() { Likely } else { Possible };
                 if lag > allowed && allowed > Duration::ZERO {
                     found
                         .find(
                             fact,
-                            Likely,
+                            sure,
                             Pressure,
                             format!(
                                 "The runtime is {} late; {} is allowed.",

@@ -70,6 +70,8 @@ area! {
         /// Scheduling periods between two samples, and those of them that were cut.
         Throttled { periods: u64, cut: u64, lost: Duration }
             = "nr_throttled", "{cut} of {periods} periods, {} lost", Lasting(*lost);
+        /// The share of the last periods that were cut, where only that is kept.
+        Cut { ratio: Ratio } = "periods cut", "{ratio}";
         /// Processors that the quota allows.
         Quota { processors: f64 } = "cpu quota", "{processors:.2} processors";
         /// Memory in use and its limit, without what the kernel can take back at once.

@@ -115,6 +115,9 @@ area! {
         /// The breaker of a dependency: its state, why, what it last met, and when it asks
         /// again.
         Breaker { is: BreakerIs, why: Text, last_error: Text, retry_in: Option<Duration> } = "breaker", "{is}: {why}; {last_error}";
+        /// What a dependency that is not well was last heard to say: the class and text of the
+        /// error, and how long ago.
+        LastError { class: Text, error: Text, ago: Duration } = "last error", "{class}: {error}, {} ago", Lasting(*ago);
         /// Calls in the window, those that failed, and those that were slow.
         Calls { failed: u64, slow: u64, of: u64, hanging: u64 } = "calls", "{failed} of {of} failed, {slow} slow, {hanging} hang";
         /// The check of a dependency: what it says, how often in a row, the error's class and

@@ -7,11 +7,13 @@ use std::{
 };
 
 use steadfast_core::{Declarer, Local, MaintenanceEnd, Name, Phase, Standing, Start, Verdict};
+use steadfast_diagnosis::{Diagnosis, diagnose};
 use tokio::{runtime::Handle, task::JoinHandle};
 
 use super::{
     breaker_listener::BreakerListener,
     departing::{LameDuck, drive},
+    evidence::evidence,
     readiness::Readiness,
 };
 use crate::{
@@ -80,6 +82,21 @@ impl Control {
     #[must_use]
     pub fn explain(&self) -> &Explain {
         &self.0.explain
+    }
+
+    /// Says what is wrong, ranked, the root first: what the operator's page shows. It is made
+    /// of what the process knows of itself, from snapshots in memory.
+    ///
+    /// ```
+    /// use steadfast::{Guard, diagnosis::State};
+    ///
+    /// let guard = Guard::builder().build()?;
+    /// assert_eq!(guard.control().diagnosis().verdict.state, State::Well);
+    /// # Ok::<(), steadfast::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn diagnosis(&self) -> Diagnosis {
+        diagnose(&evidence(self))
     }
 
     /// Waits until the instance is ready or degraded, that is, until it should get traffic.

@@ -1,0 +1,216 @@
+//! What is known of a dependency: its breaker, its check, its pool, and what it said last.
+
+use std::time::{Duration, Instant};
+
+use steadfast_core::{
+    BreakerMode, BreakerState, DependencyReason, DependencyView, Evidence as Numbers, FailureClass,
+    Health, LedgerView, PoolExhausted, PoolPressure, PoolReading, Requirement,
+};
+use steadfast_diagnosis::{BreakerIs, CheckIs, Evidence, Own, PoolIs, Text, Tied};
+
+use super::{SOURCE, since};
+use crate::Dependency;
+
+/// What a refusal said of a pool is believed for so long: two of the longest waits.
+const POOL_WORD_AGE_MAX: Duration = Duration::from_secs(60);
+
+pub(super) fn gather(
+    evidence: &mut Evidence,
+    dependency: &Dependency,
+    view: &DependencyView,
+    ledger: &LedgerView,
+    now: Instant,
+) {
+    let tied = Tied::dependency(view.name.as_str());
+    let mut say = |seen: Own| evidence.saw(SOURCE, tied.clone(), seen);
+    if let Some(seen) = breaker(view, now) {
+        say(seen);
+    }
+    calls(view).into_iter().for_each(&mut say);
+    check(view, now).into_iter().for_each(&mut say);
+    if view.health(now) != Health::Passing {
+        if let Some(last) = view.last_error() {
+            say(Own::LastError {
+                class: Text::new(last.class.code()),
+                error: Text::new(&last.message),
+                ago: since(last.at, now),
+            });
+        }
+    }
+    if let Some(read_only) = &view.read_only {
+        say(Own::ReadOnly {
+            error: Text::new(&read_only.error),
+            since: since(read_only.since, now),
+        });
+    }
+    if let Some(refused) = &view.sessions_refused {
+        say(Own::SessionsRefused {
+            error: Text::new(&refused.error),
+            still_serving: refused.still_serving.into(),
+        });
+    }
+    let (known, out) = view.keys;
+    if out > 0 {
+        say(Own::KeysOut {
+            out: out.into(),
+            known: known.into(),
+        });
+    }
+    if let Some(reading) = &view.pool {
+        let told = told_of(dependency, ledger, now);
+        say(pool(reading, told, view));
+        if let Some(held) = holder(reading, told) {
+            say(held);
+        }
+    }
+}
+
+fn breaker(view: &DependencyView, now: Instant) -> Option<Own> {
+    let seen = view.breaker.as_ref()?;
+    let is = match (seen.mode, seen.state) {
+        (BreakerMode::ForcedOpen, _) => BreakerIs::ForcedOpen,
+        (BreakerMode::ForcedClosed, _) => BreakerIs::ForcedClosed,
+        (_, BreakerState::Closed) => BreakerIs::Closed,
+        (_, BreakerState::Open) => BreakerIs::Open,
+        (_, BreakerState::Probing) => BreakerIs::Probing,
+        (_, BreakerState::Ramping) => BreakerIs::Ramping,
+    };
+    let is_closed = is == BreakerIs::Closed;
+    // What ended an earlier outage is history.
+    let why = seen
+        .reason
+        .filter(|_| !is_closed)
+        .map(|reason| reason.to_string());
+    let last_error = view.last_error().filter(|_| !is_closed);
+    Some(Own::Breaker {
+        is,
+        why: why.unwrap_or_default().into(),
+        last_error: last_error
+            .map(|it| Text::new(&it.message))
+            .unwrap_or_default(),
+        retry_in: seen.next_probe_at.map(|at| since(now, at)),
+    })
+}
+
+fn calls(view: &DependencyView) -> Option<Own> {
+    let seen = view.breaker.as_ref()?;
+    let is_long = seen
+        .oldest
+        .is_some_and(|oldest| oldest >= Duration::from_secs(1));
+    Some(Own::Calls {
+        failed: seen.counts.failed.into(),
+        slow: seen.counts.slow.into(),
+        of: seen.counts.calls.into(),
+        hanging: seen.in_flight.filter(|_| is_long).unwrap_or(0).into(),
+    })
+}
+
+fn check(view: &DependencyView, now: Instant) -> Vec<Own> {
+    let Some(check) = &view.check else {
+        return Vec::new();
+    };
+    let is = match check.health(now) {
+        Health::Passing => CheckIs::Passing,
+        Health::Warning => CheckIs::Warning,
+        Health::Failing => CheckIs::Failing,
+        Health::Unknown => CheckIs::Unknown,
+    };
+    let failed = check
+        .last_failure
+        .as_ref()
+        .filter(|_| check.failing_from.is_some());
+    let mut seen = vec![Own::Check {
+        is,
+        failures: check.failures.into(),
+        class: check
+            .class(now)
+            .map(|class| Text::new(class.code()))
+            .unwrap_or_default(),
+        error: failed
+            .map(|(_, _, message)| Text::new(message))
+            .unwrap_or_default(),
+        took: (check.runs > 0).then_some(check.took),
+        required: check.requirement == Requirement::Required || view.gates_start(),
+    }];
+    if let Some(DependencyReason::CheckDisagrees {
+        failures,
+        succeeded,
+        window,
+        ..
+    }) = view.reason(now)
+    {
+        seen.push(Own::CheckDisagrees {
+            failures: failures.into(),
+            succeeded: succeeded.into(),
+            within: window,
+        });
+    }
+    seen.push(Own::CheckTimeout {
+        timeout: check.settings.timeout,
+        period: check.settings.interval,
+    });
+    seen
+}
+
+/// What the last refusal of this dependency's pool said, if it is fresh.
+fn told_of<'a>(
+    dependency: &Dependency,
+    ledger: &'a LedgerView,
+    now: Instant,
+) -> Option<&'a PoolExhausted> {
+    let fresh = ledger
+        .recent
+        .iter()
+        .filter(|it| since(it.refusal.at(), now) <= POOL_WORD_AGE_MAX);
+    fresh
+        .filter_map(|it| match it.refusal.evidence() {
+            Numbers::PoolExhausted(pool) => Some(pool),
+            _ => None,
+        })
+        .find(|pool| pool.dependency == *dependency.name())
+}
+
+/// How the pool stands: by its own gauges, and, where it has free places and refuses all the
+/// same, by what the last refusal said.
+fn pool(reading: &PoolReading, told: Option<&PoolExhausted>, view: &DependencyView) -> Own {
+    let is_full = reading.in_use >= reading.max;
+    let is = match (reading.pressure, told.map(|told| told.class)) {
+        (PoolPressure::Stuck, _) => PoolIs::Stuck,
+        (PoolPressure::Saturated, _) => PoolIs::Busy,
+        (PoolPressure::None, Some(FailureClass::RefusedByServer))
+            if view.sessions_refused.is_some() || reading.room.is_some() =>
+        {
+            PoolIs::ServerFull
+        }
+        (
+            PoolPressure::None,
+            Some(FailureClass::Unreachable | FailureClass::Timeout | FailureClass::Dns),
+        ) if !is_full && reading.idle == 0 => PoolIs::Unreachable,
+        (PoolPressure::None, _) => PoolIs::Well,
+    };
+    let trouble = match is {
+        PoolIs::ServerFull | PoolIs::Unreachable => {
+            told.and_then(|told| told.last_error.as_deref())
+        }
+        _ => None,
+    };
+    Own::Pool {
+        is,
+        in_use: reading.in_use.into(),
+        max: reading.max.into(),
+        waiting: reading.waiting.into(),
+        trouble: trouble.map(Text::new).unwrap_or_default(),
+    }
+}
+
+/// Who has held a connection for longest, and how many are held beyond every bound.
+fn holder(reading: &PoolReading, told: Option<&PoolExhausted>) -> Option<Own> {
+    let longest = told.and_then(|told| told.longest.as_ref());
+    let age = reading.longest_held?;
+    let place = longest.map_or_else(
+        || "a holder that is not known".into(),
+        |it| Text::new(&it.place),
+    );
+    let count = reading.leaked.max(1).into();
+    Some(Own::Held { place, age, count })
+}
