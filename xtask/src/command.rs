@@ -16,11 +16,15 @@ commands:
             `bench harm [--quick] [--json]` what a guarded pool makes worse than the bare one,
             `bench truth [--quick] [--json]` what is said of a dependency that fails, and when,
             `bench serve [--quick] [--json]` what serving costs beside `axum::serve`
+  fuzz      give every parser of logs mutated lines, 10 million each unless told
   help      this text
 
 options of test:
   --no-install   name the programs that are missing instead of installing them
   --quick        run the tests only: no format, lint, documentation, feature, loom or law check
+
+options of fuzz:
+  --inputs N     so many for each parser (10000000)
 
 options of mutants:
   --sample N     so many faults, evenly over all there could be (300)
@@ -33,6 +37,8 @@ exit codes: 0 all is well, 1 a check failed, 2 the machine lacks something, 64 w
 pub(crate) enum Command {
     /// What follows is the benchmark's own command line.
     Bench(Vec<String>),
+    /// So many inputs for each parser.
+    Fuzz(u64),
     Help,
     Laws,
     Mutants(MutantsOptions),
@@ -70,6 +76,14 @@ impl Command {
         match name.as_str() {
             "test" => TestOptions::parse(rest).map(Self::Test),
             "verify" => none(Self::Verify),
+            "fuzz" => match rest {
+                [] => Ok(Self::Fuzz(FUZZ_INPUTS)),
+                [option, count] if option == "--inputs" => count
+                    .parse()
+                    .map(Self::Fuzz)
+                    .map_err(|_| format!("`{count}` is no number of inputs")),
+                _ => Err("fuzz takes --inputs N".into()),
+            },
             "laws" => none(Self::Laws),
             "mutants" => MutantsOptions::parse(rest).map(Self::Mutants),
             "bench" => Ok(Self::Bench(rest.to_vec())),
@@ -105,6 +119,9 @@ impl MutantsOptions {
         Ok(options)
     }
 }
+
+/// What a parser has to survive before a release.
+const FUZZ_INPUTS: u64 = 10_000_000;
 
 impl TestOptions {
     fn parse(arguments: &[String]) -> Result<Self, String> {
@@ -154,6 +171,7 @@ mod tests {
                 "`--quik`: test takes --no-install and --quick",
             ),
             ("verify --quick", "`--quick`: verify takes none"),
+            ("fuzz --inputs many", "`many`"),
         ] {
             let fault = parse(line).expect_err(line);
             assert!(fault.contains(named), "{fault}");

@@ -38,6 +38,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Bench(arguments) => bench(&arguments),
+        Command::Fuzz(inputs) => fuzz(inputs),
         Command::Help => {
             println!("{}", command::USAGE);
             Ok(())
@@ -46,6 +47,19 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Mutants(options) => mutants::report(&Workspace::read()?, options),
         Command::Verify => step::run(suite::verify(&Workspace::read()?)),
         Command::Test(options) => step::run(suite::test(&Workspace::read()?, options)),
+    }
+}
+
+/// The fuzzing tests of the doctor, optimised and with as many inputs as asked.
+fn fuzz(inputs: u64) -> Result<(), Failure> {
+    let status = std::process::Command::new("cargo")
+        .args(["test", "--release", "--package", "why503", "--lib", "fuzz_"])
+        .env("WHY503_FUZZ_INPUTS", inputs.to_string())
+        .status();
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(_) => Err(Failure::check("a parser did not survive, see above")),
+        Err(error) => Err(Failure::check(format!("cargo: {error}"))),
     }
 }
 

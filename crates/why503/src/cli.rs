@@ -274,7 +274,23 @@ pub(crate) struct LogsArgs {
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
 
-    /// Print JSON instead of text
+    /// Read every line as this format instead of finding it
+    #[arg(long, value_enum, default_value_t = logs::Format::Auto)]
+    pub(crate) format: logs::Format,
+
+    /// Leave out what is older: `2026-11-29T08:35`, or `15m` for a quarter of an hour ago
+    #[arg(long, value_name = "TIME", value_parser = logs::moment)]
+    pub(crate) since: Option<i64>,
+
+    /// Leave out what is newer
+    #[arg(long, value_name = "TIME", value_parser = logs::moment)]
+    pub(crate) until: Option<i64>,
+
+    /// Unpack at most this much of a gzip file, instead of stopping where it packs too well
+    #[arg(long, value_name = "SIZE", value_parser = logs::size)]
+    pub(crate) unpacked_max: Option<u64>,
+
+    /// Print one JSON document (`"schema":"why503-logs/1"`) instead of text
     #[arg(long)]
     pub(crate) json: bool,
 }
