@@ -303,7 +303,9 @@ struct Prober<'a> {
 
 impl Prober<'_> {
     async fn given(&self) -> Probe {
-        let left = self.deadline.saturating_duration_since(clock::now());
+        // All that wait end together, so silence costs one wait and not two.
+        let end = self.deadline.min(self.since + WAIT_MAX);
+        let left = end.saturating_duration_since(clock::now());
         let question = Question {
             target: self.target,
             via: Via::Given,
@@ -311,7 +313,7 @@ impl Prober<'_> {
             headers: &self.options.headers,
             http: self.options.http,
             address: None,
-            wait: WAIT_MAX.min(left),
+            wait: left,
         };
         ask(&question, self.since).await
     }

@@ -173,7 +173,8 @@ fn tell_listeners(job: &Job<'_>, all: &mut Collected) {
 async fn measure(job: &Job<'_>) -> Collected {
     let owners = job.found.owners.clone();
     let (port, namespace) = (job.found.port, job.found.namespace);
-    let gap = job.within(SAMPLE_GAP);
+    // Half of what is left, so that the second look is not cut.
+    let gap = (job.within(job.options.budget) / 2).min(SAMPLE_GAP);
     let first = blocking(move || {
         let group = process::Sample::take(&owners)
             .main()

@@ -197,6 +197,7 @@ mod tests {
             headers: http::HeaderMap::new(),
             trailers: http::HeaderMap::new(),
             body: body.into(),
+            received: jiff::Timestamp::UNIX_EPOCH,
             whole: true,
         }
     }

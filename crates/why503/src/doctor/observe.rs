@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use steadfast_diagnosis::{Dns, DnsFault, Evidence, Outcome, Text, Tied, Tls, TlsFault, Via, Wire};
 
 use crate::{
@@ -34,7 +35,10 @@ pub(crate) fn tell(probe: &Probe, target: &Target, into: &mut Evidence) {
         for seen in maker::observe(answer, after) {
             into.saw(&source, tied.clone(), seen);
         }
-        if let Some(by) = answer.header("date").and_then(clock_off) {
+        if let Some(by) = answer
+            .header("date")
+            .and_then(|it| clock_off(it, answer.received))
+        {
             into.saw(&source, Tied::Service, Wire::ClockOff { by });
         }
     }
@@ -53,11 +57,9 @@ fn before(probe: &Probe) -> Duration {
 }
 
 /// By how much the other side's clock differs; its header has whole seconds.
-fn clock_off(date: &str) -> Option<Duration> {
+fn clock_off(date: &str, received: Timestamp) -> Option<Duration> {
     let theirs = jiff::fmt::rfc2822::parse(date).ok()?.timestamp();
-    let ours = jiff::Timestamp::now();
-    let by = ours.duration_since(theirs).unsigned_abs();
-    Some(by)
+    Some(received.duration_since(theirs).unsigned_abs())
 }
 
 fn name(probe: &Probe, target: &Target, into: &mut Evidence) {
@@ -188,8 +190,9 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_off_is_measured() {
-        let off = clock_off("Sun, 06 Nov 1994 08:49:37 GMT").expect("a date");
-        assert!(off > Duration::from_secs(86_400 * 365 * 30));
-        assert_eq!(clock_off("yesterday"), None);
+        let received = "1994-11-06T08:49:40Z".parse().expect("a moment");
+        let off = clock_off("Sun, 06 Nov 1994 08:49:37 GMT", received);
+        assert_eq!(off, Some(Duration::from_secs(3)));
+        assert_eq!(clock_off("yesterday", received), None);
     }
 }

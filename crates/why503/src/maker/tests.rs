@@ -20,6 +20,7 @@ fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Answer {
         headers: map,
         trailers: HeaderMap::new(),
         body: body.into(),
+        received: jiff::Timestamp::UNIX_EPOCH,
         whole: true,
     }
 }

@@ -189,6 +189,7 @@ async fn read(response: Response<Incoming>, probe: &mut Probe) -> Result<(), hyp
         headers: head.headers,
         trailers: HeaderMap::new(),
         body: Vec::new(),
+        received: jiff::Timestamp::now(),
         whole: body.is_end_stream(),
     });
     while answer.body.len() < BODY_MAX {

@@ -13,6 +13,10 @@ use std::{
 
 use serde_json::Value;
 
+/// A header by which a test tells its own requests from those of a doctor that asks every service
+/// of the host.
+pub const MINE: [&str; 2] = ["-H", "x-mine: 1"];
+
 /// A run may take this long on a busy machine; the doctor's own budget is 15 s.
 const RUN_MAX: Duration = Duration::from_secs(40);
 
@@ -40,17 +44,14 @@ impl Server {
         }
     }
 
-    /// Answers each request by its path, and remembers the paths.
+    /// Answers each request by its path, and remembers their heads.
     pub fn answering(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
         let asked: Arc<Mutex<Vec<String>>> = Arc::default();
         let noted = Arc::clone(&asked);
         let server = Self::start(move |mut stream| {
             let head = head(&mut stream);
             let path = head.split(' ').nth(1).unwrap_or("").to_owned();
-            noted
-                .lock()
-                .expect("no test panics in here")
-                .push(path.clone());
+            noted.lock().expect("no test panics in here").push(head);
             let _ = stream.write_all(answer(&path).as_bytes());
         });
         Self { asked, ..server }
@@ -69,9 +70,17 @@ impl Server {
         format!("http://{}/", self.addr)
     }
 
-    /// The paths that were asked for, in order.
+    /// The paths that were asked for with [`MINE`], in order.
     pub fn asked(&self) -> Vec<String> {
-        self.asked.lock().expect("no test panics in here").clone()
+        self.asked_with("x-mine: 1")
+    }
+
+    /// The paths of the requests that bear this header.
+    pub fn asked_with(&self, header: &str) -> Vec<String> {
+        let all = self.asked.lock().expect("no test panics in here");
+        let mine = all.iter().filter(|it| it.contains(header));
+        mine.map(|it| it.split(' ').nth(1).unwrap_or("").to_owned())
+            .collect()
     }
 }
 
@@ -85,7 +94,7 @@ pub fn answer(status: &str, headers: &[&str], body: &str) -> String {
 }
 
 /// Reads the head of a request.
-pub fn head(stream: &mut TcpStream) -> String {
+pub fn head(stream: &mut impl Read) -> String {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") && head.len() < 16_384 {
@@ -124,7 +133,12 @@ pub fn command(arguments: &[&str]) -> Command {
 
 /// Runs the doctor for JSON, and gives that with the exit code, after it was held against the schema.
 pub fn json(arguments: &[&str]) -> (i32, Value) {
-    let all: Vec<&str> = ["--json"].iter().chain(arguments).copied().collect();
+    let all: Vec<&str> = ["--json"]
+        .iter()
+        .chain(&MINE)
+        .chain(arguments)
+        .copied()
+        .collect();
     let output = why503(&all);
     let code = output.status.code().expect("it ended by itself");
     let document: Value = serde_json::from_slice(&output.stdout)
