@@ -8,6 +8,8 @@ commands:
   test      set the machine up, then run every check and every test
   verify    the same without servers and without installing; run it before each commit
   laws      only the checks of the source against the laws of ARCHITECTURE.md
+  api       whether each published crate promises what its api.txt says; --write writes them
+  package   build each published crate from its package alone
   mutants   seed faults into the core, one at a time, and print which its tests do not catch
   bench     measure beside the peers: `bench overhead [--json]` prints what a request costs,
             `bench traps [--json]` which circuit breaker falls into which trap,
@@ -35,6 +37,8 @@ exit codes: 0 all is well, 1 a check failed, 2 the machine lacks something, 64 w
 /// A command line that makes sense.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
+    /// Whether to write what is promised instead of comparing.
+    Api(bool),
     /// What follows is the benchmark's own command line.
     Bench(Vec<String>),
     /// So many inputs for each parser.
@@ -42,6 +46,7 @@ pub(crate) enum Command {
     Help,
     Laws,
     Mutants(MutantsOptions),
+    Package,
     Test(TestOptions),
     Verify,
 }
@@ -85,6 +90,12 @@ impl Command {
                 _ => Err("fuzz takes --inputs N".into()),
             },
             "laws" => none(Self::Laws),
+            "api" => match rest {
+                [] => Ok(Self::Api(false)),
+                [write] if write == "--write" => Ok(Self::Api(true)),
+                [other, ..] => Err(format!("unknown option `{other}`: api takes --write")),
+            },
+            "package" => none(Self::Package),
             "mutants" => MutantsOptions::parse(rest).map(Self::Mutants),
             "bench" => Ok(Self::Bench(rest.to_vec())),
             "help" | "--help" | "-h" => Ok(Self::Help),
@@ -172,6 +183,7 @@ mod tests {
             ),
             ("verify --quick", "`--quick`: verify takes none"),
             ("fuzz --inputs many", "`many`"),
+            ("api --read", "`--read`: api takes --write"),
         ] {
             let fault = parse(line).expect_err(line);
             assert!(fault.contains(named), "{fault}");
@@ -192,7 +204,7 @@ mod tests {
     #[test]
     fn contributing_names_every_command() {
         let contributing = include_str!("../../CONTRIBUTING.md");
-        for command in ["test", "verify", "laws", "mutants"] {
+        for command in ["test", "verify", "laws", "api", "package", "mutants"] {
             assert!(USAGE.contains(&format!("\n  {command} ")), "{command}");
             assert!(contributing.contains(&format!("cargo xtask {command}")));
         }

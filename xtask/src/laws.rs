@@ -12,6 +12,8 @@ mod words;
 
 use std::fmt;
 
+pub(crate) use source::{Source, read as sources};
+
 use crate::{
     step::{Failure, Step},
     workspace::Workspace,

@@ -3,6 +3,7 @@
 //! One command does the whole job on a fresh machine, set-up included, so that what a
 //! person runs, what a robot runs and what the README says are the same thing.
 
+mod api;
 mod command;
 mod laws;
 mod mutants;
@@ -37,6 +38,8 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Failure> {
     match command {
+        Command::Api(true) => api::write(&Workspace::read()?),
+        Command::Api(false) => api::check(&Workspace::read()?),
         Command::Bench(arguments) => bench(&arguments),
         Command::Fuzz(inputs) => fuzz(inputs),
         Command::Help => {
@@ -45,6 +48,7 @@ fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Laws => laws::report(&Workspace::read()?),
         Command::Mutants(options) => mutants::report(&Workspace::read()?, options),
+        Command::Package => step::run(suite::package(&Workspace::read()?)),
         Command::Verify => step::run(suite::verify(&Workspace::read()?)),
         Command::Test(options) => step::run(suite::test(&Workspace::read()?, options)),
     }

@@ -3,6 +3,7 @@
 use std::process;
 
 use crate::{
+    api,
     command::TestOptions,
     laws, programs,
     step::{Call, Step},
@@ -30,12 +31,34 @@ fn checks(workspace: &Workspace, tested: impl Fn(&Package) -> bool) -> Vec<Step<
     vec![
         Step::calls("format", vec![in_cargo("fmt --all --check")]),
         laws::step(workspace),
+        api::step(workspace),
+        dependencies(),
         clippy(),
         tests(workspace, tested),
         documentation(),
         features(workspace),
         loom(workspace),
     ]
+}
+
+/// Each published crate, built from what would be published and nothing else. All in one call,
+/// because cargo lets them find each other only then.
+pub(crate) fn package(workspace: &Workspace) -> Vec<Step<'_>> {
+    let names = workspace.published().map(|it| format!(" -p {}", it.name));
+    let line = format!("package --allow-dirty{}", names.collect::<String>());
+    vec![Step::calls("packages", vec![in_cargo(&line)])]
+}
+
+/// Licences, sources and known faults of everything that is depended on, where the program
+/// that looks at them is installed: it takes longer to build than this repository.
+fn dependencies() -> Step<'static> {
+    Step::new("dependencies", || {
+        if !has("deny") {
+            println!("not looked at: `cargo install cargo-deny --locked` brings what looks");
+            return Ok(());
+        }
+        in_cargo("deny --all-features check").run()
+    })
 }
 
 /// All packages in one run, which builds what they share once. There cargo turns on for each
@@ -51,7 +74,11 @@ fn tests(workspace: &Workspace, tested: impl Fn(&Package) -> bool) -> Step<'_> {
     let excluded: String = untested
         .map(|package| format!(" --exclude {}", package.name))
         .collect();
-    let runner = if has_nextest() { "nextest run" } else { "test" };
+    let runner = if has("nextest") {
+        "nextest run"
+    } else {
+        "test"
+    };
     let calls = vec![
         in_cargo(&format!("{runner} --workspace --all-features{excluded}")),
         in_cargo(&format!("test --doc --workspace --all-features{excluded}")),
@@ -96,9 +123,10 @@ fn in_cargo(line: &str) -> Call {
     Call::new(cargo(), line)
 }
 
-fn has_nextest() -> bool {
+/// Whether cargo has this command.
+fn has(command: &str) -> bool {
     process::Command::new(cargo())
-        .args(["nextest", "--version"])
+        .args([command, "--version"])
         .output()
         .is_ok_and(|output| output.status.success())
 }

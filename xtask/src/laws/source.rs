@@ -68,6 +68,11 @@ fn walk(dir: &Path, found: &mut Vec<PathBuf>) {
 }
 
 impl Source {
+    /// Whether all of it is compiled in tests or under loom only.
+    pub(crate) fn only_tests(&self) -> bool {
+        !self.tokens.is_empty() && self.tokens.iter().all(|token| token.test)
+    }
+
     /// Reads one file; the error says where it stops being Rust.
     pub(crate) fn parse(path: &str, text: String, published: bool) -> Result<Self, String> {
         let stream: TokenStream = text.parse().map_err(|error| format!("{error}"))?;
