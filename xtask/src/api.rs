@@ -46,6 +46,16 @@ pub(crate) fn check(workspace: &Workspace) -> Result<(), Failure> {
             changed.push(package.name.as_str());
         }
     }
+    let open = unexplained(workspace)?;
+    for place in &open {
+        println!("{place}");
+    }
+    if !open.is_empty() {
+        return Err(Failure::check(
+            "what users match or build can never grow: write `#[non_exhaustive]`, or say after \
+             `Complete:` in its documentation why it need not",
+        ));
+    }
     if changed.is_empty() {
         println!("every crate promises what its api.txt says");
         return Ok(());
@@ -76,6 +86,51 @@ fn all(workspace: &Workspace) -> Result<Vec<(&Package, String)>, Failure> {
             Ok((package, api))
         })
         .collect()
+}
+
+/// The public enums, and structs whose fields are all public, that neither may grow nor say why
+/// they need not.
+fn unexplained(workspace: &Workspace) -> Result<Vec<String>, Failure> {
+    let mut found = Vec::new();
+    for source in sources(workspace)? {
+        if source.published && !source.only_tests() {
+            let file = syn::parse_file(&source.text)
+                .map_err(|error| Failure::check(format!("{}: {error}", source.path)))?;
+            let names = file.items.iter().filter_map(closed);
+            found.extend(names.map(|name| format!("{}: `{name}`", source.path)));
+        }
+    }
+    Ok(found)
+}
+
+fn closed(item: &Item) -> Option<String> {
+    let (visibility, attributes, name) = match item {
+        Item::Enum(it) => (&it.vis, &it.attrs, &it.ident),
+        Item::Struct(it) => {
+            let Fields::Named(fields) = &it.fields else {
+                return None;
+            };
+            if !fields.named.iter().all(|field| is_public(&field.vis)) {
+                return None;
+            }
+            (&it.vis, &it.attrs, &it.ident)
+        }
+        _ => return None,
+    };
+    let explained = attributes.iter().any(|attribute| {
+        let text = match &attribute.meta {
+            syn::Meta::NameValue(pair) => match &pair.value {
+                syn::Expr::Lit(syn::ExprLit {
+                    lit: syn::Lit::Str(text),
+                    ..
+                }) => text.value(),
+                _ => String::new(),
+            },
+            syn::Meta::Path(_) | syn::Meta::List(_) => String::new(),
+        };
+        attribute.path().is_ident("non_exhaustive") || text.contains("Complete:")
+    });
+    (is_public(visibility) && !explained).then(|| name.to_string())
 }
 
 fn api_of<'a>(
@@ -342,6 +397,22 @@ pub enum C {
 }
 pub struct D(_);";
         assert_eq!(api(text), expected);
+    }
+
+    #[test]
+    fn what_users_match_may_grow_or_says_why_not() {
+        let closed = |text: &str| syn::parse_str(text).ok().as_ref().and_then(closed);
+        assert_eq!(closed("pub enum A { B }"), Some("A".into()));
+        assert_eq!(closed("pub struct A { pub b: u8 }"), Some("A".into()));
+        for fine in [
+            "enum A { B }",
+            "#[non_exhaustive] pub enum A { B }",
+            "/// Letters.\n///\n/// Complete: there is one.\npub enum A { B }",
+            "pub struct A { pub b: u8, c: u8 }",
+            "pub struct A;",
+        ] {
+            assert_eq!(closed(fine), None, "{fine}");
+        }
     }
 
     #[test]

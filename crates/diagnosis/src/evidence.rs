@@ -13,6 +13,8 @@ pub const NOT_CHECKED_MAX: usize = 256;
 
 /// What a fact is about. A fact that is tied to the service in question weighs more than one
 /// about its host.
+///
+/// Complete: every reader decides on each.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]

@@ -9,6 +9,8 @@ use crate::{
 };
 
 /// How sure a finding is.
+///
+/// Complete: these three words are the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -40,6 +42,8 @@ impl fmt::Display for Confidence {
 }
 
 /// What part a finding plays in the story.
+///
+/// Complete: every reader decides on each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]

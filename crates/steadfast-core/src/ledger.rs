@@ -52,6 +52,7 @@ pub const SOURCES_MAX: usize = 64;
 
 /// Everything the ledger holds, newest first.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct LedgerView {
     /// Runs of refusals.
     pub incidents: Vec<Incident>,

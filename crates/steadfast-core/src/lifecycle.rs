@@ -74,6 +74,7 @@ struct Inner {
 
 /// A move that was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Moved {
     /// Where it came from, `None` at the start.
     pub from: Option<Phase>,

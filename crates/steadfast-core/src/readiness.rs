@@ -32,6 +32,8 @@ pub const UNREADY_BUDGET_DEFAULT: Duration = Duration::from_secs(300);
 pub const STALLED_AFTER: Duration = Duration::from_secs(10);
 
 /// Whether the instance should get traffic.
+///
+/// Complete: a balancer knows no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Standing {
     /// Yes.
@@ -177,6 +179,8 @@ impl fmt::Display for Reason {
 }
 
 /// The verdict and everything behind it, the strongest reason first.
+///
+/// Complete: a standing and its reasons.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// Whether the instance should get traffic.
@@ -186,6 +190,8 @@ pub struct Verdict {
 }
 
 /// What the verdict is made of, beside phase and checks.
+///
+/// Complete: whoever asks for a verdict fills in all of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Signals {
     /// For how long the main runtime has been silent.

@@ -57,6 +57,8 @@ pub const TYPE_BASE_DEFAULT: &str = "https://docs.rs/steadfast/latest/steadfast/
 const APPLICATION: Name = Name::from_static("application");
 
 /// How much of a refusal a client is shown.
+///
+/// Complete: strangers are told or they are not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Disclosure {
     /// Cause, id and retry hint. The default, because a 503 is read by strangers.

@@ -96,6 +96,8 @@ impl CheckRun {
 }
 
 /// Whether a check passed.
+///
+/// Complete: a check passes, warns, fails, or is not known to have done any of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CheckStatus {
     /// All is well.
@@ -207,6 +209,8 @@ impl std::fmt::Display for FailureClass {
 }
 
 /// A number that a check saw. The name carries the unit: `ping_ms`, `pool_size`.
+///
+/// Complete: a name and a value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Number {
     /// What was counted or measured, with its unit.

@@ -113,6 +113,8 @@ pub struct PoolGate {
 }
 
 /// What becomes of a request that wants a connection.
+///
+/// Complete: whoever asks has to handle each.
 #[derive(Debug)]
 #[must_use]
 pub enum PoolEntry {

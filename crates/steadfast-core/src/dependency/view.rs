@@ -27,6 +27,7 @@ use crate::{
 
 /// The last error that was met, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LastError {
     /// When.
     pub at: Instant,

@@ -16,6 +16,8 @@ use crate::{
 };
 
 /// The id of one refusal: a UUIDv7, made by whoever renders it.
+///
+/// Complete: it is one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RefusalId(pub u128);
 
@@ -35,6 +37,8 @@ impl fmt::Display for RefusalId {
 }
 
 /// What is kept of the request that was refused. Never its query, headers or body.
+///
+/// Complete: whoever renders a refusal fills in what it knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequestNote {
     /// Method and path, for example `GET /orders/7`.
@@ -68,6 +72,8 @@ impl fmt::Display for Answered {
 }
 
 /// One refusal as it was answered.
+///
+/// Complete: whoever renders a refusal makes it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recorded {
     /// Our id.
@@ -84,6 +90,7 @@ pub struct Recorded {
 
 /// An unbroken run of refusals with one cause and one source.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Incident {
     /// Why.
     pub cause: Cause,
@@ -114,6 +121,8 @@ impl Incident {
 }
 
 /// Something changed: a phase, a dependency's health, a limit.
+///
+/// Complete: whoever sees a change makes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateChange {
     /// When.
@@ -130,6 +139,7 @@ pub struct StateChange {
 
 /// How many refusals there were of one kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Total {
     /// Why.
     pub cause: Cause,

@@ -16,6 +16,7 @@ const RAMP_DENOMINATOR: u32 = 5;
 
 /// What was noticed since the process began to leave.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LeavingNotes {
     /// Requests that came in, probes and the operator's own left out.
     pub requests: u64,

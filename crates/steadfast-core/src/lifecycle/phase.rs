@@ -6,6 +6,8 @@ use std::time::Instant;
 pub const REASON_LEN_MAX: usize = 200;
 
 /// Where the process is in its life.
+///
+/// Complete: the life of a process has these, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Phase {
     /// The first round of checks has not passed yet.
@@ -56,6 +58,8 @@ impl std::fmt::Display for Phase {
 }
 
 /// Who declared a maintenance. Each can only end its own.
+///
+/// Complete: a person or a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Declarer {
     /// A file whose presence means maintenance.
@@ -74,6 +78,8 @@ impl std::fmt::Display for Declarer {
 }
 
 /// What there is when one of those who declared a maintenance has ended theirs.
+///
+/// Complete: it is over or it is not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MaintenanceEnd {
     /// No maintenance.
@@ -83,6 +89,8 @@ pub enum MaintenanceEnd {
 }
 
 /// A maintenance that is on.
+///
+/// Complete: who, why and until when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Maintenance {
     /// Why; at most [`REASON_LEN_MAX`] characters.
@@ -101,6 +109,7 @@ impl Maintenance {
 
 /// What the lifecycle says at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LifecycleView {
     /// The phase, `None` before the start.
     pub phase: Option<Phase>,

@@ -56,6 +56,8 @@ pub enum Evidence {
 }
 
 /// The numbers behind an overload refusal.
+///
+/// Complete: gates and tests of those who render make it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Overloaded {
     /// Which rule decided.
@@ -75,6 +77,7 @@ pub struct Overloaded {
 
 /// The numbers of the wait queue behind an overload refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Queued {
     /// How many were waiting, this request among them if it was.
     pub len: u32,
@@ -179,6 +182,8 @@ impl DependencyDown {
 }
 
 /// What is known about a pool that has nothing to give.
+///
+/// Complete: gates and tests of those who render make it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PoolExhausted {
     /// Whose pool.
@@ -203,6 +208,7 @@ pub struct PoolExhausted {
 
 /// Who holds a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PoolBorrower {
     /// The line of code that borrowed it: `src/store.rs:142`.
     pub place: Box<str>,

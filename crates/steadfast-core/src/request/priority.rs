@@ -7,8 +7,9 @@
 
 use std::fmt;
 
-/// How much it hurts to refuse a request. Ordered: what goes first is less. Complete by
-/// definition: the four are part of the contract.
+/// How much it hurts to refuse a request. Ordered: what goes first is less.
+///
+/// Complete: the four are part of the contract.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Priority {
     /// Served until nothing else is: payments, sign-in, what others wait for.

@@ -70,7 +70,9 @@ pub struct ResourceSnapshot {
     pub level: MemoryLevel,
 }
 
-/// How close memory is to its limit. Complete by definition.
+/// How close memory is to its limit.
+///
+/// Complete: the two bounds make three levels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum MemoryLevel {
     /// Far from it, or unknown.

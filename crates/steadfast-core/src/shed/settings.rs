@@ -16,6 +16,8 @@ use crate::shed::{
 pub const HELD_MAX_DEFAULT: Duration = Duration::from_secs(10);
 
 /// Whether the gate refuses, or only says what it would have refused.
+///
+/// Complete: it refuses or it does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ShedMode {
     /// Refuses at the limit.

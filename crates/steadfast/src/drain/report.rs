@@ -147,6 +147,8 @@ impl Stuck {
 }
 
 /// When a hook runs.
+///
+/// Complete: a drain has these moments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum HookStage {
     /// As the lame duck begins: everything is still served.

@@ -5,6 +5,8 @@ use std::time::Duration;
 use crate::dependency::{SKIPS_MAX, breaker::OUTVOTED_FOR};
 
 /// What a failing check means for the instance.
+///
+/// Complete: every reader of readiness decides on each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Requirement {
     /// It must pass once before the instance becomes ready, which stops a bad rollout;
@@ -58,6 +60,8 @@ pub(super) const EARLIEST: f64 = 0.8;
 pub(super) const LATEST: f64 = 1.2;
 
 /// How often a check runs and how its answers are counted.
+///
+/// Complete: builders fill in every setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CheckSettings {
     /// Between two runs while it passes; jittered by ±20 %. Default 5 s: it costs a database

@@ -21,6 +21,8 @@ use crate::{
 };
 
 /// What is believed of a dependency, from its check.
+///
+/// Complete: every reader of readiness decides on each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Health {
     /// It does not work.
@@ -53,6 +55,8 @@ impl Health {
 }
 
 /// A change of what is believed.
+///
+/// Complete: what was and what is, with a reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HealthChange {
     /// What was believed.

@@ -74,6 +74,8 @@ pub trait PoolStep {
 }
 
 /// What an error of a driver means.
+///
+/// Complete: a driver says one of these of each error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PoolMeaning {
     /// The server gives no connection.
@@ -85,6 +87,8 @@ pub enum PoolMeaning {
 }
 
 /// Why there is no connection.
+///
+/// Complete: whoever asks has to handle each.
 #[derive(Debug)]
 pub enum PoolError<E> {
     /// The request is refused, with the reason.
@@ -94,6 +98,8 @@ pub enum PoolError<E> {
 }
 
 /// A connection, its place in the pool, and the breaker's permit.
+///
+/// Complete: drivers make it.
 #[derive(Debug)]
 #[must_use = "a permit that is not settled is no evidence"]
 pub struct PoolCatch<C> {

@@ -10,6 +10,7 @@ pub const HELD_SHOWN_MAX: usize = 8;
 
 /// One connection in use.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct PoolHeld {
     /// The line of code that borrowed it: `src/store.rs:142`.
     pub place: Box<str>,
@@ -22,6 +23,7 @@ pub struct PoolHeld {
 
 /// That no connection could be opened since one last was.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct PoolTrouble {
     /// The last failure.
     pub failure: Failure,

@@ -28,6 +28,8 @@ const WORDS: usize = if cfg!(loom) { 1 } else { 6 };
 const EMPTY: u64 = 0;
 
 /// A request that has been in flight for some time.
+///
+/// Complete: how long, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
     /// For how long it has held its permit.

@@ -23,6 +23,8 @@ pub struct Directive {
 }
 
 /// Which admitted requests an algorithm wants to hear of.
+///
+/// Complete: every caller of an algorithm has to do each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sampling {
     /// None.
