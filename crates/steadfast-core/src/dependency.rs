@@ -96,6 +96,7 @@ use crate::{
     dependency::{
         breaker::{Breaker, BreakerMode, Trip, TripRules},
         check::settings::{CheckSettings, Requirement},
+        pool::PoolHeld,
     },
     name::Name,
     sync::{
@@ -317,6 +318,13 @@ impl DependencyState {
             .iter()
             .map_while(OnceLock::get)
             .map(move |pool| pool.reading(now))
+    }
+
+    /// Names who holds connections of the attached pools, pool by pool, the longest first.
+    #[must_use]
+    pub fn pool_holders(&self, now: Instant) -> Vec<PoolHeld> {
+        let pools = self.pools.iter().map_while(OnceLock::get);
+        pools.flat_map(|pool| pool.holders(now)).collect()
     }
 
     /// Returns how the calls ended since the start.

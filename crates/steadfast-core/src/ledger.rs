@@ -15,6 +15,7 @@
 //! going. The list of clocks is behind a lock that readers never take; a stripe takes it for
 //! the first refusal of each cause and source, and keeps the clock.
 
+mod changes;
 mod clock;
 mod entry;
 
@@ -24,6 +25,8 @@ use std::{
     time::Duration,
 };
 
+pub use changes::CHANGES_KEPT;
+use changes::Changes;
 use clock::Clock;
 pub use entry::{Answered, Incident, Recorded, RefusalId, RequestNote, StateChange, Total};
 
@@ -42,9 +45,6 @@ pub const RECENT_PER_STRIPE: usize = 64;
 
 /// Runs of refusals kept by each stripe; the oldest goes first.
 pub const RUNS_PER_STRIPE: usize = 32;
-
-/// State changes kept; the oldest goes first.
-pub const CHANGES_KEPT: usize = 256;
 
 /// Pairs of cause and source that each stripe tells apart; there are as many as gates and
 /// dependencies. Refusals of further pairs are counted, and kept singly, but make no run.
@@ -68,7 +68,7 @@ pub struct Ledger {
     stripes: Box<[Padded<std::sync::Mutex<Page>>]>,
     /// One for each cause and source that was ever refused by.
     clocks: std::sync::Mutex<Vec<(Cause, Name, Arc<Clock>)>>,
-    changes: std::sync::Mutex<VecDeque<StateChange>>,
+    changes: Changes,
     by_cause: [Counter; Cause::ALL.len()],
     dropped: Counter,
 }
@@ -101,7 +101,7 @@ impl Ledger {
         Self {
             stripes: (0..STRIPES).map(|_| Padded::default()).collect(),
             clocks: std::sync::Mutex::default(),
-            changes: std::sync::Mutex::default(),
+            changes: Changes::default(),
             by_cause: std::array::from_fn(|_| Counter::new()),
             dropped: Counter::new(),
         }
@@ -139,9 +139,16 @@ impl Ledger {
         Some(clock)
     }
 
-    /// Writes down a state change.
-    pub fn note(&self, change: StateChange) {
-        push_bounded(&mut lock(&self.changes), change, CHANGES_KEPT);
+    /// Returns the incidents, newest first.
+    #[must_use]
+    pub fn incidents(&self) -> Vec<Incident> {
+        let mut runs = Vec::new();
+        for stripe in &self.stripes {
+            let page = lock(&stripe.0);
+            runs.extend(page.open.iter().map(|run| run.incident.clone()));
+            runs.extend(page.closed.iter().cloned());
+        }
+        join_runs(runs)
     }
 
     /// Returns how many requests were refused for this cause.
@@ -185,7 +192,7 @@ impl Ledger {
         view.recent
             .sort_by_key(|recorded| std::cmp::Reverse(recorded.refusal.at()));
         view.incidents = join_runs(runs);
-        view.changes = lock(&self.changes).iter().rev().cloned().collect();
+        view.changes = self.changes.newest_first();
         view
     }
 
@@ -457,21 +464,5 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn state_changes_are_bounded_and_newest_first() {
-        let ledger = Ledger::new();
-        for number in 0..CHANGES_KEPT + 5 {
-            ledger.note(StateChange {
-                at: origin(),
-                subject: SOURCES[0].clone(),
-                from: "a".into(),
-                to: number.to_string().into(),
-                why: "".into(),
-            });
-        }
-        let changes = ledger.view().changes;
-        assert_eq!((changes.len(), &*changes[0].to), (CHANGES_KEPT, "260"));
     }
 }

@@ -89,7 +89,7 @@ pub use readiness::{
     Reason, STALLED_AFTER, Signals, Standing, UNREADY_BUDGET_DEFAULT, Verdict, first_round_is_over,
     start_is_complete, verdict,
 };
-pub use redact::{MESSAGE_LEN_MAX, redact};
+pub use redact::{MESSAGE_LEN_MAX, inert, redact};
 pub use refusal::cause::{Cause, Rule};
 pub use refusal::evidence::{
     DependencyDown, Evidence, Overloaded, PoolBorrower, PoolExhausted, Pressure, Queued, Value,

@@ -23,6 +23,7 @@
 
 use std::borrow::Cow;
 
+mod inert;
 mod pair;
 mod token;
 mod url;
@@ -33,11 +34,13 @@ mod url;
 /// 256 of them in a ledger stay under 150 KiB.
 pub const MESSAGE_LEN_MAX: usize = 512;
 
+pub use inert::inert;
+
 /// What stands where a secret stood.
 const GONE: &str = "***";
 
-/// Returns the text without secrets and control characters, cut to [`MESSAGE_LEN_MAX`]
-/// bytes.
+/// Returns the text without secrets, without control characters and without the marks that
+/// turn the direction of writing, cut to [`MESSAGE_LEN_MAX`] bytes.
 ///
 /// ```
 /// use steadfast_core::redact;
@@ -84,6 +87,10 @@ pub fn redact(text: &str) -> Cow<'_, str> {
             rest = after;
         }
     }
+    // What was copied as a part of a URL or a pair may hold such a mark, too.
+    if let Cow::Owned(shown) = inert(&out) {
+        out = shown;
+    }
     truncate(&mut out);
     Cow::Owned(out)
 }
@@ -93,7 +100,7 @@ fn is_plain(text: &str) -> bool {
     text.len() <= MESSAGE_LEN_MAX
         && !text
             .chars()
-            .any(|c| c.is_control() || matches!(c, '=' | ':' | '"' | '\'' | '?' | '@'))
+            .any(|c| inert::deceives(c) || matches!(c, '=' | ':' | '"' | '\'' | '?' | '@'))
         && !text.contains("--")
         && !text.split_ascii_whitespace().any(token::could_be)
 }

@@ -10,6 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::pool::PoolHeld;
+
 /// A pool that belongs to a dependency.
 ///
 /// It is read by probes, metrics and the operator's view, so it must not wait and not take
@@ -17,6 +19,13 @@ use std::{
 pub trait PoolGauge: fmt::Debug + Send + Sync + 'static {
     /// Reads the gauges as of `now`.
     fn reading(&self, now: Instant) -> PoolReading;
+
+    /// Names who holds connections, the longest first, for the operator's view. A pool that
+    /// does not know answers nobody, which is the default.
+    fn holders(&self, now: Instant) -> Vec<PoolHeld> {
+        let _ = now;
+        Vec::new()
+    }
 }
 
 /// How a pool stands, the worst last. Complete: it has some, it has none, or none comes back.

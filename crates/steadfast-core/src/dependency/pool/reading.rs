@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::PoolGate;
+use super::{PoolGate, PoolHeld};
 use crate::{PoolGauge, PoolPressure, PoolReading, sync::try_lock};
 
 /// How often a reading tries to get at the book. A probe reads gauges, and must not wait
@@ -45,5 +45,9 @@ impl PoolGauge for PoolGate {
             || PoolReading::new(self.settings.size, 0, 0, 0),
             |last| *last,
         )
+    }
+
+    fn holders(&self, now: Instant) -> Vec<PoolHeld> {
+        self.snapshot(now).held
     }
 }
