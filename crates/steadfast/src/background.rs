@@ -4,6 +4,7 @@
 
 pub(crate) mod breakers;
 pub(crate) mod environment;
+pub(crate) mod journal;
 pub(crate) mod metering;
 pub(crate) mod schedule;
 pub(crate) mod signals;

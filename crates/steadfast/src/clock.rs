@@ -54,6 +54,29 @@ pub(crate) fn rfc3339(moment: Instant) -> String {
     )
 }
 
+/// Formats whole seconds since the Unix epoch as RFC 3339 in UTC.
+pub(crate) fn rfc3339_of(seconds: u64) -> String {
+    let (year, month, day) = civil(seconds / 86_400);
+    let time = time_of_day(seconds);
+    format!("{year:04}-{month:02}-{day:02}T{time}Z")
+}
+
+/// Formats a moment for a sentence: `10:02:11 UTC`, with the date if it is not today's.
+pub(crate) fn people(moment: Instant, now: Instant) -> String {
+    let (then, today) = (wall(moment).as_secs(), wall(now).as_secs());
+    let time = time_of_day(then);
+    if then / 86_400 == today / 86_400 {
+        return format!("{time} UTC");
+    }
+    let (year, month, day) = civil(then / 86_400);
+    format!("{year:04}-{month:02}-{day:02} {time} UTC")
+}
+
+fn time_of_day(seconds: u64) -> String {
+    let (hour, minute) = (seconds / 3600 % 24, seconds / 60 % 60);
+    format!("{hour:02}:{minute:02}:{:02}", seconds % 60)
+}
+
 /// Turns days since 1970-01-01 into a date of the Gregorian calendar, by counting the days
 /// of 400-year, 100-year, 4-year and single-year cycles from 0000-03-01.
 fn civil(days: u64) -> (u64, u64, u64) {

@@ -47,7 +47,7 @@ pub use keyed::{Keyed, KeyedSettings};
 pub use permit::Permit;
 pub use steadfast_core::CallTimedOut;
 
-pub(crate) use log::Outages;
+pub(crate) use log::{Outage, Outages};
 
 use crate::clock;
 

@@ -44,9 +44,38 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
         .ok_or_else(fault)
 }
 
+/// Writes a duration for a sentence: `20 ms`, `1.5 s`, `4 min`, `3 h`, `2 d`.
+pub(crate) fn spoken(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0 => format!("{} ms", time.as_millis()),
+        1..=9 if time.subsec_millis() >= 100 => format!("{:.1} s", time.as_secs_f64()),
+        1..=119 => format!("{seconds} s"),
+        120..=7_199 => format!("{} min", seconds / 60),
+        7_200..=172_799 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_length_is_spoken_in_the_unit_that_a_person_would_take() {
+        for (millis, expected) in [
+            (0, "0 ms"),
+            (20, "20 ms"),
+            (1_000, "1 s"),
+            (1_540, "1.5 s"),
+            (42_000, "42 s"),
+            (240_000, "4 min"),
+            (10_800_000, "3 h"),
+            (200_000_000, "2 d"),
+        ] {
+            assert_eq!(spoken(Duration::from_millis(millis)), expected);
+        }
+    }
 
     #[test]
     fn lengths_are_read_and_nonsense_says_what_is_allowed() {

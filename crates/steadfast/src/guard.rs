@@ -71,6 +71,8 @@ struct Settings {
     connections: Connections,
     budget: Option<Budget>,
     probe_listener: Option<SocketAddr>,
+    probe_listener_trusted: bool,
+    history_file: Option<PathBuf>,
     maintenance_file: Option<PathBuf>,
     request_timeout: Option<Duration>,
     unready_when_refusing: Option<f64>,

@@ -4,6 +4,10 @@ mod breaker_listener;
 mod control;
 pub(crate) mod departing;
 pub(crate) mod evidence;
+pub(crate) mod minutes;
+pub(crate) mod past;
+pub(crate) mod probers;
 pub(crate) mod readiness;
+pub(crate) mod workers;
 
 pub use control::Control;

@@ -6,10 +6,13 @@
 
 pub(crate) mod access;
 pub(crate) mod answer;
+pub(crate) mod asked;
 pub(crate) mod health;
 pub(crate) mod listener;
 pub(crate) mod operator;
 pub(crate) mod paths;
+pub(crate) mod said;
+pub(crate) mod session;
 pub(crate) mod settings;
 
 pub use access::TOKEN_LEN_MIN;

@@ -28,9 +28,10 @@
 //! ```
 
 pub mod causes;
+pub(crate) mod facts;
 mod layer;
 mod mark;
-mod negotiate;
+pub(crate) mod negotiate;
 pub(crate) mod render;
 
 use std::time::{Duration, Instant};

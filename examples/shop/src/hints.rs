@@ -25,6 +25,11 @@ fn to_try(url: &str, token: &Token, stand_in: bool) -> String {
         "'authorization: Bearer $WHY503_TOKEN'",
         "\"authorization: Bearer $WHY503_TOKEN\"",
     );
+    // Behind the hash, which no browser sends: so the token is in no log and no referrer.
+    let page = match token.made {
+        true => format!("{url}/why503/#token={}", token.value),
+        false => format!("{url}/why503/ in a browser, with the token typed"),
+    };
     let mut text = format!(
         "
 try, in another terminal:
@@ -34,6 +39,7 @@ try, in another terminal:
   curl {url}/ready/
   curl {url}/health/
 why something was refused, for the operator only:
+  {page}
   curl {operator} {url}/why503/
 "
     );

@@ -26,7 +26,7 @@ async fn cache(shop: &Example) -> Value {
         .await
         .json();
     let all = page["dependencies"].as_array().expect("a list").clone();
-    let is_cache = |one: &&Value| one["componentId"] == "cache";
+    let is_cache = |one: &&Value| one["name"] == "cache";
     all.iter().find(is_cache).expect("it is there").clone()
 }
 

@@ -66,7 +66,7 @@ impl Client {
         target: &str,
         headers: &[(&str, &str)],
     ) -> io::Result<Answer> {
-        let mut text = format!("{method} {target} HTTP/1.1\r\nhost: e2e.test\r\n");
+        let mut text = format!("{method} {target} HTTP/1.1\r\nhost: localhost\r\n");
         for (name, value) in headers {
             text.push_str(&format!("{name}: {value}\r\n"));
         }

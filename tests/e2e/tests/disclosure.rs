@@ -420,7 +420,7 @@ fn no_secret_is_shown(disclosure: Disclosure) {
     let class = |name: &str| {
         let name = format!("{NAME}-{name}");
         let checks = state["dependencies"].as_array().unwrap();
-        let check = checks.iter().find(|it| it["componentId"] == *name).unwrap();
+        let check = checks.iter().find(|it| it["name"] == *name).unwrap();
         check["class"].as_str().unwrap_or_default().to_owned()
     };
     for (name, expected) in [

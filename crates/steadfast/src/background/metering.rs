@@ -28,9 +28,13 @@ impl Meter {
         Self { last: None }
     }
 
+    /// Publishes, and keeps what the operator's page shows of this minute.
     pub(crate) fn publish(&mut self, control: &Control) {
         let now = clock::now();
         let shed = control.shedder().snapshot();
+        let demand = self.demand(&shed, now);
+        let ledger = control.explain().ledger();
+        control.minutes().observe(ledger, &shed, demand, now);
         counter!("steadfast_admitted_total").absolute(shed.admitted);
         gauge!("steadfast_in_flight").set(f64::from(shed.in_flight));
         gauge!("steadfast_limit").set(shed.limit.map_or(f64::INFINITY, f64::from));
@@ -66,7 +70,7 @@ impl Meter {
                 .set(f64::from(shed.reserve.kept[class.index()]));
         }
         gauge!("steadfast_streams_limit").set(f64::from(shed.streams.max));
-        if let Some(demand) = self.demand(&shed, now) {
+        if let Some(demand) = demand {
             gauge!("steadfast_demand").set(demand);
         }
         for total in control.explain().ledger().totals() {

@@ -11,7 +11,10 @@ use http_body_util::Full;
 use pin_project::pin_project;
 
 use super::service::Gates;
-use crate::request::body::{GateBody, Held, HeldBody, IntoAxum};
+use crate::{
+    probe::said::Said,
+    request::body::{GateBody, Held, HeldBody, IntoAxum},
+};
 
 /// The body of a guarded response: a gate's own words, or the application's body, which
 /// holds its permit to the end.
@@ -30,6 +33,14 @@ impl<B> GuardBody<B> {
 
     pub(super) const fn said(answer: Full<Bytes>) -> Self {
         Self(GateBody::by_gate(answer))
+    }
+
+    /// A text or a stream of the operator's page.
+    pub(super) fn page(answer: Said) -> Self {
+        match answer {
+            Said::Text(text) => Self::said(text),
+            Said::Stream(stream) => Self(GateBody::told(stream)),
+        }
     }
 }
 

@@ -24,7 +24,9 @@ use crate::{
     instance::readiness::{Readiness, overload::Overload},
     probe::{
         access::Access,
+        operator::events::Feed,
         paths::{Front, Paths, Room},
+        session::Attempts,
     },
     refusal::{Explain, ExplainSettings},
     request::deadlines::Deadlines,
@@ -58,6 +60,8 @@ pub struct GuardBuilder {
     pub(crate) deadlines: Option<Deadlines>,
     pub(crate) access: Access,
     pub(crate) probe_listener: Option<SocketAddr>,
+    pub(crate) probe_listener_trusted: bool,
+    pub(crate) history_file: Option<PathBuf>,
     pub(crate) maintenance_file: Option<PathBuf>,
     pub(crate) request_timeout: Option<Duration>,
     pub(crate) unready_budget: Duration,
@@ -84,6 +88,8 @@ impl Default for GuardBuilder {
             deadlines: None,
             access: Access::default(),
             probe_listener: None,
+            probe_listener_trusted: false,
+            history_file: None,
             maintenance_file: None,
             request_timeout: None,
             unready_budget: UNREADY_BUDGET_DEFAULT,
@@ -183,7 +189,9 @@ impl GuardBuilder {
     }
 
     /// Sets the operator's token: it mounts `/why503/` and shows names and details to whoever
-    /// sends it as `Authorization: Bearer …`. At least 16 ASCII characters.
+    /// sends it as `Authorization: Bearer …`, or has typed it into the page's form. At least
+    /// 16 visible ASCII characters; nothing but their number keeps a guesser out who asks
+    /// often, so let them be random.
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.access.token = Some(token.into().into());
         self
@@ -198,11 +206,29 @@ impl GuardBuilder {
         self
     }
 
-    /// Also answers probes and the operator's view on this address, from a thread of its own
-    /// that runs when the main runtime does not. Whoever reaches it may read everything:
-    /// bind it where only operators come.
+    /// Also answers probes and the operator's page on this address, from a thread of its own
+    /// that runs when the main runtime does not. Probes are answered to everybody; names,
+    /// numbers and the page are for those who show the token, unless the address is one of
+    /// the loopback, which only this host reaches, or
+    /// [`GuardBuilder::probe_listener_trusted`] says otherwise.
     pub const fn probe_listener(mut self, address: SocketAddr) -> Self {
         self.probe_listener = Some(address);
+        self
+    }
+
+    /// Says that only operators reach the probe listener, whatever its address: whoever comes
+    /// there may read everything without the token. Orders need it all the same.
+    pub const fn probe_listener_trusted(mut self) -> Self {
+        self.probe_listener_trusted = true;
+        self
+    }
+
+    /// Sets a file that keeps incidents and changes of the last seven days, so that the page
+    /// of a restarted process says what the one before did and how it ended. It has at most
+    /// 1 MiB, is written by a thread of its own and is read again at the start; its directory
+    /// must be there. None by default. One for each instance, and not shared between hosts.
+    pub fn history_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.history_file = Some(path.into());
         self
     }
 
@@ -287,6 +313,8 @@ impl GuardBuilder {
             access: self.access,
             disclosure: explain_disclosure,
             balancer_warning: Once::new(),
+            attempts: Attempts::default(),
+            feed: Feed::default(),
         }));
         Ok(Guard {
             control,
@@ -296,6 +324,8 @@ impl GuardBuilder {
                 connections: self.connections,
                 budget: self.budget,
                 probe_listener: self.probe_listener,
+                probe_listener_trusted: self.probe_listener_trusted,
+                history_file: self.history_file,
                 maintenance_file: self.maintenance_file,
                 request_timeout: self.request_timeout,
                 unready_when_refusing: self.unready_when_refusing,

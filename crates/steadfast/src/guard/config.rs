@@ -89,9 +89,11 @@ use tree::Tree;
 /// envoy = false
 /// not_found_while_draining = false
 /// listen = "127.0.0.1:9090"
+/// listen_trusted = false
 ///
 /// [operator]
 /// token = "a-long-random-secret"
+/// history_file = "/var/lib/shop/history"
 ///
 /// [maintenance]
 /// file = "/run/shop/maintenance"
@@ -187,7 +189,9 @@ use tree::Tree;
 /// | `probes.envoy` | true or false | `false` |
 /// | `probes.not_found_while_draining` | true or false | `false` |
 /// | `probes.listen` | the address and port of the probe listener | none |
+/// | `probes.listen_trusted` | true or false: whether only operators reach it, so that they need no token to read; the loopback is trusted anyway | `false` |
 /// | `operator.token` | 16 or more visible ASCII characters | none |
+/// | `operator.history_file` | the path of a file that keeps incidents and changes over a restart | none |
 /// | `maintenance.file` | the path of a file | none |
 /// | `route.PATTERN.priority` | `critical`, `default`, `sheddable` or `background` | `default` |
 /// | `route.PATTERN.exempt` | true or false | `false` |

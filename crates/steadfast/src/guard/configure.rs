@@ -119,6 +119,7 @@ impl GuardBuilder {
         if let Some(token) = operator.token {
             self.access.token = Some(token.0.into());
         }
+        self.history_file = operator.history_file.or(self.history_file.take());
         self.maintenance_file = maintenance.file.or(self.maintenance_file.take());
         self.configure_routes(routes);
         self.plans(dependencies)
@@ -178,6 +179,7 @@ impl GuardBuilder {
             config.not_found_while_draining,
         );
         self.probe_listener = config.listen.or(self.probe_listener);
+        replace(&mut self.probe_listener_trusted, config.listen_trusted);
     }
 
     /// A stronger source adds to what a weaker one says of the same pattern, and both to what

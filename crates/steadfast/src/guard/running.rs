@@ -8,7 +8,8 @@ use tokio::task::JoinHandle;
 use super::{Guard, Settings};
 use crate::{
     background::{
-        breakers, environment, metering::Meter, schedule, signals, surroundings::Surroundings,
+        breakers, environment, journal::Journal, metering::Meter, schedule, signals,
+        surroundings::Surroundings,
     },
     clock,
     instance::{
@@ -41,6 +42,8 @@ const STARTED_BEFORE: &str = "the guard was started before; start and serve are 
 pub struct Running {
     tasks: Vec<JoinHandle<()>>,
     probe: Option<ProbeListener>,
+    journal: Option<Arc<Journal>>,
+    control: Control,
 }
 
 impl Running {
@@ -56,9 +59,17 @@ impl Running {
         if control.room().runtime.get().is_some() || (control.phase().is_some() && !leaves()) {
             return Err(io::Error::other(STARTED_BEFORE));
         }
+        let version = guard.front().0.profile.service.clone();
+        let version = version.as_ref().map(|(_, version)| version.as_str());
+        let journal = guard.settings.history_file.clone();
+        let journal = journal
+            .map(|path| Journal::start(path, version, control.clone()))
+            .transpose()?
+            .map(Arc::new);
+        let trusted = guard.settings.probe_listener_trusted;
         let probe = guard.settings.probe_listener;
         let probe = probe
-            .map(|at| ProbeListener::start(at, guard.front().clone()))
+            .map(|at| ProbeListener::start(at, trusted, guard.front().clone(), runtime.clone()))
             .transpose()?;
         // After what can fail, so that a process which goes on without the guard keeps its
         // default; before the rest, so that a signal during the start does not kill.
@@ -77,7 +88,12 @@ impl Running {
         // stalled too.
         control.readiness().pulse.beat(Duration::ZERO, now);
         tasks.push(tokio::spawn(beat(control.clone())));
-        tasks.push(tokio::spawn(tick(control.clone(), guard.settings.clone())));
+        let told = journal.clone();
+        tasks.push(tokio::spawn(tick(
+            control.clone(),
+            guard.settings.clone(),
+            told,
+        )));
         tasks.extend(schedule::run_checks(control.readiness()));
         tasks.push(breakers::run_breakers(control.readiness()));
         #[cfg(feature = "systemd")]
@@ -90,7 +106,12 @@ impl Running {
             lame_duck_max = ?guard.drain().lame_duck_max, grace = ?guard.drain().grace,
             "guard started"
         );
-        Ok(Self { tasks, probe })
+        Ok(Self {
+            tasks,
+            probe,
+            journal,
+            control,
+        })
     }
 
     /// Returns where the probe listener listens, if there is one.
@@ -105,6 +126,10 @@ impl Drop for Running {
         for task in &self.tasks {
             task.abort();
         }
+        // It waits for the last line, a second at most: the process is about to end.
+        if let Some(journal) = &self.journal {
+            journal.end(&self.control);
+        }
     }
 }
 
@@ -118,11 +143,15 @@ async fn beat(control: Control) {
         let lag = now.saturating_duration_since(due);
         control.readiness().pulse.beat(lag, now);
         control.shedder().beat(lag, now);
+        // One blocked worker among several is seen from here as well.
+        control
+            .workers()
+            .look(&tokio::runtime::Handle::current().metrics(), now);
     }
 }
 
 /// What is done once a second.
-async fn tick(control: Control, settings: Settings) {
+async fn tick(control: Control, settings: Settings, journal: Option<Arc<Journal>>) {
     let mut meter = Meter::new();
     let mut surroundings = Surroundings::start("/".into());
     let mut by_file = None;
@@ -174,6 +203,9 @@ async fn tick(control: Control, settings: Settings) {
             control.readiness().publish();
         }
         meter.publish(&control);
+        if let Some(journal) = &journal {
+            journal.follow(&control);
+        }
         tokio::time::sleep(overload::ROUND).await;
     }
 }

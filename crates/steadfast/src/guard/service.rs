@@ -124,6 +124,7 @@ pub struct GuardService<S> {
 impl<S, A, B> Service<Request<A>> for GuardService<S>
 where
     S: Service<Request<A>, Response = Response<B>> + Clone,
+    A: Body,
     B: Body<Data = Bytes>,
 {
     type Response = Response<GuardBody<B>>;
@@ -143,7 +144,7 @@ where
         let path = request.uri().path();
         let http1 = request.version() <= Version::HTTP_11;
         if gates.front.wants(path) {
-            return GuardFuture::said(gates.front.answer(request), gates, http1);
+            return GuardFuture::own(gates.front.answer(request), &self.gates, http1);
         }
         let now = clock::now();
         note_request(&gates.life, &mut request, now);

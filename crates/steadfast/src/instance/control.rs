@@ -14,7 +14,11 @@ use super::{
     breaker_listener::BreakerListener,
     departing::{LameDuck, drive},
     evidence::evidence,
+    minutes::Minutes,
+    past::Past,
+    probers::Probers,
     readiness::Readiness,
+    workers::Workers,
 };
 use crate::{
     clock,
@@ -38,6 +42,11 @@ struct Inner {
     shedder: Shedder,
     explain: Explain,
     room: Local<Room>,
+    made_at: Instant,
+    minutes: Minutes,
+    past: Past,
+    probers: Probers,
+    workers: Workers,
 }
 
 impl Control {
@@ -57,6 +66,11 @@ impl Control {
             shedder,
             explain,
             room: Local::new(Room::new(drain, life, StreamDoor(Box::new(door)))),
+            made_at: clock::now(),
+            minutes: Minutes::default(),
+            past: Past::default(),
+            probers: Probers::default(),
+            workers: Workers::default(),
         }))
     }
 
@@ -325,6 +339,27 @@ impl Control {
 
     pub(crate) fn readiness(&self) -> &Arc<Readiness> {
         &self.0.readiness
+    }
+
+    /// When the guard was made, which is when the process began, nearly.
+    pub(crate) fn made_at(&self) -> Instant {
+        self.0.made_at
+    }
+
+    pub(crate) fn minutes(&self) -> &Minutes {
+        &self.0.minutes
+    }
+
+    pub(crate) fn past(&self) -> &Past {
+        &self.0.past
+    }
+
+    pub(crate) fn probers(&self) -> &Probers {
+        &self.0.probers
+    }
+
+    pub(crate) fn workers(&self) -> &Workers {
+        &self.0.workers
     }
 
     pub(crate) fn room(&self) -> &Local<Room> {

@@ -8,6 +8,11 @@ use std::{fmt, sync::Arc};
 
 use http::{header, request::Parts};
 
+use sha2::{Digest, Sha256};
+
+use super::session;
+use crate::clock;
+
 /// Shortest token. Sixteen characters of the usual alphabets cannot be guessed over HTTP.
 pub const TOKEN_LEN_MIN: usize = 16;
 
@@ -29,9 +34,19 @@ impl Access {
         self.token.is_some() || self.rule.is_some()
     }
 
-    /// Whether this request may read.
+    /// Whether this request may read: it shows the token, has the cookie of somebody who
+    /// did, or the rule lets it.
     pub(crate) fn allows(&self, parts: &Parts) -> bool {
-        self.may_order(parts) || self.rule.as_deref().is_some_and(|rule| rule(parts))
+        self.may_order(parts)
+            || self.is_signed_in(parts)
+            || self.rule.as_deref().is_some_and(|rule| rule(parts))
+    }
+
+    /// Whether the request has the cookie of a browser in which the token was typed.
+    pub(crate) fn is_signed_in(&self, parts: &Parts) -> bool {
+        let token = self.token.as_deref();
+        parts.headers.contains_key(header::COOKIE)
+            && token.is_some_and(|it| session::is_signed_in(&parts.headers, it, clock::now()))
     }
 
     /// Whether this request may give orders: it shows the token, which no proxy and no browser
@@ -40,6 +55,17 @@ impl Access {
         self.token.as_deref().is_some_and(|token| {
             bearer(parts).is_some_and(|shown| equal(shown.as_bytes(), token.as_bytes()))
         })
+    }
+
+    /// Whether this is the token, as somebody typed it.
+    pub(crate) fn is_token(&self, typed: &str) -> bool {
+        let token = self.token.as_deref();
+        token.is_some_and(|token| equal(typed.as_bytes(), token.as_bytes()))
+    }
+
+    /// Whether the request shows some token, right or wrong.
+    pub(crate) fn shows_one(parts: &Parts) -> bool {
+        parts.headers.contains_key(header::AUTHORIZATION)
     }
 
     pub(crate) fn faults(&self) -> Vec<String> {
@@ -65,12 +91,11 @@ fn bearer(parts: &Parts) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// Compares without telling by its duration where the first difference is.
+/// Compares without telling by its duration where the first difference is, nor how long the
+/// token is: what is compared are digests.
 fn equal(left: &[u8], right: &[u8]) -> bool {
-    if left.len() != right.len() {
-        return false;
-    }
-    let difference = left.iter().zip(right).fold(0, |sum, (a, b)| sum | (a ^ b));
+    let (left, right) = (Sha256::digest(left), Sha256::digest(right));
+    let difference = left.iter().zip(&right).fold(0, |sum, (a, b)| sum | (a ^ b));
     std::hint::black_box(difference) == 0
 }
 

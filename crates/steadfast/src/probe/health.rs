@@ -250,7 +250,7 @@ pub(super) fn one_line(seen: &DependencyView, now: Instant) -> String {
 
 /// The last message: of the check's last run, or of the last failure if that run had none
 /// or a call met one later.
-fn output(seen: &DependencyView) -> &str {
+pub(crate) fn output(seen: &DependencyView) -> &str {
     let last = seen.last_error();
     let by_call = last.filter(|last| seen.last_call_error.as_ref() == Some(*last));
     if let Some(error) = by_call {

@@ -11,14 +11,22 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::Full;
+use http::Request;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::{Semaphore, watch};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, Semaphore, watch},
+};
 
-use crate::probe::paths::Front;
+use crate::{
+    clock,
+    instance::workers,
+    probe::{
+        paths::{Answer, Door, Front},
+        said::Said,
+    },
+};
 
 /// Probe connections at once. A node has one kubelet, a few balancers and a person.
 const CONNECTIONS_MAX: usize = 64;
@@ -34,8 +42,15 @@ pub(crate) struct ProbeListener {
 }
 
 impl ProbeListener {
-    /// Binds `address` and answers probes there.
-    pub(crate) fn start(address: SocketAddr, front: Front) -> io::Result<Self> {
+    /// Binds `address` and answers probes there. Names and numbers are for those who show the
+    /// token, unless the listener is this host's own or `trusted`. From here the workers of
+    /// `main` are looked at, also while none of them runs.
+    pub(crate) fn start(
+        address: SocketAddr,
+        trusted: bool,
+        front: Front,
+        main: Handle,
+    ) -> io::Result<Self> {
         let named = |error: io::Error| {
             io::Error::new(error.kind(), format!("probe listener {address}: {error}"))
         };
@@ -49,7 +64,15 @@ impl ProbeListener {
         thread::Builder::new()
             .name("steadfast-probe".to_owned())
             .spawn(move || {
-                runtime.block_on(accept(listener, front, stopped));
+                let door = Door::Probe {
+                    trusted: trusted || address.ip().is_loopback(),
+                };
+                runtime.block_on(async move {
+                    tokio::select! {
+                        () = accept(listener, door, front.clone(), stopped) => {}
+                        () = watch_workers(front, main) => {}
+                    }
+                });
             })?;
         Ok(Self {
             address,
@@ -65,7 +88,20 @@ impl ProbeListener {
 /// Longest life of a probe connection, so that a peer which never reads frees its place.
 const CONNECTION_MAX: Duration = Duration::from_secs(30);
 
-async fn accept(listener: TcpListener, front: Front, mut stopped: watch::Receiver<()>) {
+/// The same for one that follows the page; it connects again by itself.
+const FOLLOWING_MAX: Duration = Duration::from_secs(3600);
+
+/// Looks again and again which worker of the main runtime does not come back.
+async fn watch_workers(front: Front, main: Handle) {
+    let metrics = main.metrics();
+    let workers = front.0.control.workers();
+    loop {
+        workers.look(&metrics, clock::now());
+        tokio::time::sleep(workers::LOOK).await;
+    }
+}
+
+async fn accept(listener: TcpListener, door: Door, front: Front, mut stopped: watch::Receiver<()>) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => {
@@ -88,7 +124,7 @@ async fn accept(listener: TcpListener, front: Front, mut stopped: watch::Receive
             (Ok((stream, _)), Ok(place)) => {
                 let front = front.clone();
                 tokio::spawn(async move {
-                    serve(stream, front).await;
+                    serve(stream, door, front).await;
                     drop(place);
                 });
             }
@@ -98,17 +134,38 @@ async fn accept(listener: TcpListener, front: Front, mut stopped: watch::Receive
     }
 }
 
-async fn serve(stream: tokio::net::TcpStream, front: Front) {
+async fn serve(stream: tokio::net::TcpStream, door: Door, front: Front) {
+    let follows = std::sync::Arc::new(Notify::new());
+    let said = std::sync::Arc::clone(&follows);
     let answer = service_fn(move |request: Request<Incoming>| {
-        let response: Response<Full<Bytes>> = front.answer_on_probe_listener(request);
-        async move { Ok::<_, std::convert::Infallible>(response) }
+        let answer = front.answer_at(door, request);
+        let follows = std::sync::Arc::clone(&said);
+        async move {
+            let response = match answer {
+                Answer::Said(response) => Said::text(response),
+                Answer::Page(asked) => asked.await,
+            };
+            if matches!(response.body(), Said::Stream(_)) {
+                follows.notify_one();
+            }
+            Ok::<_, std::convert::Infallible>(response)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .serve_connection(TokioIo::new(stream), answer);
     // Whoever is here for longer connects again.
-    if let Ok(Err(error)) = tokio::time::timeout(CONNECTION_MAX, connection).await {
-        tracing::debug!(target: "steadfast", %error, "a probe connection ended early");
+    let longest = async {
+        tokio::select! {
+            () = tokio::time::sleep(CONNECTION_MAX) => {}
+            () = follows.notified() => tokio::time::sleep(FOLLOWING_MAX).await,
+        }
+    };
+    tokio::select! {
+        ended = connection => if let Err(error) = ended {
+            tracing::debug!(target: "steadfast", %error, "a probe connection ended early");
+        },
+        () = longest => {}
     }
 }

@@ -1,77 +1,310 @@
-//! The operator's view, as JSON: what state the instance is in, what it refused and why.
+//! The operator's page: what state the instance is in, what it refused and why, and what
+//! would fix it; for people as HTML, for tools as JSON.
 //!
-//! `GET /why503/` is everything, `GET /why503/{id}` the refusals behind one id (a list,
-//! since request ids repeat), `PUT /why503/maintenance?reason=…&for=10m` begins maintenance
-//! and `DELETE /why503/maintenance` ends it. `POST /why503/drain` begins to leave, and
-//! `GET /why503/drain` tells how far that is. Reading is for whoever shows the token or comes
-//! in by the probe listener; giving orders always needs the token.
+//! | request | answer |
+//! |---|---|
+//! | `GET /why503/` | everything; HTML if the client prefers it, else JSON |
+//! | `GET /why503/events` | the same as it changes, as server-sent events |
+//! | `GET /why503/{id}`, `GET /why503/find?id=…` | the refusals behind one id: ours, a request's or a trace's |
+//! | `POST /why503/` | signs a browser in, by a form |
+//! | `PUT /why503/maintenance?reason=…&for=10m` | begins maintenance; `DELETE` ends it; `POST` does either, by a form |
+//! | `POST /why503/drain` | begins to leave; `GET` tells how far that is |
+//!
+//! Reading is for whoever shows the token, has signed in with it, or comes in where only
+//! operators do. An order needs the token itself, as a bearer's or typed into the form that
+//! gives the order: what a browser adds by itself, a cookie, orders nothing, so no page of
+//! somebody else can make one.
+//!
+//! Everything is made from snapshots in memory, outside every gate. A request that is not
+//! for the guard's own paths pays nothing for it.
 
 pub(crate) mod drain;
-mod shed;
-
-use std::time::Instant;
+pub(crate) mod events;
+pub(crate) mod findings;
+mod form;
+mod maintenance;
+mod page;
+mod view;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use http_body_util::Full;
-use serde_json::{Value, json};
-use steadfast_core::{Cause, Declarer, Incident, LedgerView, Recorded, StateChange};
+use serde::Serialize;
+use serde_json::json;
 
-use crate::refusal::{Explain, render};
-use crate::{
-    clock, duration,
-    instance::{Control, readiness::Snapshot},
-    probe::{answer as probe, health::one_dependency},
+use self::{
+    form::Form,
+    view::{SCHEMA, View, told::RefusalEntry},
 };
-
-/// The version of the JSON; raised when a member changes its meaning.
-const SCHEMA: &str = "steadfast/1";
+use super::{
+    access::Access,
+    answer as probe,
+    paths::{Door, Front, Room, under},
+    said::Said,
+    session::{self, Hold},
+};
+use crate::{
+    clock,
+    refusal::negotiate::{Form as Wanted, form as wanted_form},
+};
 
 const JSON: &str = "application/json";
 
-/// Answers a request below the operator's path.
-pub(crate) fn answer(
-    control: &Control,
-    rest: &str,
-    parts: &Parts,
+/// What a form said, or why it could not be read.
+pub(super) type Read = Result<String, &'static str>;
+
+/// A request for the page, with what is known of it.
+struct Ask<'a> {
+    room: &'a Room,
+    rest: &'a str,
+    parts: &'a Parts,
+    html: bool,
     may_read: bool,
     may_order: bool,
-) -> Response<Full<Bytes>> {
-    let response = match (rest, &parts.method) {
-        ("maintenance", &Method::PUT | &Method::POST | &Method::DELETE) if may_order => {
-            maintenance(control, parts)
-        }
-        ("drain", _) if drain::is_order(parts) => {
-            if may_order {
-                drain::begin(control)
-            } else {
-                unauthorised()
-            }
-        }
-        ("maintenance", &Method::PUT | &Method::POST | &Method::DELETE) => unauthorised(),
-        (_, &Method::GET | &Method::HEAD) if !may_read => unauthorised(),
-        ("", &Method::GET | &Method::HEAD) => json_answer(StatusCode::OK, &state(control)),
-        ("maintenance", &Method::GET | &Method::HEAD) => {
-            json_answer(StatusCode::OK, &maintenance_state(control))
-        }
-        ("drain", &Method::GET | &Method::HEAD) => {
-            json_answer(StatusCode::OK, &drain::state(control))
-        }
-        (id, &Method::GET | &Method::HEAD) => lookup(control.explain(), id),
-        ("maintenance", _) => probe::method_not_allowed("GET, HEAD, PUT, DELETE"),
-        ("drain", _) => probe::method_not_allowed("GET, HEAD, POST"),
-        _ => probe::method_not_allowed("GET, HEAD"),
-    };
-    probe::finish(response, &parts.method)
+    form: Option<Result<Form, &'static str>>,
 }
 
-fn unauthorised() -> Response<Full<Bytes>> {
-    let problem = json!({
-        "title": "Not authorised",
-        "status": 401,
-        "detail": "Send the operator's token as `Authorization: Bearer …`.",
-    });
-    let mut response = json_answer(StatusCode::UNAUTHORIZED, &problem);
+/// Whether the request brings a form that has to be read first.
+pub(super) fn reads_a_form(_front: &Front, parts: &Parts) -> bool {
+    let kind = parts.headers.get(header::CONTENT_TYPE);
+    let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    parts.method == Method::POST && kind.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+}
+
+/// Answers a request below the operator's path, and says whether the answer waits.
+pub(super) fn answer(
+    front: &Front,
+    door: Door,
+    parts: &Parts,
+    form: Option<Read>,
+) -> (Response<Said>, Hold) {
+    let room = &*front.0;
+    let rest = under(parts.uri.path(), &room.paths.operator).unwrap_or_default();
+    let ask = Ask {
+        room,
+        rest,
+        parts,
+        html: wanted_form(parts.headers.get(header::ACCEPT)) == Wanted::Html,
+        may_read: room.may_read(door, parts),
+        may_order: room.access.may_order(parts),
+        form: form.map(|read| read.map(|text| Form::parse(&text))),
+    };
+    if ask.rest == "events" && ask.may_read && parts.method == Method::GET {
+        return (events::answer(front, door, parts), Hold::None);
+    }
+    let (response, hold) = ask.answer();
+    (Said::text(probe::finish(response, &parts.method)), hold)
+}
+
+impl Ask<'_> {
+    fn answer(&self) -> (Response<Full<Bytes>>, Hold) {
+        let control = &self.room.control;
+        if let Some(Err(fault)) = &self.form {
+            return (self.bad_request(fault), Hold::None);
+        }
+        let response = match (self.rest, &self.parts.method) {
+            ("", &Method::POST) => return self.sign_in(),
+            ("sign-out", &Method::POST) => self.to_the_page(Some(session::no_cookie(self.path()))),
+            ("maintenance", &Method::PUT | &Method::POST | &Method::DELETE) => {
+                return self.ordered(|| maintenance::order(self));
+            }
+            ("drain", _) if drain::is_order(self.parts) => {
+                return self.ordered(|| drain::begin(control));
+            }
+            (_, &Method::GET | &Method::HEAD) if !self.may_read => return self.stranger(),
+            ("", &Method::GET | &Method::HEAD) if self.html => self.page(),
+            ("", &Method::GET | &Method::HEAD) => json_answer(StatusCode::OK, &View::of(self.room)),
+            ("maintenance", &Method::GET | &Method::HEAD) => {
+                json_answer(StatusCode::OK, &maintenance::state(control))
+            }
+            ("drain", &Method::GET | &Method::HEAD) => {
+                json_answer(StatusCode::OK, &drain::state(control))
+            }
+            ("find", &Method::GET | &Method::HEAD) => {
+                let query = Form::parse(self.parts.uri.query().unwrap_or_default());
+                self.look_up(query.get("id").trim())
+            }
+            (id, &Method::GET | &Method::HEAD) => self.look_up(id),
+            ("maintenance", _) => probe::method_not_allowed("GET, HEAD, PUT, POST, DELETE"),
+            ("drain", _) => probe::method_not_allowed("GET, HEAD, POST"),
+            _ => probe::method_not_allowed("GET, HEAD"),
+        };
+        (response, Hold::None)
+    }
+
+    /// Carries an order out if the request shows the token: as a bearer, or typed.
+    fn ordered(
+        &self,
+        order: impl FnOnce() -> Response<Full<Bytes>>,
+    ) -> (Response<Full<Bytes>>, Hold) {
+        if self.may_order {
+            return (order(), Hold::None);
+        }
+        let Some(Ok(form)) = &self.form else {
+            return self.unauthorised();
+        };
+        if !self.room.access.is_token(form.get("token")) {
+            return self.wrong_token("That is not the token, so nothing was done.");
+        }
+        let done = order();
+        match done.status().is_success() {
+            true => (self.to_the_page(None), Hold::None),
+            false => (done, Hold::None),
+        }
+    }
+
+    /// Gives a browser its cookie for the token.
+    fn sign_in(&self) -> (Response<Full<Bytes>>, Hold) {
+        let Some(Ok(form)) = &self.form else {
+            let detail = "Signing in needs a form with the field `token`.";
+            return (self.bad_request(detail), Hold::None);
+        };
+        let typed = form.get("token").trim();
+        let Some(token) = self
+            .room
+            .access
+            .token
+            .as_deref()
+            .filter(|_| self.room.access.is_token(typed))
+        else {
+            return self.wrong_token("That is not the token.");
+        };
+        let secure = self
+            .parts
+            .headers
+            .get("x-forwarded-proto")
+            .is_some_and(|scheme| scheme == "https");
+        let cookie = session::cookie(token, self.path(), secure, clock::now());
+        (self.to_the_page(Some(cookie)), Hold::None)
+    }
+
+    /// Answers somebody who may not read: people are asked for the token.
+    fn stranger(&self) -> (Response<Full<Bytes>>, Hold) {
+        if self.html && !Access::shows_one(self.parts) {
+            let page = page::sign_in(self.room, &self.home(), None);
+            return (page::answer(StatusCode::UNAUTHORIZED, page), Hold::None);
+        }
+        self.unauthorised()
+    }
+
+    fn unauthorised(&self) -> (Response<Full<Bytes>>, Hold) {
+        let detail = match self.room.access.token {
+            Some(_) => "Send the operator's token as `Authorization: Bearer …`.",
+            None => {
+                "No token is set, so nobody may; set one, or say that only operators come here."
+            }
+        };
+        match Access::shows_one(self.parts) {
+            true => self.wrong_token(detail),
+            false => (unauthorised(detail), Hold::None),
+        }
+    }
+
+    /// Counts a wrong token. The answer may have to wait, and says so when too many do.
+    fn wrong_token(&self, detail: &str) -> (Response<Full<Bytes>>, Hold) {
+        let hold = self.room.attempts.failed(clock::now());
+        if hold == Hold::Full {
+            let detail = "Too many wrong tokens at once; try again in a few seconds.";
+            let mut response = problem(StatusCode::TOO_MANY_REQUESTS, "Too many attempts", detail);
+            let headers = response.headers_mut();
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("3"));
+            return (response, hold);
+        }
+        let response = match self.form.is_some() && self.html {
+            true => {
+                let page = page::sign_in(self.room, &self.home(), Some(detail));
+                page::answer(StatusCode::UNAUTHORIZED, page)
+            }
+            false => unauthorised(detail),
+        };
+        (response, hold)
+    }
+
+    fn page(&self) -> Response<Full<Bytes>> {
+        let view = View::of(self.room);
+        let signed_in = self.room.access.is_signed_in(self.parts);
+        let page = page::whole(&view, &self.home(), signed_in);
+        page::answer(StatusCode::OK, page)
+    }
+
+    fn look_up(&self, id: &str) -> Response<Full<Bytes>> {
+        let found = self.room.control.explain().ledger().find(id);
+        let found: Vec<_> = found.iter().map(RefusalEntry::of).collect();
+        let status = match found.is_empty() {
+            true => StatusCode::NOT_FOUND,
+            false => StatusCode::OK,
+        };
+        let id = shown_id(id);
+        if self.html {
+            let page = page::look_up(self.room, &self.home(), &id, &found);
+            return page::answer(status, page);
+        }
+        let found = Found {
+            schema: SCHEMA,
+            id,
+            refusals: found,
+        };
+        json_answer(status, &found)
+    }
+
+    fn bad_request(&self, detail: &str) -> Response<Full<Bytes>> {
+        problem(StatusCode::BAD_REQUEST, "Bad request", detail)
+    }
+
+    /// Sends a browser that has posted a form back to the page.
+    fn to_the_page(&self, cookie: Option<HeaderValue>) -> Response<Full<Bytes>> {
+        let mut response = probe::answer(StatusCode::SEE_OTHER, probe::TEXT, "see the page\n");
+        let headers = response.headers_mut();
+        let home = HeaderValue::try_from(self.home()).expect("dots and a path that was checked");
+        headers.insert(header::LOCATION, home);
+        headers.extend(cookie.map(|cookie| (header::SET_COOKIE, cookie)));
+        response
+    }
+
+    fn path(&self) -> &str {
+        &self.room.paths.operator
+    }
+
+    /// The way from the address that was asked for to the page, so that links work behind a
+    /// proxy that has put a prefix in front.
+    fn home(&self) -> String {
+        let path = self.parts.uri.path();
+        let below = path.rsplit('/').next().unwrap_or_default();
+        match (self.rest.is_empty(), path.ends_with('/')) {
+            (true, true) => "./".to_owned(),
+            (true, false) => format!("./{below}/"),
+            (false, slash) => {
+                let steps = self.rest.matches('/').count() + usize::from(slash);
+                match steps {
+                    0 => "./".to_owned(),
+                    steps => "../".repeat(steps),
+                }
+            }
+        }
+    }
+}
+
+/// What was found for an id.
+#[derive(Serialize)]
+struct Found {
+    schema: &'static str,
+    id: String,
+    refusals: Vec<RefusalEntry>,
+}
+
+/// Longest id that is given back; ours has 36 characters, a request's at most 128.
+const ID_SHOWN_MAX: usize = 128;
+
+fn shown_id(id: &str) -> String {
+    steadfast_core::inert(id)
+        .chars()
+        .take(ID_SHOWN_MAX)
+        .collect()
+}
+
+fn unauthorised(detail: &str) -> Response<Full<Bytes>> {
+    let mut response = problem(StatusCode::UNAUTHORIZED, "Not authorised", detail);
     let challenge = HeaderValue::from_static("Bearer realm=\"why503\"");
     response
         .headers_mut()
@@ -79,225 +312,16 @@ fn unauthorised() -> Response<Full<Bytes>> {
     response
 }
 
-pub(super) fn json_answer(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {
-    let mut text = value.to_string();
+fn problem(status: StatusCode, title: &str, detail: &str) -> Response<Full<Bytes>> {
+    let problem = json!({ "title": title, "status": status.as_u16(), "detail": detail });
+    json_answer(status, &problem)
+}
+
+pub(super) fn json_answer(status: StatusCode, value: &impl Serialize) -> Response<Full<Bytes>> {
+    let mut text = serde_json::to_string(value).expect("texts, numbers and lists of them");
     text.push('\n');
-    probe::answer(status, JSON, text)
-}
-
-fn lookup(explain: &Explain, id: &str) -> Response<Full<Bytes>> {
-    let found: Vec<_> = explain.ledger().find(id).iter().map(recorded).collect();
-    let status = if found.is_empty() {
-        StatusCode::NOT_FOUND
-    } else {
-        StatusCode::OK
-    };
-    json_answer(
-        status,
-        &json!({ "schema": SCHEMA, "id": id, "refusals": found }),
-    )
-}
-
-fn maintenance(control: &Control, parts: &Parts) -> Response<Full<Bytes>> {
-    if parts.method == Method::DELETE {
-        control.end_maintenance_by(Declarer::Operator);
-        return json_answer(StatusCode::OK, &maintenance_state(control));
-    }
-    let mut reason = String::new();
-    let mut length = None;
-    let query = parts.uri.query().unwrap_or_default();
-    for (key, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
-        match key {
-            "reason" => reason = percent_decoded(value),
-            "for" => match duration::parse(value) {
-                Ok(time) => length = Some(time),
-                Err(fault) => return bad_request(&format!("for: {fault}")),
-            },
-            other => {
-                let shown: String = other.chars().take(32).collect();
-                return bad_request(&format!(
-                    "unknown parameter {shown:?}; allowed are reason and for"
-                ));
-            }
-        }
-    }
-    control.begin_maintenance_by(Declarer::Operator, &reason, length);
-    json_answer(StatusCode::OK, &maintenance_state(control))
-}
-
-fn bad_request(detail: &str) -> Response<Full<Bytes>> {
-    let problem = json!({ "title": "Bad request", "status": 400, "detail": detail });
-    json_answer(StatusCode::BAD_REQUEST, &problem)
-}
-
-fn maintenance_state(control: &Control) -> Value {
-    let now = clock::now();
-    let view = control.readiness().life.view(now);
-    match view.maintenance {
-        None => json!({ "maintenance": false }),
-        Some(on) => json!({
-            "maintenance": true,
-            "reason": &*on.reason,
-            "since": clock::rfc3339(on.since),
-            "until": on.until.map(clock::rfc3339),
-        }),
-    }
-}
-
-/// Everything, the sentence that matters first.
-fn state(control: &Control) -> Value {
-    let now = clock::now();
-    let (verdict, snapshot) = control.readiness().verdict(now);
-    let ledger = control.explain().ledger();
-    let view = ledger.view();
-    let shed = control.shedder().snapshot();
-    let by_cause: serde_json::Map<_, _> = Cause::ALL
-        .iter()
-        .map(|cause| (cause.code().to_owned(), json!(ledger.count(*cause))))
-        .filter(|(_, count)| *count != 0)
-        .collect();
-    let reasons: Vec<_> = verdict.reasons.iter().map(ToString::to_string).collect();
-    json!({
-        "schema": SCHEMA,
-        "at": clock::rfc3339(now),
-        "state": sentence(verdict.standing.as_str(), &reasons, &view, now),
-        "standing": verdict.standing.as_str(),
-        "reasons": reasons,
-        "phase": snapshot.life.phase.map_or("not started", steadfast_core::Phase::as_str),
-        "runtime_lag_ms": render::millis(control.readiness().pulse.lag(now)),
-        "shed": shed::describe(&shed, &view.changes),
-        "refusals": { "by_cause": by_cause, "not_written_down": ledger.dropped() },
-        "incidents": view.incidents.iter().map(|it| incident(it, now)).collect::<Vec<_>>(),
-        "dependencies": dependencies(control, &snapshot, now),
-        "timeline": view.changes.iter().map(change).collect::<Vec<_>>(),
-        "recent": view.recent.iter().map(recorded).collect::<Vec<_>>(),
-    })
-}
-
-/// Every dependency, with its outages.
-fn dependencies(control: &Control, snapshot: &Snapshot, now: Instant) -> Vec<Value> {
-    let known = control.readiness().dependencies.iter();
-    known
-        .zip(&snapshot.dependencies)
-        .map(|(dependency, view)| {
-            let mut entry = one_dependency(view, now);
-            let outages = dependency.outages(now);
-            entry["outages"] = json!(outages.count);
-            if let Some(last) = outages.last {
-                entry["last_outage"] = json!({
-                    "began": clock::rfc3339(last.began),
-                    "lasted_ms": last.lasted.map(render::millis),
-                    "refused": last.refused,
-                    "failed": last.failed,
-                });
-            }
-            entry
-        })
-        .collect()
-}
-
-/// One sentence a person reads first: what it is, and what it refuses at this moment.
-fn sentence(standing: &str, reasons: &[String], view: &LedgerView, now: Instant) -> String {
-    let mut text = standing.to_owned();
-    if !reasons.is_empty() {
-        text.push_str(": ");
-        text.push_str(&reasons.join("; "));
-    }
-    for open in view
-        .incidents
-        .iter()
-        .filter(|incident| incident.is_open(now))
-    {
-        text.push_str(&format!(
-            ". Refusing since {} because {} ({}), {} so far",
-            clock::rfc3339(open.first),
-            open.cause,
-            open.source,
-            open.count
-        ));
-    }
-    text
-}
-
-fn incident(incident: &Incident, now: Instant) -> Value {
-    json!({
-        "cause": incident.cause.code(),
-        "rule": incident.rule.map(steadfast_core::Rule::code),
-        "source": incident.source.as_str(),
-        "first": clock::rfc3339(incident.first),
-        "last": clock::rfc3339(incident.last),
-        "open": incident.is_open(now),
-        "count": incident.count,
-        "evidence": render::evidence_json(&incident.evidence),
-    })
-}
-
-fn recorded(recorded: &Recorded) -> Value {
-    let refusal = &recorded.refusal;
-    json!({
-        "id": recorded.id.to_string(),
-        "at": clock::rfc3339(refusal.at()),
-        "cause": refusal.cause().code(),
-        "rule": refusal.rule().map(steadfast_core::Rule::code),
-        "source": refusal.refused_by().as_str(),
-        "request": &*recorded.request.line,
-        "request_id": recorded.request.request_id.as_deref(),
-        "trace_id": recorded.request.trace_id.as_deref(),
-        "retry_after_ms": render::millis(recorded.retry_after),
-        "safe_to_retry": refusal.safe_to_retry(),
-        "answered": recorded.answered.to_string(),
-        "evidence": render::evidence_json(refusal.evidence()),
-    })
-}
-
-fn change(change: &StateChange) -> Value {
-    json!({
-        "at": clock::rfc3339(change.at),
-        "subject": change.subject.as_str(),
-        "from": &*change.from,
-        "to": &*change.to,
-        "why": &*change.why,
-    })
-}
-
-/// Decodes `%41` and `+`; anything that is no UTF-8 afterwards is replaced.
-fn percent_decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        rest = tail;
-        let hex = tail
-            .get(..2)
-            .and_then(|pair| std::str::from_utf8(pair).ok());
-        match (
-            first,
-            hex.and_then(|pair| u8::from_str_radix(pair, 16).ok()),
-        ) {
-            (b'%', Some(byte)) => {
-                bytes.push(byte);
-                rest = &tail[2..];
-            }
-            (b'+', _) => bytes.push(b' '),
-            (other, _) => bytes.push(*other),
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_query_value_is_decoded() {
-        for (given, expected) in [
-            ("a+b%20c", "a b c"),
-            ("%e2%82%ac", "€"),
-            ("100%", "100%"),
-            ("%zz", "%zz"),
-            ("%ff", "\u{fffd}"),
-        ] {
-            assert_eq!(percent_decoded(given), expected, "{given}");
-        }
-    }
+    let mut response = probe::answer(status, JSON, text);
+    let vary = HeaderValue::from_static("accept");
+    response.headers_mut().insert(header::VARY, vary);
+    response
 }

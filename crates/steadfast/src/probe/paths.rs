@@ -4,20 +4,22 @@
 //! probes and the operator's view answer while the service refuses everything else. All
 //! other requests pass through untouched, with no header read.
 
-use std::{fmt, sync::Once};
+use std::{fmt, pin::Pin, sync::Once};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header, request::Parts};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body_util::Full;
 use steadfast_core::Local;
 
 use crate::{
     clock,
-    instance::Control,
+    instance::{Control, probers::Asked as Probed},
     probe::{
         access::Access,
         answer::{self, Profile},
-        operator,
+        asked::Asked,
+        operator::events::Feed,
+        session::Attempts,
     },
     refusal::Disclosure,
 };
@@ -39,6 +41,10 @@ pub(crate) struct Room {
     pub(crate) access: Access,
     pub(crate) disclosure: Disclosure,
     pub(crate) balancer_warning: Once,
+    /// Wrong tokens.
+    pub(crate) attempts: Attempts,
+    /// What those who watch the page are told.
+    pub(crate) feed: Feed,
 }
 
 impl fmt::Debug for Room {
@@ -56,11 +62,21 @@ pub(crate) struct Front(pub(crate) Local<Room>);
 
 /// Where a request for the guard came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Door {
+pub(crate) enum Door {
     /// With everybody else's.
     Main,
-    /// On the probe listener's own port, which only operators reach.
-    Probe,
+    /// On the probe listener's own port.
+    Probe {
+        /// Whether only operators reach it: it is this host's own, or somebody said so.
+        trusted: bool,
+    },
+}
+
+/// What a request for the guard gets.
+pub(crate) enum Answer<A> {
+    Said(Response<Full<Bytes>>),
+    /// The operator's page, which may have to read a form first.
+    Page(Pin<Box<Asked<A>>>),
 }
 
 /// What a request for the guard wants.
@@ -89,7 +105,7 @@ impl Room {
             return Some(Wanted::Health);
         }
         if let Some(rest) = under(path, &paths.operator) {
-            let mounted = door == Door::Probe || self.access.is_possible();
+            let mounted = door != Door::Main || self.access.is_possible();
             return mounted.then_some(Wanted::Operator(rest));
         }
         if paths.aliases {
@@ -110,25 +126,21 @@ impl Room {
     }
 
     fn answer(&self, wanted: Wanted<'_>, door: Door, parts: &Parts) -> Response<Full<Bytes>> {
-        if let Wanted::Operator(rest) = wanted {
-            let may_read = door == Door::Probe || self.access.allows(parts);
-            let may_order = self.access.may_order(parts);
-            return operator::answer(&self.control, rest, parts, may_read, may_order);
-        }
         if !matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS) {
             return answer::method_not_allowed("GET, HEAD, OPTIONS");
         }
         let ready = self.control.readiness();
-        let names = door == Door::Probe
-            || self.disclosure == Disclosure::Full
-            || self.access.is_possible() && self.access.allows(parts);
+        let names = self.disclosure == Disclosure::Full || self.may_read(door, parts);
         match wanted {
             Wanted::Health => {
                 self.warn_of_balancer(parts);
-                answer::health(ready, &self.profile, parts, names)
+                let answer = answer::health(ready, &self.profile, parts, names);
+                self.note_prober(parts, Probed::Health, answer.status());
+                answer
             }
             Wanted::Ready => {
                 let answer = answer::ready(ready, &self.profile, parts, names);
+                self.note_prober(parts, Probed::Ready, answer.status());
                 // Evidence for the end of the lame duck: somebody has been told.
                 if answer.status() != StatusCode::OK {
                     ready.life.note_failing_probe(clock::now());
@@ -141,8 +153,22 @@ impl Room {
                 .then(|| answer::one_check(ready, name, &parts.method))
                 .flatten()
                 .unwrap_or_else(not_found),
-            Wanted::Operator(_) => unreachable!("answered above"),
+            Wanted::Operator(_) => unreachable!("the page is answered by `Asked`"),
         }
+    }
+
+    /// Whether this request may see names and numbers.
+    pub(crate) fn may_read(&self, door: Door, parts: &Parts) -> bool {
+        let trusted = door == Door::Probe { trusted: true } && is_host_of_its_own(&parts.headers);
+        trusted || self.access.is_possible() && self.access.allows(parts)
+    }
+
+    fn note_prober(&self, parts: &Parts, asks: Probed, told: StatusCode) {
+        let agent = parts.headers.get(header::USER_AGENT);
+        let agent = agent.and_then(|agent| agent.to_str().ok());
+        let told_yes = told == StatusCode::OK;
+        let probers = self.control.probers();
+        probers.saw(agent, asks, told_yes, clock::now());
     }
 
     /// Says once that a balancer asks the wrong question: `/health/` stays 200 while the
@@ -183,22 +209,38 @@ impl Front {
 
     /// Answers a request that the guard wants.
     #[cold]
-    pub(crate) fn answer<B>(&self, request: Request<B>) -> Response<Full<Bytes>> {
+    pub(crate) fn answer<A>(&self, request: Request<A>) -> Answer<A> {
         self.answer_at(Door::Main, request)
     }
 
-    /// Answers a request on the probe listener.
-    pub(crate) fn answer_on_probe_listener<B>(&self, request: Request<B>) -> Response<Full<Bytes>> {
-        self.answer_at(Door::Probe, request)
-    }
-
-    fn answer_at<B>(&self, door: Door, request: Request<B>) -> Response<Full<Bytes>> {
-        let (parts, _) = request.into_parts();
+    /// Answers a request at a door.
+    pub(crate) fn answer_at<A>(&self, door: Door, request: Request<A>) -> Answer<A> {
+        let (parts, body) = request.into_parts();
         match self.0.wanted(parts.uri.path(), door) {
-            Some(wanted) => self.0.answer(wanted, door, &parts),
-            None => not_found(),
+            Some(Wanted::Operator(_)) => {
+                Answer::Page(Box::pin(Asked::new(self.clone(), door, parts, body)))
+            }
+            Some(wanted) => Answer::Said(self.0.answer(wanted, door, &parts)),
+            None => Answer::Said(not_found()),
         }
     }
+}
+
+/// Whether a request names its host by number, or `localhost`, or not at all. A page on the
+/// web can make a browser ask this host by a name of the page's own, and would read what
+/// needs no token here.
+fn is_host_of_its_own(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(header::HOST) else {
+        return true;
+    };
+    let Ok(host) = host.to_str() else {
+        return false;
+    };
+    let Ok(authority) = host.parse::<http::uri::Authority>() else {
+        return host.is_empty();
+    };
+    let host = authority.host().trim_matches(['[', ']']);
+    host.eq_ignore_ascii_case("localhost") || host.parse::<std::net::IpAddr>().is_ok()
 }
 
 fn not_found() -> Response<Full<Bytes>> {
@@ -218,6 +260,25 @@ pub(crate) fn under<'p>(path: &'p str, base: &str) -> Option<&'p str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_is_ones_own_by_number_or_as_localhost() {
+        for (host, own) in [
+            ("127.0.0.1:9000", true),
+            ("[::1]:9000", true),
+            ("localhost", true),
+            ("LOCALHOST:1", true),
+            ("", true),
+            ("evil.example", false),
+            ("localhost.evil.example:9000", false),
+            ("127.0.0.1.evil.example", false),
+        ] {
+            let value = http::HeaderValue::from_static(host);
+            let headers = HeaderMap::from_iter([(header::HOST, value)]);
+            assert_eq!(is_host_of_its_own(&headers), own, "{host}");
+        }
+        assert!(is_host_of_its_own(&HeaderMap::new()));
+    }
 
     #[test]
     fn a_path_matches_with_and_without_its_slash_and_nothing_else() {

@@ -80,9 +80,10 @@ impl Probes {
         self
     }
 
-    /// Names the service and its version in `application/health+json`.
+    /// Names the service and its version, in `application/health+json` and on the operator's
+    /// page, where a deploy is a change of version. At most 64 characters of each are kept.
     pub fn service(mut self, name: impl Into<String>, version: impl Into<String>) -> Self {
-        self.profile.service = Some((name.into(), version.into()));
+        self.profile.service = Some((label(&name.into()), label(&version.into())));
         self
     }
 
@@ -133,6 +134,16 @@ impl Probes {
         }
         self
     }
+}
+
+/// Longest name or version that is kept, in characters: a commit's hash has 40.
+const LABEL_LEN_MAX: usize = 64;
+
+fn label(text: &str) -> String {
+    steadfast_core::inert(text)
+        .chars()
+        .take(LABEL_LEN_MAX)
+        .collect()
 }
 
 /// Whether a probe can be there.

@@ -5,10 +5,11 @@ use std::{fmt::Write, time::Duration};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::Full;
-use steadfast_core::{Evidence, Refusal, RefusalId, Value};
+use steadfast_core::{Refusal, RefusalId};
 
 use super::{
     Disclosure, ExplainSettings, TYPE_BASE_DEFAULT,
+    facts::Facts,
     negotiate::{self, Form},
 };
 use crate::request::head::RequestHead;
@@ -177,7 +178,7 @@ fn problem(
         "false"
     });
     if settings.disclosure == Disclosure::Full {
-        let evidence = evidence_json(refusal.evidence());
+        let evidence = Facts::of(refusal.evidence()).into_json();
         let source = refusal.refused_by();
         write_display(
             out,
@@ -223,22 +224,6 @@ fn html(out: &mut String, refusal: &Refusal, id: RefusalId, told: Duration) {
 fn line(out: &mut String, refusal: &Refusal, id: RefusalId, told: Duration) {
     detail(out, refusal, told);
     write_display(out, format_args!(" ({}, {id})\n", refusal.cause()));
-}
-
-/// Returns evidence as a JSON object; times in milliseconds, their names saying so.
-pub(crate) fn evidence_json(evidence: &Evidence) -> serde_json::Value {
-    let mut object = serde_json::Map::new();
-    evidence.each(|name, value| {
-        let (name, value) = match value {
-            Value::Count(count) => (name.to_owned(), count.into()),
-            Value::Time(time) => (format!("{name}_ms"), millis(time).into()),
-            Value::Text(text) => (name.to_owned(), text.into()),
-            Value::Reason(reason) => (name.to_owned(), reason.to_string().into()),
-            _ => return,
-        };
-        object.insert(name, value);
-    });
-    object.into()
 }
 
 pub(crate) fn millis(time: Duration) -> u64 {
@@ -330,7 +315,7 @@ mod tests {
     use crate::clock;
     use http::Request;
     use http_body_util::BodyExt;
-    use steadfast_core::{Held, Name, Overloaded, Rule};
+    use steadfast_core::{Evidence, Held, Name, Overloaded, Rule};
 
     const ID: RefusalId = RefusalId(0x0190_f5c2_7a00_7abc_8def_0123_4567_89ab);
 

@@ -9,6 +9,8 @@
 //! "Ended" means handed to the HTTP implementation, not received by the client.
 
 use std::{
+    convert::Infallible,
+    fmt,
     future::Future,
     pin::Pin,
     task::{Context, Poll},
@@ -32,13 +34,57 @@ pub struct GateBody<B>(#[pin] Made<B>);
 #[derive(Debug)]
 enum Made<B> {
     ByGate(#[pin] Full<Bytes>),
+    Told(Telling),
     Inside(#[pin] B),
+}
+
+/// A stream of the guard's own. It is boxed, because there are few of them and every answer
+/// is as large as the largest kind of body.
+pub(crate) struct Telling(Pin<Box<dyn Body<Data = Bytes, Error = Infallible> + Send + Sync>>);
+
+impl Telling {
+    pub(crate) fn new(
+        body: impl Body<Data = Bytes, Error = Infallible> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Box::pin(body))
+    }
+}
+
+impl fmt::Debug for Telling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Telling")
+    }
+}
+
+impl Body for Telling {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.as_mut().poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
 }
 
 impl<B> GateBody<B> {
     /// A refusal's or probe's answer.
     pub(crate) const fn by_gate(answer: Full<Bytes>) -> Self {
         Self(Made::ByGate(answer))
+    }
+
+    /// A stream of the guard's own.
+    pub(crate) const fn told(stream: Telling) -> Self {
+        Self(Made::Told(stream))
     }
 
     /// The inner service's body.
@@ -59,6 +105,9 @@ impl<B: Body<Data = Bytes>> Body for GateBody<B> {
             MadeProjection::ByGate(full) => full
                 .poll_frame(cx)
                 .map_err(|impossible| match impossible {}),
+            MadeProjection::Told(stream) => Pin::new(stream)
+                .poll_frame(cx)
+                .map_err(|impossible| match impossible {}),
             MadeProjection::Inside(inner) => inner.poll_frame(cx),
         }
     }
@@ -66,6 +115,7 @@ impl<B: Body<Data = Bytes>> Body for GateBody<B> {
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Made::ByGate(full) => full.is_end_stream(),
+            Made::Told(stream) => stream.is_end_stream(),
             Made::Inside(inner) => inner.is_end_stream(),
         }
     }
@@ -73,6 +123,7 @@ impl<B: Body<Data = Bytes>> Body for GateBody<B> {
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
             Made::ByGate(full) => full.size_hint(),
+            Made::Told(stream) => stream.size_hint(),
             Made::Inside(inner) => inner.size_hint(),
         }
     }
@@ -337,6 +388,7 @@ impl<B: IntoAxum> IntoAxum for GateBody<B> {
     fn into_axum(self) -> axum::body::Body {
         match self.0 {
             Made::ByGate(full) => axum::body::Body::new(full),
+            Made::Told(stream) => axum::body::Body::new(stream),
             Made::Inside(inner) => inner.into_axum(),
         }
     }

@@ -8,7 +8,7 @@ use http::{
     header::{ACCEPT, CONTENT_TYPE},
     uri::PathAndQuery,
 };
-use steadfast_core::{Deadline, RequestNote};
+use steadfast_core::{Deadline, RequestNote, inert};
 
 use crate::request::deadlines::{Deadlines, Reading};
 
@@ -111,7 +111,8 @@ impl RequestHead {
         let mut line = String::with_capacity(method.len() + 1 + end);
         line.push_str(method);
         line.push(' ');
-        line.push_str(&path[..end]);
+        // A path may hold any UTF-8, and is read in terminals and logs.
+        line.push_str(&inert(&path[..end]));
         RequestNote {
             line: line.into(),
             request_id: self

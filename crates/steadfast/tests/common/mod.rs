@@ -177,7 +177,7 @@ impl Connection {
         parts
             .headers
             .entry("host")
-            .or_insert_with(|| http::HeaderValue::from_static("test"));
+            .or_insert_with(|| http::HeaderValue::from_static("localhost"));
         let request = Request::from_parts(parts, Full::default());
         self.0.ready().await.expect("an open connection");
         soon("a response", self.0.send_request(request))

@@ -81,6 +81,20 @@ fn with_every_worker_blocked_the_probe_listener_answers_and_shows_the_lag() {
     );
     let late = |answer: &Answer| answer.json()["runtime_lag_ms"].as_u64() >= Some(300);
     process.probe_until("/why503/", late);
+    // Which worker it is, and for how long, as far as tokio can tell.
+    let named = |answer: &Answer| answer.json()["runtime"]["blocked"][0]["worker"] == 0;
+    let page = process.probe_until("/why503/", named).json();
+    let blocked = &page["runtime"]["blocked"];
+    assert!(blocked[0]["for_ms"].as_u64() >= Some(500), "{blocked}");
+    assert!(
+        page["runtime"]["longest_poll_ms"].as_u64() >= Some(500),
+        "{page}"
+    );
+    let checklist = page["checklist"].to_string();
+    assert!(
+        checklist.contains("Worker 0 of 1 has been in one task for"),
+        "{checklist}"
+    );
     drop(release);
     assert_eq!(process.guard.control().phase(), Some(Phase::Ready));
 }
@@ -133,6 +147,46 @@ fn the_probe_listener_shows_names_and_takes_no_orders_without_the_token() {
         })
         .await;
     });
+}
+
+/// Goal: a probe listener that others reach too tells names to the token alone, and one of
+/// this host's own tells none to a page on the web that a browser here has open.
+#[tokio::test]
+async fn names_at_the_probe_listener_are_for_the_token_unless_only_operators_reach_it() {
+    let start = |address: &str, trusted: bool| {
+        let (payments, health) = steadfast::test_util::dependency("payments");
+        health.fail("connection refused");
+        let guard = builder().dependency(&payments);
+        let guard = guard.probe_listener(address.parse().expect("an address"));
+        let guard = if trusted {
+            guard.probe_listener_trusted()
+        } else {
+            guard
+        };
+        let guard = guard.build().expect("valid");
+        let running = guard.start().expect("started");
+        let port = running.probe_address().expect("a listener").port();
+        (running, std::net::SocketAddr::from(([127, 0, 0, 1], port)))
+    };
+    for (address, trusted, host, shows) in [
+        ("127.0.0.1:0", false, "localhost", true),
+        ("127.0.0.1:0", false, "rebound.example", false),
+        ("0.0.0.0:0", false, "localhost", false),
+        ("0.0.0.0:0", true, "localhost", true),
+    ] {
+        let (_running, probe) = start(address, trusted);
+        let host = [("host", host)];
+        let page = fetch(probe, request("GET", "/why503/", &host)).await;
+        assert_eq!(
+            page.status,
+            if shows { 200 } else { 401 },
+            "{address} {host:?}"
+        );
+        let ready = fetch(probe, request("GET", "/ready/?verbose", &host)).await;
+        assert_eq!(ready.body.contains("payments"), shows, "{}", ready.body);
+        let with_token = fetch(probe, with_token("/why503/", &host)).await;
+        assert_eq!(with_token.status, 200, "{address} {host:?}");
+    }
 }
 
 #[tokio::test]

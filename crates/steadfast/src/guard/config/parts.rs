@@ -117,6 +117,7 @@ section! {
         envoy: bool,
         not_found_while_draining: bool,
         listen: SocketAddr,
+        listen_trusted: bool,
     }
 }
 
@@ -124,6 +125,7 @@ section! {
     /// `[operator]`
     OperatorConfig {
         token: Secret,
+        history_file: PathBuf,
     }
 }
 
@@ -289,6 +291,7 @@ impl ProbesConfig {
                 "an address and a port such as \"127.0.0.1:9090\"",
                 |text| text.parse().ok(),
             ),
+            listen_trusted: probes.flag("listen_trusted"),
         }
     }
 }
@@ -299,6 +302,9 @@ impl OperatorConfig {
             token: operator
                 .secret("token", access::TOKEN_ALLOWED, access::is_token)
                 .map(Secret),
+            history_file: operator.text("history_file", "the path of a file", |text| {
+                (!text.is_empty()).then(|| text.into())
+            }),
         }
     }
 }

@@ -26,6 +26,7 @@ use crate::{
         shed::{Turn, Waiting},
     },
     guard::body::GuardBody,
+    probe::{asked::Asked, paths::Answer},
     request::{body::Held, head::RequestHead},
 };
 
@@ -46,6 +47,12 @@ pub struct GuardFuture<F, S, A>(#[pin] State<F, S, A>);
 #[derive(Debug)]
 enum State<F, S, A> {
     Said(Option<Response<Full<Bytes>>>),
+    /// The operator's page, which may read a form and hold an answer back.
+    Page {
+        asked: Pin<Box<Asked<A>>>,
+        gates: Local<Gates>,
+        http1: bool,
+    },
     Early {
         early: Pin<Box<Early<S, A>>>,
         gates: Local<Gates>,
@@ -82,6 +89,19 @@ enum State<F, S, A> {
 }
 
 impl<F, S, A> GuardFuture<F, S, A> {
+    /// Answers for the guard's own paths.
+    #[cold]
+    pub(super) fn own(answer: Answer<A>, gates: &Local<Gates>, http1: bool) -> Self {
+        match answer {
+            Answer::Said(answer) => Self::said(answer, gates, http1),
+            Answer::Page(asked) => Self(State::Page {
+                asked,
+                gates: gates.clone(),
+                http1,
+            }),
+        }
+    }
+
     /// Hands a request on.
     pub(super) const fn aside(held: Held<Gates>, inner: F) -> Self {
         Self(State::Aside { held, inner })
@@ -265,6 +285,7 @@ impl<F, S, A> GuardFuture<F, S, A> {
 impl<F, S, A, B, E> Future for GuardFuture<F, S, A>
 where
     S: Service<Request<A>, Future = F> + Clone,
+    A: Body,
     F: Future<Output = Result<Response<B>, E>>,
     B: Body<Data = Bytes>,
 {
@@ -327,6 +348,15 @@ where
                     .take()
                     .expect("a future is not polled after it is ready");
                 Poll::Ready(Ok(answer.map(GuardBody::said)))
+            }
+            StateProjection::Page {
+                asked,
+                gates,
+                http1,
+            } => {
+                let mut answer = ready!(asked.as_mut().poll(cx));
+                gates.farewell(*http1).say(&gates.life, &mut answer);
+                Poll::Ready(Ok(answer.map(GuardBody::page)))
             }
             StateProjection::Aside { held, inner } => {
                 let response = ready!(inner.poll(cx))?;

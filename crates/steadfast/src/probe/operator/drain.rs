@@ -7,11 +7,11 @@
 use bytes::Bytes;
 use http::{Method, Response, StatusCode, request::Parts};
 use http_body_util::Full;
-use serde_json::{Value, json};
-use steadfast_core::Phase;
+use serde::{Serialize, Serializer};
+use steadfast_core::{Phase, inert};
 
 use super::json_answer;
-use crate::{drain::DrainReport, instance::Control, refusal::render::millis};
+use crate::{drain::DrainReport, instance::Control, refusal::millis};
 
 /// Whether the request orders a drain.
 pub(super) fn is_order(parts: &Parts) -> bool {
@@ -30,33 +30,62 @@ pub(super) fn begin(control: &Control) -> Response<Full<Bytes>> {
 }
 
 /// How far the drain is.
-pub(super) fn state(control: &Control) -> Value {
-    let phase = control.phase();
-    json!({
-        "leaving": phase.is_some_and(Phase::is_leaving),
-        "phase": phase.map_or("not started", Phase::as_str),
-        "longest_ms": millis(control.drain_settings().longest()),
-        "report": control.report().as_deref().map(report),
-    })
+#[derive(Serialize)]
+pub(super) struct State {
+    leaving: bool,
+    phase: &'static str,
+    longest_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report: Option<Report>,
 }
 
-fn report(report: &DrainReport) -> Value {
-    let cut: serde_json::Map<_, _> = report
-        .cut
-        .by_reason()
-        .into_iter()
-        .map(|(reason, count)| (reason.to_owned(), json!(count)))
-        .collect();
-    let advice: Vec<_> = report.advice().iter().map(ToString::to_string).collect();
-    json!({
-        "summary": report.summary(),
-        "served": report.served,
-        "abandoned": report.abandoned,
-        "came_late": report.came_late,
-        "failing_probes": report.failing_probes,
-        "lame_duck_ms": millis(report.lame_duck),
-        "draining_ms": millis(report.draining),
-        "cut": cut,
-        "advice": advice,
-    })
+/// How it went.
+#[derive(Serialize)]
+struct Report {
+    summary: String,
+    served: u64,
+    abandoned: u64,
+    came_late: u64,
+    failing_probes: u32,
+    lame_duck_ms: u64,
+    draining_ms: u64,
+    cut: Cut,
+    advice: Vec<String>,
+}
+
+/// What was cut, by reason.
+struct Cut(Vec<(&'static str, u64)>);
+
+impl Serialize for Cut {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().copied())
+    }
+}
+
+pub(super) fn state(control: &Control) -> State {
+    let phase = control.phase();
+    State {
+        leaving: phase.is_some_and(Phase::is_leaving),
+        phase: phase.map_or("not started", Phase::as_str),
+        longest_ms: millis(control.drain_settings().longest()),
+        report: control.report().as_deref().map(Report::of),
+    }
+}
+
+impl Report {
+    fn of(report: &DrainReport) -> Self {
+        let advice = report.advice();
+        let advice = advice.iter().map(|it| inert(&it.to_string()).into());
+        Self {
+            summary: inert(&report.summary()).into(),
+            served: report.served,
+            abandoned: report.abandoned,
+            came_late: report.came_late,
+            failing_probes: report.failing_probes,
+            lame_duck_ms: millis(report.lame_duck),
+            draining_ms: millis(report.draining),
+            cut: Cut(report.cut.by_reason().into_iter().collect()),
+            advice: advice.collect(),
+        }
+    }
 }

@@ -1,0 +1,130 @@
+//! Who asks whether this instance is well, how often, and what they were told last.
+//!
+//! A probe never waits here: who finds the table taken is not written down, because the next
+//! probe of the same prober is.
+
+use std::{
+    sync::{Mutex, PoisonError, TryLockError},
+    time::{Duration, Instant},
+};
+
+use steadfast_core::inert;
+
+/// Probers that are told apart; a node has one kubelet and a few balancers.
+const PROBERS_MAX: usize = 16;
+
+/// Longest name kept of one, in characters.
+const AGENT_LEN_MAX: usize = 64;
+
+/// Those who probe.
+#[derive(Debug, Default)]
+pub(crate) struct Probers(Mutex<Vec<Prober>>);
+
+/// One of them: a user agent at one of the two probes.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Prober {
+    /// Its `user-agent`, or `unnamed`.
+    pub(crate) agent: String,
+    pub(crate) asks: Asked,
+    pub(crate) count: u64,
+    pub(crate) last: Instant,
+    /// Between its last two probes.
+    pub(crate) period: Option<Duration>,
+    /// Whether it was told yes.
+    pub(crate) told_yes: bool,
+}
+
+/// Which probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    Ready,
+    Health,
+}
+
+impl Probers {
+    /// Writes a probe down.
+    pub(crate) fn saw(&self, agent: Option<&str>, asks: Asked, told_yes: bool, now: Instant) {
+        let mut known = match self.0.try_lock() {
+            Ok(known) => known,
+            Err(TryLockError::Poisoned(poison)) => poison.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        let agent = agent.filter(|agent| !agent.is_empty()).unwrap_or("unnamed");
+        let same = known
+            .iter_mut()
+            .find(|it| it.asks == asks && it.is_called(agent));
+        if let Some(prober) = same {
+            prober.count += 1;
+            prober.period = Some(now.saturating_duration_since(prober.last));
+            (prober.last, prober.told_yes) = (now, told_yes);
+            return;
+        }
+        if known.len() == PROBERS_MAX {
+            let oldest = known.iter().enumerate().min_by_key(|(_, it)| it.last);
+            let at = oldest.map_or(0, |(at, _)| at);
+            known.swap_remove(at);
+        }
+        known.push(Prober {
+            agent: kept(agent),
+            asks,
+            count: 1,
+            last: now,
+            period: None,
+            told_yes,
+        });
+    }
+
+    /// Returns who has probed, the latest first.
+    pub(crate) fn view(&self) -> Vec<Prober> {
+        let mut known = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        known.sort_by_key(|it| std::cmp::Reverse(it.last));
+        known
+    }
+}
+
+impl Prober {
+    fn is_called(&self, agent: &str) -> bool {
+        self.agent == agent || self.agent == kept(agent)
+    }
+}
+
+fn kept(agent: &str) -> String {
+    inert(agent).chars().take(AGENT_LEN_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+
+    #[test]
+    fn probers_are_told_apart_and_bounded() {
+        let probers = Probers::default();
+        let start = clock::now();
+        for second in [0, 10] {
+            let at = start + Duration::from_secs(second);
+            probers.saw(Some("kube-probe/1.31"), Asked::Ready, second == 0, at);
+        }
+        probers.saw(None, Asked::Health, true, start);
+        let seen = probers.view();
+        assert_eq!(seen.len(), 2);
+        let kubelet = &seen[0];
+        assert_eq!((kubelet.count, kubelet.told_yes), (2, false));
+        assert_eq!(kubelet.period, Some(Duration::from_secs(10)));
+        assert_eq!(seen[1].agent, "unnamed");
+        for number in 0..1000 {
+            let agent = format!("agent-{number}-{}", "x".repeat(10_000));
+            probers.saw(Some(&agent), Asked::Ready, true, start);
+        }
+        let seen = probers.view();
+        assert_eq!(seen.len(), PROBERS_MAX);
+        assert!(
+            seen.iter()
+                .all(|it| it.agent.chars().count() <= AGENT_LEN_MAX)
+        );
+    }
+}

@@ -1,0 +1,326 @@
+//! What the operator sees of load: limit, in flight, lag, streams, and why each changed.
+
+use serde::{Serialize, Serializer, ser::SerializeMap};
+use steadfast_core::{
+    LagSnapshot, Memory, MemorySnapshot, Priority, QueueSnapshot, ReserveSnapshot, ShedMode,
+    StreamsSnapshot, inert, limit::Snapshot,
+};
+
+use super::{Seen, rounded, told::Change};
+use crate::{clock, refusal::millis};
+
+/// Whose changes are the history of load shedding.
+const SUBJECTS: [&str; 4] = ["shed", "runtime-lag", "reserve", "resources"];
+
+/// The gate that sheds load.
+#[derive(Debug, Serialize)]
+pub(crate) struct Load {
+    pub(crate) mode: &'static str,
+    /// Absent while nothing limits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) limit: Option<u32>,
+    pub(crate) in_flight: u32,
+    pub(crate) peak: u32,
+    /// What is asked for, over what may run; above 1 a scaler should add instances.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) demand_ratio: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) mean_held_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) oldest: Option<Oldest>,
+    pub(crate) admitted: u64,
+    pub(crate) refused: u64,
+    pub(crate) would_refuse: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) queue: Option<Queue>,
+    pub(crate) lag: Lag,
+    pub(crate) streams: Streams,
+    pub(crate) resources: Resources,
+    #[serde(skip_serializing_if = "Reserve::is_idle")]
+    reserve: Reserve,
+    algorithm: Algorithm,
+    history: Vec<Change>,
+}
+
+/// The request that has been running longest.
+#[derive(Debug, Serialize)]
+pub(crate) struct Oldest {
+    pub(crate) route: String,
+    pub(crate) age_ms: u64,
+}
+
+/// Those who wait for a place.
+#[derive(Debug, Serialize)]
+pub(crate) struct Queue {
+    pub(crate) waiting: u32,
+    pub(crate) max: u32,
+    standing_ms: u64,
+}
+
+/// The lag loop.
+#[derive(Debug, Serialize)]
+pub(crate) struct Lag {
+    mode: &'static str,
+    pub(crate) phase: &'static str,
+    pub(crate) lag_ms: u64,
+    wait_ms: u64,
+    waiting: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room: Option<u32>,
+    capacity_per_sec: f64,
+    refused_ratio: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    floor: Option<&'static str>,
+    refused: u64,
+    would_refuse: u64,
+}
+
+/// Answers that are counted apart.
+#[derive(Debug, Serialize)]
+pub(crate) struct Streams {
+    pub(crate) open: u32,
+    pub(crate) max: u32,
+    opened: u64,
+    refused: u64,
+}
+
+/// Memory, and what else was read of the surroundings.
+#[derive(Debug, Serialize)]
+pub(crate) struct Resources {
+    mode: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cpu_ratio: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cpu_throttled_ratio: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cpu_stalled_ratio: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory_stalled_ratio: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    io_stalled_ratio: Option<f64>,
+    pub(crate) memory: MemoryEntry,
+    level: &'static str,
+    refused: u64,
+    would_refuse: u64,
+}
+
+/// The memory of the control group, or why nothing is known of it.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum MemoryEntry {
+    Known {
+        used_bytes: u64,
+        limit_bytes: u64,
+        used_ratio: f64,
+    },
+    Unknown(&'static str),
+}
+
+/// Places that are kept for those who go first.
+#[derive(Debug)]
+struct Reserve([(Priority, Kept); Priority::ALL.len()]);
+
+#[derive(Debug, Serialize)]
+struct Kept {
+    kept_from_it: u32,
+    refused: u64,
+}
+
+/// Where the algorithm behind the limit stands.
+#[derive(Debug, Serialize)]
+struct Algorithm {
+    phase: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    knee: Option<f64>,
+    refused_ratio: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    experiment: Option<Experiment>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    change: Option<LimitChange>,
+}
+
+#[derive(Debug, Serialize)]
+struct Experiment {
+    at: String,
+    in_flight_low: f64,
+    in_flight_high: f64,
+    latency_ratio: f64,
+    error: f64,
+    knee: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct LimitChange {
+    at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<u32>,
+    code: &'static str,
+    why: String,
+}
+
+impl Load {
+    pub(super) fn of(seen: &Seen<'_>) -> Self {
+        let shed = &seen.shed;
+        let changes = seen.ledger.changes.iter();
+        let ours = changes.filter(|change| SUBJECTS.contains(&change.subject.as_str()));
+        Self {
+            mode: mode(shed.mode),
+            limit: shed.limit,
+            in_flight: shed.in_flight,
+            peak: shed.peak,
+            demand_ratio: seen.demand.map(rounded),
+            mean_held_ms: shed
+                .mean_held
+                .map(|held| rounded(held.as_secs_f64() * 1000.0)),
+            oldest: shed.oldest.as_ref().map(|held| Oldest {
+                route: inert(&held.route).into(),
+                age_ms: millis(held.age),
+            }),
+            admitted: shed.admitted,
+            refused: shed.refused,
+            would_refuse: shed.would_refuse,
+            queue: shed.queue.as_ref().map(Queue::of),
+            lag: Lag::of(&shed.lag),
+            streams: Streams::of(shed.streams),
+            resources: Resources::of(&shed.memory),
+            reserve: Reserve::of(&shed.reserve),
+            algorithm: Algorithm::of(&shed.algorithm),
+            history: ours.map(Change::of).collect(),
+        }
+    }
+}
+
+impl Queue {
+    fn of(queue: &QueueSnapshot) -> Self {
+        Self {
+            waiting: queue.len,
+            max: queue.max,
+            standing_ms: millis(queue.standing),
+        }
+    }
+}
+
+impl Lag {
+    fn of(lag: &LagSnapshot) -> Self {
+        Self {
+            mode: lag.mode.code(),
+            phase: lag.phase.code(),
+            lag_ms: millis(lag.lag),
+            wait_ms: millis(lag.wait),
+            waiting: lag.waiting,
+            room: lag.room,
+            capacity_per_sec: rounded(lag.capacity_per_sec),
+            refused_ratio: rounded(lag.refused_ratio),
+            floor: lag.floor.map(Priority::code),
+            refused: lag.refused,
+            would_refuse: lag.would_refuse,
+        }
+    }
+}
+
+impl Streams {
+    fn of(streams: StreamsSnapshot) -> Self {
+        Self {
+            open: streams.open,
+            max: streams.max,
+            opened: streams.opened,
+            refused: streams.refused,
+        }
+    }
+}
+
+impl Resources {
+    fn of(memory: &MemorySnapshot) -> Self {
+        let seen = &memory.seen;
+        let [cpu, stalled, io] = seen.stalled_ratio;
+        Self {
+            mode: mode(memory.mode),
+            cpu_ratio: seen.cpu_ratio.map(rounded),
+            cpu_throttled_ratio: seen.throttled_ratio.map(rounded),
+            cpu_stalled_ratio: cpu.map(rounded),
+            memory_stalled_ratio: stalled.map(rounded),
+            io_stalled_ratio: io.map(rounded),
+            memory: MemoryEntry::of(seen.memory),
+            level: seen.level.code(),
+            refused: memory.refused,
+            would_refuse: memory.would_refuse,
+        }
+    }
+}
+
+impl MemoryEntry {
+    fn of(memory: Option<Memory>) -> Self {
+        match memory {
+            Some(memory) => Self::Known {
+                used_bytes: memory.used,
+                limit_bytes: memory.limit,
+                used_ratio: rounded(memory.ratio()),
+            },
+            None if cfg!(target_os = "linux") => Self::Unknown("absent"),
+            None => Self::Unknown("unsupported"),
+        }
+    }
+}
+
+impl Reserve {
+    fn of(reserve: &ReserveSnapshot) -> Self {
+        Self(Priority::ALL.map(|class| {
+            let at = class.index();
+            let kept = Kept {
+                kept_from_it: reserve.kept[at],
+                refused: reserve.refused[at],
+            };
+            (class, kept)
+        }))
+    }
+
+    fn is_idle(&self) -> bool {
+        self.0
+            .iter()
+            .all(|(_, it)| it.kept_from_it == 0 && it.refused == 0)
+    }
+}
+
+impl Serialize for Reserve {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (class, kept) in &self.0 {
+            map.serialize_entry(class.code(), kept)?;
+        }
+        map.end()
+    }
+}
+
+impl Algorithm {
+    fn of(seen: &Snapshot) -> Self {
+        Self {
+            phase: seen.phase.code(),
+            knee: seen.knee.map(rounded),
+            refused_ratio: rounded(seen.refused_ratio),
+            experiment: seen.experiment.map(|it| Experiment {
+                at: clock::rfc3339(it.at),
+                in_flight_low: rounded(it.in_flight_low),
+                in_flight_high: rounded(it.in_flight_high),
+                latency_ratio: rounded(it.latency_ratio),
+                error: rounded(it.error),
+                knee: rounded(it.knee),
+            }),
+            change: seen.change.map(|it| LimitChange {
+                at: clock::rfc3339(it.at),
+                from: it.from,
+                to: it.to,
+                code: it.why.code(),
+                why: it.why.to_string(),
+            }),
+        }
+    }
+}
+
+const fn mode(mode: ShedMode) -> &'static str {
+    match mode {
+        ShedMode::Enforce => "enforce",
+        ShedMode::Observe => "observe",
+    }
+}
