@@ -141,7 +141,10 @@ pub fn down(refusal: &Refusal) -> &DependencyDown {
 
 /// A guarded application.
 #[derive(Clone, Debug)]
-pub struct App(steadfast::Guarded);
+pub struct App {
+    guarded: steadfast::Guarded,
+    control: steadfast::Control,
+}
 
 impl App {
     /// Makes one whose `/orders` does `work`, and whose `/hello` needs nothing.
@@ -168,7 +171,10 @@ impl App {
         let routes = Router::new()
             .route("/orders", orders)
             .route("/hello", get(|| async { "hello" }));
-        Self(guard.protect(routes))
+        Self {
+            control: guard.control(),
+            guarded: guard.protect(routes),
+        }
     }
 
     /// Asks for a path.
@@ -212,13 +218,24 @@ impl App {
         serde_json::from_str(&page.body).expect("it is JSON")
     }
 
+    /// Returns what the process finds wrong with itself.
+    #[must_use]
+    pub fn diagnosis(&self) -> steadfast::diagnosis::Diagnosis {
+        self.control.diagnosis()
+    }
+
     async fn ask(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
         let mut request = Request::builder().uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let request = request.body(Body::empty()).expect("the path is one");
-        let response: Response<_> = self.0.clone().oneshot(request).await.expect("infallible");
+        let response: Response<_> = self
+            .guarded
+            .clone()
+            .oneshot(request)
+            .await
+            .expect("infallible");
         let (head, body) = response.into_parts();
         let body = axum::body::to_bytes(body, usize::MAX).await;
         let body = body.expect("it is in memory").to_vec();

@@ -39,8 +39,8 @@ pub(super) const ROWS: &[Row] = &[
         means: "Code has taken connections from the pool and keeps them: across a call that waits for something else, in a task that never ends, or in a value that nobody drops. The pool is empty although the database has nothing to do.",
         outside: "503 with `cause=pool-exhausted`, or the time-out of the pool; after a restart it is well for a while, and then comes back.",
         inside: "The line of code that holds the connection, and for how long: the pool's guard knows both. In PostgreSQL such sessions are *idle* or *idle in transaction*.",
-        threshold: "A connection held for longer than a minute while others wait, or half of the pool held by one line.",
-        fix: "Go to that line. Drop the connection before what follows it waits, and bound the work with a time-out. A larger pool only takes longer to empty.",
+        threshold: "Connections held for longer than the guard's bound (`held_long`), half of the pool or for a minute, while others find none. A query that does not end looks the same from inside.",
+        fix: "Go to that line. Drop the connection before what follows it waits, and bound the work with a time-out. If its queries do not end, see in the server what they wait for. A larger pool only takes longer to empty.",
         commands: &[
             "curl -s -H \"Authorization: Bearer $WHY503_TOKEN\" http://127.0.0.1:PORT/why503/",
         ],
@@ -66,22 +66,15 @@ pub(super) const ROWS: &[Row] = &[
                 let most = pools(view)
                     .into_iter()
                     .any(|(pool, it)| pool.tied == fact.tied && count.saturating_mul(2) >= it.max);
-                if short
-                    && (age >= Duration::from_secs(60) || most && age >= Duration::from_secs(10))
-                {
-                    let sure = if most { Proven } else { Likely };
+                if short && (most || age >= Duration::from_secs(60)) {
+                    let says = format!(
+                        "{count} connections of {} have been held for up to {} by {place}: it keeps them, or its queries do not end.",
+                        name_of(fact),
+                        Lasting(age)
+                    );
                     found
-                        .find(
-                            fact,
-                            sure,
-                            Direct,
-                            format!(
-                                "{count} connections of {} have been held by {place} for up to {}.",
-                                name_of(fact),
-                                Lasting(age)
-                            ),
-                        )
-                        .from("1 min, or half of the pool for 10 s");
+                        .find(fact, Likely, Direct, says)
+                        .from("half of the pool, or 1 min");
                 }
             }
         },

@@ -135,7 +135,8 @@ area! {
         KeysOut { out: u64, known: u64 } = "keys", "{out} of {known} refuse calls";
         /// A pool: how it stands, its numbers, and its last trouble.
         Pool { is: PoolIs, in_use: u64, max: u64, waiting: u64, trouble: Text } = "pool", "{is}: {in_use} of {max} in use, {waiting} wait; {trouble}";
-        /// A connection that is held for long: by which line of code, and for how long.
+        /// Connections that are held for longer than the pool's own bound: by which line of code,
+        /// the longest for how long, and how many.
         Held { place: Text, age: Duration, count: u64 } = "connection held", "by {place} for {}, {count} such", Lasting(*age);
         /// The readiness probes that came: how many, the mean time between, how long ago the
         /// last, and who asks.

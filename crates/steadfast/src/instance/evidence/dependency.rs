@@ -28,7 +28,8 @@ pub(super) fn gather(
     }
     calls(view).into_iter().for_each(&mut say);
     check(view, now).into_iter().for_each(&mut say);
-    if view.health(now) != Health::Passing {
+    // While it comes back, what it said last is history.
+    if matches!(view.health(now), Health::Failing | Health::Unknown) {
         if let Some(last) = view.last_error() {
             say(Own::LastError {
                 class: Text::new(last.class.code()),
@@ -203,14 +204,14 @@ fn pool(reading: &PoolReading, told: Option<&PoolExhausted>, view: &DependencyVi
     }
 }
 
-/// Who has held a connection for longest, and how many are held beyond every bound.
+/// Who has held a connection for longest, and how many are held beyond the pool's own bound.
 fn holder(reading: &PoolReading, told: Option<&PoolExhausted>) -> Option<Own> {
+    let age = reading.longest_held.filter(|_| reading.leaked > 0)?;
     let longest = told.and_then(|told| told.longest.as_ref());
-    let age = reading.longest_held?;
     let place = longest.map_or_else(
-        || "a holder that is not known".into(),
+        || "a line that is not known".into(),
         |it| Text::new(&it.place),
     );
-    let count = reading.leaked.max(1).into();
+    let count = reading.leaked.into();
     Some(Own::Held { place, age, count })
 }
