@@ -26,6 +26,7 @@ mod redis;
 mod risk;
 mod runtime;
 mod upstreams;
+mod web_servers;
 
 use std::time::Duration;
 
@@ -87,6 +88,7 @@ const TABLES: &[&[Row]] = &[
     nginx::ROWS,
     envoy::ROWS,
     proxies::ROWS,
+    web_servers::ROWS,
     platforms::ROWS,
     upstreams::ROWS,
     brokers::ROWS,

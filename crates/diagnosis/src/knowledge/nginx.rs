@@ -5,9 +5,13 @@ use std::time::Duration;
 
 use super::haproxy::out_of_service;
 use crate::{
-    Confidence::{Likely, Possible, Proven},
-    Id, Lasting, Maker, Mark, NginxLog as Log, Observation as O, Proxy, Role, Wire,
-    engine::Strength::{Code, Direct, Timing},
+    Confidence::{self, Likely, Possible, Proven},
+    Fact, Id, Lasting, Maker, Mark, NginxLog as Log, Observation as O, Proxy, Role, Text, Wire,
+    engine::{
+        Found,
+        Strength::{Code, Direct, Timing},
+        View,
+    },
     knowledge::Row,
 };
 
@@ -32,6 +36,7 @@ pub(super) const ROWS: &[Row] = &[
                     format!("nginx's rate limit refused {count} requests: {line}")
                 })
             });
+            by_rule(view, found, "limit_req ", Likely, "a limit of the rate");
         },
     },
     Row {
@@ -54,6 +59,9 @@ pub(super) const ROWS: &[Row] = &[
                     format!("nginx's limit of connections refused {count} requests: {line}")
                 })
             });
+            let other = !rules(view, "limit_req ").is_empty();
+            let sure = if other { Possible } else { Likely };
+            by_rule(view, found, "limit_conn ", sure, "a limit of connections");
         },
     },
     Row {
@@ -86,21 +94,18 @@ pub(super) const ROWS: &[Row] = &[
                     )
             });
             let unasked = view.any(|seen| says(seen, Log::NoUpstream).is_some());
-            for (fact, (at, rule)) in view.pick(|seen| match seen {
-                O::Proxy(Proxy::Rule {
-                    by: Maker::Nginx | Maker::IngressNginx,
-                    at,
-                    rule,
-                }) => Some((at, rule)),
-                _ => None,
-            }) {
-                if (made || unasked) && !limited {
-                    found.find(
-                        fact,
-                        Proven,
-                        Direct,
-                        format!("nginx's configuration answers 503 itself: {rule} ({at})."),
-                    );
+            let limits = !rules(view, "limit_").is_empty();
+            for (begin, sure) in [
+                ("return ", Proven),
+                // Whether the condition holds is known to nginx alone.
+                ("if ", if limits { Possible } else { Likely }),
+            ] {
+                for (fact, at, rule) in rules(view, begin) {
+                    if (made || unasked) && !limited {
+                        let says =
+                            format!("nginx's configuration answers 503 itself: {rule} ({at}).");
+                        found.find(fact, sure, Direct, says);
+                    }
                 }
             }
             if found.is_empty() && !limited {
@@ -279,11 +284,41 @@ fn own(seen: &O) -> Option<Duration> {
 }
 
 /// What nginx's log says about this, and how often.
-fn says(seen: &O, which: Log) -> Option<(&crate::Text, u64)> {
+fn says(seen: &O, which: Log) -> Option<(&Text, u64)> {
     match seen {
         O::Proxy(Proxy::NginxSays { about, line, count }) if *about == which && *count > 0 => {
             Some((line, *count))
         }
         _ => None,
+    }
+}
+
+/// The rules of the configuration on the way of the request that begin with this word.
+fn rules<'a>(view: &View<'a>, begin: &str) -> Vec<(&'a Fact, &'a Text, &'a Text)> {
+    let found = view.pick(|seen| match seen {
+        O::Proxy(Proxy::Rule {
+            by: Maker::Nginx | Maker::IngressNginx,
+            at,
+            rule,
+        }) if rule.as_str().starts_with(begin) => Some((at, rule)),
+        _ => None,
+    });
+    found
+        .into_iter()
+        .map(|(fact, (at, rule))| (fact, at, rule))
+        .collect()
+}
+
+/// Without a log, a limit on the way explains a page of nginx's own, unless a `return` is there
+/// too: that is asked before any limit.
+fn by_rule(view: &View<'_>, found: &mut Found<'_>, begin: &str, sure: Confidence, what: &str) {
+    let made = view.any(|seen| own(seen).is_some());
+    if !found.is_empty() || !made || !rules(view, "return ").is_empty() {
+        return;
+    }
+    for (fact, at, rule) in rules(view, begin) {
+        let says =
+            format!("nginx answered 503 by itself, and the location has {what}: {rule} ({at}).");
+        found.find(fact, sure, Direct, says);
     }
 }

@@ -2,7 +2,6 @@
 
 use super::haproxy::out_of_service;
 use crate::{
-    ApacheLog,
     Confidence::{Likely, Possible, Proven},
     Id, Lasting, Maker, Mark, Observation as O, Outcome, Proxy, Role, Via, Wire,
     engine::{
@@ -14,48 +13,6 @@ use crate::{
 };
 
 pub(super) const ROWS: &[Row] = &[
-    Row {
-        id: Id::ApacheWorkerError,
-        role: Role::Fault,
-        title: "Apache cannot reach the backend",
-        means: "Apache's proxy could not connect, or has set the worker aside after one failure and does not try it for `retry` seconds (60 by default), although it may be well again.",
-        outside: "503 with *temporarily unable to service your request due to maintenance downtime or capacity problems*.",
-        inside: "AH00957 (connection refused), AH01114 (failed to make connection) and AH00959 (disabling worker) in the error log.",
-        threshold: "Such a line in the window. The page alone may also be a rule of the configuration.",
-        fix: "Start or mend the backend. Lower `retry` on the ProxyPass line, so that one failure does not cost a minute.",
-        commands: &[
-            "tail -50 /var/log/apache2/error.log",
-            "apachectl -t -D DUMP_VHOSTS",
-            "grep -rn 'ProxyPass\\|BalancerMember' /etc/apache2/",
-        ],
-        effects: &[],
-        judge: |view, found| {
-            found.tell(view, Proven, Code, |seen| match seen {
-                O::Proxy(Proxy::ApacheSays { about: ApacheLog::ConnectRefused | ApacheLog::ConnectFailed | ApacheLog::WorkerDisabled, line, count }) if *count > 0 => {
-                    Some(format!("Apache could not connect to the backend, {count} times: {line}"))
-                }
-                _ => None,
-            });
-            for (fact, servers) in out_of_service(view, Maker::Apache) {
-                found.find(
-                    fact,
-                    Proven,
-                    Direct,
-                    format!(
-                        "Apache holds all {} workers of {} in error.",
-                        servers.len(),
-                        fact.tied
-                    ),
-                );
-            }
-            found.tell(view, Likely, Code, |seen| match seen {
-                O::Wire(Wire::Made { by: Maker::Apache, mark: Mark::ApacheUnavailable, .. }) => {
-                    Some("Apache answered 503 by itself: the backend refuses connections, or its worker is set aside after a failure.".to_owned())
-                }
-                _ => None,
-            });
-        },
-    },
     Row {
         id: Id::TraefikNoServer,
         role: Role::Fault,
@@ -149,14 +106,26 @@ pub(super) const ROWS: &[Row] = &[
         ],
         effects: &[],
         judge: |view, found| {
-            made(
-                view,
-                found,
-                Maker::Caddy,
-                &[Mark::CaddyEmpty],
-                Likely,
-                "Caddy has no upstream that passes its check",
-            );
+            // What `respond` answers may look the same.
+            let is_ruled = |seen: &O| {
+                matches!(
+                    seen,
+                    O::Proxy(Proxy::Rule {
+                        by: Maker::Caddy,
+                        ..
+                    })
+                )
+            };
+            if !view.any(is_ruled) {
+                made(
+                    view,
+                    found,
+                    Maker::Caddy,
+                    &[Mark::CaddyEmpty],
+                    Likely,
+                    "Caddy has no upstream that passes its check",
+                );
+            }
             for (fact, servers) in out_of_service(view, Maker::Caddy) {
                 found.find(
                     fact,
@@ -248,31 +217,6 @@ pub(super) const ROWS: &[Row] = &[
                     format!("Caddy's configuration answers by itself: {rule} ({at})."),
                 );
             }
-        },
-    },
-    Row {
-        id: Id::VarnishBackend,
-        role: Role::Fault,
-        title: "Varnish could not fetch from the backend",
-        means: "The backend refused, closed or was too slow, or Varnish holds it for sick, and there was nothing in the cache that might be used.",
-        outside: "503 *Backend fetch failed* with *Guru Meditation* and an XID.",
-        inside: "`varnishlog -g request -q 'RespStatus == 503'`: FetchError says which; `varnishadm backend.list`.",
-        threshold: "The page.",
-        fix: "Go by FetchError: a refused connection, a time-out (first_byte_timeout), or no healthy backend. Let Varnish serve what is stale meanwhile (grace).",
-        commands: &[
-            "varnishadm backend.list",
-            "varnishlog -d -g request -q 'RespStatus == 503' -i FetchError",
-        ],
-        effects: &[],
-        judge: |view, found| {
-            made(
-                view,
-                found,
-                Maker::Varnish,
-                &[Mark::VarnishFetchFailed],
-                Proven,
-                "Varnish could not fetch from the backend",
-            )
         },
     },
     Row {

@@ -1061,6 +1061,30 @@ fn proxies() -> Vec<Case> {
             ok(),
         ),
         case(
+            Id::ApacheRespond,
+            with(
+                made(Maker::Apache, Mark::ApacheUnavailable, 503, ms(0)),
+                port(Proxy::Rule {
+                    by: Maker::Apache,
+                    at: "httpd.conf:7".into(),
+                    rule: "RewriteRule ^/closed - [R=503,L]".into(),
+                }),
+            ),
+            ok(),
+        ),
+        case(
+            Id::VarnishSynth,
+            with(
+                made(Maker::Varnish, Mark::Other, 503, ms(0)),
+                port(Proxy::Rule {
+                    by: Maker::Varnish,
+                    at: "boot".into(),
+                    rule: "return (synth(503, \"closed\"));".into(),
+                }),
+            ),
+            ok(),
+        ),
+        case(
             Id::VarnishBackend,
             made(Maker::Varnish, Mark::VarnishFetchFailed, 503, ms(0)),
             ok(),
