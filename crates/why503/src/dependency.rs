@@ -16,10 +16,13 @@ mod ask;
 mod dns;
 mod encrypt;
 mod greeting;
+#[cfg(test)]
+mod hostile;
 mod known;
 mod mysql;
 mod postgres;
 mod redis;
+mod upstream;
 
 pub(crate) use ask::reach;
 
@@ -40,8 +43,11 @@ pub(crate) async fn collect(job: &Job<'_>) -> Collected {
     let names = known.names.iter();
     let names = names.map(|name| dns::look_up(name, &known.resolver, ask::until(job)));
     let servers = known.servers.iter().map(|server| ask::server(job, server));
-    let (names, servers) = tokio::join!(join_all(names), join_all(servers));
-    for seen in names.into_iter().chain(servers) {
+    let upstreams = job.options.upstream.iter();
+    let upstreams = upstreams.map(|upstream| upstream::look(job, upstream));
+    let (names, servers, upstreams) =
+        tokio::join!(join_all(names), join_all(servers), join_all(upstreams));
+    for seen in names.into_iter().chain(servers).chain(upstreams) {
         all.extend(seen);
     }
     all

@@ -18,6 +18,8 @@ mod envoy;
 mod files;
 mod found;
 mod haproxy;
+#[cfg(test)]
+mod hostile;
 mod nginx;
 mod traefik;
 mod varnish;
@@ -113,7 +115,7 @@ async fn look(job: &Job<'_>, proxy: &Found, asked: &Asked, seen: &mut Collected)
         Maker::Traefik => traefik::look(job, proxy, asked, seen).await,
         Maker::Caddy => caddy::look(job, proxy, asked, seen).await,
         Maker::Apache => apache::look(job, proxy, asked, seen).await,
-        Maker::Varnish => varnish::look(job, proxy, seen).await,
+        Maker::Varnish => varnish::look(job, proxy, asked.port, seen).await,
         _ => Next::new(),
     }
 }

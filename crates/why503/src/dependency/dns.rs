@@ -10,7 +10,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use crate::{clock, collect::Collected};
+use crate::{clock, collect::Collected, doctor::observe};
 use question::Answer;
 
 /// How long a nameserver may take; a client's resolver waits five seconds and asks again.
@@ -81,7 +81,7 @@ pub(crate) async fn look_up(name: &str, resolver: &Resolver, until: Instant) -> 
             );
             return seen;
         }
-        Ok(Err(error)) => of_system(&error.to_string()),
+        Ok(Err(error)) => observe::fault(&error.to_string()),
         Err(_) => DnsFault::TryAgain,
     };
     let failure = |why, after| Dns::Failed {
@@ -135,20 +135,6 @@ async fn ask(server: SocketAddr, name: &str, until: Instant) -> Option<Answer> {
     }
 }
 
-/// The resolver's words have no code in them; these are glibc's and musl's.
-fn of_system(text: &str) -> DnsFault {
-    let has = |word: &str| text.contains(word);
-    if has("Temporary failure") || has("Try again") {
-        DnsFault::TryAgain
-    } else if has("Name or service not known") || has("Name does not resolve") || has("nodename") {
-        DnsFault::NotThere
-    } else if has("No address associated") || has("Name has no usable address") {
-        DnsFault::NoAddress
-    } else {
-        DnsFault::Other
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,31 +146,6 @@ mod tests {
         let servers: Vec<_> = found.nameservers.iter().map(ToString::to_string).collect();
         assert_eq!(servers, ["10.0.0.1:53", "[::1]:53"]);
         assert_eq!((found.ndots, found.search), (Some(5), 2));
-    }
-
-    #[test]
-    fn the_words_of_both_libraries_are_known() {
-        for (text, why) in [
-            (
-                "failed to lookup address information: Temporary failure in name resolution",
-                DnsFault::TryAgain,
-            ),
-            (
-                "failed to lookup address information: Name or service not known",
-                DnsFault::NotThere,
-            ),
-            (
-                "failed to lookup address information: Name does not resolve",
-                DnsFault::NotThere,
-            ),
-            (
-                "failed to lookup address information: No address associated with hostname",
-                DnsFault::NoAddress,
-            ),
-            ("x", DnsFault::Other),
-        ] {
-            assert_eq!(of_system(text), why, "{text}");
-        }
     }
 
     async fn nameserver(code: Option<u8>) -> SocketAddr {

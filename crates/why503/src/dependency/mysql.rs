@@ -1,7 +1,7 @@
 //! MySQL and MariaDB: the first packet without logging in, and the server's own counts for who
 //! gave a URL.
 
-mod handshake;
+pub(super) mod handshake;
 mod session;
 
 use steadfast_diagnosis::{Id, Mysql, Reach, Server, ServerKind};

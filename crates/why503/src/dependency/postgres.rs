@@ -11,7 +11,7 @@ mod locks;
 mod pgbouncer;
 mod pooler;
 mod session;
-mod startup;
+pub(super) mod startup;
 mod state;
 
 use steadfast_diagnosis::{Id, Pgbouncer, Postgres, Reach, Server, ServerKind};
@@ -52,6 +52,11 @@ pub(crate) async fn look(job: &Job<'_>, known: &Known) -> Collected {
         };
         reached(&mut seen, job, known, kind, reply.as_ref().err(), begun_at);
         match reply {
+            // With some ways to log in a pooler is silent until it has a server.
+            Err(Fault::Silent) if is_pooler => {
+                pooler::look(job, known, &mut seen).await;
+                return seen;
+            }
             Err(_) => return seen,
             Ok(Reply::Refuses(refused)) => error(&mut seen, known, &refused, "start-up message"),
             Ok(Reply::Takes) => {}
@@ -109,6 +114,8 @@ async fn ask(job: &Job<'_>, known: &Known, kind: ServerKind, seen: &mut Collecte
             error(seen, known, &refused, "session");
             return is_poolers(&refused);
         }
+        // A pooler without a server is silent, and its console tells why.
+        Err(NoAnswer::Wire(Fault::Silent)) if kind == ServerKind::Pgbouncer => return true,
         Err(NoAnswer::Wire(fault)) => {
             let how = reach(&fault);
             let after = clock::now().saturating_duration_since(begun_at);

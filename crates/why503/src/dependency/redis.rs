@@ -1,8 +1,8 @@
 //! Redis and Valkey: replies as they are, and `INFO`. Nothing is written to find out whether
 //! writes would fail; memory, role and the last save tell.
 
-mod info;
-mod resp;
+pub(super) mod info;
+pub(super) mod resp;
 
 use std::time::Duration;
 

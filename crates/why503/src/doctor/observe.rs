@@ -44,7 +44,7 @@ pub(crate) fn tell(probe: &Probe, target: &Target, into: &mut Evidence) {
     }
     if probe.via == Via::Given {
         name(probe, target, into);
-        certificate(probe, &source, into);
+        certificate(probe, &source, &Tied::Service, into);
     }
 }
 
@@ -110,18 +110,19 @@ pub(crate) fn fault(detail: &str) -> DnsFault {
     }
 }
 
-fn certificate(probe: &Probe, source: &str, into: &mut Evidence) {
+/// Says what is known of the certificate of whoever was asked.
+pub(crate) fn certificate(probe: &Probe, source: &str, tied: &Tied, into: &mut Evidence) {
     if let Some(certificate) = &probe.certificate {
         let seen = Tls::Certificate {
             subject: Text::new(&certificate.subject),
             names: Text::new(&certificate.names.join(" ")),
             left: left(certificate),
         };
-        into.saw(source, Tied::Service, seen);
+        into.saw(source, tied.clone(), seen);
         if let Some((why, detail)) = distrust(certificate) {
             into.saw(
                 source,
-                Tied::Service,
+                tied.clone(),
                 Tls::Fault {
                     why,
                     detail: Text::new(&detail),
@@ -132,7 +133,7 @@ fn certificate(probe: &Probe, source: &str, into: &mut Evidence) {
         let detail = Text::new(probe.detail.as_deref().unwrap_or(""));
         into.saw(
             source,
-            Tied::Service,
+            tied.clone(),
             Tls::Fault {
                 why: TlsFault::Protocol,
                 detail,

@@ -1,7 +1,7 @@
 //! Apache httpd: its configuration, its status page and its balancers' page.
 
-mod config;
-mod status;
+pub(super) mod config;
+pub(super) mod status;
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
 //! Caddy: its administration.
 
-mod config;
+pub(super) mod config;
 
 use regex::Regex;
 use steadfast_diagnosis::{Id, Maker, Proxy, ServerIs, Tied};

@@ -1,14 +1,23 @@
 //! HAProxy: its runtime socket and its configuration.
 
-mod config;
-mod stat;
+pub(super) mod config;
+pub(super) mod stat;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use steadfast_diagnosis::{Id, Maker, Proxy, ServerIs, Tied};
 use tokio::time::sleep;
 
-use super::{Next, asked::Asked, files::Disk, found::Found, until};
+use super::{
+    Next,
+    asked::{Asked, Holds},
+    files::Disk,
+    found::Found,
+    until,
+};
 use crate::{
     collect::{Collected, Job, SAMPLE_GAP},
     wire::{Fault, Wire},
@@ -60,7 +69,7 @@ pub(crate) async fn look(
         },
         _ => None,
     };
-    rules(&sections, asked, backend.as_deref(), seen);
+    let is_answered = rules(&sections, asked, backend.as_deref(), seen);
     let Some((path, before)) = rows else {
         return Next::new();
     };
@@ -71,10 +80,19 @@ pub(crate) async fn look(
         .map(|text| stat::rows(&text));
     let after = after.unwrap_or_else(|_| before.clone());
     let source = format!("{}, show stat", path.display());
-    grown(&source, &before, &after, asked, &sections, seen);
     let mut next = Next::new();
-    for backend in on_the_way(&way, &after) {
-        write(&source, &backend, seen);
+    let mut met = on_the_way(&way, &after);
+    if is_answered {
+        // It never gets to a backend.
+        met.clear();
+    }
+    let is_met = |row: &Row| met.iter().any(|it| it.row.proxy == row.proxy);
+    let rows = after
+        .iter()
+        .filter(|row| is_met(row) || config::takes(&sections, &row.proxy, asked.port));
+    grown(&source, &before, rows, seen);
+    for backend in &met {
+        write(&source, backend, &before, seen);
         next.extend(backend.servers.iter().map(|it| it.text("addr").to_owned()));
     }
     next.retain(|address| !address.is_empty());
@@ -94,7 +112,7 @@ fn on_the_way<'a>(way: &Way, rows: &'a [Row]) -> Vec<Backend<'a>> {
     all
 }
 
-fn write(source: &str, backend: &Backend<'_>, seen: &mut Collected) {
+fn write(source: &str, backend: &Backend<'_>, before: &[Row], seen: &mut Collected) {
     let tied = Tied::backend(&backend.row.proxy);
     let by = Maker::Haproxy;
     let number = |row: &Row, name: &str| row.number(name).unwrap_or(0);
@@ -137,55 +155,59 @@ fn write(source: &str, backend: &Backend<'_>, seen: &mut Collected) {
             up,
         },
     );
-    // Those that wait for any server, and those that wait for one of them.
-    let own: u64 = backend.servers.iter().map(|it| number(it, "qcur")).sum();
-    let waiting = number(backend.row, "qcur").max(own);
+    // Those that wait for any server, and those that wait for one of them, in either sample.
+    let own = |of: &dyn Fn(&Row) -> u64| backend.servers.iter().map(|it| of(it)).sum::<u64>();
+    let now = |row: &Row| number(row, "qcur");
+    let then = |row: &Row| was(before, row).map_or(0, now);
+    let waiting = now(backend.row).max(own(&now));
+    let waiting = waiting.max(then(backend.row)).max(own(&then));
     seen.saw(source, tied, Proxy::Queue { by, waiting });
 }
 
 /// Counters that grew between the samples.
-fn grown(
+fn grown<'a>(
     source: &str,
     before: &[Row],
-    after: &[Row],
-    asked: &Asked,
-    sections: &[Section],
+    after: impl Iterator<Item = &'a Row>,
     seen: &mut Collected,
 ) {
     let by = Maker::Haproxy;
-    let growth = |row: &Row, name: &str| {
-        let same = |it: &&Row| it.proxy == row.proxy && it.service == row.service;
-        let was = before.iter().find(same).and_then(|it| it.number(name));
-        row.number(name)
-            .unwrap_or(0)
-            .saturating_sub(was.unwrap_or(0))
-    };
     for row in after {
+        let was = was(before, row);
+        let growth = |name: &str| {
+            let was = was.and_then(|it| it.number(name)).unwrap_or(0);
+            row.number(name).unwrap_or(0).saturating_sub(was)
+        };
         let tied = Tied::backend(&row.proxy);
-        if row.kind == RowKind::Backend {
-            let (errors, retries) = (growth(row, "econ"), growth(row, "wretr"));
+        // Of a server, because a backend also counts who found none; and not of one that has as
+        // many as it may, which counts those whose time in its queue was over.
+        let max = row.number("slim");
+        let is_full = max.is_some_and(|max| row.number("scur") >= Some(max));
+        if row.kind == RowKind::Server && !is_full {
+            let (errors, retries) = (growth("econ"), growth("wretr"));
             if errors + retries > 0 {
-                seen.saw(
-                    source,
-                    tied.clone(),
-                    Proxy::ConnectErrors {
-                        by,
-                        errors,
-                        retries,
-                    },
-                );
+                let errors = Proxy::ConnectErrors {
+                    by,
+                    errors,
+                    retries,
+                };
+                seen.saw(source, tied.clone(), errors);
             }
         }
-        let takes = matches!(row.kind, RowKind::Frontend | RowKind::Backend);
-        let count = if takes { growth(row, "dreq") } else { 0 };
-        let ours = config::takes(sections, &row.proxy, asked.port);
-        if count > 0 && (row.kind == RowKind::Backend || ours) {
+        let count = growth("dreq");
+        if count > 0 && matches!(row.kind, RowKind::Frontend | RowKind::Backend) {
             seen.saw(source, tied, Proxy::Denied { by, count });
         }
     }
 }
 
-async fn info(job: &Job<'_>, path: &PathBuf, seen: &mut Collected) {
+/// The row as it was in an earlier sample.
+fn was<'a>(before: &'a [Row], row: &Row) -> Option<&'a Row> {
+    let same = |it: &&Row| it.proxy == row.proxy && it.service == row.service;
+    before.iter().find(same)
+}
+
+async fn info(job: &Job<'_>, path: &Path, seen: &mut Collected) {
     let Ok(text) = ask(job, path, "show info").await else {
         return;
     };
@@ -207,10 +229,13 @@ async fn info(job: &Job<'_>, path: &PathBuf, seen: &mut Collected) {
     }
 }
 
-/// Rules that answer by themselves, and the times that tell refusals apart.
-fn rules(sections: &[Section], asked: &Asked, backend: Option<&str>, seen: &mut Collected) {
+/// Rules that answer by themselves, and the times that tell refusals apart; whether one of the
+/// rules answers this request for certain.
+fn rules(sections: &[Section], asked: &Asked, backend: Option<&str>, seen: &mut Collected) -> bool {
     let by = Maker::Haproxy;
-    for rule in config::local_rules(sections, asked, backend) {
+    let rules = config::local_rules(sections, asked, backend);
+    let is_answered = rules.iter().any(|rule| rule.holds == Holds::Yes);
+    for rule in rules {
         let at = format!("{}, line {}", rule.section, rule.number);
         let (at, rule) = (at.into(), rule.text.into());
         seen.saw(
@@ -219,7 +244,9 @@ fn rules(sections: &[Section], asked: &Asked, backend: Option<&str>, seen: &mut 
             Proxy::Rule { by, at, rule },
         );
     }
-    let Some(backend) = backend else { return };
+    let Some(backend) = backend.filter(|_| !is_answered) else {
+        return is_answered;
+    };
     for name in ["connect", "queue", "server"] {
         // Without one of its own, `timeout queue` is that of connecting.
         let ms = config::timeout_ms(sections, backend, name);
@@ -236,6 +263,7 @@ fn rules(sections: &[Section], asked: &Asked, backend: Option<&str>, seen: &mut 
             );
         }
     }
+    is_answered
 }
 
 fn configuration(job: &Job<'_>, proxy: &Found, seen: &mut Collected) -> Vec<Section> {
@@ -303,7 +331,7 @@ async fn socket(job: &Job<'_>, proxy: &Found, sections: &[Section]) -> Option<(P
     None
 }
 
-async fn ask(job: &Job<'_>, path: &PathBuf, command: &str) -> Result<String, Fault> {
+async fn ask(job: &Job<'_>, path: &Path, command: &str) -> Result<String, Fault> {
     let mut wire = Wire::open_unix(path, until(job)).await?;
     wire.send(format!("{command}\n").as_bytes()).await?;
     let bytes = wire.rest().await?;

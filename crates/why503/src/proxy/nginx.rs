@@ -3,8 +3,8 @@
 //! It has no page that tells more than counts, so the rule and the upstream are named from the
 //! files; the error log, where it can be read, is the business of the logs' room.
 
-mod directive;
-mod route;
+pub(super) mod directive;
+pub(super) mod route;
 
 use steadfast_diagnosis::{Id, Maker, Proxy, Tied};
 

@@ -1,6 +1,6 @@
 //! Traefik: its API.
 
-mod api;
+pub(super) mod api;
 
 use regex::Regex;
 use steadfast_diagnosis::{Id, Maker, Proxy, ServerIs, Tied};

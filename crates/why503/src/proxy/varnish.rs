@@ -1,6 +1,6 @@
 //! Varnish: `varnishadm`, which knows the secret and the door.
 
-mod backends;
+pub(super) mod backends;
 
 use std::process::Stdio;
 
@@ -14,7 +14,7 @@ use crate::collect::{Collected, Job};
 const ANSWER_MAX: u64 = 1024 * 1024;
 
 /// Looks at the backends, and at the VCL that answers by itself.
-pub(crate) async fn look(job: &Job<'_>, proxy: &Found, seen: &mut Collected) -> Next {
+pub(crate) async fn look(job: &Job<'_>, proxy: &Found, port: u16, seen: &mut Collected) -> Next {
     let list = match ask(job, proxy, &["backend.list", "-j"]).await {
         Ok(text) => backends::backends(&text),
         Err(why) => {
@@ -67,20 +67,43 @@ pub(crate) async fn look(job: &Job<'_>, proxy: &Found, seen: &mut Collected) -> 
             up: serving > 0,
         },
     );
-    let vcl = active(job, proxy).await.unwrap_or_default();
+    let Some((name, vcl)) = active(job, proxy).await else {
+        return Next::new();
+    };
+    for (line, text) in answers(&vcl) {
+        let (at, rule) = (format!("{name}, line {line}").into(), text.into());
+        seen.saw(
+            "varnishadm vcl.show",
+            Tied::Port(port),
+            Proxy::Rule { by, at, rule },
+        );
+    }
     addresses(&vcl)
 }
 
-/// The active program's text.
-async fn active(job: &Job<'_>, proxy: &Found) -> Option<String> {
+/// The lines of a program that answer 503 by themselves. Which of them a request meets is known
+/// to Varnish alone.
+fn answers(vcl: &str) -> Vec<(usize, &str)> {
+    let lines = vcl.lines().enumerate();
+    let found = lines.filter(|(_, line)| {
+        let code = line.split(['#']).next().unwrap_or_default();
+        let code = code.split("//").next().unwrap_or_default();
+        code.replace(' ', "").contains("synth(503")
+    });
+    found.map(|(at, line)| (at + 1, line.trim())).collect()
+}
+
+/// The active program: its name and its text.
+async fn active(job: &Job<'_>, proxy: &Found) -> Option<(String, String)> {
     let list = ask(job, proxy, &["vcl.list"]).await.ok()?;
     let line = list.lines().find(|line| line.starts_with("active"))?;
     let name = line.split_whitespace().last()?.to_owned();
-    ask(job, proxy, &["vcl.show", &name]).await.ok()
+    let text = ask(job, proxy, &["vcl.show", &name]).await.ok()?;
+    Some((name, text))
 }
 
 /// `host:port` of each backend of the program.
-fn addresses(vcl: &str) -> Next {
+pub(super) fn addresses(vcl: &str) -> Next {
     let value = |block: &str, name: &str| {
         let (_, rest) = block.split_once(&format!(".{name}"))?;
         let rest = rest.trim_start().strip_prefix('=')?.trim_start();
@@ -140,6 +163,8 @@ mod tests {
         let vcl = r#"vcl 4.1; backend app { .host="127.0.0.1"; .port = "1"; .probe = { .url="/ready/"; } }
             backend other { .host = "a.example"; } sub vcl_recv { if (req.url) { return (synth(503, "x")); } }"#;
         assert_eq!(addresses(vcl), ["127.0.0.1:1", "a.example:80"]);
+        assert_eq!(answers(&vcl.replace("sub", "\nsub"))[0].0, 3);
+        assert!(answers("# synth(503)\n// synth (503)\nsynth(200)").is_empty());
         assert!(addresses("").is_empty());
         assert!(addresses("backend x").is_empty());
     }

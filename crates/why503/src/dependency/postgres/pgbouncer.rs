@@ -82,6 +82,35 @@ pub(crate) fn databases(table: &Table) -> Vec<Database> {
         .collect()
 }
 
+/// Host and port of each server that a configuration names, for where `SHOW DATABASES` does not: a
+/// database that only `*` stands for is not in it. Passwords may be in the text, and stay there.
+pub(crate) fn servers(ini: &str) -> Vec<(String, u16)> {
+    let mut all = Vec::new();
+    let mut is_section = false;
+    for line in ini.lines().map(str::trim) {
+        if line.starts_with('[') {
+            is_section = line.eq_ignore_ascii_case("[databases]");
+        } else if is_section && !line.starts_with([';', '#']) {
+            let Some((_, value)) = line.split_once('=') else {
+                continue;
+            };
+            let word = |name: &str| {
+                let mut words = value.split_whitespace();
+                words.find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+            };
+            let port = word("port").and_then(|it| it.parse().ok());
+            let place = (
+                word("host").unwrap_or_default().to_owned(),
+                port.unwrap_or(5432),
+            );
+            if !all.contains(&place) {
+                all.push(place);
+            }
+        }
+    }
+    all
+}
+
 /// Reads one setting of `SHOW CONFIG`.
 pub(crate) fn setting(table: &Table, key: &str) -> Option<u64> {
     let row = table.rows.iter().find(|row| table.text(row, "key") == key);
@@ -128,6 +157,18 @@ mod tests {
         let found = databases(&table(names, "shop|127.0.0.1|5433|shop||20|0|0||0|2|0|0"));
         assert_eq!((found[0].host.as_str(), found[0].port), ("127.0.0.1", 5433));
         assert!(!found[0].is_paused);
+    }
+
+    #[test]
+    fn servers_of_a_configuration_are_found() {
+        let ini = "[databases]\n; no\n* = host=10.0.0.1 port=5433 password=geheim\nshop = dbname=shop\n\
+            again = host=10.0.0.1 port=5433\n[pgbouncer]\nlisten_port = 6432\n";
+        let found = servers(ini);
+        assert_eq!(
+            found,
+            [("10.0.0.1".to_owned(), 5433), (String::new(), 5432)]
+        );
+        assert!(servers("host=x\n[databases\nx").is_empty());
     }
 
     #[test]

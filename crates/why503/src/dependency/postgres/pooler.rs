@@ -1,6 +1,6 @@
 //! PgBouncer: its console, and the servers behind it, each asked apart.
 
-use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, fs, io::Read, path::PathBuf, time::Duration};
 
 use steadfast_diagnosis::{Id, Pgbouncer, Postgres, ServerKind};
 
@@ -23,6 +23,9 @@ use crate::{
 
 /// Most servers behind a pooler that are asked.
 const SERVERS_MAX: usize = 8;
+
+/// Most bytes of a configuration that are read.
+const CONFIG_MAX: u64 = 256 * 1024;
 
 const REMEDY: &str = "name the role in stats_users, and give --pgbouncer postgres://role:password@host:6432/pgbouncer";
 
@@ -106,13 +109,43 @@ async fn write(job: &Job<'_>, address: &Address, tables: &Tables, seen: &mut Col
         let source = format!("{address}, SHOW LISTS and max_client_conn");
         seen.saw(&source, tied(address), Pgbouncer::Clients { now, max });
     }
-    let places: BTreeSet<_> = databases
-        .iter()
-        .map(|it| (it.host.clone(), it.port))
-        .collect();
+    let named = databases.iter().map(|it| (it.host.clone(), it.port));
+    let mut places: BTreeSet<_> = named.collect();
+    if places.is_empty() {
+        places.extend(configured(job, address.port));
+    }
     for (host, port) in places.into_iter().take(SERVERS_MAX) {
         behind(job, &host, port, seen).await;
     }
+}
+
+/// The servers that the configuration of the pooler on this host names.
+fn configured(job: &Job<'_>, port: u16) -> Vec<(String, u16)> {
+    let listeners = job.found.listeners.iter();
+    let pids = listeners
+        .filter(|it| it.addr.port() == port)
+        .flat_map(|it| &it.pids);
+    let file = |pid: &u32| {
+        let arguments = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        let arguments = String::from_utf8_lossy(&arguments).into_owned();
+        let name = arguments.split('\0').find(|it| it.ends_with(".ini"))?;
+        let root = format!("/proc/{pid}/root");
+        Some(if name.starts_with('/') {
+            format!("{root}{name}")
+        } else {
+            format!("/proc/{pid}/cwd/{name}")
+        })
+    };
+    let mut texts = pids.filter_map(file).filter_map(|path| {
+        let file = fs::File::open(path).ok()?;
+        let mut text = String::new();
+        file.take(CONFIG_MAX).read_to_string(&mut text).ok()?;
+        Some(text)
+    });
+    texts
+        .next()
+        .map(|text| pgbouncer::servers(&text))
+        .unwrap_or_default()
 }
 
 /// Asks a server behind the pooler, without the pooler.

@@ -61,13 +61,38 @@ fn read(
     if open.len() >= FILES_MAX || !open.insert(file.to_owned()) {
         return;
     }
-    let text = match disk.text(file) {
-        Ok(text) => text,
-        Err(why) => {
-            config.unread.push((file.to_owned(), why));
-            return;
-        }
-    };
+    match disk.text(file) {
+        Ok(text) => lines(&text, file, root, disk, inside, open, config),
+        Err(why) => config.unread.push((file.to_owned(), why)),
+    }
+}
+
+/// Reads one text alone, whose includes lead nowhere.
+#[cfg(test)]
+pub(crate) fn parse(text: &str, disk: &Disk) -> Config {
+    let mut config = Config::default();
+    let (mut root, mut inside, mut open) = ("/".to_owned(), Vec::new(), BTreeSet::new());
+    lines(
+        text,
+        "x",
+        &mut root,
+        disk,
+        &mut inside,
+        &mut open,
+        &mut config,
+    );
+    config
+}
+
+fn lines(
+    text: &str,
+    file: &str,
+    root: &mut String,
+    disk: &Disk,
+    inside: &mut Vec<(String, String)>,
+    open: &mut BTreeSet<String>,
+    config: &mut Config,
+) {
     let mut held = String::new();
     for (index, line) in text.lines().enumerate() {
         if config.directives.len() >= LINES_MAX {

@@ -62,10 +62,8 @@ fn routes(all: &Value, asked: &Asked, place: &str, found: &mut Answer, depth: u8
         let place = format!("{place}, route {number}");
         for handler in list(&route["handle"]) {
             match handler["handler"].as_str() {
-                Some("subroute") => {
-                    if routes(&handler["routes"], asked, &place, found, depth + 1) {
-                        return true;
-                    }
+                Some("subroute") if routes(&handler["routes"], asked, &place, found, depth + 1) => {
+                    return true;
                 }
                 Some("static_response") => {
                     // A number or a text, which may be a placeholder.

@@ -86,11 +86,11 @@ pub(crate) fn timeout_ms(sections: &[Section], backend: &str, name: &str) -> Opt
     for section in sections {
         let wanted = section.kind == "defaults" || section.name == backend;
         let lines = section.lines.iter().filter(|_| wanted);
-        let found = lines.filter_map(|line| match &line.words[..] {
+        let mut found = lines.filter_map(|line| match &line.words[..] {
             [a, b, value, ..] if a == "timeout" && b == name => milliseconds(value),
             _ => None,
         });
-        let found = found.last();
+        let found = found.next_back();
         if section.kind == "defaults" {
             default = found.or(default);
         } else if found.is_some() {

@@ -112,7 +112,7 @@ fn with_provider(service: &str, provider: &str) -> String {
 }
 
 /// Evaluates `PathPrefix(`/a`) && (Host(`b`) || !Path(`/c`))`.
-fn rule_holds(rule: &str, asked: &Asked) -> Holds {
+pub(crate) fn rule_holds(rule: &str, asked: &Asked) -> Holds {
     if rule.len() > RULE_MAX {
         return Holds::Unsure;
     }
