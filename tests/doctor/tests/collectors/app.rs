@@ -1,0 +1,56 @@
+//! A service that answers everything in one way. It is a process of its own, so that what this one
+//! holds open is not taken for what the service depends on.
+
+use std::{
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+};
+
+/// The service.
+#[derive(Debug)]
+pub(crate) struct App {
+    process: Child,
+    address: SocketAddr,
+}
+
+impl App {
+    /// One that answers 200.
+    pub(crate) fn well() -> Self {
+        Self::answering("200 OK")
+    }
+
+    /// One that answers 503, as an application does whose dependency fails.
+    pub(crate) fn failing() -> Self {
+        Self::answering("503 Service Unavailable")
+    }
+
+    fn answering(status: &str) -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_app-tested"))
+            .arg(status)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let out = process.stdout.take().unwrap();
+        BufReader::new(out).read_line(&mut line).unwrap();
+        let address = line.trim().parse().unwrap();
+        Self { process, address }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/", self.address)
+    }
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

@@ -1,0 +1,119 @@
+//! Redis and memcached.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+};
+
+use support::{Redis, RedisCluster};
+
+use crate::{App, Told, doctor};
+
+fn asked(url: &str) -> Told {
+    let app = App::failing();
+    doctor(&[&app.url(), "--redis", url])
+}
+
+#[test]
+fn a_server_that_is_well_is_silent() {
+    let redis = Redis::builder().start();
+    let app = App::well();
+    let told = doctor(&[&app.url(), "--redis", &redis.url()]);
+    told.is_silent_on(&["redis.", "dep."])
+        .sees("redis", "role", "\"master\":true");
+    assert_eq!(told.code, 0, "{told:?}");
+}
+
+#[test]
+fn a_server_that_is_stopped_or_paused_is_told_apart() {
+    let mut redis = Redis::builder().start();
+    redis.pause();
+    asked(&redis.url())
+        .names("redis.hung")
+        .sees("server", "stopped", "redis");
+    redis.resume();
+    redis.stop();
+    asked(&redis.url()).names("redis.down");
+}
+
+#[test]
+fn a_full_server_says_so_although_a_ping_exits_well() {
+    let redis = Redis::builder().arg("--maxclients").arg("2").start();
+    let mut held = Vec::new();
+    while held.len() < 2 {
+        let mut stream = TcpStream::connect(("127.0.0.1", redis.port())).unwrap();
+        stream.write_all(b"PING\r\n").unwrap();
+        let mut answer = [0; 7];
+        // Those that came before may not have gone yet.
+        if stream.read_exact(&mut answer).is_ok() && &answer == b"+PONG\r\n" {
+            held.push(stream);
+        }
+    }
+    asked(&redis.url())
+        .names("redis.maxclients")
+        .sees("redis", "reply", "maxclients");
+    drop(held);
+}
+
+#[test]
+fn writes_that_would_fail_are_known_without_writing() {
+    let redis = Redis::builder()
+        .arg("--maxmemory")
+        .arg("100kb")
+        .arg("--maxmemory-policy")
+        .arg("noeviction")
+        .start();
+    asked(&redis.url())
+        .finds("redis.oom")
+        .sees("redis", "memory", "evicts\":false");
+
+    let primary = Redis::builder().start();
+    let replica = Redis::builder().replica_of(&primary).start();
+    replica.wait_until_synchronised();
+    asked(&replica.url()).finds("redis.readonly");
+    asked(&primary.url()).is_silent_on(&["redis."]);
+}
+
+#[test]
+fn a_server_that_loads_says_so() {
+    let mut redis = Redis::builder().arg("--rdbcompression").arg("no").start();
+    // It answers once for each KiB that it loads: about once a key.
+    let value = "x".repeat(1024);
+    let sets: String = (0..2_000)
+        .map(|n| format!("SET k{n} {value}\r\n"))
+        .collect();
+    assert!(
+        redis
+            .commands(&format!("{sets}SAVE"))
+            .ends_with("+OK\r\n+OK\r\n")
+    );
+    redis.stop();
+    // 50 ms for each of the keys: it loads for longer than the command looks.
+    redis.start_again_with(&[
+        "--key-load-delay",
+        "50000",
+        "--loading-process-events-interval-bytes",
+        "1024",
+    ]);
+    asked(&redis.url()).names("redis.loading");
+}
+
+#[test]
+fn a_cluster_that_misses_a_slot_is_down() {
+    let cluster = RedisCluster::start(1);
+    let url = cluster.urls().remove(0);
+    asked(&url).is_silent_on(&["redis."]);
+    cluster.lose_slot(0, 7);
+    asked(&url).names("redis.cluster_down");
+}
+
+#[test]
+fn a_password_that_is_missing_is_said_to_be() {
+    let redis = Redis::builder().arg("--requirepass").arg("geheim").start();
+    asked(&redis.url())
+        .could_not("redis.oom")
+        .is_silent_on(&["redis."]);
+    let told = asked(&format!("redis://:geheim@127.0.0.1:{}/", redis.port()));
+    told.is_silent_on(&["redis.", "dep."])
+        .keeps_secret("geheim");
+}
