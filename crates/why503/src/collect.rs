@@ -42,8 +42,6 @@ pub(crate) struct Found {
     pub(crate) outbound: Vec<Connection>,
     /// Whether the target is on this host.
     pub(crate) local: bool,
-    /// Whether some processes could not be looked into.
-    pub(crate) blind: bool,
     /// The port at which the owners listen; 0 for a Unix socket.
     pub(crate) port: u16,
     /// A process in the owners' network namespace, if that is not ours.
@@ -59,23 +57,17 @@ pub(crate) struct Found {
 pub(crate) struct Listener {
     /// Where it listens.
     pub(crate) addr: SocketAddr,
-    /// The socket's inode.
-    pub(crate) inode: u64,
     /// The processes that hold it, none if they are not ours to see.
     pub(crate) pids: Vec<u32>,
     /// The name of the first of them (`/proc/PID/comm`).
     pub(crate) program: Option<String>,
     /// A process in its network namespace, if that is not ours.
     pub(crate) namespace: Option<u32>,
-    /// Connections that wait to be accepted.
-    pub(crate) waiting: u32,
 }
 
 /// A connection that a process opened.
 #[derive(Debug, Clone)]
 pub(crate) struct Connection {
-    /// The process.
-    pub(crate) pid: u32,
     /// Where it leads.
     pub(crate) remote: SocketAddr,
     /// Whether it is established; otherwise it still waits for an answer (SYN-SENT).

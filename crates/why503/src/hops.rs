@@ -122,11 +122,9 @@ mod tests {
     fn a_port_of_this_host_is_asked_where_it_listens() {
         let at = |text: &str| Listener {
             addr: text.parse().expect("an address"),
-            inode: 0,
             pids: Vec::new(),
             program: None,
             namespace: None,
-            waiting: 0,
         };
         for (listening, expected) in [
             ("0.0.0.0:80", "127.0.0.1:80"),

@@ -47,7 +47,6 @@ pub(crate) fn locate(
     let listeners = sockets.listeners();
     let mut found = Found {
         local: is_here(target, addresses),
-        blind: sockets.blind,
         port: port.unwrap_or(target.port),
         ..Found::default()
     };

@@ -264,11 +264,9 @@ mod tests {
     fn what_speaks_something_else_is_not_asked() {
         let at = |port: u16, program: Option<&str>| Listener {
             addr: SocketAddr::from(([127, 0, 0, 1], port)),
-            inode: 0,
             pids: Vec::new(),
             program: program.map(str::to_owned),
             namespace: None,
-            waiting: 0,
         };
         for (port, program, asked) in [
             (8000, Some("gunicorn"), true),

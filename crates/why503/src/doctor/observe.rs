@@ -143,7 +143,7 @@ pub(crate) fn certificate(probe: &Probe, source: &str, tied: &Tied, into: &mut E
 }
 
 fn left(certificate: &Certificate) -> Duration {
-    let now = jiff::Timestamp::now().as_second();
+    let now = Timestamp::now().as_second();
     let left = certificate.not_after.map_or(0, |it| it - now);
     Duration::from_secs(u64::try_from(left).unwrap_or(0))
 }

@@ -91,11 +91,9 @@ impl Sockets {
             let pids = self.holders.get(&entry.inode).cloned().unwrap_or_default();
             Listener {
                 addr: plain(entry.local_address),
-                inode: entry.inode,
                 program: pids.first().and_then(|it| program(*it)),
                 pids,
                 namespace,
-                waiting: entry.rx_queue,
             }
         })
         .collect()
@@ -118,9 +116,8 @@ impl Sockets {
                 if !opened || accepted.contains(&entry.local_address.port()) {
                     continue;
                 }
-                if let Some(pid) = self.held_by(entry.inode, owners) {
+                if self.held_by(entry.inode, owners).is_some() {
                     found.push(Connection {
-                        pid,
                         remote: plain(entry.remote_address),
                         established,
                     });

@@ -42,13 +42,16 @@ fn said(status: u16, headers: &[(&str, &str)], body: &str) -> String {
 
 use steadfast_core::Rule;
 
+/// Status, headers, body, and what is said.
+type Row<'a> = (u16, &'a [(&'a str, &'a str)], &'a str, &'a str);
+
 #[test]
 fn every_maker_is_known_by_its_page() {
     let envoy = ("server", "envoy");
     let reset = |reason: &str| {
         format!("upstream connect error or disconnect/reset before headers. {reason}")
     };
-    let rows: &[(u16, &[(&str, &str)], &str, &str)] = &[
+    let rows: &[Row<'_>] = &[
         (
             503,
             &[("cache-control", "no-cache"), ("content-type", "text/html")],

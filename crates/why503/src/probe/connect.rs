@@ -54,7 +54,7 @@ pub(super) async fn connect(question: &Question<'_>, probe: &mut Probe) -> Optio
             Err(_) => failure = Some(io::ErrorKind::TimedOut.into()),
         }
     }
-    failed(failure?, probe);
+    failed(&failure?, probe);
     None
 }
 
@@ -95,13 +95,13 @@ async fn unix(socket: &Path, probe: &mut Probe) -> Option<Box<dyn Stream>> {
             Some(Box::new(stream))
         }
         Err(error) => {
-            failed(error, probe);
+            failed(&error, probe);
             None
         }
     }
 }
 
-fn failed(error: io::Error, probe: &mut Probe) {
+fn failed(error: &io::Error, probe: &mut Probe) {
     probe.outcome = match error.kind() {
         io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Outcome::Refused,
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Outcome::ConnectTimedOut,

@@ -228,9 +228,8 @@ fn names(certificate: &x509_parser::certificate::X509Certificate<'_>) -> Vec<Str
 const NAMES_MAX: usize = 16;
 
 fn trust(verified: Result<ServerCertVerified, Error>) -> Trust {
-    let error = match verified {
-        Ok(_) => return Trust::Trusted,
-        Err(error) => error,
+    let Err(error) = verified else {
+        return Trust::Trusted;
     };
     match &error {
         Error::InvalidCertificate(wrong) => match wrong {
