@@ -73,7 +73,9 @@ fn ways(job: &Job<'_>) -> Vec<SocketAddr> {
         ways.extend(local(&found.listeners, port));
     }
     // What a proxy on this host has connections to, and what listens there, is behind it.
-    for connection in found.outbound.iter().filter(|it| it.established) {
+    let proxied = crate::proxy::stands_at(job, found.port);
+    let behind = found.outbound.iter().filter(|it| proxied && it.established);
+    for connection in behind {
         let behind = connection.remote;
         let here = found
             .listeners

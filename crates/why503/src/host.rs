@@ -109,7 +109,8 @@ pub(crate) async fn collect(job: &Job<'_>) -> Collected {
         return all;
     }
     tell_listeners(job, &mut all);
-    let (measured, unit, disks) = tokio::join!(measure(job), manage(job), look_at_disks(job));
+    let (measured, unit, disks) =
+        tokio::join!(measure(job, Scope::Host), manage(job), look_at_disks(job));
     for part in [measured, unit, disks] {
         all.extend(part);
     }
@@ -168,8 +169,38 @@ fn tell_listeners(job: &Job<'_>, all: &mut Collected) {
     }
 }
 
+/// Looks at another process of this host, without the host: what listens at this port, behind a
+/// proxy.
+pub(crate) async fn behind(job: &Job<'_>, port: u16) -> Collected {
+    let listeners = job.found.listeners.iter();
+    let at = listeners.filter(|it| it.namespace.is_none() && it.addr.port() == port);
+    let mut owners: Vec<u32> = at.flat_map(|it| it.pids.clone()).collect();
+    owners.sort_unstable();
+    owners.dedup();
+    let found = Found {
+        owners,
+        port,
+        local: true,
+        ..Found::default()
+    };
+    let there = Job {
+        found: &found,
+        ..*job
+    };
+    measure(&there, Scope::Process).await
+}
+
+/// How much is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    /// The process and its group.
+    Process,
+    /// The host too.
+    Host,
+}
+
 /// What moves: two looks, and the queue three times.
-async fn measure(job: &Job<'_>) -> Collected {
+async fn measure(job: &Job<'_>, scope: Scope) -> Collected {
     let owners = job.found.owners.clone();
     let (port, namespace) = (job.found.port, job.found.namespace);
     // Half of what is left, so that the second look is not cut.
@@ -208,7 +239,7 @@ async fn measure(job: &Job<'_>) -> Collected {
         }
     }
     let (owners, outbound) = (job.found.owners.clone(), job.found.outbound.clone());
-    let rest = blocking(move || first.second(&owners, &outbound, port, namespace));
+    let rest = blocking(move || first.second(&owners, &outbound, port, namespace, scope));
     if let Some(rest) = job.bounded(LOOK_MAX, rest).await.flatten() {
         all.extend(rest);
     }
@@ -235,6 +266,7 @@ impl Look {
         outbound: &[crate::collect::Connection],
         port: u16,
         namespace: Option<u32>,
+        scope: Scope,
     ) -> Collected {
         let mut all = Collected::new();
         let now = process::Sample::take(owners);
@@ -245,12 +277,9 @@ impl Look {
         now.tell(&mut all);
         now.tell_since(&self.processes, over, quota, &mut all);
         now.tell_workers(&sockets, port, &mut all);
-        kernel.tell_since(&self.kernel, over, namespace, &mut all);
         if let (Some(group), Some(pid)) = (&self.group, now.main()) {
             group.tell(pid, &self.counters, &group.sample(), &mut all);
         }
-        pressure::tell_load(&mut all);
-        bounds::tell_tables(&sockets, &mut all);
         if let Some(main) = now.main() {
             self.logs.tell(main, &mut all);
             process::tell_outbound(outbound, main, &mut all);
@@ -263,6 +292,12 @@ impl Look {
                 Process::SynReceived { count },
             );
         }
+        if scope == Scope::Process {
+            return all;
+        }
+        kernel.tell_since(&self.kernel, over, namespace, &mut all);
+        pressure::tell_load(&mut all);
+        bounds::tell_tables(&sockets, &mut all);
         let program = now.main().and_then(sockets::program);
         kernel_log::tell(
             program.as_deref(),

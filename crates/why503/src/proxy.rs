@@ -38,6 +38,7 @@ use crate::{
     clock,
     collect::{Collected, Job},
     dependency::reach,
+    host,
     target::Target,
     wire,
 };
@@ -49,6 +50,9 @@ const HOPS_MAX: usize = 6;
 
 /// Most servers of a backend that a connect is tried to.
 const SERVERS_MAX: usize = 16;
+
+/// Most processes of this host behind a proxy that are looked at as the service itself is.
+const BEHIND_MAX: usize = 4;
 
 /// How long an administration page may take.
 pub(crate) const ANSWER_WAIT: Duration = Duration::from_secs(3);
@@ -101,10 +105,19 @@ pub(crate) async fn collect(job: &Job<'_>) -> Collected {
         .iter()
         .take(SERVERS_MAX)
         .map(|server| knock(job, server));
-    for facts in join_all(knocks).await {
+    let here: BTreeSet<u16> = servers.iter().filter_map(|it| local_port(it)).collect();
+    let behind = here.into_iter().take(BEHIND_MAX);
+    let behind = behind.map(|port| host::behind(job, port));
+    let (knocked, behind) = tokio::join!(join_all(knocks), join_all(behind));
+    for facts in knocked.into_iter().chain(behind) {
         seen.extend(facts);
     }
     seen
+}
+
+/// Whether a proxy that is known here listens at this port.
+pub(crate) fn stands_at(job: &Job<'_>, port: u16) -> bool {
+    !found::at_port(job, port).is_empty()
 }
 
 async fn look(job: &Job<'_>, proxy: &Found, asked: &Asked, seen: &mut Collected) -> Next {
