@@ -16,7 +16,6 @@
 )]
 
 mod figures;
-mod options;
 mod places;
 mod report;
 mod restarts;
@@ -25,16 +24,16 @@ mod situations;
 use std::{io, process::ExitCode, sync::Arc};
 
 use figures::Row;
-use options::Options;
 use places::Places;
 pub(crate) use restarts::serve;
 use situations::{Pace, Situation};
 
-use crate::stack::Side;
+use crate::stack::{Side, options::Options};
 
 /// Runs the benchmark.
 pub(crate) fn main(arguments: &[&str]) -> ExitCode {
-    let options = match Options::parse(arguments) {
+    let known: Vec<&str> = situations::all().iter().map(|it| it.name).collect();
+    let options = match Options::parse("harm", &known, arguments) {
         Ok(options) => options,
         Err(fault) => {
             eprintln!("{fault}");
@@ -56,12 +55,18 @@ pub(crate) fn main(arguments: &[&str]) -> ExitCode {
 async fn measure_all(options: &Options) -> io::Result<()> {
     let places = Arc::new(Places::default());
     let mut rows = Vec::new();
-    for situation in options.situations() {
+    let pace = if options.quick {
+        Pace::Quick
+    } else {
+        Pace::Full
+    };
+    let all = situations::all().into_iter();
+    for situation in all.filter(|it| options.wants(it.name, it.quick)) {
         let mut runs = Vec::new();
         for run in 0..options.runs {
             eprintln!("{}, run {} of {}", situation.name, run + 1, options.runs);
             let bare_first = run % 2 == 0;
-            runs.push(measure(&situation, &places, options.pace(), bare_first).await);
+            runs.push(measure(&situation, &places, pace, bare_first).await);
         }
         let row = Row::new(&situation, &runs);
         if options.json {

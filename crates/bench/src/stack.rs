@@ -9,6 +9,7 @@
 )]
 
 pub(crate) mod load;
+pub(crate) mod options;
 pub(crate) mod redis;
 pub(crate) mod sql;
 pub(crate) mod upstream;
@@ -144,8 +145,10 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// Whether it was answered well while the client waited. A timer of the client's may be a
+    /// little late, and an answer that comes in that moment is no answer in time.
     pub(crate) fn is_served(&self) -> bool {
-        self.status.is_some_and(|status| status < 300)
+        self.status.is_some_and(|status| status < 300) && self.took <= PATIENCE
     }
 
     /// Whether it failed and says why: a refusal with a cause, and not merely that the

@@ -14,7 +14,6 @@
 )]
 
 mod figures;
-mod options;
 mod report;
 mod situations;
 mod watch;
@@ -22,16 +21,18 @@ mod watch;
 use std::{io, process::ExitCode, sync::Arc};
 
 use figures::Row;
-use options::Options;
 use situations::Situation;
 use tokio::{sync::Semaphore, task::JoinSet};
+
+use crate::stack::options::Options;
 
 /// So many situations are watched at once.
 const AT_ONCE: usize = 8;
 
 /// Runs the benchmark.
 pub(crate) fn main(arguments: &[&str]) -> ExitCode {
-    let options = match Options::parse(arguments) {
+    let known: Vec<&str> = situations::all().iter().map(|it| it.name).collect();
+    let options = match Options::parse("truth", &known, arguments) {
         Ok(options) => options,
         Err(fault) => {
             eprintln!("{fault}");
@@ -53,7 +54,10 @@ pub(crate) fn main(arguments: &[&str]) -> ExitCode {
 async fn watch_all(options: &Options) -> io::Result<()> {
     let room = Arc::new(Semaphore::new(AT_ONCE));
     let mut all = JoinSet::new();
-    let situations = options.situations();
+    let situations: Vec<Situation> = situations::all()
+        .into_iter()
+        .filter(|it| options.wants(it.name, it.quick))
+        .collect();
     for (at, situation) in situations.iter().enumerate() {
         let (situation, room, runs) = (situation.clone(), Arc::clone(&room), options.runs);
         all.spawn(async move { (at, watch(&situation, &room, runs).await) });

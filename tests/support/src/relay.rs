@@ -16,11 +16,15 @@ use tokio::{
         TcpListener, TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
-    sync::watch,
+    sync::{mpsc, watch},
+    time::{Instant, sleep_until},
 };
 
 /// What is passed on at once; more waits in the kernel, as behind a slow network.
 const CHUNK: usize = 16 * 1024;
+
+/// How many of those are on their way at once.
+const PARTS: usize = 64;
 
 /// A TCP relay on a free port of the loopback, on a thread of its own.
 ///
@@ -248,22 +252,45 @@ async fn pass(client: TcpStream, mut heard: watch::Receiver<Wishes>) {
     );
 }
 
+/// Passes on what comes, each part and the end as long after it came as a longer way would take:
+/// the end of a connection that is closed with its last word comes with that.
 async fn copy(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut heard: watch::Receiver<Wishes>,
     delay: fn(&Wishes) -> Duration,
 ) {
-    let mut chunk = vec![0; CHUNK];
-    loop {
-        let count = from.read(&mut chunk).await.unwrap_or(0);
-        let held_back = delay(&heard.borrow());
-        tokio::time::sleep(held_back).await;
-        flows(&mut heard).await;
-        if count == 0 || to.write_all(&chunk[..count]).await.is_err() {
-            // Dropping the half ends what the other side reads.
-            return;
+    let (sender, mut parts) = mpsc::channel(PARTS);
+    let delayed = heard.clone();
+    let read = async move {
+        let mut chunk = vec![0; CHUNK];
+        loop {
+            let count = from.read(&mut chunk).await.unwrap_or(0);
+            let due = Instant::now() + delay(&delayed.borrow());
+            let part = chunk[..count].to_vec();
+            if sender.send((due, part)).await.is_err() || count == 0 {
+                return;
+            }
         }
+    };
+    let write = async move {
+        while let Some((due, part)) = parts.recv().await {
+            sleep_until(due).await;
+            flows(&mut heard).await;
+            if part.is_empty() || to.write_all(&part).await.is_err() {
+                // Dropping the half ends what the other side reads.
+                return;
+            }
+        }
+    };
+    let read = async {
+        read.await;
+        std::future::pending::<()>().await;
+    };
+    // The half that was read is let go with the one that is written.
+    tokio::select! {
+        () = write => {}
+        () = read => {}
     }
 }
 

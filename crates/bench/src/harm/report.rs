@@ -1,9 +1,7 @@
 //! The table, in Markdown so that the docs can show it.
 
-use super::{
-    figures::{BARE, GUARDED, Row},
-    options::Options,
-};
+use super::figures::{BARE, GUARDED, Row};
+use crate::stack::options::Options;
 
 /// Prints what was found.
 pub(super) fn print(rows: &[Row], options: &Options) {

@@ -147,7 +147,14 @@ pub(crate) fn guarded(url: &str, dependency: &Dependency) -> Router {
         let (client, url, dependency) = (client.clone(), url.clone(), dependency.clone());
         async move {
             let called = dependency.call_by(classifier::Http, client.request(request(&url)));
-            Ok::<_, steadfast::Error>(passed_on(called.await?).await)
+            let answer = passed_on(called.await?).await;
+            // The status is the application's own; whether more is known, it asks.
+            let failed = std::io::Error::other("the upstream failed");
+            let why = (!answer.status().is_success()).then(|| dependency.explain(&failed));
+            Ok::<_, steadfast::Error>(match why.flatten() {
+                Some(refusal) => steadfast::explain::carry(refusal),
+                None => answer,
+            })
         }
     };
     Router::new().route("/", get(handler))

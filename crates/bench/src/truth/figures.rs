@@ -5,6 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use crate::stack::Answer;
+
 use super::{
     situations::{Expected, Situation},
     watch::Seen,
@@ -51,8 +53,11 @@ impl Figures {
             .filter(|it| harmed(it.asked_at) && !it.is_served())
             .collect();
         let is_known = |at: Instant| known_at.is_some_and(|known_at| at > known_at);
+        // A client that leaves is told nothing, whoever knows what.
+        let has_left = |it: &&&Answer| expected.hangs && it.status.is_none();
         let bare = |known: bool| {
             let bare = failed.iter().filter(|it| !it.is_explained());
+            let bare = bare.filter(|it| !has_left(it));
             bare.filter(|it| is_known(it.asked_at) == known).count()
         };
         // Who hides what it was refused with is explained by the ledger alone.

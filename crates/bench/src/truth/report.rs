@@ -1,6 +1,7 @@
 //! The table, in Markdown so that the docs can show it.
 
-use super::{figures::Row, options::Options};
+use super::figures::Row;
+use crate::stack::options::Options;
 
 /// Most of a reason that is shown.
 const REASON_MAX: usize = 160;

@@ -36,6 +36,9 @@ pub(super) struct Expected {
     pub(super) heals: bool,
     /// The application hides what it was refused with.
     pub(super) hides: bool,
+    /// Calls hang and nobody else can be asked, so now and then a client has to find out
+    /// whether it is over, and leaves without an answer.
+    pub(super) hangs: bool,
 }
 
 impl Expected {
@@ -50,6 +53,7 @@ impl Expected {
             by_check: false,
             heals: true,
             hides: false,
+            hangs: false,
         }
     }
 
@@ -72,6 +76,11 @@ impl Expected {
 
     const fn hides(mut self) -> Self {
         self.hides = true;
+        self
+    }
+
+    const fn hangs(mut self) -> Self {
+        self.hangs = true;
         self
     }
 

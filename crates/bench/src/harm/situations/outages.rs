@@ -120,7 +120,8 @@ async fn restart(side: Side) -> Seen {
         let app = app.clone();
         async move { load::steady(&app, "/", 10.0, Duration::from_secs(6)).await }
     });
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    // Between two requests: one that is being answered when the server goes fails on either side.
+    tokio::time::sleep(Duration::from_millis(1050)).await;
     blocking(|| {
         server.stop();
         server.start_again();

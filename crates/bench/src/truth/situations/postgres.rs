@@ -321,8 +321,14 @@ async fn guard_and_call() -> Seen {
         async move {
             let mut connection = guard.acquire().await?;
             let query = sqlx::query("SELECT v FROM t").execute(&mut *connection);
-            called.call(query).await?;
-            Ok::<_, steadfast::Error>("served")
+            let answered = called.call(query).await;
+            // As an error type of the application's own does.
+            answered
+                .map(|_| "served")
+                .map_err(|error| match called.explain(&error) {
+                    Some(refusal) => steadfast::Error::from(refusal),
+                    None => error.into(),
+                })
         }
     };
     let app = app(Router::new().route("/", get(handler)), &dependency);

@@ -81,7 +81,7 @@ pub(super) fn situations() -> Vec<Situation> {
         ),
         Situation::new(
             "redis-full-and-slow",
-            "the same, and each answer takes 150 ms",
+            "the same at 2 requests a second, and each answer takes 150 ms",
             Expected::says(&["max number of clients"]).by_check(),
             || Box::pin(full_for_newcomers(150)),
         ),
@@ -240,9 +240,15 @@ async fn full_for_newcomers(answers_after_ms: u64) -> Seen {
     let relay = Relay::start(server.port());
     let app = guarded(&url_at(relay.port())).await;
     let session = Session::of(&server);
+    // One session that takes 300 ms for each has no more to give.
+    let rate = if answers_after_ms == 0 {
+        PLAN.rate_per_sec
+    } else {
+        2.0
+    };
     observe(
         &app,
-        &PLAN,
+        &PLAN.at(rate),
         &mut (server, relay, session),
         |(_, relay, session)| {
             session.say("CONFIG SET maxclients 1");

@@ -45,7 +45,8 @@ pub(super) fn situations() -> Vec<Situation> {
                 "silent",
                 "stuck",
                 "hang",
-            ]),
+            ])
+            .hangs(),
             || Box::pin(moody(PLAN, Mood::Silent)),
         ),
         Situation::new(
