@@ -119,7 +119,7 @@ impl Heard {
         match number {
             3024 | 1969 | 1317 => Self::slow(),
             1053 | 1077 | 1152 | 1158..=1161 | 1184 | 1927 => Self::failure(failure()).and_ends(),
-            1836 => Self::read_only(failure(), true),
+            1836 | 1036 => Self::read_only(failure(), true),
             1290 => {
                 let failure = failure();
                 if failure.class() == FailureClass::ReadOnly {

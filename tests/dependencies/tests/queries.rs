@@ -195,6 +195,34 @@ async fn a_query_that_was_cut_answers_nobody_else() {
     }
 }
 
+/// Goal: the documented way to end a query that was cut ends it in the server, and its session
+/// is closed and not given back.
+#[tokio::test]
+async fn a_query_that_was_cut_can_be_ended_by_a_second_session() {
+    let postgres = Postgres::builder().start();
+    let (db, _) = guarded(&postgres.admin_url(), 2);
+    let mut session = db.acquire().await.unwrap();
+    let pid: i32 = sqlx::query_scalar("SELECT pg_backend_pid()")
+        .fetch_one(&mut session)
+        .await
+        .unwrap();
+    let report = sqlx::query("SELECT pg_sleep(600)").execute(&mut session);
+    let cut = tokio::time::timeout(Duration::from_millis(200), report).await;
+    assert!(cut.is_err());
+    let count = format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {pid}");
+    let active = format!("{count} AND state = 'active'");
+    assert_eq!(postgres.sql(&active), "1", "it runs on");
+    let cancel = sqlx::query("SELECT pg_cancel_backend($1)").bind(pid);
+    cancel.execute(&db).await.unwrap();
+    wait_until("its end", || async { postgres.sql(&active) == "0" }).await;
+    session.close().await.unwrap();
+    wait_until("the end of the session", || async {
+        postgres.sql(&count) == "0"
+    })
+    .await;
+    db.execute("SELECT 1").await.unwrap();
+}
+
 /// Goal: a server that died behind a proxy which lives is known by the queries, in the
 /// proxy's own words.
 #[tokio::test]

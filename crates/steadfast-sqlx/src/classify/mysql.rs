@@ -40,8 +40,9 @@ pub(super) fn number_class(number: u16, code: Option<&str>, message: &str) -> Fa
         1053 | 1077 | 1152 | 1158..=1161 | 1184 | 1927 => FailureClass::Unreachable,
         // The server runs with an option that forbids it: of those, `read_only` forbids writes.
         1290 if !is_read_only(message) => FailureClass::Unhealthy,
-        // Read-only by option or by mode, and a disk that is full.
-        1290 | 1836 | 1021 => FailureClass::ReadOnly,
+        // Read-only by option, by mode or by the storage engine's (`innodb_read_only` of MariaDB
+        // says that of each table), and a disk that is full.
+        1290 | 1836 | 1036 | 1021 => FailureClass::ReadOnly,
         // Out of memory or resources; a table that is full, for which InnoDB's disk may be.
         1037 | 1038 | 1041 | 1114 => FailureClass::Overloaded,
         // The bound on a statement that an operator has set, there and in MariaDB.

@@ -71,6 +71,7 @@ fn a_number_of_mysql_has_a_class() {
         (1049, Some("42000"), Class::Misconfigured),
         (1053, Some("08S01"), Class::Unreachable),
         (1836, Some("HY000"), Class::ReadOnly),
+        (1036, Some("HY000"), Class::ReadOnly),
         (1105, Some("HY000"), Class::Unhealthy),
     ] {
         assert_eq!(mysql::number_class(number, code, "no"), class, "{number}");

@@ -131,7 +131,7 @@ fn mysql_is_heard_by_its_numbers() {
         Said::ReadOnly { by_role, .. } => Some(by_role),
         _ => None,
     };
-    for (number, expected) in [(1290, true), (1836, true), (1021, false)] {
+    for (number, expected) in [(1290, true), (1836, true), (1036, true), (1021, false)] {
         assert_eq!(by_role(number), Some(expected), "{number}");
     }
     assert_eq!(heard(3024).said, Said::Slow);
