@@ -69,6 +69,7 @@ mod read_only;
 mod reason;
 mod sessions;
 mod timed_out;
+mod told;
 mod view;
 
 use std::{
@@ -90,12 +91,16 @@ pub use read_only::{
 pub use reason::DependencyReason;
 pub use sessions::SessionsRefusedView;
 pub use timed_out::CallTimedOut;
+pub use told::ToldBefore;
 pub use view::{DependencyView, LastError};
 
 use crate::{
     dependency::{
         breaker::{Breaker, BreakerMode, Trip, TripRules},
-        check::settings::{CheckSettings, Requirement},
+        check::{
+            failure::Failure,
+            settings::{CheckSettings, Requirement},
+        },
         pool::PoolHeld,
     },
     name::Name,
@@ -325,6 +330,22 @@ impl DependencyState {
     pub fn pool_holders(&self, now: Instant) -> Vec<PoolHeld> {
         let pools = self.pools.iter().map_while(OnceLock::get);
         pools.flat_map(|pool| pool.holders(now)).collect()
+    }
+
+    /// Whether calls fail or wait, or no connection can be had, while the breaker is closed: the
+    /// moment to ask the check, which may know better.
+    #[must_use]
+    pub fn is_doubted(&self, now: Instant) -> bool {
+        let breaker = self.breaker.get();
+        breaker.is_some_and(|it| it.doubt(now).is_some()) || self.pool_trouble(now).is_some()
+    }
+
+    /// Returns why no connection of an attached pool can be had, of the first that has such
+    /// trouble.
+    #[must_use]
+    pub fn pool_trouble(&self, now: Instant) -> Option<Failure> {
+        let mut pools = self.pools.iter().map_while(OnceLock::get);
+        pools.find_map(|pool| pool.trouble(now))
     }
 
     /// Returns how the calls ended since the start.

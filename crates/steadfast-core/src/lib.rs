@@ -52,9 +52,9 @@ mod testing;
 pub use config_error::ConfigError;
 pub use dependency::breaker::window::WindowCounts;
 pub use dependency::breaker::{
-    Breaker, BreakerMode, BreakerPermit, BreakerReason, BreakerRefusal, BreakerSnapshot,
-    BreakerState, BreakerTransition, CallFailure, CallOutcome, CheckDepth, STRIPES_MAX, Trip,
-    TripRules,
+    Breaker, BreakerDoubt, BreakerMode, BreakerPermit, BreakerReason, BreakerRefusal,
+    BreakerSnapshot, BreakerState, BreakerTransition, CallFailure, CallOutcome, CheckDepth,
+    STRIPES_MAX, Trip, TripRules,
 };
 pub use dependency::check::failure::Failure;
 pub use dependency::check::settings::{CheckSettings, Requirement};
@@ -74,7 +74,7 @@ pub use dependency::{
     CallCounts, CallKind, CallPermit, CallTimedOut, CheckRecord, DependencyListener,
     DependencyNotice, DependencyReason, DependencyState, DependencyView, KEYS_MAX, LISTENERS_MAX,
     LastError, POOLS_MAX, PoolGauge, PoolPressure, PoolReading, READ_ONLY_AGREED, ReadOnlyView,
-    SKIPS_MAX, SessionsRefusedView, WRITE_PROBE_INTERVAL, WRITE_PROBE_LEASE,
+    SKIPS_MAX, SessionsRefusedView, ToldBefore, WRITE_PROBE_INTERVAL, WRITE_PROBE_LEASE,
 };
 pub use ledger::{
     Answered, CHANGES_KEPT, INCIDENT_GAP, Incident, Ledger, LedgerView, RECENT_PER_STRIPE,

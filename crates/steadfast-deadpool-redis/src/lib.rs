@@ -30,7 +30,7 @@
 //!
 //! Without a wait timeout of deadpool's a request that finds the pool empty waits until
 //! somebody gives a connection back, however long that is. A [`guard()`] waits no longer
-//! than its request, lets only so many wait, and says why there is no connection.
+//! than its request or in vain, and says why there is no connection.
 
 mod classify;
 mod gauges;

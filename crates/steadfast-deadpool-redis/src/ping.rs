@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use deadpool_redis::Pool;
 use steadfast_core::{Check, CheckOutcome, CheckRun, Failure, FailureClass};
 use steadfast_pool::Patience;
+use tokio::task::AbortHandle;
 
 use crate::{
     clock,
@@ -45,6 +46,9 @@ use crate::{
 /// [`FAIR_MAX`](steadfast_pool::FAIR_MAX), or half of the check's time where that is shorter,
 /// is asked for in the next run. For a moment there are two of these connections: count two
 /// in `maxclients`.
+///
+/// The first run of a process has an empty pool open a connection meanwhile: who waits for the
+/// start need not wait for a connect after it.
 ///
 /// # Cancel safety
 /// A run that is dropped closes the check's own connection. It never waits in the pool,
@@ -134,6 +138,13 @@ impl Ping {
         Ok(outcome.number("ping_ms", answered.took.as_secs_f64() * 1e3))
     }
 
+    /// Has the pool open its first connection, beside the check's own first question: requests
+    /// that come meanwhile wait for the answer, and would wait for a connect after it.
+    fn warm(&self) -> AbortHandle {
+        let pool = self.pool.clone();
+        tokio::spawn(async move { drop(pool.get().await) }).abort_handle()
+    }
+
     fn history<T>(&self, ask: impl FnOnce(&mut History) -> T) -> T {
         ask(&mut self
             .history
@@ -151,7 +162,11 @@ impl Check for Ping {
         let outcome = if self.pool.is_closed() {
             CheckOutcome::fail(FailureClass::Other, "the application has closed the pool")
         } else {
+            let warming = (run.first && self.pool.status().size == 0).then(|| self.warm());
             let asked = self.ask(gauges, Patience::new(until, now)).await;
+            if let (Some(warming), Err(_)) = (warming, &asked) {
+                warming.abort();
+            }
             asked.unwrap_or_else(|failure| CheckOutcome::fail(failure.class(), failure.message()))
         };
         gauges.numbers(outcome)

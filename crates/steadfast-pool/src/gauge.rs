@@ -3,7 +3,8 @@
 use std::{fmt, sync::Arc, time::Instant};
 
 use steadfast_core::{
-    ConfigError, DependencyState, POOLS_MAX, PoolGate, PoolGauge, PoolReading, PoolSettings,
+    ConfigError, DependencyState, Failure, POOLS_MAX, PoolGate, PoolGauge, PoolReading,
+    PoolSettings,
 };
 
 use crate::clock::now;
@@ -43,6 +44,12 @@ impl<F: Fn() -> u32 + Send + Sync + 'static> PoolGauge for Gauge<F> {
         let mut reading = self.gate.reading(now);
         reading.idle = (self.idle)();
         reading
+    }
+
+    fn trouble(&self, now: Instant) -> Option<Failure> {
+        // One that lies ready may work.
+        let trouble = self.gate.trouble(now)?;
+        ((self.idle)() == 0).then_some(trouble)
     }
 }
 

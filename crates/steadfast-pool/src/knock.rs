@@ -109,9 +109,9 @@ impl Knock {
 }
 
 /// Knocks, and notes in `seen` how far it has come, so that one who stops waiting knows.
-/// `classify` says what an I/O error means. With `hear` it listens for what is said unasked
-/// until the other side closes, and notes the failure that the first [`LISTEN_MAX`] bytes
-/// tell; without, it leaves as soon as the connection is taken.
+/// `classify` says what an I/O error means. With `hear` it listens for what is said unasked,
+/// for a line or until the other side closes, and notes the failure that this, or the first
+/// [`LISTEN_MAX`] bytes, tell; without, it leaves as soon as the connection is taken.
 ///
 /// # Panics
 /// If a holder of `seen` has panicked.
@@ -158,8 +158,10 @@ async fn listen(
     note(seen, Knock::Taken);
     let Some(hear) = hear else { return };
     let mut said = Vec::new();
-    // A reset after the reply loses nothing of what was read before.
-    let _ = stream.take(LISTEN_MAX as u64).read_to_end(&mut said).await;
+    let mut stream = stream.take(LISTEN_MAX as u64);
+    // A line is all that is said; whether the other side closes in time does not matter, and a
+    // reset after the line loses nothing of what was read before.
+    while !said.contains(&b'\n') && matches!(stream.read_buf(&mut said).await, Ok(1..)) {}
     if let Some(failure) = hear(&String::from_utf8_lossy(&said)) {
         note(seen, Knock::Failed(failure));
     }
@@ -221,6 +223,14 @@ mod tests {
         let (heard, ()) = tokio::join!(knocked(&endpoint, Some(said_no)), slammed);
         let failure = heard.explain(&endpoint, 7);
         assert_eq!(failure.class(), FailureClass::RefusedByServer, "{failure}");
+        // What is said is heard although the other side takes its time to close.
+        let dawdling = async {
+            let (mut stream, _) = door.accept().await.expect("it came");
+            stream.write_all(b"-full\r\n").await.expect("it listens");
+            stream
+        };
+        let (heard, _kept) = tokio::join!(knocked(&endpoint, Some(said_no)), dawdling);
+        assert!(matches!(heard, Knock::Failed(_)), "{heard:?}");
         drop(door);
         let shut = knocked(&endpoint, None).await.explain(&endpoint, 7);
         assert_eq!(shut.class(), FailureClass::Unreachable, "{shut}");

@@ -48,7 +48,7 @@
 //! |---|---|
 //! | an answer, rows that come | a success |
 //! | a session that is lost or was ended (08…, 57P0x), no resources (53…), the server's files or data damaged (58…, XX001), silence for [`SILENCE_MAX_DEFAULT`] | a failure |
-//! | the server takes no writes (25006, 53100; MySQL 1290, 1836, 1021; SQLite `READONLY`, `FULL`) | *read-only*, which is no outage: reads go on, and once it is known [`PoolGuard::begin`] and [`PoolGuard::writes`] refuse |
+//! | the server takes no writes (25006, 53100; MySQL 1290, 1836, 1036, 1021; SQLite `READONLY`, `FULL`) | *read-only*, which is no outage: reads go on, and once it is known [`PoolGuard::begin`] and [`PoolGuard::writes`] refuse |
 //! | a bound that an operator has set (57014; MySQL 3024) | too slow, for who sets a slow limit |
 //! | any other error of the server: a unique violation, a syntax error, a missing right | nothing, for it has answered |
 //! | a caller that left, a request whose own deadline came | nothing by itself; many of them without an answer |
@@ -84,6 +84,32 @@
 //!         Ok(())
 //!     })
 //! })
+//! # }
+//! ```
+//!
+//! A query that its bound has cut runs on in the server: sqlx shows neither PostgreSQL's key
+//! for a cancel request nor the number of a MySQL session. Its session keeps its place until
+//! the server has ended it, and is closed after [`RETURN_MAX`](steadfast_core::RETURN_MAX).
+//! A bound in the server ends it sooner (`statement_timeout`; MariaDB's `max_statement_time`),
+//! or, for the one report that has none, a second session:
+//!
+//! ```no_run
+//! # #[cfg(feature = "postgres")]
+//! # async fn run(db: steadfast_sqlx::PoolGuard<sqlx::Postgres>) -> sqlx::Result<()> {
+//! use std::time::Duration;
+//! use tokio::time::timeout;
+//!
+//! let mut session = db.acquire().await?;
+//! let pid = sqlx::query_scalar("SELECT pg_backend_pid()");
+//! let pid: i32 = pid.fetch_one(&mut session).await?;
+//! let report = sqlx::query("SELECT pg_sleep(600)").execute(&mut session);
+//! if timeout(Duration::from_secs(30), report).await.is_err() {
+//!     let cancel = sqlx::query("SELECT pg_cancel_backend($1)").bind(pid).execute(&db);
+//!     let _ = timeout(Duration::from_secs(1), cancel).await;
+//!     // Whatever became of it, nobody else gets this session.
+//!     session.close().await?;
+//! }
+//! # Ok(())
 //! # }
 //! ```
 //!

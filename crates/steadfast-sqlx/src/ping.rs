@@ -3,9 +3,9 @@
 use std::{future::poll_fn, pin::pin, sync::Mutex, task::Poll, time::Duration};
 
 use sqlx::{Connection, Database, Pool};
-use steadfast_core::{Check, CheckOutcome, CheckRun, Deadline, Failure, FailureClass};
+use steadfast_core::{Check, CheckOutcome, CheckRun, CheckStatus, Deadline, Failure, FailureClass};
 use steadfast_pool::Patience;
-use tokio::time::timeout_at;
+use tokio::{task::AbortHandle, time::timeout_at};
 
 use crate::{
     classify::classify,
@@ -50,6 +50,9 @@ pub const STUCK_AFTER: Duration = Duration::from_secs(30);
 /// than [`FAIR_MAX`](steadfast_pool::FAIR_MAX), or half of the check's time where that is
 /// shorter, is asked for in the next run. For a moment there are two of
 /// these connections: count two per instance in the server's limit.
+///
+/// The first run of a process has an empty pool open a connection meanwhile: who waits for the
+/// start need not wait for a connect after it.
 ///
 /// For SQLite it borrows an idle connection of the pool, because a database in memory exists
 /// in no other, and opens the file anew as often, which finds that it was moved away or may
@@ -174,6 +177,13 @@ impl<DB: Driver> Ping<DB> {
         }
     }
 
+    /// Has the pool open its first connection, beside the check's own first question: requests
+    /// that come meanwhile wait for the answer, and would wait for a connect after it.
+    fn warm(&self) -> AbortHandle {
+        let acquired = self.pool.acquire();
+        tokio::spawn(async move { drop(acquired.await) }).abort_handle()
+    }
+
     /// Asks a connection of the pool, if one is idle, and opens a session beside it where
     /// that sees the same data.
     async fn ask_in_pool(&self, gauges: Gauges, until: Deadline) -> CheckOutcome {
@@ -286,8 +296,13 @@ impl<DB: Driver> Check for Ping<DB> {
         } else {
             match DB::endpoint(&self.pool.connect_options()) {
                 Some(endpoint) => {
+                    let warming = (run.first && gauges.size == 0).then(|| self.warm());
                     let patience = Patience::new(until, now);
-                    self.ask_server(gauges, &endpoint, patience).await
+                    let outcome = self.ask_server(gauges, &endpoint, patience).await;
+                    if let (Some(warming), CheckStatus::Fail) = (warming, outcome.status()) {
+                        warming.abort();
+                    }
+                    outcome
                 }
                 None => self.ask_in_pool(gauges, until).await,
             }

@@ -195,6 +195,28 @@ async fn a_failure_in_an_outage_that_is_known_says_both() {
     connection.execute("SELECT 1").await.unwrap();
 }
 
+/// Goal: a failure that comes out of a call around the query is one failure.
+#[tokio::test]
+async fn a_failure_inside_a_call_of_the_same_dependency_is_told_once() {
+    let (db, orders_db) = guarded().await;
+    let mut connection = db.acquire().await.unwrap();
+    let state = || orders_db.view().breaker.unwrap().state;
+    let (good, ..) = ended(&orders_db);
+    // What only the call takes for a failure is told by the call.
+    let query = sqlx::query("SELECT * FROM nowhere").execute(&mut *connection);
+    orders_db.call(query).await.unwrap_err();
+    assert_eq!(ended(&orders_db), (good, 1, 1));
+
+    connection.execute(DAMAGE).await.unwrap();
+    let (good, ..) = ended(&orders_db);
+    for failed in 2..=3 {
+        assert_eq!(state(), BreakerState::Closed);
+        let query = sqlx::query("SELECT * FROM goods").execute(&mut *connection);
+        orders_db.call(query).await.unwrap_err();
+        assert_eq!(ended(&orders_db), (good, failed, 1));
+    }
+}
+
 /// Goal: a query that is silent for too long ends, as late and not as refused. Method: a
 /// query that keeps the thread of SQLite busy, on a clock that jumps whenever all wait.
 #[tokio::test]

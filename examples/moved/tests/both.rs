@@ -111,7 +111,7 @@ async fn what_was_a_bare_500_is_an_explained_503() {
     let _kept = busy.acquire().await.unwrap();
     let (status, _, why) = ask(&app, "GET", "/orders", "").await;
     assert_eq!(status, 503);
-    assert!(why.starts_with("cause="), "{why}");
+    assert!(why.starts_with("cause=pool-exhausted"), "{why}");
 }
 
 /// Goal: the documentation shows what differs, to the line. Method: each line of its block

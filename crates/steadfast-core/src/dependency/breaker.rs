@@ -71,6 +71,7 @@
 //! This file uses atomics. The control word is the only one that others depend on.
 
 mod admit;
+mod doubt;
 mod drive;
 mod faults;
 mod flights;
@@ -99,6 +100,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use doubt::BreakerDoubt;
 pub use drive::CheckDepth;
 pub(crate) use drive::OUTVOTED_FOR;
 pub use outcome::{CallFailure, CallOutcome};
@@ -130,7 +132,8 @@ pub struct Breaker {
     round: Padded<AtomicU64>,
     /// [`ramp::Ramp`]: the calls of the present ramp.
     ramp: Padded<AtomicU64>,
-    streak: Padded<streak::Streak>,
+    streaks: Padded<streak::Streaks>,
+    hush: doubt::Hush,
     notes: Padded<notes::Notes>,
     window: Window,
     /// `None` if the stall rule is off.
@@ -162,7 +165,8 @@ impl Breaker {
             control: Padded(AtomicU64::new(word.0)),
             round: Padded::default(),
             ramp: Padded::default(),
-            streak: Padded::default(),
+            streaks: Padded::default(),
+            hush: doubt::Hush::default(),
             notes: Padded::default(),
             rules,
             #[cfg(loom)]

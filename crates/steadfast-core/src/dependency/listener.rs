@@ -62,10 +62,10 @@ impl DependencyState {
         has_room
     }
 
-    /// Tells of a step, except of most retries where those come four times a second.
+    /// Tells of a step, except of most retries where those come several times a second.
     #[cold]
     pub(super) fn tell(&self, moved: &BreakerTransition) {
-        let is_eager = self.breaker.get().is_some_and(Breaker::is_eager);
+        let is_eager = self.breaker.get().is_some_and(Breaker::retries_often);
         let news = lock(&self.retries).news(*moved, is_eager);
         for moved in news.iter().flatten() {
             for listener in self.listeners() {

@@ -219,6 +219,11 @@ impl PoolGate {
         }
     }
 
+    /// Notes how many connections the driver's pool has lent.
+    fn note_in_use(&self, in_use: u32) {
+        lock(&self.book).note_in_use(in_use);
+    }
+
     /// Returns how many connections are being opened, and not for too long.
     fn opening(&self, now: Instant) -> u32 {
         lock(&self.book).opening(now)

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::pool::PoolHeld;
+use super::{check::failure::Failure, pool::PoolHeld};
 
 /// A pool that belongs to a dependency.
 ///
@@ -25,6 +25,13 @@ pub trait PoolGauge: fmt::Debug + Send + Sync + 'static {
     fn holders(&self, now: Instant) -> Vec<PoolHeld> {
         let _ = now;
         Vec::new()
+    }
+
+    /// Returns why no connection can be had, while none works and none lies ready. One that
+    /// cannot tell says nothing, which is the default.
+    fn trouble(&self, now: Instant) -> Option<Failure> {
+        let _ = now;
+        None
     }
 }
 

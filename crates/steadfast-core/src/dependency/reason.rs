@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use super::pools::PoolPressure;
 use crate::{
     FailureClass,
-    dependency::breaker::{BreakerMode, BreakerReason, BreakerState},
+    dependency::breaker::{BreakerDoubt, BreakerMode, BreakerReason, BreakerState},
 };
 
 /// Why a dependency is believed to be as it is. Display is a sentence with its numbers.
@@ -41,6 +41,15 @@ pub enum DependencyReason {
     CheckWarns(Option<FailureClass>),
     /// The check has not answered, or not lately.
     CheckSilent(Option<FailureClass>),
+    /// Calls fail or wait, too few or for too short a time to refuse anybody.
+    Doubt(BreakerDoubt),
+    /// No connection can be opened, and none of a pool in front of it works.
+    NoConnection {
+        /// Of what kind the failure is.
+        class: FailureClass,
+        /// What was found out, redacted.
+        error: Arc<str>,
+    },
     /// Some of its keys have a breaker that is not closed.
     Keys {
         /// How many.
@@ -85,6 +94,9 @@ impl DependencyReason {
             Self::CheckDisagrees { .. } => "check-disagrees",
             Self::CheckWarns(_) => "check-warns",
             Self::CheckSilent(_) => "check-silent",
+            Self::Doubt(BreakerDoubt::Failing { .. }) => "calls-fail",
+            Self::Doubt(BreakerDoubt::Silent { .. }) => "calls-wait",
+            Self::NoConnection { .. } => "no-connection",
             Self::Keys { .. } => "keys-out",
             Self::ReadOnly { .. } => "read-only",
             Self::SessionsRefused { .. } => "sessions-refused",
@@ -102,6 +114,8 @@ impl DependencyReason {
             self,
             Self::Breaker { .. }
                 | Self::CheckDisagrees { .. }
+                | Self::Doubt(_)
+                | Self::NoConnection { .. }
                 | Self::Keys { .. }
                 | Self::Pool { .. }
                 | Self::ReadOnly { .. }
@@ -113,7 +127,9 @@ impl DependencyReason {
     #[must_use]
     pub fn error(&self) -> Option<&str> {
         match self {
-            Self::ReadOnly { error } | Self::SessionsRefused { error, .. } => Some(error),
+            Self::ReadOnly { error }
+            | Self::SessionsRefused { error, .. }
+            | Self::NoConnection { error, .. } => Some(error),
             _ => None,
         }
     }
@@ -128,7 +144,9 @@ impl DependencyReason {
             }
             | Self::CheckFailing { class, .. }
             | Self::CheckDisagrees { class, .. }
+            | Self::NoConnection { class, .. }
             | Self::SessionsRefused { class, .. } => Some(*class),
+            Self::Doubt(BreakerDoubt::Silent { .. }) => Some(FailureClass::Timeout),
             Self::CheckWarns(class) | Self::CheckSilent(class) => *class,
             Self::Pool {
                 pressure: PoolPressure::Stuck,
@@ -136,7 +154,7 @@ impl DependencyReason {
             } => Some(FailureClass::Stuck),
             Self::Pool { .. } => Some(FailureClass::Saturated),
             Self::ReadOnly { .. } => Some(FailureClass::ReadOnly),
-            Self::Breaker { .. } | Self::Keys { .. } => None,
+            Self::Breaker { .. } | Self::Doubt(_) | Self::Keys { .. } => None,
         }
     }
 }
@@ -170,6 +188,13 @@ impl fmt::Display for DependencyReason {
             Self::CheckSilent(Some(class)) => write!(f, "the check gives no answer ({class})"),
             Self::CheckSilent(None) => f.write_str("the check has not answered yet"),
             Self::ReadOnly { error } => write!(f, "read-only: {error}"),
+            Self::Doubt(doubt) => doubt.fmt(f),
+            Self::NoConnection { error, .. } => {
+                write!(
+                    f,
+                    "no connection of the pool works, and none can be had: {error}"
+                )
+            }
             Self::SessionsRefused {
                 error,
                 still_serving,

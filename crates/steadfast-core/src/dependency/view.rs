@@ -15,8 +15,9 @@ use super::{
 use crate::{
     FailureClass,
     dependency::{
-        breaker::{BreakerMode, BreakerSnapshot, BreakerState},
+        breaker::{BreakerDoubt, BreakerMode, BreakerSnapshot, BreakerState},
         check::{
+            failure::Failure,
             settings::Requirement,
             state::{CheckView, Health},
         },
@@ -78,6 +79,8 @@ pub struct DependencyView {
     pub sessions_refused: Option<SessionsRefusedView>,
     /// The attached pool under the most pressure.
     pub pool: Option<PoolReading>,
+    /// Why no connection of an attached pool can be had; `None` while one works.
+    pub pool_trouble: Option<Failure>,
     /// The last failure of a call.
     pub last_call_error: Option<LastError>,
     /// The last failure of the check.
@@ -105,6 +108,7 @@ impl DependencyState {
             read_only: self.read_only.view(now),
             sessions_refused: self.sessions.view(),
             pool: self.pool(now),
+            pool_trouble: self.pool_trouble(now),
             last_call_error: call_error,
             last_check_error: check_error,
         }
@@ -116,6 +120,7 @@ impl DependencyState {
         view.breaker = self.breaker.get().map(|it| it.snapshot(now));
         view.outvoted = self.outvoted(view.check.as_deref(), now);
         view.pool = self.pool(now);
+        view.pool_trouble = self.pool_trouble(now);
         self.read_only.refresh(&mut view.read_only, now);
         self.sessions.refresh(&mut view.sessions_refused);
     }
@@ -204,6 +209,9 @@ impl DependencyView {
         if let Some(reason) = told.filter(|_| health != Health::Failing) {
             return (Health::Warning, Some(reason));
         }
+        if let Some(reason) = self.doubt(now).filter(|_| health != Health::Failing) {
+            return (Health::Warning, Some(reason));
+        }
         let (known, out) = self.keys;
         if out > 0 && health != Health::Failing {
             return (Health::Warning, Some(DependencyReason::Keys { out, known }));
@@ -270,6 +278,26 @@ impl DependencyView {
                     }
                 }
             }
+        }
+    }
+
+    /// Returns what is too little to refuse anybody: what a pool has found out comes first,
+    /// because it asked the server itself.
+    fn doubt(&self, now: Instant) -> Option<DependencyReason> {
+        if let Some(trouble) = &self.pool_trouble {
+            return Some(DependencyReason::NoConnection {
+                class: trouble.class(),
+                error: trouble.message().into(),
+            });
+        }
+        let doubt = self.breaker.as_ref()?.doubt?;
+        let passed_at = self.check.as_ref().and_then(|check| check.passed_at);
+        let passed_for = passed_at.map(|at| now.saturating_duration_since(at));
+        match doubt {
+            // Long queries are silent too, and a check that has passed meanwhile says that the
+            // server is not.
+            BreakerDoubt::Silent { silent, .. } if passed_for.is_some_and(|it| it < silent) => None,
+            doubt => Some(DependencyReason::Doubt(doubt)),
         }
     }
 

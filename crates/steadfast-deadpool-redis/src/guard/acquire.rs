@@ -6,6 +6,8 @@ use deadpool::managed::Object;
 use deadpool_redis::{PoolError as DriverError, redis};
 use steadfast_core::{Deadline, Failure, PoolDriver, PoolFuture, PoolGate, PoolLease, PoolMeaning};
 
+use tokio::time::timeout;
+
 use super::sessions::{Session, Sessions};
 use crate::{
     clock,
@@ -14,6 +16,11 @@ use crate::{
 
 /// Time for the server's own words, half of which is for one who listens.
 const HEAR_MAX: Duration = LISTEN_MAX.saturating_mul(2);
+
+/// How long a new session may take to answer before it is lent all the same. A server that is
+/// full closes with its sentence, so its end is there with the answer to the driver's greeting
+/// or a moment later; and a session that serves is not kept from its request for a round trip.
+const PONG_MAX: Duration = Duration::from_millis(5);
 
 /// The connections of a pool.
 pub(super) struct Connections {
@@ -28,10 +35,16 @@ impl PoolDriver for Connections {
     fn connect(&self) -> PoolFuture<Result<Session, Fault>> {
         // deadpool tests idle connections, and not new ones; and the driver opens one that a
         // full or loading server will not serve without a word.
-        let is_doubtful = self.idle() == 0 || self.gate.has_trouble(clock::now());
+        let doubt = if self.gate.has_trouble(clock::now()) {
+            Doubt::Much
+        } else if self.idle() == 0 {
+            Doubt::Some
+        } else {
+            Doubt::None
+        };
         let sessions = Arc::clone(&self.sessions);
         Box::pin(async move {
-            match take(&sessions, is_doubtful).await {
+            match take(&sessions, doubt).await {
                 Ok(session) => Ok(session),
                 Err(error) => Err(Fault {
                     meaning: meaning(&error, &sessions).await,
@@ -82,15 +95,33 @@ pub(super) struct Fault {
     meaning: PoolMeaning,
 }
 
-async fn take(sessions: &Sessions, is_doubtful: bool) -> Result<Session, DriverError> {
+/// How much it is to be doubted that a session is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doubt {
+    /// deadpool has tested it.
+    None,
+    /// It is new.
+    Some,
+    /// It is new, or others were refused lately.
+    Much,
+}
+
+async fn take(sessions: &Sessions, doubt: Doubt) -> Result<Session, DriverError> {
     let mut session = sessions.take().await?;
-    if is_doubtful {
-        let ping = redis::cmd("PING");
-        if let Err(error) = ping.query_async::<()>(&mut *session).await {
-            // It is closed, and not given back.
-            drop(Object::take(session));
-            return Err(DriverError::Backend(error));
-        }
+    if doubt == Doubt::None {
+        return Ok(session);
+    }
+    let ping = redis::cmd("PING");
+    let asked = ping.query_async::<()>(&mut *session);
+    let answer = match doubt {
+        // Who is far away is not waited for: the command follows the question on its way.
+        Doubt::None | Doubt::Some => timeout(PONG_MAX, asked).await.unwrap_or(Ok(())),
+        Doubt::Much => asked.await,
+    };
+    if let Err(error) = answer {
+        // It is closed, and not given back.
+        drop(Object::take(session));
+        return Err(DriverError::Backend(error));
     }
     Ok(session)
 }

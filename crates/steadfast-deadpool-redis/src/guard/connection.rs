@@ -7,9 +7,7 @@ use deadpool_redis::redis::{
     Cmd, Pipeline, RedisError, RedisFuture, Value,
     aio::{ConnectionLike, MultiplexedConnection},
 };
-use steadfast_core::{
-    CallOutcome, CallPermit, Deadline, DependencyState, PoolCatch, PoolLease, Refusal,
-};
+use steadfast_core::{Deadline, PoolCatch, PoolLease, Refusal};
 
 use super::{
     command::Traits,
@@ -49,8 +47,6 @@ pub struct GuardedConnection {
     sessions: Arc<Sessions>,
     /// `None` only while it is dropped.
     lease: Option<PoolLease>,
-    /// For the first command.
-    permit: Option<CallPermit<Arc<DependencyState>>>,
     /// When the request has no use for answers any more.
     deadline: Option<Deadline>,
     fate: Fate,
@@ -63,13 +59,15 @@ impl GuardedConnection {
         silence_max: Option<Duration>,
         deadline: Option<Deadline>,
     ) -> Self {
+        // That there was a connection is no success, and what its holder does before its first
+        // command is no time of the server's: each command asks for a permit of its own.
+        caught.permit.hand_back();
         let mut connection = Self {
             session: Some(caught.connection),
             wire: None,
             is_patient: false,
             sessions,
             lease: Some(caught.lease),
-            permit: Some(caught.permit),
             deadline,
             fate: Fate::default(),
         };
@@ -111,10 +109,6 @@ impl GuardedConnection {
         if let Some(lease) = &self.lease {
             lease.expect_up_to(hold, now);
         }
-        // Nobody is kept waiting for the answer of one that waits on purpose.
-        if let Some(permit) = self.permit.take() {
-            permit.settle(CallOutcome::Neutral, now);
-        }
         self.is_patient = true;
         self.wait_up_to(hold + ANSWER_MARGIN);
     }
@@ -151,7 +145,7 @@ impl GuardedConnection {
         let permit = if is_patient {
             None
         } else {
-            self.permit.take().or_else(|| permit_for(state, now))
+            permit_for(state, now)
         };
         self.fate.is_waiting = is_patient;
         let session = self.session.as_mut();
@@ -209,10 +203,6 @@ impl ConnectionLike for GuardedConnection {
 impl Drop for GuardedConnection {
     fn drop(&mut self) {
         let now = clock::now();
-        // That there was a connection says no more than the commands that were not sent.
-        if let Some(permit) = self.permit.take() {
-            permit.settle(CallOutcome::Neutral, now);
-        }
         if let Some(session) = self.session.take() {
             let created = Object::metrics(&session).created;
             let is_over = || self.sessions.generation(|it| it.is_over_for(created));

@@ -86,7 +86,7 @@ impl Watch<'_> {
         let (state, now) = (&self.sessions.state, clock::now());
         match health {
             Health::Served | Health::Callers => None,
-            Health::Ill(_) => state.outage(now),
+            Health::Ill(_) => state.explanation(now),
             Health::ReadOnly { .. } => {
                 let view = state.view(now).read_only.filter(|it| it.is_refusing)?;
                 let name = state.name().clone();
@@ -120,7 +120,7 @@ impl Watch<'_> {
                 // One that takes no writes answered; that is a health of its own.
                 Health::Served | Health::ReadOnly { .. } => permit.succeed(now),
                 Health::Callers => permit.settle(CallOutcome::Neutral, now),
-                Health::Ill(failure) => permit.fail(failure.class().into(), failure, now),
+                Health::Ill(failure) => permit.fail_inside(failure.class().into(), failure, now),
             }
         }
         self.tell(&verdict.health, now);

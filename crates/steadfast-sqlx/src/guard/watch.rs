@@ -263,7 +263,7 @@ impl Watch<'_> {
 
     fn fail(&self, permit: Option<Permit>, failure: &Failure, now: Instant) {
         match permit {
-            Some(permit) => permit.fail(failure.class().into(), failure, now),
+            Some(permit) => permit.fail_inside(failure.class().into(), failure, now),
             // The breaker has its verdict; whoever reads it wants the latest words.
             None => {
                 let state = &self.watcher.observer.state;
@@ -272,9 +272,9 @@ impl Watch<'_> {
         }
     }
 
-    /// Adds the refusal that explains an error, once the outage behind it is known.
+    /// Adds the refusal that explains an error, once what is behind it is known.
     fn explain(&self, error: sqlx::Error, now: Instant) -> sqlx::Error {
-        explained(self.watcher.observer.state.outage(now), error)
+        explained(self.watcher.observer.state.explanation(now), error)
     }
 }
 

@@ -38,7 +38,7 @@ async fn ask_for_ever(ready: Arc<Readiness>, dependency: Dependency, check: Arc<
         let began = clock::now();
         if let Some(wait) = dependency.state().traffic_vouches(began, fastrand::u64(..)) {
             ready.publish();
-            tokio::time::sleep(wait).await;
+            pause(&dependency, wait).await;
             continue;
         }
         let (_, settings) = dependency.settings();
@@ -53,9 +53,31 @@ async fn ask_for_ever(ready: Arc<Readiness>, dependency: Dependency, check: Arc<
             // has come back. Its state goes stale meanwhile, and says so by name.
             running.gone().await;
         }
-        tokio::time::sleep(wait).await;
+        pause(&dependency, wait).await;
     }
 }
+
+/// Waits until the next run, or until calls begin to fail or to wait: then the check is asked
+/// at once, because it knows whether the dependency does not answer anybody.
+async fn pause(dependency: &Dependency, wait: Duration) {
+    let began = clock::now();
+    let was_doubted = dependency.state().is_doubted(began);
+    let (_, settings) = dependency.settings();
+    loop {
+        let now = clock::now();
+        let waited = now.saturating_duration_since(began);
+        let is_news = !was_doubted
+            && waited >= settings.interval_failing
+            && dependency.state().is_doubted(now);
+        if waited >= wait || is_news {
+            return;
+        }
+        tokio::time::sleep(LOOK_EVERY.min(wait - waited)).await;
+    }
+}
+
+/// How often the scheduler looks whether calls begin to fail.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// A check that may block its thread. On a runtime of several threads the worker's work is
 /// handed to another thread first: a blocked worker can be the one that holds the runtime's

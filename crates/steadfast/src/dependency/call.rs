@@ -11,7 +11,7 @@ use std::{
 
 use pin_project::pin_project;
 use steadfast_core::{
-    BreakerMode, CallOutcome, CallTimedOut, DependencyState, FailureClass, Refusal,
+    BreakerMode, CallOutcome, CallTimedOut, DependencyState, FailureClass, Refusal, ToldBefore,
 };
 
 use super::{
@@ -96,14 +96,14 @@ impl Dependency {
 
     /// Asks what an error of the application's own has to do with this dependency: returns
     /// the refusal that is in it, or the one that describes the outage if the dependency is
-    /// down at this moment. An existing error type asks this in its `into_response`, and
+    /// down at this moment, or seems to go down (the last two calls failed). An existing error type asks this in its `into_response`, and
     /// answers `explain::carry(refusal)` if there is one.
     #[must_use]
     pub fn explain(&self, error: &(dyn Error + 'static)) -> Option<Refusal> {
         if let Some(refusal) = Refusal::find(error) {
             return Some(refusal.clone());
         }
-        self.state().outage(clock::now()).map(in_handler)
+        self.state().explanation(clock::now()).map(in_handler)
     }
 
     /// Returns who decides on calls: the rules, or a person.
@@ -220,6 +220,7 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
+        let before = ToldBefore::now();
         match PanicFails::watch(this.permit, || this.inner.poll(cx)) {
             Poll::Pending => {
                 if let Some(permit) = this.permit {
@@ -230,9 +231,31 @@ where
             Poll::Ready(ended) => {
                 let permit = this.permit.take();
                 let permit = permit.expect("a future is not polled after it is ready");
-                Poll::Ready(conclude(permit, this.classify, ended))
+                Poll::Ready(conclude_once(permit, this.classify, ended, before))
             }
         }
+    }
+}
+
+/// Counts how a call ended, unless a guard of the same dependency has told its failure.
+#[inline]
+fn conclude_once<T, E, C, H>(
+    permit: Permit<H>,
+    classify: &C,
+    ended: Result<Result<T, E>, Late>,
+    before: ToldBefore,
+) -> Result<T, CallError<E>>
+where
+    C: Classify<T, E>,
+    E: fmt::Display,
+    H: AsRef<DependencyState>,
+{
+    match ended {
+        Ok(Err(error)) if permit.was_told_since(before) => {
+            permit.hand_back();
+            Err(CallError::Inner(error))
+        }
+        ended => conclude(permit, classify, ended),
     }
 }
 

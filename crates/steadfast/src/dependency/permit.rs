@@ -3,7 +3,8 @@
 use std::{fmt, thread};
 
 use steadfast_core::{
-    CallFailure, CallOutcome, CallPermit, DependencyState, FailureClass, Name, Refusal, stripe,
+    CallFailure, CallOutcome, CallPermit, DependencyState, FailureClass, Name, Refusal, ToldBefore,
+    stripe,
 };
 
 use super::Dependency;
@@ -102,6 +103,20 @@ impl<H: AsRef<DependencyState>> Permit<H> {
 }
 
 impl<H: AsRef<DependencyState>> Permit<H> {
+    /// Whether one who judges inside the call has told its failure since then.
+    #[inline]
+    pub(crate) fn was_told_since(&self, before: ToldBefore) -> bool {
+        let permit = self.0.as_ref();
+        permit.is_some_and(|permit| permit.state().was_told_since(before))
+    }
+
+    /// Gives it back, as no evidence.
+    pub(crate) fn hand_back(mut self) {
+        if let Some(permit) = self.0.take() {
+            permit.hand_back();
+        }
+    }
+
     pub(crate) fn dependency(&self) -> &Name {
         let permit = self.0.as_ref().expect("it is settled by value");
         permit.state().name()

@@ -122,7 +122,7 @@ use tree::Tree;
 /// stalled_calls = 3
 /// stall_limit = "2s"
 /// open_base = "1s"
-/// open_max = "5s"
+/// open_max = "1s"
 /// probes = 1
 /// probe_successes = 2
 /// probe_lease = "5s"
@@ -213,8 +213,8 @@ use tree::Tree;
 /// | `dependency.NAME.slow_ratio` | above 0, below 1 | `0.8` |
 /// | `dependency.NAME.stalled_calls` | 1 to 10000 | `3` |
 /// | `dependency.NAME.stall_limit` | 10ms to 1h, not below the slow limit | twice the slow limit, `30s` without one |
-/// | `dependency.NAME.open_base` | 10ms to 1h | `1s`; `250ms` for what cannot be reached, if neither is set |
-/// | `dependency.NAME.open_max` | 10ms to 1h, not below the base | `5s` |
+/// | `dependency.NAME.open_base` | 10ms to 1h | `1s`; `50ms` for what cannot be reached and `250ms` for what still loads, if neither is set |
+/// | `dependency.NAME.open_max` | 10ms to 1h, not below the base | `1s` |
 /// | `dependency.NAME.probes` | 1 to 15 | `1` |
 /// | `dependency.NAME.probe_successes` | 1 to 15 | `2` |
 /// | `dependency.NAME.probe_lease` | 10ms to 1h | `5s` |

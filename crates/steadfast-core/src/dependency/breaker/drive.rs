@@ -38,7 +38,10 @@ impl Breaker {
             return None;
         }
         match word.state() {
-            BreakerState::Closed => self.trip_if_stalled(word, jitter, now_ms),
+            BreakerState::Closed => {
+                self.listen(now_ms);
+                self.trip_if_stalled(word, jitter, now_ms)
+            }
             BreakerState::Open => {
                 self.advance(word, Event::ProbeDue, BreakerReason::ProbeDue, now_ms)
             }
@@ -130,10 +133,9 @@ impl Breaker {
         self.exchange(word, next, BreakerReason::CheckPassed, now_ms)
     }
 
-    /// Whether it is asked again so often, for what it failed with, that not each is news.
-    pub(crate) fn is_eager(&self) -> bool {
-        let class = self.notes.last_failure();
-        class.is_some_and(|class| self.rules.is_eager(class))
+    /// Whether it is asked again so often that not each time is news.
+    pub(crate) const fn retries_often(&self) -> bool {
+        self.rules.retries_often()
     }
 
     fn hangs(&self, now_ms: u64) -> bool {

@@ -34,6 +34,8 @@ pub(super) struct Flights {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Airborne {
     pub(super) calls: u32,
+    /// Those of them that wait for an answer.
+    pub(super) waiting: u32,
     /// Age of the oldest that has not been answered, to a quarter of the stall limit.
     pub(super) oldest_ms: Option<u64>,
     /// Age of the oldest of the stalled.
@@ -121,6 +123,37 @@ impl Flights {
         self.stripe(stripe).answered.store(now_ms + 1, Relaxed);
     }
 
+    /// Notes what an answer took. One word of each stripe keeps the longest of a period, and
+    /// one that of the period before.
+    #[inline]
+    pub(super) fn took(&self, stripe: usize, took_ms: u64, now_ms: u64) {
+        let stripe = self.stripe(stripe);
+        let word = join(now_ms / ANSWERS_KEPT_MS, took_ms);
+        // The longest of a newer period is the larger word.
+        let longest = stripe.longest.load(Relaxed);
+        if word <= longest {
+            return;
+        }
+        if split(word).0 != split(longest).0 {
+            stripe.longest_before.store(longest, Relaxed);
+        }
+        // A race loses one answer of many.
+        stripe.longest.store(word, Relaxed);
+    }
+
+    /// Returns what the longest of the latest answers took: those of the last minute, and of
+    /// up to one more. `None` if there was none.
+    pub(super) fn longest_answer(&self, now_ms: u64) -> Option<u64> {
+        let period = now_ms / ANSWERS_KEPT_MS;
+        let words = self.stripes.iter().flat_map(|stripe| {
+            let words = [&stripe.longest, &stripe.longest_before];
+            words.map(|word| word.load(Relaxed))
+        });
+        let kept = words.filter(|word| *word != 0).map(split);
+        let kept = kept.filter(|(of, _)| of.saturating_add(1) >= period);
+        kept.map(|(_, took)| took).max()
+    }
+
     /// Returns when the dependency last answered anything.
     pub(super) fn last_answer(&self) -> Option<u64> {
         self.stripes
@@ -155,6 +188,7 @@ impl Flights {
         }
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         seen.calls = seen.calls.saturating_add(count);
+        seen.waiting = seen.waiting.saturating_add(count);
         let age = now.saturating_sub(epoch * self.slot.ms());
         seen.oldest_ms = Some(seen.oldest_ms.map_or(age, |oldest| oldest.max(age)));
         let is_old = self.slot.of(now) > epoch.saturating_add(SLOTS_PER_LIMIT);
@@ -180,6 +214,10 @@ struct Stripe {
     answered: AtomicU64,
     /// Calls whose answer has begun and goes on. Its end comes to the same stripe.
     streams: AtomicU64,
+    /// period 40 | milliseconds 24 of the longest answer in it; zero is none.
+    longest: AtomicU64,
+    /// The same of the period before.
+    longest_before: AtomicU64,
 }
 
 impl Default for Stripe {
@@ -189,6 +227,8 @@ impl Default for Stripe {
             elders: AtomicU64::new(join(0, BIAS)),
             answered: AtomicU64::new(0),
             streams: AtomicU64::new(0),
+            longest: AtomicU64::new(0),
+            longest_before: AtomicU64::new(0),
         }
     }
 }
@@ -246,6 +286,8 @@ const SLOTS_PER_LIMIT: u64 = 4;
 const SLOTS: usize = 8;
 #[cfg(loom)]
 const SLOTS: usize = 1;
+/// For how long at least an answer says what is usual.
+const ANSWERS_KEPT_MS: u64 = 60_000;
 const COUNT_BITS: u32 = 24;
 const COUNT_MAX: u64 = (1 << COUNT_BITS) - 1;
 const BIAS: u64 = 1 << (COUNT_BITS - 1);

@@ -41,11 +41,12 @@ pub enum BreakerReason {
         /// About the age of the oldest.
         oldest: Duration,
     },
-    /// Callers left, and nothing has been answered for a whole window.
+    /// Callers left, and nothing has been answered for a whole window, or for less if that is
+    /// far longer than answers take.
     Unanswered {
         /// Calls whose caller left.
         abandoned: u32,
-        /// The length of the window.
+        /// For how long nothing was answered; at most the length of the window.
         window: Duration,
     },
     /// The dependency said itself when to come back, and calls are not answered otherwise.
@@ -119,7 +120,7 @@ impl BreakerReason {
             Self::Stalled { calls, oldest } => (4, clip(calls), millis(oldest)),
             Self::CheckFailed(class) => (5, class_index(class), 0),
             Self::Mode(BreakerMode::ForcedOpen) => (6, 0, 0),
-            Self::Unanswered { abandoned, .. } => (7, clip(abandoned), 0),
+            Self::Unanswered { abandoned, window } => (7, clip(abandoned), millis(window)),
             Self::ProbeDue => (8, 0, 0),
             Self::RampOver => (9, 0, 0),
             Self::ProbesPassed { probes } => (10, clip(probes), 0),
@@ -160,7 +161,7 @@ impl BreakerReason {
             6 => Self::Mode(BreakerMode::ForcedOpen),
             7 => Self::Unanswered {
                 abandoned: count,
-                window,
+                window: Duration::from_millis(second),
             },
             8 => Self::ProbeDue,
             9 => Self::RampOver,

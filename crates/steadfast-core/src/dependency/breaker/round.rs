@@ -58,12 +58,30 @@ impl Round {
             }
         } else if self.inconclusive() >= limits.inconclusive {
             Standing::Exhausted
-        } else if self.running() < limits.probes
-            && self.running() + self.succeeded() < limits.successes
-        {
-            Standing::Free
         } else {
-            Standing::Full
+            // Who is silent keeps nobody from asking, a little later.
+            let silent = self.silent(limits, now_ms);
+            let heard = self.running().saturating_sub(silent);
+            if heard < limits.probes && heard + self.succeeded() < limits.successes {
+                Standing::Free
+            } else {
+                Standing::Full
+            }
+        }
+    }
+
+    /// Returns how many of those that run are taken for silent: one for each [`SILENT_MS`] since
+    /// the last answer, and at most [`SILENT_MAX`].
+    const fn silent(self, limits: &RoundLimits, now_ms: u64) -> u32 {
+        if self.running() == 0 {
+            return 0;
+        }
+        let since = self.lease().saturating_sub(limits.lease_ms);
+        let silent = now_ms.saturating_sub(since) / SILENT_MS;
+        if silent < SILENT_MAX as u64 {
+            silent as u32
+        } else {
+            SILENT_MAX
         }
     }
 
@@ -82,10 +100,12 @@ impl Round {
         )
     }
 
-    /// Ends a probe that succeeded. The answer gives those that still run a new lease.
+    /// Ends a probe that succeeded. The answer gives those that still run a new lease, unless
+    /// it is one that was asked because they are silent: those are lost then, and not waited for.
     pub(super) const fn succeed(self, limits: &RoundLimits, now_ms: u64) -> Self {
+        let silent = self.silent(limits, now_ms);
         self.with(
-            self.running().saturating_sub(1),
+            self.running().saturating_sub(1).saturating_sub(silent),
             self.succeeded() + 1,
             self.inconclusive(),
             now_ms.saturating_add(limits.lease_ms),
@@ -182,6 +202,13 @@ const fn clip(count: u32) -> u64 {
     }
 }
 
+/// How long a probe may be silent before another may start beside it. A dependency that hung
+/// and is back answers those that come now, and often never those that came before; one call a
+/// second is no burden to one that hangs.
+const SILENT_MS: u64 = 1_000;
+/// Most that are taken for silent at a time.
+const SILENT_MAX: u32 = 4;
+
 const COUNT_BITS: u32 = 4;
 const LEASE_SHIFT: u32 = TAG_BITS + 3 * COUNT_BITS;
 
@@ -226,6 +253,31 @@ mod tests {
         assert_eq!((beside.running(), beside.lease()), (1, 195));
         let idle = answered.give_back();
         assert_eq!(idle.standing(&LIMITS, 9_999), Standing::Free);
+    }
+
+    /// Goal: a dependency that hung and is back is not waited for by those who ask what it will
+    /// never answer. Method: a probe that is silent, then one beside it that succeeds, twice.
+    #[test]
+    fn a_silent_probe_keeps_nobody_from_asking_a_second_later() {
+        let limits = RoundLimits {
+            probes: 1,
+            successes: 2,
+            inconclusive: 5,
+            lease_ms: 5_000,
+        };
+        let round = Round::fresh(5).start(&limits, 0);
+        assert_eq!(round.standing(&limits, SILENT_MS - 1), Standing::Full);
+        assert_eq!(round.standing(&limits, SILENT_MS), Standing::Free);
+        let beside = round.start(&limits, SILENT_MS);
+        assert_eq!(beside.standing(&limits, 2 * SILENT_MS - 1), Standing::Full);
+        assert_eq!(beside.standing(&limits, 5_000), Standing::LeaseOver);
+        let answered = beside.succeed(&limits, SILENT_MS + 5);
+        assert_eq!((answered.running(), answered.succeeded()), (0, 1));
+        let second = answered.start(&limits, SILENT_MS + 6);
+        let passed = second.succeed(&limits, SILENT_MS + 7);
+        assert_eq!(passed.standing(&limits, SILENT_MS + 7), Standing::Passed);
+        // What the first one says in the end is as welcome as any.
+        assert_eq!(passed.give_back().running(), 0);
     }
 
     #[test]

@@ -32,6 +32,7 @@ impl Breaker {
         self.land(&ticket);
         if let (Some(flights), true) = (&self.flights, verdict.answered) {
             flights.answered(ticket.stripe(), now_ms);
+            flights.took(ticket.stripe(), ticket.waited_ms(now_ms), now_ms);
         }
         if let Finding::Bad { class, .. } = verdict.finding {
             self.notes.failed(class);
@@ -69,11 +70,12 @@ impl Breaker {
         if let Some(flights) = &self.flights {
             if ticket.stage != Stage::Asked {
                 self.land(&ticket);
+                flights.took(ticket.stripe(), ticket.waited_ms(now_ms), now_ms);
             }
             flights.answered(ticket.stripe(), now_ms);
         }
         self.window.record_success(ticket.stripe(), now_ms);
-        self.streak.succeed(ticket.generation);
+        self.streaks.succeed(ticket.generation);
         None
     }
 
@@ -144,7 +146,7 @@ impl Breaker {
         let streak = match verdict.finding {
             // A success is never a reason to open, so it looks at no rule.
             Finding::Good => {
-                self.streak.succeed(generation);
+                self.streaks.succeed(generation);
                 return None;
             }
             Finding::Nothing if verdict.sample.abandoned => {
@@ -153,15 +155,20 @@ impl Breaker {
             Finding::Nothing => return None,
             Finding::Slow { answered } => {
                 if answered {
-                    self.streak.succeed(generation);
+                    self.streaks.succeed(generation);
                 }
                 None
             }
-            Finding::Bad { in_a_row, .. } if in_a_row => {
-                self.streak
-                    .fail(generation, now_ms, || self.is_current(generation))
+            Finding::Bad { in_a_row, .. } => {
+                let is_current = || self.is_current(generation);
+                self.streaks.misses.fail(generation, now_ms, is_current);
+                let failures = &self.streaks.failures;
+                if in_a_row {
+                    failures.fail(generation, now_ms, is_current)
+                } else {
+                    None
+                }
             }
-            Finding::Bad { .. } => None,
         };
         if !word.is_ruled() {
             return None;
@@ -229,14 +236,17 @@ impl Breaker {
             .filter(|_| word.is_ruled() && word.state() == BreakerState::Closed)?;
         // A breaker that has just closed has had no time to hear an answer.
         let quiet_since = word.moment().max(flights.last_answer().unwrap_or(0));
-        let window = self.rules.window();
-        if now_ms.saturating_sub(quiet_since) < ms(window) {
-            return None;
-        }
+        let quiet_ms = now_ms.saturating_sub(quiet_since);
         let abandoned = self.window.counts_after_record(now_ms).abandoned;
-        if abandoned < self.rules.calls_min() {
+        let is_window = quiet_ms >= ms(self.rules.window()) && abandoned >= self.rules.calls_min();
+        // Where it is known what answers take, less is enough: who left had waited for it.
+        let is_hush = quiet_ms >= HUSH_MS
+            && abandoned >= HUSH_ABANDONED
+            && self.silence_ms(now_ms).is_some_and(|ms| ms >= HUSH_MS);
+        if !is_window && !is_hush {
             return None;
         }
+        let window = Duration::from_millis(quiet_ms).min(self.rules.window());
         let reason = BreakerReason::Unanswered { abandoned, window };
         self.trip(word.generation(), reason, None, jitter, now_ms)
     }
@@ -310,6 +320,11 @@ impl Breaker {
         self.end_round(word, round.standing(limits, now_ms), ticket.jitter, now_ms)
     }
 }
+
+/// How long calls must have waited without one answer, and how many callers must have left, to
+/// trip before a whole window is over: five seconds are what people and proxies wait at least.
+const HUSH_MS: u64 = 5_000;
+const HUSH_ABANDONED: u32 = 5;
 
 /// Buckets in which no call may have succeeded meanwhile: two or three seconds of the
 /// default window, in which a dependency that serves has served somebody.

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{
     Breaker,
+    doubt::BreakerDoubt,
     reason::BreakerReason,
     state::{BreakerMode, BreakerState},
 };
@@ -46,6 +47,8 @@ pub struct BreakerSnapshot {
     pub oldest: Option<Duration>,
     /// The kind of the latest failure.
     pub last_failure: Option<FailureClass>,
+    /// What speaks against the dependency although it is closed; `None` if nothing does.
+    pub doubt: Option<BreakerDoubt>,
 }
 
 impl Breaker {
@@ -118,6 +121,7 @@ impl Breaker {
                 .and_then(|seen| seen.oldest_ms)
                 .map(Duration::from_millis),
             last_failure: self.notes.last_failure(),
+            doubt: self.doubt(now),
         }
     }
 }

@@ -1,5 +1,8 @@
 //! Failures in a row, in one word: `tag 12 | count 14 | first 38`.
 //!
+//! There are two such rows, because what may trip and what is said are two things: an answer
+//! that asks to be left alone is no failure in a row, and is no success either.
+//!
 //! The tag is the generation, so a streak ends with the evidence it belongs to. A success
 //! writes only where there is a streak to end, so a healthy service never writes here.
 //!
@@ -14,6 +17,24 @@ use super::word::{MOMENT_MAX, TAG_BITS, tag};
 
 /// The highest count a streak can reach.
 pub(super) const STREAK_MAX: u32 = (1 << COUNT_BITS) - 1;
+
+/// Both rows, on one cache line.
+#[derive(Debug, Default)]
+pub(super) struct Streaks {
+    /// What may trip.
+    pub(super) failures: Streak,
+    /// Everything that was no success.
+    pub(super) misses: Streak,
+}
+
+impl Streaks {
+    /// Ends the streaks of this generation, if there are any.
+    #[inline]
+    pub(super) fn succeed(&self, generation: u32) {
+        self.failures.succeed(generation);
+        self.misses.succeed(generation);
+    }
+}
 
 #[derive(Debug, Default)]
 pub(super) struct Streak(AtomicU64);
@@ -68,8 +89,17 @@ impl Streak {
         }
     }
 
+    /// Returns how many are in the streak of this generation, and when the first was.
+    pub(super) fn read(&self, generation: u32) -> Option<(u32, u64)> {
+        // Relaxed: the value alone is the message.
+        let seen = self.0.load(Relaxed);
+        let stands = seen & TAG_MASK == tag(generation) && count(seen) > 0;
+        stands.then(|| (count(seen), first(seen)))
+    }
+
     /// Ends the streak of this generation, if there is one.
-    pub(super) fn succeed(&self, generation: u32) {
+    #[inline]
+    fn succeed(&self, generation: u32) {
         // Relaxed: a success that has not yet heard of a failure is one that came first.
         let seen = self.0.load(Relaxed);
         if seen & TAG_MASK == tag(generation) && count(seen) != 0 {

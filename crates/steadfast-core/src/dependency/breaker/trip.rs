@@ -42,6 +42,7 @@ pub struct Trip {
     pub(super) stall_limit: Option<Duration>,
     pub(super) open_base: Duration,
     pub(super) open_max: Duration,
+    open_max_is_set: bool,
     /// Whether the waits are those that nobody has set.
     pub(super) waits_by_default: bool,
     pub(super) jitter_ratio: f64,
@@ -70,7 +71,8 @@ impl Default for Trip {
             stalled_calls: 3,
             stall_limit: None,
             open_base: Duration::from_secs(1),
-            open_max: Duration::from_secs(5),
+            open_max: OPEN_MAX_DEFAULT,
+            open_max_is_set: false,
             waits_by_default: true,
             jitter_ratio: 0.5,
             heal_interval: Duration::from_secs(10),
@@ -189,27 +191,32 @@ impl Trip {
     }
 
     /// Sets the first wait; 10 ms to [`Trip::open_max`], 1 s by default (Linkerd). It
-    /// doubles with each opening in a row.
+    /// doubles with each opening in a row, up to [`Trip::open_max`], which is no shorter than
+    /// this while nobody has set it.
     ///
     /// While neither this nor [`Trip::open_max`] is set, a dependency that cannot be reached
-    /// or still loads ([`FailureClass::Unreachable`](crate::FailureClass::Unreachable),
-    /// [`FailureClass::Loading`](crate::FailureClass::Loading)) is probed each 250 ms instead,
-    /// if calls come: the one call that probes costs it less than the calls that a breaker
-    /// keeps away, and whoever asks after its return is served.
+    /// ([`FailureClass::Unreachable`](crate::FailureClass::Unreachable)) is probed each 50 ms
+    /// instead, and one that still loads ([`FailureClass::Loading`](crate::FailureClass::Loading))
+    /// each 250 ms, if calls come: the one call that probes costs it less than the calls that a
+    /// breaker keeps away, and whoever asks after its return is served.
     pub fn open_base(mut self, wait: Duration) -> Self {
+        if !self.open_max_is_set {
+            self.open_max = OPEN_MAX_DEFAULT.max(wait);
+        }
         self.open_base = wait;
         self.waits_by_default = false;
         self
     }
 
-    /// Sets the longest wait before jitter; up to 1 h, 5 s by default.
+    /// Sets the longest wait before jitter; up to 1 h, 1 s by default.
     ///
-    /// That is as often as a check asks a dependency that is well, so one call each 5 s
-    /// harms none that is not; and it is the longest that a dependency which is back is
-    /// kept from those who call it. Linkerd's 60 s refuse everything for up to 90 s after
-    /// an outage is over.
+    /// It is the longest that a dependency which is back is kept from those who call it, and
+    /// with the jitter and two probes a service that is asked twice a second is served within
+    /// two seconds. One call a second harms no dependency that was sent all of them before.
+    /// Linkerd's 60 s refuse everything for up to 90 s after an outage is over.
     pub fn open_max(mut self, wait: Duration) -> Self {
         self.open_max = wait;
+        self.open_max_is_set = true;
         self.waits_by_default = false;
         self
     }
@@ -379,6 +386,8 @@ impl Trip {
 /// More calls than this before a verdict would be an outage before a verdict; also what a
 /// streak can count.
 const CALLS_MAX: u32 = 10_000;
+/// See [`Trip::open_max`].
+const OPEN_MAX_DEFAULT: Duration = Duration::from_secs(1);
 const STALL_LIMIT_DEFAULT: Duration = Duration::from_secs(30);
 /// A quarter of it is a time slot, which must be a millisecond at least.
 const STALL_LIMIT_MIN: Duration = Duration::from_millis(10);

@@ -138,9 +138,9 @@ impl TripRules {
             .min(ms(self.trip.open_max))
     }
 
-    /// Whether a dependency that fails so is asked again so often that not each time is news.
-    pub(super) fn is_eager(&self, class: FailureClass) -> bool {
-        self.trip.waits_by_default && is_absence(class)
+    /// Whether it is asked again so often that not each time is news.
+    pub(super) const fn retries_often(&self) -> bool {
+        self.trip.waits_by_default
     }
 
     /// Returns how long to wait until a call may ask again whether the dependency can be
@@ -151,8 +151,8 @@ impl TripRules {
         retry_after: Option<Duration>,
         random: u32,
     ) -> Option<u64> {
-        self.is_eager(class)
-            .then(|| self.spread_ms(ms(EAGER_WAIT), retry_after, random))
+        let wait = absence_wait(class).filter(|_| self.trip.waits_by_default)?;
+        Some(self.spread_ms(ms(wait), retry_after, random))
     }
 
     fn spread_ms(&self, own: u64, retry_after: Option<Duration>, random: u32) -> u64 {
@@ -178,14 +178,22 @@ impl TripRules {
     }
 }
 
-/// Whether a failure of this class means that nobody was there who could have had work of it.
-const fn is_absence(class: FailureClass) -> bool {
-    matches!(class, FailureClass::Unreachable | FailureClass::Loading)
+/// Returns how long a dependency is left alone of which a failure of this class says that
+/// nobody was there who could have had work of it.
+const fn absence_wait(class: FailureClass) -> Option<Duration> {
+    match class {
+        FailureClass::Unreachable => Some(UNREACHABLE_WAIT),
+        FailureClass::Loading => Some(LOADING_WAIT),
+        _ => None,
+    }
 }
 
-/// How long a dependency that cannot be reached is left alone: at three calls a second the
-/// first after its return probes, and at ten the third at the latest.
-pub(super) const EAGER_WAIT: Duration = Duration::from_millis(250);
+/// With the jitter less than what lies between two calls at ten a second, so that the first
+/// after its return probes. A connect that is refused costs a packet each way.
+pub(super) const UNREACHABLE_WAIT: Duration = Duration::from_millis(50);
+
+/// One that comes up makes a session for each that asks it, only to say so.
+pub(super) const LOADING_WAIT: Duration = Duration::from_millis(250);
 
 /// Returns the level from which on the wait is the longest.
 pub(super) fn level_max(base: Duration, max: Duration) -> u32 {

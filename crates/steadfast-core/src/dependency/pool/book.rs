@@ -106,6 +106,9 @@ pub(super) struct Book {
     slots: Vec<Option<Held>>,
     free: Vec<Slot>,
     lent: u32,
+    /// How many of the driver's connections somebody has who has not asked this gate, when that
+    /// was looked at last.
+    elsewhere: u32,
     queue: BTreeMap<AskerId, Waiter>,
     /// How many of the queue have a place of their own.
     served: u32,
@@ -133,6 +136,7 @@ impl Book {
             slots: Vec::new(),
             free: Vec::new(),
             lent: 0,
+            elsewhere: 0,
             queue: BTreeMap::new(),
             served: 0,
             promised: BTreeMap::new(),

@@ -95,6 +95,13 @@ impl PoolLease {
         }
     }
 
+    /// Says that the driver's pool is asked in this place, having lent so many. Returns whether
+    /// it has none left because somebody beside the gate has them.
+    pub(super) fn asks_driver(&self, in_use: u32) -> bool {
+        self.slot
+            .is_some_and(|slot| lock(&self.gate.book).asks_driver(slot, in_use))
+    }
+
     /// Says that the connection is on its way back.
     pub(super) fn returns(&self) {
         if let Some(slot) = self.slot {

@@ -78,12 +78,14 @@ impl Book {
     /// Returns from when on one who waits since then waits in vain, unless something happens: no
     /// connection has come back or answered for too long, and none is being opened.
     pub(super) fn vain_at(&self, since: Instant, now: Instant) -> Instant {
-        let limit = if self.lent() > 0 {
-            self.patience.none_back()
+        let still = if self.lent() > 0 {
+            now + self.patience.none_back().saturating_sub(self.quiet(now))
+        } else if self.used() > 0 {
+            // Of those that somebody else has, nobody here sees how they come back.
+            since + self.patience.none_back()
         } else {
-            self.patience.connect_max
+            now + self.patience.connect_max.saturating_sub(self.quiet(now))
         };
-        let still = now + limit.saturating_sub(self.quiet(now));
         let opened = self.last_opening(now);
         let opened = opened.map_or(now, |since| since + self.connect_patience());
         (since + PATIENCE_MIN).max(still).max(opened)

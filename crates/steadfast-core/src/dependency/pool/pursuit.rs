@@ -36,7 +36,7 @@ use std::{
 };
 
 use super::{
-    PoolGate, PoolLease, PoolSilence, PoolTicket,
+    PATIENCE_MIN, PoolGate, PoolLease, PoolSilence, PoolTicket,
     driver::{PoolCatch, PoolDriver, PoolEnd, PoolError, PoolStep},
     ticket::Start,
     work::{Event, Permit, PoolRest, Work, is_answer, settle, settle_busy},
@@ -55,6 +55,9 @@ use crate::{
 /// Most that the driver does at a time for one request: a new connection, and an idle one that
 /// turns out to be late, and one more. Whatever is late beyond that is not one connection.
 const WORKS_MAX: usize = 3;
+
+/// How often one who waits for a turn looks whether the breaker has opened meanwhile.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// One request on its way to a connection.
 #[must_use = "a pursuit does nothing unless polled"]
@@ -142,8 +145,7 @@ impl<D: PoolDriver> PoolPursuit<D> {
         if self.permit.is_none() {
             self.permit = Some(self.ask_breaker(now)?);
         }
-        self.works
-            .push(Work::new(start, self.driver.connect(), now));
+        self.works.push(Work::new(start, &*self.driver, now));
         Ok(())
     }
 
@@ -197,12 +199,12 @@ impl<D: PoolDriver> PoolPursuit<D> {
                 }
                 Event::Silent => {
                     let (silence, since) = (work.silence(now), work.since());
-                    let answers = work.server_answers();
+                    let answers = work.is_busy(&self.driver);
                     self.was_silent(&silence, since, answers, now)
                 }
                 Event::Over => {
                     let (silence, since) = (work.silence(now), work.since());
-                    let answers = work.server_answers();
+                    let answers = work.is_busy(&self.driver);
                     let was_silent = work.is_silent();
                     self.let_fall(at, now);
                     match was_silent {
@@ -333,13 +335,19 @@ impl<D: PoolDriver> PoolPursuit<D> {
         if self.is_past_deadline(now) && !self.works.is_empty() {
             return self.cut(now);
         }
-        if self.works.iter().any(Work::server_answers) {
+        if self.is_kept_away(now)
+            && let Some(refusal) = self.state.refusal(now)
+        {
+            return refusal.entered();
+        }
+        if self.works.iter().any(|work| work.is_busy(&self.driver)) {
             if let Some(permit) = self.permit.take() {
                 settle_busy(permit, now);
             }
             return self.busy(now);
         }
         self.settle_neutral(now);
+        self.gate.note_in_use(self.driver.in_use());
         match self.ticket.take() {
             Some(ticket) => ticket.refuse(now),
             None => self.busy(now),
@@ -359,7 +367,8 @@ impl<D: PoolDriver> PoolPursuit<D> {
     fn cut(&self, now: Instant) -> Refusal {
         let turn_at = self.works.iter().map(Work::since).min().unwrap_or(now);
         let (queued, worked) = (self.waited(turn_at), now.saturating_duration_since(turn_at));
-        let answers = self.works.iter().any(Work::server_answers) || self.gate.works(now);
+        let is_busy = |work: &Work<D>| work.is_busy(&self.driver);
+        let answers = self.works.iter().any(is_busy) || self.gate.works(now);
         if answers || queued > worked {
             return self.busy(now);
         }
@@ -378,9 +387,19 @@ impl<D: PoolDriver> PoolPursuit<D> {
         let Some(ticket) = &self.ticket else {
             return true;
         };
-        let until = ticket.until().instant().min(ticket.vain_at(now));
-        self.patient_until = Some(until);
+        let mut until = ticket.until().instant().min(ticket.vain_at(now));
+        if self.is_kept_away(now) {
+            // Its turn would be refused too; an outage that is just over is waited for.
+            until = until.min(self.since.unwrap_or(now) + PATIENCE_MIN);
+        }
+        // Nobody wakes it when the breaker opens.
+        self.patient_until = Some(until.min(now + LOOK_EVERY));
         now >= until
+    }
+
+    /// Whether the breaker would refuse it a turn.
+    fn is_kept_away(&self, now: Instant) -> bool {
+        self.works.is_empty() && self.permit.is_none() && self.state.refuses(|| now)
     }
 
     fn poll_turn(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Start> {

@@ -18,14 +18,17 @@ impl PoolGate {
         let waited = now.saturating_duration_since(since);
         let diagnosis = diagnose(&Seen {
             size: book.size(),
-            lent: book.lent(),
+            lent: book.used(),
             quiet: book.quiet(now),
             trouble: book.trouble(now).map(|trouble| &trouble.failure),
             last_trouble: book.last_trouble(),
             stuck_after: self.settings.stuck_after,
         });
         match diagnosis {
-            Diagnosis::Saturated | Diagnosis::Stuck => self.refuse_full(book, 0, waited, now),
+            Diagnosis::Saturated | Diagnosis::Stuck => {
+                let used = book.used();
+                self.refuse_full(book, used, waited, now)
+            }
             Diagnosis::Failed(failure) => {
                 book.counts.refused += 1;
                 self.cannot_connect(book, &failure, waited, now)

@@ -1,6 +1,7 @@
 //! Claims about the gate, each through its public face.
 
 mod deadlines;
+mod elsewhere;
 mod growth;
 mod homecoming;
 mod model;

@@ -43,6 +43,8 @@ pub(super) struct Work<D: PoolDriver> {
     silent_at: Instant,
     until: Instant,
     inquiry: Inquiry,
+    /// Whether somebody beside the gate had all that the driver's pool may have.
+    is_full_elsewhere: bool,
     is_late: bool,
     is_silent: bool,
 }
@@ -66,12 +68,9 @@ pub(super) enum Event<D: PoolDriver> {
 }
 
 impl<D: PoolDriver> Work<D> {
-    pub(super) fn new(
-        start: Start,
-        answer: PoolFuture<Result<D::Connection, D::Error>>,
-        now: Instant,
-    ) -> Self {
+    pub(super) fn new(start: Start, driver: &D, now: Instant) -> Self {
         let Start { lease, is_new } = start;
+        let is_full_elsewhere = lease.asks_driver(driver.in_use());
         let settings = lease.gate().settings();
         let connect_max = settings.connect_max;
         let open_max = settings.connect_slow_max.max(connect_max).max(OPEN_MAX);
@@ -79,13 +78,14 @@ impl<D: PoolDriver> Work<D> {
         Self {
             lease,
             is_new,
-            answer,
+            answer: driver.connect(),
             since: now,
             usual_until: silent_at,
             silent_at,
             until: now + open_max,
             // Whoever asks the server leaves it time to answer.
             inquiry: Inquiry::new(now, late_at, silent_at.max(late_at + KNOCK_AFTER)),
+            is_full_elsewhere,
             is_late: false,
             is_silent: false,
         }
@@ -189,6 +189,13 @@ impl<D: PoolDriver> Work<D> {
         self.inquiry.server_answers()
     }
 
+    /// Whether it waits for a connection that somebody has, be it one who has not asked the
+    /// gate: that nothing is heard says nothing about the server then.
+    pub(super) fn is_busy(&self, driver: &D) -> bool {
+        let size = self.lease.gate().settings().size;
+        self.server_answers() || self.is_full_elsewhere && driver.in_use() >= size
+    }
+
     pub(super) fn wake_at(&self) -> Instant {
         let end = if self.is_silent {
             self.until
@@ -222,7 +229,7 @@ pub(super) fn settle(permit: Permit, failure: &Failure, works: bool, now: Instan
     if works {
         permit.settle(CallOutcome::Neutral, now);
     } else {
-        permit.fail(failure.class().into(), failure, now);
+        permit.fail_inside(failure.class().into(), failure, now);
     }
 }
 
@@ -315,7 +322,7 @@ impl<D: PoolDriver> PoolRest<D> {
             return;
         }
         let work = &mut self.works[at];
-        if work.server_answers() {
+        if work.is_busy(&self.driver) {
             if let Some(permit) = self.permit.take() {
                 settle_busy(permit, now);
             }

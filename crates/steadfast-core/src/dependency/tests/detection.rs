@@ -132,5 +132,5 @@ fn a_check_and_calls_that_fail_since_are_believed_before_the_window_is_over() {
     assert_eq!(rig.seen(2_700).0, Health::Passing);
     rig.fails(3_600);
     assert_eq!(rig.seen(3_700).0, Health::Failing);
-    assert_eq!(rig.breaker(3_700), BreakerState::Open);
+    assert_eq!(rig.breaker(3_610), BreakerState::Open);
 }

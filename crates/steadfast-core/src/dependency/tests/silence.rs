@@ -88,14 +88,14 @@ fn a_gate_alone_ends_the_round_of_a_probe_that_vanished() {
     let log = Log::of(&rig);
     let at = rig.at(1_100);
     let _vanished = DependencyState::try_acquire(&rig.state, at, 0, MIDDLE).expect("a probe");
-    assert!(rig.state.refusal(rig.at(6_099)).is_some(), "it has a lease");
+    assert!(rig.state.refusal(rig.at(2_099)).is_some(), "it has a lease");
     assert_eq!(rig.breaker(6_099), BreakerState::Probing);
     let refusal = rig.state.refusal(rig.at(6_100)).expect("it is over");
-    assert_eq!(refusal.retry_after(), Duration::from_secs(2));
+    assert_eq!(refusal.retry_after(), Duration::from_secs(1));
     assert_eq!(rig.breaker(6_100), BreakerState::Open);
-    assert!(rig.state.refusal(rig.at(8_099)).is_some());
-    assert!(rig.state.refusal(rig.at(8_100)).is_none(), "a probe may go");
-    rig.call(8_100, true);
+    assert!(rig.state.refusal(rig.at(7_099)).is_some());
+    assert!(rig.state.refusal(rig.at(7_100)).is_none(), "a probe may go");
+    rig.call(7_100, true);
     let heard = log.heard();
     assert!(
         heard.contains(&(BreakerState::Open, "probe-silent")),

@@ -47,8 +47,10 @@ fn reached(trip: &Trip, seed: u64) -> Vec<u32> {
     reached
 }
 
+/// With waits that grow.
 fn trip() -> Trip {
-    Trip::default().consecutive_spread(Duration::ZERO)
+    let trip = Trip::default().open_max(Duration::from_secs(5));
+    trip.consecutive_spread(Duration::ZERO)
 }
 
 #[test]
@@ -88,4 +90,14 @@ fn a_fleet_spares_a_sick_dependency() {
             "seed {seed}: {sick} calls reached the sick dependency"
         );
     }
+}
+
+/// Goal: also where the wait does not grow, the calls that ask whether it is back are few.
+#[test]
+fn a_fleet_with_the_defaults_sends_a_sick_dependency_a_fiftieth_of_its_calls() {
+    let defaults = Trip::default().consecutive_spread(Duration::ZERO);
+    let counts = reached(&defaults, 1);
+    let sick: u32 = counts[10..UP_MS as usize / 100].iter().sum();
+    let offered = INSTANCES as u64 * (UP_MS - 1_000) / STEP_MS;
+    assert!(u64::from(sick) < offered / 40, "{sick} of {offered}");
 }

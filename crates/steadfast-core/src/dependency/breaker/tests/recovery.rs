@@ -15,9 +15,21 @@ fn waits(rig: &Rig, rounds: usize) -> Vec<u64> {
     waits
 }
 
+/// Waits that grow, as they do for whoever sets the longest.
+fn backing_off() -> Trip {
+    Trip::default().open_max(Duration::from_secs(5))
+}
+
+#[test]
+fn by_default_nobody_waits_for_longer_than_a_second() {
+    assert_eq!(waits(&Rig::new(Trip::default()), 5), [1_000; 5]);
+    let longer = Trip::default().open_base(Duration::from_secs(3));
+    assert_eq!(waits(&Rig::new(longer), 2), [3_000; 2]);
+}
+
 #[test]
 fn the_wait_doubles_up_to_its_bound() {
-    let rig = Rig::new(Trip::default());
+    let rig = Rig::new(backing_off());
     assert_eq!(
         waits(&rig, 9),
         [
@@ -34,7 +46,7 @@ fn a_short_recovery_does_not_reset_the_wait_and_a_long_one_does() {
         (25_000, 1_000),
         (900_000, 1_000),
     ] {
-        let rig = Rig::new(Trip::default());
+        let rig = Rig::new(backing_off());
         waits(&rig, 1);
         rig.recover(3_000);
         assert_eq!(rig.snapshot(3_000).opens_in_a_row, 2);

@@ -23,6 +23,7 @@ fn every_fault_is_listed_at_once() {
         .stalled_calls(0)
         .stall_limit(Duration::from_secs(3))
         .open_base(Duration::from_secs(90))
+        .open_max(Duration::from_secs(5))
         .jitter_ratio(1.0)
         .heal_interval(Duration::ZERO)
         .retry_after_max(hours)

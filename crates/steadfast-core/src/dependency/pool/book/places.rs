@@ -44,6 +44,8 @@ pub(in super::super) struct Held {
     expected: Option<Instant>,
     /// Whether its connection is on its way back: nobody hears of it what the server says.
     pub(super) is_returning: bool,
+    /// Whether the driver's pool had lent all that it may have when it was asked in this place.
+    waits_in_driver: bool,
     /// Whether its work is to end, because it has long been silent.
     pub(super) is_evicted: bool,
     /// Who wants to know what is found out about the server.
@@ -102,6 +104,7 @@ impl Book {
             is_measured: true,
             expected: None,
             is_returning: false,
+            waits_in_driver: false,
             is_evicted: false,
             waker: None,
         });
@@ -123,6 +126,7 @@ impl Book {
         held.since = now;
         held.is_measured = true;
         held.expected = None;
+        held.waits_in_driver = false;
         wakes.spend(held.waker.take());
         self.progress_at = now;
         match opens_since {
@@ -146,6 +150,36 @@ impl Book {
             held.expected = Some(until);
             held.is_measured = false;
         }
+    }
+
+    /// Says that the driver's pool is asked in this place, having lent so many. Returns whether
+    /// it has none left because somebody beside this gate has them.
+    pub(in super::super) fn asks_driver(&mut self, slot: Slot, in_use: u32) -> bool {
+        let is_full = in_use >= self.size;
+        if let Some(held) = self.held(slot) {
+            held.waits_in_driver = is_full;
+        }
+        self.note_in_use(in_use);
+        is_full && self.elsewhere > 0
+    }
+
+    /// Notes that the driver's pool has lent so many: if that is all, those that are in no
+    /// place of this gate are held by somebody who has not asked it.
+    pub(in super::super) fn note_in_use(&mut self, in_use: u32) {
+        let is_own = |held: &&Held| held.stage != Stage::Promised && !held.waits_in_driver;
+        let own = self.slots.iter().flatten().filter(is_own).count();
+        let own = u32::try_from(own).unwrap_or(u32::MAX);
+        self.elsewhere = if in_use >= self.size {
+            in_use.saturating_sub(own)
+        } else {
+            0
+        };
+    }
+
+    /// Returns how many connections are in use: those in places of this gate, and those that
+    /// somebody has who has not asked it, as far as is known.
+    pub(in super::super) fn used(&self) -> u32 {
+        self.lent.saturating_add(self.elsewhere).min(self.size)
     }
 
     /// Says that the place's connection is on its way back.

@@ -53,6 +53,7 @@ fn one_whose_time_went_by_in_the_queue_is_refused_by_the_queue() {
         if turn_at < until {
             waits(&mut late, turn_at);
         }
+        pool.driver.in_use.store(4, Ordering::Relaxed);
         let refusal = is_refused(&mut late, until);
         let seen = exhausted(&refusal);
         assert_eq!((seen.waited, seen.in_use), (120 * MS, 4), "{refusal:?}");

@@ -25,7 +25,7 @@ fn until_it_is_polled_it_is_nobody() {
     let mut late = pool.pursue(None);
     let polled = start + 60 * SECOND;
     waits(&mut late, polled);
-    assert_eq!(late.wake_at(), Some(polled + 2 * SECOND));
+    assert_eq!(late.wake_at(), Some(polled + SECOND));
     let refusal = is_refused(&mut late, polled + 2 * SECOND);
     assert_eq!(exhausted(&refusal).waited, 2 * SECOND);
     drop(all);
@@ -57,7 +57,7 @@ fn one_who_waits_begins_at_its_turn_and_leaves_by_itself() {
     let (mut first, mut second) = (pool.pursue(None), pool.pursue(None));
     waits(&mut first, start);
     waits(&mut second, start);
-    assert_eq!(first.wake_at(), Some(start + 2 * SECOND));
+    assert_eq!(first.wake_at(), Some(start + SECOND));
     assert!(second.outlive(start + MS).is_none());
     assert_eq!(pool.gate.snapshot(start).cancelled, 1);
     assert_eq!(pool.connects(), 0, "the driver has not been asked");
@@ -112,6 +112,7 @@ fn what_one_hears_of_the_server_is_told_to_all_who_are_late() {
 fn a_pool_that_is_silent_beside_a_server_that_answers_is_busy() {
     let start = origin();
     let pool = Pool::new(start);
+    pool.driver.in_use.store(4, Ordering::Relaxed);
     let (mut hasty, mut patient) = (pool.pursue(Some(start + 500 * MS)), pool.pursue(None));
     waits(&mut hasty, start);
     waits(&mut patient, start);

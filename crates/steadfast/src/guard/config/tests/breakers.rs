@@ -55,6 +55,7 @@ fn a_breakers_faults_are_told_with_the_others() {
         requirement = "required"
         failure_ratio = 1
         open_base = "5m"
+        open_max = "5s"
         "#,
     );
     let error = Guard::builder().dependency(&payments).config(file).build();
