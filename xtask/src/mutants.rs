@@ -60,6 +60,7 @@ pub(crate) fn report(workspace: &Workspace, options: MutantsOptions) -> Result<(
             let _ = run.wait();
             break;
         }
+        #[expect(clippy::disallowed_methods, reason = "nothing else runs here")]
         thread::sleep(Duration::from_secs(1));
     }
     let outcomes = output.join("mutants.out/outcomes.json");
