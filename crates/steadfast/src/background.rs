@@ -8,4 +8,4 @@ pub(crate) mod journal;
 pub(crate) mod metering;
 pub(crate) mod schedule;
 pub(crate) mod signals;
-pub(crate) mod surroundings;
+pub(crate) mod cgroup_sampler;

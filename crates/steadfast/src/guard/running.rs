@@ -9,7 +9,7 @@ use super::{Guard, Settings};
 use crate::{
     background::{
         breakers, environment, journal::Journal, metering::Meter, schedule, signals,
-        surroundings::Surroundings,
+        cgroup_sampler::CgroupSampler,
     },
     clock,
     instance::{
@@ -153,7 +153,7 @@ async fn beat(control: Control) {
 /// What is done once a second.
 async fn tick(control: Control, settings: Settings, journal: Option<Arc<Journal>>) {
     let mut meter = Meter::new();
-    let mut surroundings = Surroundings::start("/".into());
+    let mut sampler = CgroupSampler::start("/".into());
     let mut by_file = None;
     let mut overload = settings.unready_when_refusing.map(Overload::new);
     loop {
@@ -185,7 +185,7 @@ async fn tick(control: Control, settings: Settings, journal: Option<Arc<Journal>
                 .note(&RESERVE, &from, &to, &change.to_string());
         }
         let now = clock::now();
-        let sample = surroundings.as_mut().and_then(|read| read.take(now));
+        let sample = sampler.as_mut().and_then(|read| read.take(now));
         if let Some(change) = control.shedder().take_sample(sample, now) {
             let (from, to) = (change.from.code(), change.to.code());
             control

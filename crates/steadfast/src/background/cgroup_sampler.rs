@@ -28,14 +28,14 @@ const GROUPS_MAX: usize = 32;
 
 /// The thread that reads. Dropped, it ends.
 #[derive(Debug)]
-pub(crate) struct Surroundings {
+pub(crate) struct CgroupSampler {
     latest: Arc<Mutex<(u64, ResourceSample)>>,
     /// The number of the sample that was taken last, and when.
     taken: Option<(u64, Instant)>,
     _stop: mpsc::Sender<()>,
 }
 
-impl Surroundings {
+impl CgroupSampler {
     /// Starts to read, where there is something to read.
     pub(crate) fn start(root: PathBuf) -> Option<Self> {
         if !cfg!(target_os = "linux") {
@@ -55,7 +55,7 @@ impl Surroundings {
                 }
             }
         };
-        let thread = thread::Builder::new().name("steadfast-surroundings".to_owned());
+        let thread = thread::Builder::new().name("steadfast-cgroup".to_owned());
         thread.spawn(reading).ok()?;
         Some(Self {
             latest,
@@ -188,7 +188,7 @@ mod tests {
 
     impl Folder {
         fn new(name: &str) -> Self {
-            let name = format!("steadfast-surroundings-{}-{name}", std::process::id());
+            let name = format!("steadfast-cgroup-{}-{name}", std::process::id());
             let path = std::env::temp_dir().join(name);
             std::fs::create_dir_all(&path).expect("a folder");
             Self(path)
@@ -313,20 +313,20 @@ mod tests {
     #[test]
     fn a_sample_that_stays_the_same_keeps_the_moment_at_which_it_was_new() {
         let (stop, _stopped) = mpsc::channel();
-        let mut surroundings = Surroundings {
+        let mut sampler = CgroupSampler {
             latest: Arc::default(),
             taken: None,
             _stop: stop,
         };
         let now = crate::clock::now();
-        assert_eq!(surroundings.take(now), None, "nothing was read yet");
-        surroundings.latest.lock().expect("whole").0 = 1;
+        assert_eq!(sampler.take(now), None, "nothing was read yet");
+        sampler.latest.lock().expect("whole").0 = 1;
         for seconds in 0..3 {
-            let taken = surroundings.take(now + Duration::from_secs(seconds));
+            let taken = sampler.take(now + Duration::from_secs(seconds));
             assert_eq!(taken.expect("one").0, now);
         }
-        surroundings.latest.lock().expect("whole").0 = 2;
+        sampler.latest.lock().expect("whole").0 = 2;
         let later = now + Duration::from_secs(9);
-        assert_eq!(surroundings.take(later).expect("another").0, later);
+        assert_eq!(sampler.take(later).expect("another").0, later);
     }
 }
