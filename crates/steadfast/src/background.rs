@@ -3,9 +3,9 @@
 //! say.
 
 pub(crate) mod breakers;
+pub(crate) mod cgroup_sampler;
 pub(crate) mod environment;
 pub(crate) mod journal;
 pub(crate) mod metering;
 pub(crate) mod schedule;
 pub(crate) mod signals;
-pub(crate) mod cgroup_sampler;

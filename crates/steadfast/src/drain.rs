@@ -14,11 +14,11 @@
 //! Law kept: leaving never refuses what it can still serve, and never waits without a bound.
 
 mod departure;
-mod farewell;
 mod framing;
 mod here;
 mod hooks;
 mod latecomers;
+mod leaving_headers;
 mod live;
 pub(crate) mod report;
 mod room;
@@ -27,9 +27,9 @@ mod tasks;
 mod token;
 
 pub(crate) use departure::Departure;
-pub(crate) use farewell::Farewell;
 pub(crate) use here::here;
 pub(crate) use latecomers::note_request;
+pub(crate) use leaving_headers::LeavingHeaders;
 pub(crate) use live::{Live, LiveGuard};
 pub use report::{
     Advice, Closed, Cut, DrainReport, HookEnd, HookReport, HookStage, LameDuckEnd, Stuck,

@@ -29,7 +29,7 @@ use steadfast_core::{Decision, Lifecycle, Local};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::drain::{DrainToken, Farewell, Room, note_request};
+use crate::drain::{DrainToken, LeavingHeaders, Room, note_request};
 use crate::{
     clock,
     gate::early::{Awaited, Early},
@@ -292,11 +292,11 @@ where
                 .map(GateBody::by_gate),
             StateProjection::Running(inner) => ready!(inner.poll(cx))?.map(GateBody::inside),
         };
-        let farewell = Farewell {
+        let leaving_headers = LeavingHeaders {
             envoy: this.gate.envoy,
             http1: *this.http1,
         };
-        farewell.say(&this.gate.life, &mut response);
+        leaving_headers.say(&this.gate.life, &mut response);
         Poll::Ready(Ok(response))
     }
 }

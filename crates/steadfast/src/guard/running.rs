@@ -8,8 +8,8 @@ use tokio::task::JoinHandle;
 use super::{Guard, Settings};
 use crate::{
     background::{
-        breakers, environment, journal::Journal, metering::Meter, schedule, signals,
-        cgroup_sampler::CgroupSampler,
+        breakers, cgroup_sampler::CgroupSampler, environment, journal::Journal, metering::Meter,
+        schedule, signals,
     },
     clock,
     instance::{

@@ -24,7 +24,7 @@ use tower_service::Service;
 use super::body::GuardBody;
 use crate::{
     clock,
-    drain::{Farewell, Room, note_request},
+    drain::{LeavingHeaders, Room, note_request},
     gate::{early::Early, shed::Shedder},
     guard::hints::Cors,
     probe::paths::Front,
@@ -55,8 +55,8 @@ impl Gates {
         Arc::as_ptr(&self.life).addr()
     }
 
-    fn farewell(&self, http1: bool) -> Farewell {
-        Farewell {
+    fn leaving_headers(&self, http1: bool) -> LeavingHeaders {
+        LeavingHeaders {
             envoy: self.envoy,
             http1,
         }

@@ -277,7 +277,7 @@ impl<F, S, A> GuardFuture<F, S, A> {
     }
 
     pub(super) fn said(mut answer: Response<Full<Bytes>>, gates: &Gates, http1: bool) -> Self {
-        gates.farewell(http1).say(&gates.life, &mut answer);
+        gates.leaving_headers(http1).say(&gates.life, &mut answer);
         Self(State::Said(Some(answer)))
     }
 }
@@ -355,7 +355,7 @@ where
                 http1,
             } => {
                 let mut answer = ready!(asked.as_mut().poll(cx));
-                gates.farewell(*http1).say(&gates.life, &mut answer);
+                gates.leaving_headers(*http1).say(&gates.life, &mut answer);
                 Poll::Ready(Ok(answer.map(GuardBody::page)))
             }
             StateProjection::Aside { held, inner } => {
@@ -422,7 +422,7 @@ fn finish<B: Body<Data = Bytes>>(
         .owner()
         .expect("a permit is held until the response is made");
     if let Some(mut refusal) = gates.explain.finish(&mut response, head, refused_inside) {
-        gates.farewell(http1).say(&gates.life, &mut refusal);
+        gates.leaving_headers(http1).say(&gates.life, &mut refusal);
         permit.dismiss();
         return refusal.map(GuardBody::said);
     }
@@ -434,7 +434,7 @@ fn finish<B: Body<Data = Bytes>>(
     let gates = permit
         .owner()
         .expect("a permit is held until the response is made");
-    gates.farewell(http1).say(&gates.life, &mut response);
+    gates.leaving_headers(http1).say(&gates.life, &mut response);
     let held = permit.take();
     response.map(|body| GuardBody::held(body, held))
 }
@@ -452,7 +452,7 @@ fn refuse<B>(
         .owner()
         .expect("a permit is held until the response is made");
     let mut answer = gates.explain.answer(refusal, head);
-    gates.farewell(http1).say(&gates.life, &mut answer);
+    gates.leaving_headers(http1).say(&gates.life, &mut answer);
     permit.dismiss();
     answer.map(GuardBody::said)
 }

@@ -7,14 +7,14 @@ use crate::clock;
 
 /// How a process that leaves says so on its answers.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Farewell {
+pub(crate) struct LeavingHeaders {
     /// Also in Envoy's words.
     pub(crate) envoy: bool,
     /// Whether the connection has a header that can end it.
     pub(crate) http1: bool,
 }
 
-impl Farewell {
+impl LeavingHeaders {
     /// Tells an Envoy in front to send nothing more, and an HTTP/1 client that the connection
     /// ends here: a growing share of them over the lame duck, all of them once the process
     /// drains.
