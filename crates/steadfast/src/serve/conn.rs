@@ -5,7 +5,7 @@
 //! reads what it has to cut. The lock is a connection's own and held for arithmetic only.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     task::Waker,
     time::Instant,
 };
@@ -40,6 +40,9 @@ pub(super) struct Conn {
     pub(super) limits: Connections,
     pub(super) slow: Arc<Slow>,
     ends: Option<Ends>,
+    /// Set once a read that finds nothing has to look at the state: hardly ever, and it is
+    /// asked for on each.
+    eventful: OnceLock<()>,
     state: Mutex<State>,
 }
 
@@ -57,12 +60,28 @@ impl Conn {
             limits,
             slow,
             ends,
+            eventful: OnceLock::new(),
             state,
         })
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a read that finds nothing may have to end, to fail, or to be woken by others.
+    pub(super) fn is_eventful(&self) -> bool {
+        self.eventful.get().is_some()
+    }
+
+    pub(super) fn becomes_eventful(&self) {
+        let _ = self.eventful.set(());
+    }
+
+    /// An answer said 101, or opened a tunnel.
+    pub(super) fn upgrades(&self, slot: usize, now: Instant) {
+        self.becomes_eventful();
+        self.state().upgrades(slot, now);
     }
 
     /// Keeps the handle that can end the connection's task.
@@ -97,7 +116,11 @@ impl Conn {
             let Some(next) = is_due(&state) else {
                 return Due::Nothing;
             };
-            state.take(next, &self.limits, unacknowledged, now)
+            let taken = state.take(next, &self.limits, unacknowledged, now);
+            if state.mode != Mode::Open {
+                self.becomes_eventful();
+            }
+            taken
         };
         for (bound, path) in slow {
             self.slow.ended(bound, &path);
@@ -141,6 +164,7 @@ impl Conn {
             let mut state = self.state();
             state.write_down(tally, now);
             state.mode = Mode::Cut;
+            self.becomes_eventful();
             let streams = state.slots.take_tasks();
             (
                 state.task.take(),

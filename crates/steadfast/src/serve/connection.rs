@@ -8,7 +8,7 @@ use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
     sync::Arc,
-    task::Poll,
+    task::{Poll, Waker},
     time::Duration,
 };
 
@@ -103,6 +103,8 @@ fn failed(ended: Option<Result<(), hyper::Error>>) -> bool {
 struct Bounds {
     conn: Arc<Conn>,
     stages: watch::Receiver<Stage>,
+    /// The same, to be looked at while the other listens.
+    seen: watch::Receiver<Stage>,
     timer: Pin<Box<Sleep>>,
 }
 
@@ -116,11 +118,13 @@ impl Bounds {
     fn new(conn: Arc<Conn>) -> Self {
         let mut stages = conn.room.stage.subscribe();
         let stage = *stages.borrow_and_update();
+        let seen = stages.clone();
         conn.follow(stage, clock::now());
         let timer = Box::pin(tokio::time::sleep(NEVER));
         Self {
             conn,
             stages,
+            seen,
             timer,
         }
     }
@@ -136,6 +140,7 @@ impl Bounds {
                 Event::Ended(output) => return Some(output),
                 Event::Stage => {
                     let stage = *self.stages.borrow_and_update();
+                    self.seen = self.stages.clone();
                     self.conn.follow(stage, clock::now());
                 }
                 Event::Due => {
@@ -151,8 +156,11 @@ impl Bounds {
     }
 
     async fn next<F: Future>(&mut self, mut future: Pin<&mut F>) -> Event<F::Output> {
-        let (conn, timer) = (&self.conn, &mut self.timer);
+        let (conn, timer, seen) = (&self.conn, &mut self.timer, &self.seen);
         let mut changed = pin!(self.stages.changed());
+        // Whom the timer and the drain wake. Once they know that, asking them on each poll
+        // again would take the lock that all listeners of the drain share.
+        let mut known: Option<Waker> = None;
         poll_fn(|cx| {
             if let Poll::Ready(output) = future.as_mut().poll(cx) {
                 return Poll::Ready(Event::Ended(output));
@@ -160,9 +168,16 @@ impl Bounds {
             // The poll may have made something due earlier; what has become due later is
             // found out when the timer fires.
             let armed = timer.deadline().into_std();
+            let mut listens = known.as_ref().is_some_and(|it| it.will_wake(cx.waker()));
             if let Some(due) = conn.polled(armed, cx.waker()) {
                 timer.as_mut().reset(due.into());
+                listens = false;
             }
+            let told = seen.has_changed().unwrap_or(true);
+            if listens && !told && !timer.is_elapsed() {
+                return Poll::Pending;
+            }
+            known = Some(cx.waker().clone());
             if timer.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Event::Due);
             }

@@ -56,6 +56,8 @@ pub(super) struct Io<I: 'static> {
     /// Read before hyper, and not yet given to it.
     replay: Replay,
     linger: Linger,
+    /// Whether the last write found no room.
+    blocked: bool,
     /// Its place among the open connections, given back when the socket is closed: also
     /// when an upgrade took it out of the connection's task.
     _place: Registered,
@@ -97,6 +99,7 @@ impl<I> Io<I> {
             frames: None,
             replay: Replay::default(),
             linger: Linger::Not,
+            blocked: false,
             _place: place,
         }
     }
@@ -120,6 +123,9 @@ impl<I: AsyncRead + Unpin + 'static> Io<I> {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.socket).poll_read(cx, buf);
+        if polled.is_pending() && !self.conn.is_eventful() {
+            return Poll::Pending;
+        }
         let mut state = self.conn.state();
         if state.mode == Mode::Cut {
             return Poll::Ready(Err(cut()));
@@ -138,7 +144,7 @@ impl<I: AsyncRead + Unpin + 'static> Io<I> {
                     from.pass(read);
                     from.seen
                 });
-                state.read(read, frames, clock::now());
+                state.read(read, frames, clock::now);
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(error)) => {
@@ -190,12 +196,14 @@ impl<I: AsyncRead + AsyncWrite + Unpin + 'static> Io<I> {
         }
         match &polled {
             Poll::Pending => {
+                self.blocked = true;
                 state.write_blocked(clock::now());
                 if state.upgraded.is_some() {
                     state.writer = Some(cx.waker().clone());
                 }
             }
             Poll::Ready(Ok(done)) => {
+                self.blocked = false;
                 state.write_went_on(clock::now);
                 match self.frames.as_deref_mut() {
                     Some([_, to]) => {
@@ -273,6 +281,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin + 'static> AsyncWrite for Io<I> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.socket).poll_flush(cx);
+        if matches!(polled, Poll::Ready(Ok(()))) && !self.blocked {
+            return polled;
+        }
         self.wrote(cx, polled, |(), _| 0)
     }
 

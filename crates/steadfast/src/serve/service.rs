@@ -28,7 +28,7 @@ use super::{
     slow,
     state::{Mode, Protocol},
     streams,
-    turns::PART,
+    turns::{FIRST_PART, PART},
     upload::Upload,
 };
 use crate::{
@@ -146,6 +146,7 @@ impl Place {
         if state.protocol != Protocol::Http2 {
             // Nothing can follow on it.
             state.mode = Mode::Cut;
+            self.conn.becomes_eventful();
         }
     }
 
@@ -167,7 +168,7 @@ impl Drop for Place {
             {
                 self.end = End::Early;
             }
-            state.request_ends(self.slot, clock::now());
+            state.request_ends(self.slot, clock::now);
             state.mode == Mode::Cut
         };
         if !room.is_leaving() {
@@ -220,7 +221,7 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Running<F> {
         let switches = parts.status == StatusCode::SWITCHING_PROTOCOLS && !*this.http2;
         if tunnel || switches {
             let now = clock::now();
-            place.conn.state().upgrades(place.slot, now);
+            place.conn.upgrades(place.slot, now);
         }
         if parts.headers.contains_key(header::CONNECTION) && says_close(&parts.headers) {
             place.conn.state().told_by_header = true;
@@ -234,7 +235,8 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Running<F> {
             drop(place);
             return Poll::Ready(Ok(http::Response::from_parts(parts, Answer::empty(body))));
         }
-        let endless = is_endless(&parts.headers);
+        // What has a length ends by itself.
+        let endless = body.size_hint().exact().is_none() && is_endless(&parts.headers);
         let reason = if endless {
             Reason::Stream
         } else {
@@ -242,15 +244,13 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Running<F> {
         };
         place.conn.state().slots.answers(place.slot, reason);
         let leaves = match this.when {
-            Some(when) => *when == WhenDraining::Leave,
+            Some(when) => *when == WhenDraining::Leave && body.size_hint().exact().is_none(),
             // What has no end of its own would only be cut later.
             None => endless,
         };
-        // What has a length ends by itself.
-        let leaves = leaves && body.size_hint().exact().is_none();
         let departure = leaves.then(|| {
             let token = DrainToken::new(place.conn.room.clone());
-            Departure::new(token, &parts.headers, this.when.is_some())
+            Box::new(Departure::new(token, &parts.headers, this.when.is_some()))
         });
         let answer = Answer {
             body,
@@ -258,6 +258,7 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Running<F> {
             place: Some(place),
             departure,
             http2: *this.http2,
+            begun: false,
         };
         Poll::Ready(Ok(http::Response::from_parts(parts, answer)))
     }
@@ -288,8 +289,11 @@ pub(super) struct Answer {
     /// What is left of a part that is handed over in pieces.
     rest: Bytes,
     place: Option<Place>,
-    departure: Option<Departure>,
+    /// In a box, because few have one and every answer is moved with it.
+    departure: Option<Box<Departure>>,
     http2: bool,
+    /// Whether a part of it was handed over.
+    begun: bool,
 }
 
 impl Answer {
@@ -300,6 +304,7 @@ impl Answer {
             place: None,
             departure: None,
             http2: false,
+            begun: false,
         }
     }
 
@@ -316,7 +321,7 @@ impl Answer {
 
     /// It has failed, or was made to.
     fn fails(&mut self) {
-        let cut = self.departure.as_ref().is_some_and(Departure::is_cut);
+        let cut = self.departure.as_ref().is_some_and(|it| it.is_cut());
         if let Some(place) = self.place.take().filter(|_| cut) {
             place.ends_cut();
         }
@@ -325,7 +330,13 @@ impl Answer {
     /// Over HTTP/2, a part is handed over in pieces, and the next one is not asked for until
     /// the peer has room for it.
     fn hand_over(&mut self, mut part: Bytes) -> Frame<Bytes> {
-        self.rest = part.split_off(part.len().min(PART));
+        let most = match std::mem::replace(&mut self.begun, true) {
+            true => PART,
+            false => FIRST_PART,
+        };
+        if part.len() > most {
+            self.rest = part.split_off(most);
+        }
         if let Some(place) = &self.place {
             let (conn, now) = (&place.conn, clock::now());
             conn.state()
@@ -381,7 +392,7 @@ impl HttpBody for Answer {
     }
 
     fn is_end_stream(&self) -> bool {
-        let departed = self.departure.as_ref().is_some_and(Departure::is_over);
+        let departed = self.departure.as_ref().is_some_and(|it| it.is_over());
         self.rest.is_empty() && (departed || self.body.is_end_stream())
     }
 

@@ -21,7 +21,9 @@ const ROUTE_LEN_MAX: usize = 40;
 /// The requests, bounded by the streams that a connection may have.
 #[derive(Debug, Default)]
 pub(super) struct Slots {
-    all: Vec<Option<Slot>>,
+    /// In place: one is large for a move, and kept for the next request.
+    all: Vec<Slot>,
+    free: Vec<usize>,
     running: usize,
     /// The one that began last, until its task is known.
     newest: Option<usize>,
@@ -35,6 +37,8 @@ pub(super) struct Slots {
 /// One request and its answer.
 #[derive(Debug)]
 pub(super) struct Slot {
+    /// Whether there is a request; otherwise nothing else means anything.
+    used: bool,
     pub(super) since: Instant,
     route: Route,
     /// Whether the request's body has not come to its end.
@@ -75,15 +79,18 @@ struct Route {
 }
 
 impl Route {
-    fn new(path: &str) -> Self {
+    const NONE: Self = Self {
+        bytes: [0; ROUTE_LEN_MAX],
+        len: 0,
+    };
+
+    fn set(&mut self, path: &str) {
         let mut end = path.len().min(ROUTE_LEN_MAX);
         while !path.is_char_boundary(end) {
             end -= 1;
         }
-        let mut bytes = [0; ROUTE_LEN_MAX];
-        bytes[..end].copy_from_slice(&path.as_bytes()[..end]);
-        let len = u8::try_from(end).unwrap_or(0);
-        Self { bytes, len }
+        self.bytes[..end].copy_from_slice(&path.as_bytes()[..end]);
+        self.len = u8::try_from(end).unwrap_or(0);
     }
 
     fn as_str(&self) -> &str {
@@ -92,6 +99,32 @@ impl Route {
 }
 
 impl Slot {
+    const fn unused(since: Instant) -> Self {
+        Self {
+            used: false,
+            since,
+            route: Route::NONE,
+            body_open: false,
+            body_held: false,
+            answered: false,
+            answering: None,
+            turn: None,
+            reader: None,
+            ended_early: false,
+            task: None,
+        }
+    }
+
+    /// It becomes as good as new.
+    fn end(&mut self) {
+        self.used = false;
+        (self.answered, self.ended_early) = (false, false);
+        self.answering = None;
+        self.turn = None;
+        self.reader = None;
+        self.task = None;
+    }
+
     /// Where it is in its life.
     pub(super) const fn reason(&self) -> Reason {
         match self.answering {
@@ -113,29 +146,16 @@ impl Slots {
     }
 
     pub(super) fn begin(&mut self, path: &str, body_open: bool, since: Instant) -> usize {
-        let slot = Some(Slot {
-            since,
-            route: Route::new(path),
-            body_open,
-            body_held: body_open,
-            answered: false,
-            answering: None,
-            turn: None,
-            reader: None,
-            ended_early: false,
-            task: None,
+        let at = self.free.pop().unwrap_or_else(|| {
+            self.all.push(Slot::unused(since));
+            self.all.len() - 1
         });
+        let slot = &mut self.all[at];
+        slot.used = true;
+        slot.since = since;
+        slot.route.set(path);
+        (slot.body_open, slot.body_held) = (body_open, body_open);
         self.running += 1;
-        let at = match self.all.iter().position(Option::is_none) {
-            Some(free) => {
-                self.all[free] = slot;
-                free
-            }
-            None => {
-                self.all.push(slot);
-                self.all.len() - 1
-            }
-        };
         self.newest = Some(at);
         at
     }
@@ -160,27 +180,25 @@ impl Slots {
     }
 
     fn end_if_over(&mut self, at: usize) {
-        let over = |slot: &mut Slot| slot.answered && !slot.body_held;
-        if self
-            .all
-            .get_mut(at)
-            .is_some_and(|it| it.take_if(over).is_some())
-        {
-            self.running -= 1;
-            self.ended += 1;
-        }
+        let Some(slot) = self.get_mut(at).filter(|it| it.answered && !it.body_held) else {
+            return;
+        };
+        slot.end();
+        self.free.push(at);
+        self.running -= 1;
+        self.ended += 1;
     }
 
     /// hyper spawns a stream's task right after it has called the service for it.
     pub(super) fn newest_runs_as(&mut self, task: AbortHandle) {
-        let newest = self.newest.take().and_then(|at| self.all.get_mut(at));
-        if let Some(slot) = newest.and_then(Option::as_mut) {
+        let newest = self.newest.take().and_then(|at| self.get_mut(at));
+        if let Some(slot) = newest {
             slot.task = Some(task);
         }
     }
 
     pub(super) fn get_mut(&mut self, at: usize) -> Option<&mut Slot> {
-        self.all.get_mut(at).and_then(Option::as_mut)
+        self.all.get_mut(at).filter(|slot| slot.used)
     }
 
     pub(super) fn body_ended(&mut self, at: usize) {
@@ -204,7 +222,7 @@ impl Slots {
     }
 
     pub(super) fn running(&self) -> impl Iterator<Item = &Slot> {
-        self.all.iter().flatten()
+        self.all.iter().filter(|slot| slot.used)
     }
 
     /// When a bound on one of them may fall due.
@@ -288,7 +306,7 @@ impl Slots {
         });
         let mut due: Option<Instant> = None;
         let mut falls_due = |at: Instant| due = Some(due.map_or(at, |due| due.min(at)));
-        for slot in self.all.iter_mut().flatten() {
+        for slot in self.all.iter_mut().filter(|slot| slot.used) {
             if let Some(turn) = &mut slot.turn {
                 match turn.look(went, &moved, ended, now) {
                     Some(at) => falls_due(at),
@@ -319,7 +337,7 @@ impl Slots {
     }
 
     pub(super) fn take_tasks(&mut self) -> Vec<AbortHandle> {
-        let slots = self.all.iter_mut().flatten();
+        let slots = self.all.iter_mut();
         slots.filter_map(|slot| slot.task.take()).collect()
     }
 
@@ -328,7 +346,7 @@ impl Slots {
     }
 
     pub(super) fn route_of(&self, at: usize) -> String {
-        let slot = self.all.get(at).and_then(Option::as_ref);
+        let slot = self.all.get(at).filter(|slot| slot.used);
         slot.map_or_else(String::new, |slot| slot.route().to_owned())
     }
 
@@ -375,7 +393,8 @@ mod tests {
     #[test]
     fn a_long_path_is_cut_between_characters() {
         let long = "/".to_owned() + &"é".repeat(ROUTE_LEN_MAX);
-        let route = Route::new(&long);
+        let mut route = Route::NONE;
+        route.set(&long);
         assert_eq!(route.as_str().len(), ROUTE_LEN_MAX - 1);
         assert!(long.starts_with(route.as_str()));
     }

@@ -111,6 +111,14 @@ impl Next {
     }
 }
 
+/// The earlier one.
+fn first(one: Option<(Instant, Next)>, other: Option<(Instant, Next)>) -> Option<(Instant, Next)> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(if other.0 < one.0 { other } else { one }),
+        (one, other) => one.or(other),
+    }
+}
+
 impl State {
     pub(super) fn new(limits: &Connections, now: Instant) -> Self {
         Self {
@@ -192,13 +200,11 @@ impl State {
             _ => None,
         };
         // While something is on its way to the peer, it is not idle.
-        let quiet = (self.slots.is_empty() && blocked.is_none())
-            .then(|| self.quiet_due(limits, room))
-            .flatten();
-        [blocked, streams, goaway, quiet]
-            .into_iter()
-            .flatten()
-            .min_by_key(|(at, _)| *at)
+        let quiet = match self.slots.is_empty() && blocked.is_none() {
+            true => self.quiet_due(limits, room),
+            false => None,
+        };
+        first(first(blocked, streams), first(goaway, quiet))
     }
 
     /// What falls due while no request runs.
@@ -311,7 +317,12 @@ impl State {
     }
 
     /// A read brought bytes; over HTTP/2, these frames have come so far.
-    pub(super) fn read(&mut self, bytes: &[u8], frames: Option<Seen>, now: Instant) {
+    pub(super) fn read(
+        &mut self,
+        bytes: &[u8],
+        frames: Option<Seen>,
+        now: impl FnOnce() -> Instant,
+    ) {
         self.reads.note(bytes);
         // Over HTTP/2, bytes outside a request are the protocol's own. What is left of a body
         // is no head; a head behind it in the same read is known by what follows. Nor are
@@ -320,7 +331,7 @@ impl State {
         if outside && self.protocol != Protocol::Http2 {
             let empty = bytes.iter().all(|it| matches!(it, b'\r' | b'\n'));
             if self.head_since.is_none() && !empty {
-                self.head_since = Some(now);
+                self.head_since = Some(now());
             }
         }
         if let Some(frames) = frames {
@@ -435,12 +446,15 @@ impl State {
     }
 
     /// A request and its answer have ended, one way or the other.
-    pub(super) fn request_ends(&mut self, slot: usize, now: Instant) {
+    pub(super) fn request_ends(&mut self, slot: usize, now: impl FnOnce() -> Instant) {
         // What hyper still has to write of its answer can be cut.
         self.slots.keep_route_of(slot);
         self.slots.answered(slot);
         self.served += 1;
-        self.rests(now);
+        // Only of one that is at rest it matters since when.
+        if self.slots.is_empty() {
+            self.rests(now());
+        }
     }
 
     /// Nobody reads a request's body any more.

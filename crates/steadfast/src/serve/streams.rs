@@ -18,9 +18,16 @@
 //! [`STREAM`]. There may be many of those at once, on other threads, and none can be taken
 //! for another or for a new request.
 
-use std::{cell::RefCell, future::Future, pin::Pin, sync::Arc};
+use std::{
+    cell::RefCell,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 
 use hyper::rt::Executor;
+use pin_project::pin_project;
 
 use super::{conn::Conn, service::Place};
 
@@ -34,7 +41,7 @@ struct GoesOn {
     /// The request's, kept because it was upgraded.
     place: Option<Place>,
     /// What hyper has left to do for it.
-    rest: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    rest: Option<Rest>,
 }
 
 /// Keeps the place of a request that was upgraded until its stream ends.
@@ -42,6 +49,40 @@ pub(super) fn goes_on(mut place: Place) {
     place.upgrades();
     // Outside a stream's task there is nothing to keep it for, and it ends here.
     let _ = STREAM.try_with(|stream| stream.borrow_mut().place = Some(place));
+}
+
+/// What runs on the task of a stream. It has a name because an `async` block keeps room for
+/// what it awaits twice, and every request moves it.
+#[pin_project(project = StreamProjection)]
+enum Stream<F> {
+    Request(#[pin] F),
+    /// What it goes on as.
+    Rest {
+        place: Option<Place>,
+        rest: Rest,
+    },
+}
+
+type Rest = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl<F: Future> Future for Stream<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if let StreamProjection::Request(request) = self.as_mut().project() {
+            ready!(request.poll(cx));
+            let GoesOn { place, rest } = STREAM.with(RefCell::take);
+            let Some(rest) = rest else {
+                return Poll::Ready(());
+            };
+            self.set(Self::Rest { place, rest });
+        }
+        if let StreamProjection::Rest { place, rest } = self.project() {
+            ready!(rest.as_mut().poll(cx));
+            place.take().into_iter().for_each(Place::ends_in_order);
+        }
+        Poll::Ready(())
+    }
 }
 
 /// Runs streams as tasks, which end with their connection.
@@ -63,14 +104,7 @@ where
             Some(())
         });
         let Some(stream) = future else { return };
-        let task = tokio::spawn(STREAM.scope(RefCell::default(), async move {
-            stream.await;
-            let GoesOn { place, rest } = STREAM.with(RefCell::take);
-            if let Some(rest) = rest {
-                rest.await;
-                place.into_iter().for_each(Place::ends_in_order);
-            }
-        }));
+        let task = tokio::spawn(STREAM.scope(RefCell::default(), Stream::Request(stream)));
         self.0.state().slots.newest_runs_as(task.abort_handle());
     }
 }

@@ -16,6 +16,10 @@ use super::{limits::Connections, patience::Patience, slots::SECOND_LOOK};
 /// large one is seen; the largest frame that a peer takes by default.
 pub(super) const PART: usize = 16 * 1024;
 
+/// The same for the first part: what an empty buffer takes at once shows nothing in pieces
+/// either.
+pub(super) const FIRST_PART: usize = 64 * 1024;
+
 /// Most bytes of a stream that h2 keeps until the peer has room for them.
 pub(super) const STREAM_BUFFER: usize = 128 * 1024;
 
@@ -79,9 +83,12 @@ impl Turn {
         now: Instant,
     ) -> Instant {
         self.ends(now);
+        // Of a large part, all but the last of it could have been seen to go.
+        let last = bytes.min(PART);
+        self.patience.moved((bytes - last) as u64);
         self.waits = Some(Waits {
             since: now,
-            bytes,
+            bytes: last,
             looked: now,
             went,
             at_last_look: went,
