@@ -95,6 +95,30 @@ impl Door {
         }))
     }
 
+    /// Shows each socket to `tap`, and asks the listener itself for them.
+    pub(crate) fn tapped<L, S>(
+        listener: L,
+        tap: impl Fn(&mut L::Io) + Send + Sync + 'static,
+        app: S,
+    ) -> Self
+    where
+        L: Listener,
+        L::Addr: Debug + Clone + Send + Sync + 'static,
+        S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+        S::Future: Send,
+    {
+        Self(Box::new(move |shared| {
+            let mut serving = Serving { app, shared };
+            Box::pin(async move {
+                let show = |mut socket| {
+                    tap(&mut socket);
+                    socket
+                };
+                serving.accept(listener, show).await;
+            })
+        }))
+    }
+
     /// Speaks TLS, and follows the files of its certificates.
     #[cfg(feature = "tls")]
     pub(crate) fn tls<L, S>(listener: L, tls: Tls, app: S) -> Self

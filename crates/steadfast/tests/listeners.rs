@@ -3,7 +3,14 @@
 
 mod common;
 
-use std::{convert::Infallible, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{Router, routing::get};
 use bytes::Bytes;
@@ -127,4 +134,47 @@ async fn any_service_is_guarded() {
         (503, "overloaded")
     );
     assert_eq!(hangs.await.expect("no panic").status, 504);
+}
+
+/// Goal: whoever looks at each socket still has the end in which no connection is lost, those
+/// that were in the kernel's queue included.
+#[tokio::test]
+async fn a_tapped_listener_loses_no_connection_of_its_queue() {
+    const QUEUED: usize = 20;
+    let guard = builder().build().expect("valid");
+    let control = guard.control();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let at = listener.local_addr().expect("bound");
+    let tapped = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&tapped);
+    let tap = move |socket: &mut TcpStream| {
+        socket.set_ttl(16).expect("a socket of TCP");
+        count.fetch_add(1, Ordering::Relaxed);
+    };
+    let app = guard.protect_service(service_fn(hello));
+    let served = tokio::spawn(guard.server().listen_tapped(listener, tap, app).run());
+    until("the start", || control.phase() == Some(Phase::Ready)).await;
+    // This thread is the only one, so nobody accepts meanwhile.
+    let clients: Vec<_> = (0..QUEUED)
+        .map(|_| {
+            let mut client = std::net::TcpStream::connect(at).expect("in the queue");
+            let request = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+            std::io::Write::write_all(&mut client, request).expect("sent");
+            client.set_nonblocking(true).expect("a socket");
+            client
+        })
+        .collect();
+    control.begin_drain("a test");
+    for client in clients {
+        let mut client = TcpStream::from_std(client).expect("in a runtime");
+        let mut answer = String::new();
+        let read = client.read_to_string(&mut answer);
+        soon("an answer", read).await.expect("not reset");
+        assert!(answer.ends_with("hello"), "{answer}");
+    }
+    soon("the end", served)
+        .await
+        .expect("no panic")
+        .expect("well");
+    assert_eq!(tapped.load(Ordering::Relaxed), QUEUED);
 }

@@ -34,8 +34,9 @@ impl Guard {
     ///
     /// # Listeners of your own, and TLS
     /// A `TcpListener` or `UnixListener` of tokio is asked itself, without its `accept`. Any
-    /// other type is another listener, also one of those inside `ListenerExt::tap_io`, which
-    /// is not needed for `TCP_NODELAY` ([`crate::Connections::nodelay`]):
+    /// other type is another listener, also one of those inside `ListenerExt::tap_io`; use
+    /// [`Server::listen_tapped`] instead, which has none of what follows, or for `TCP_NODELAY`
+    /// just [`crate::Connections::nodelay`]:
     ///
     /// - Its `accept` is dropped, wherever it waits, when the lame duck is over, and when a
     ///   signal ends it sooner. A TLS handshake that `accept` is in the middle of is lost with
@@ -117,6 +118,42 @@ impl Server {
         S::Future: Send,
     {
         self.doors.push(Door::new(listener, app));
+        self
+    }
+
+    /// Serves `app` at this listener, and shows each socket to `tap` before it is read from:
+    /// to set its options, or to count it. Unlike a listener inside `ListenerExt::tap_io`, this
+    /// one is still asked itself, so that none of its connections is lost when it is closed.
+    /// What `tap` sets comes after [`crate::Connections::nodelay`].
+    ///
+    /// ```no_run
+    /// # async fn run(guard: steadfast::Guard, app: axum::Router) -> std::io::Result<()> {
+    /// use tokio::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("0.0.0.0:8000").await?;
+    /// let short_lived = |socket: &mut TcpStream| {
+    ///     let _ = socket.set_ttl(16);
+    /// };
+    /// let server = guard.server();
+    /// server.listen_tapped(listener, short_lived, guard.protect(app)).run().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn listen_tapped<L, S>(
+        mut self,
+        listener: L,
+        tap: impl Fn(&mut L::Io) + Send + Sync + 'static,
+        app: Guarded<S>,
+    ) -> Self
+    where
+        L: Listener,
+        L::Addr: Debug + Clone + Send + Sync + 'static,
+        S: Service<Request> + Clone + Send + 'static,
+        S::Response: IntoResponse,
+        S::Error: Into<Infallible>,
+        S::Future: Send,
+    {
+        self.doors.push(Door::tapped(listener, tap, app));
         self
     }
 
