@@ -44,7 +44,7 @@ const OTHERS_EACH: (u32, u32) = (500, 300);
 const RATE_PER_SEC: (u32, u32) = (400, 200);
 
 /// The whole benchmark never takes longer.
-const RUN_MAX: Duration = Duration::from_secs(25 * 60);
+const RUN_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// Runs what the arguments after `rollouts` ask for; `None` if they make no sense.
 ///
@@ -104,8 +104,8 @@ impl Options {
                     requests_each: pick(if proof { OURS_EACH } else { OTHERS_EACH }),
                     rate_per_sec: pick(RATE_PER_SEC),
                 };
-                // HAProxy has two profiles, nginx this one.
-                let twice = proof && front == Front::Nginx;
+                // The others have two profiles, these one.
+                let twice = proof && matches!(front, Front::Nginx | Front::Envoy);
                 vec![plan; if twice { 2 } else { 1 }]
             })
         });

@@ -73,7 +73,7 @@ pub async fn rollout(plan: Plan, program: &Program) -> Outcome {
         backend.ready().await;
     }
     let front = tokio::task::spawn_blocking(move || Standing::start(plan.front, addresses));
-    let front = front.await.expect("it comes up");
+    let mut front = front.await.expect("it comes up");
     let endpoints = match front.address {
         Some(address) => Endpoints::new(&[address]),
         None => Endpoints::new(&addresses),
@@ -94,6 +94,8 @@ pub async fn rollout(plan: Plan, program: &Program) -> Outcome {
                 endpoints.remove(address);
             })
         });
+        // Right before, so that the new one has asked nobody yet.
+        tokio::task::block_in_place(|| front.reload(plan.front));
         let backend = &mut backends[index];
         ended.push(backend.stop(STOP_MAX).await);
         if let Some(registry) = registry {
@@ -145,10 +147,7 @@ fn settings(plan: Plan, name: &str) -> Settings {
 /// seen it; the others know nothing of readiness, and it is a plain pause, longer than the
 /// registry's lag.
 const fn lame_duck(front: Front) -> Duration {
-    Duration::from_secs(match front {
-        Front::HaProxy503 | Front::HaProxy404 => 20,
-        Front::Nginx | Front::NginxOff | Front::Direct | Front::DirectH2 => 1,
-    })
+    Duration::from_secs(if front.is_active() { 20 } else { 1 })
 }
 
 /// How long the requests of one restart take.

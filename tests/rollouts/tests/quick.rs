@@ -79,6 +79,41 @@ fn a_restart_behind_nginx_loses_nothing() {
     loses_nothing(Front::Nginx);
 }
 
+#[test]
+fn a_restart_behind_a_haproxy_that_hears_late_loses_nothing() {
+    loses_nothing(Front::HaProxyFar);
+}
+
+#[test]
+fn a_restart_behind_a_haproxy_that_is_reloaded_loses_nothing() {
+    loses_nothing(Front::HaProxyReload);
+}
+
+#[test]
+fn a_restart_behind_envoy_loses_nothing() {
+    loses_nothing(Front::Envoy);
+}
+
+#[test]
+fn a_restart_behind_traefik_loses_nothing() {
+    loses_nothing(Front::Traefik);
+}
+
+#[test]
+fn a_restart_behind_a_traefik_that_asks_nothing_loses_nothing() {
+    loses_nothing(Front::TraefikPassive);
+}
+
+#[test]
+fn a_restart_behind_caddy_loses_nothing() {
+    loses_nothing(Front::Caddy);
+}
+
+#[test]
+fn a_restart_behind_a_caddy_that_asks_nothing_loses_nothing() {
+    loses_nothing(Front::CaddyPassive);
+}
+
 /// Goal: a proxy that probes nobody sends requests to an instance whose first check has not
 /// answered; they wait for it, and none is a 503. The check takes longer than nginx keeps an
 /// instance out that it found closed, which is why the bound of the wait is longer here.

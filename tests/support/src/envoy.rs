@@ -41,20 +41,15 @@ impl Envoy {
 
 impl Traefik {
     /// Starts it with a static TOML configuration that has an entry point at `port`; `dynamic` is
-    /// written into `{dir}/dynamic.toml`.
+    /// written into `{dir}/dynamic.toml`. It reads that only after it listens, and answers 404
+    /// until it has.
     ///
     /// # Panics
     /// If Traefik is not installed or does not come up.
     #[must_use]
     pub fn start(port: u16, config: &str, dynamic: &str) -> Self {
-        let inner = tempfile::NamedTempFile::with_suffix(".toml");
-        let inner = inner.expect("there is room for a temporary file");
-        std::fs::write(inner.path(), dynamic).expect("it can be written");
-        let kept = inner.into_temp_path();
-        let config = format!(
-            "{config}\n[providers.file]\nfilename = \"{}\"\n",
-            kept.display()
-        );
+        let provider = "[providers.file]\nfilename = \"{dir}/dynamic.toml\"\n";
+        let config = format!("{config}\n{provider}");
         let file = ("traefik.toml", config.as_str());
         let front = Front::start(
             "traefik",
@@ -62,11 +57,11 @@ impl Traefik {
             file,
             port,
             |command, file| {
+                let beside = file.with_file_name("dynamic.toml");
+                std::fs::write(beside, dynamic).expect("it can be written");
                 command.arg(format!("--configFile={}", file.display()));
             },
         );
-        // It has read it once it listens, and would look again only if it changed.
-        drop(kept);
         Self(front)
     }
 }

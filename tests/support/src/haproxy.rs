@@ -6,7 +6,7 @@ use std::{
     io::{Read, Write},
     net::SocketAddr,
     os::unix::net::UnixStream,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
 };
 
@@ -19,6 +19,8 @@ use crate::process::{Process, program};
 #[derive(Debug)]
 pub struct HaProxy {
     process: Process,
+    /// Those that a reload has told to finish; each ends when its last connection does.
+    finishing: Vec<Process>,
     dir: TempDir,
 }
 
@@ -33,21 +35,38 @@ impl HaProxy {
     #[must_use]
     pub fn start(config: &str) -> Self {
         let dir = tempfile::tempdir().expect("there is room for a temporary directory");
-        let file = dir.path().join("haproxy.cfg");
         let text = config.replace("{dir}", &dir.path().display().to_string());
-        fs::write(&file, text).expect("the temporary directory can be written");
-        let mut command = Command::new(program("haproxy", "haproxy", &[]));
-        // In the foreground, as one process.
-        command.arg("-db").arg("-f").arg(&file);
-        let log = dir.path().join("log");
-        let process = Process::spawn("haproxy", &mut command, &log, Signal::TERM);
-        let mut haproxy = Self { process, dir };
+        fs::write(dir.path().join("haproxy.cfg"), text)
+            .expect("the temporary directory can be written");
+        let mut haproxy = Self {
+            process: spawn(&dir, &[]),
+            finishing: Vec::new(),
+            dir,
+        };
         let socket = haproxy.socket();
         let is_up = haproxy
             .process
             .comes_up(|| UnixStream::connect(&socket).is_ok());
         assert!(is_up, "haproxy ended; {}", haproxy.process.log_end());
         haproxy
+    }
+
+    /// Reloads it: a new process takes over the listeners, and the old one finishes what it
+    /// has. The socket of the configuration has to say `expose-fd listeners`.
+    ///
+    /// # Panics
+    /// If the new one does not come up.
+    pub fn reload(&mut self) {
+        let (socket, old) = (self.socket(), self.pid().to_string());
+        let takes_over = ["-x", &socket.display().to_string(), "-sf", &old];
+        let new = spawn(&self.dir, &takes_over);
+        let pid = format!("Pid: {}", new.pid());
+        let old = std::mem::replace(&mut self.process, new);
+        self.finishing.push(old);
+        // The path of the socket changes hands last.
+        let is_new = || is_said(&socket, "show info", &pid);
+        let is_up = self.process.comes_up(is_new);
+        assert!(is_up, "haproxy ended; {}", self.process.log_end());
     }
 
     /// Returns a configuration with one HTTP frontend on `port` and a backend `app` with
@@ -115,4 +134,28 @@ impl HaProxy {
     pub fn pid(&self) -> u32 {
         self.process.pid()
     }
+}
+
+/// Starts it in the foreground, as one process.
+fn spawn(dir: &TempDir, more: &[&str]) -> Process {
+    let mut command = Command::new(program("haproxy", "haproxy", &[]));
+    command
+        .arg("-db")
+        .arg("-f")
+        .arg(dir.path().join("haproxy.cfg"));
+    command.args(more);
+    let log = dir.path().join("log");
+    Process::spawn("haproxy", &mut command, &log, Signal::TERM)
+}
+
+/// Whether the answer to a command holds this line.
+fn is_said(socket: &Path, command: &str, line: &str) -> bool {
+    let ask = || -> std::io::Result<String> {
+        let mut stream = UnixStream::connect(socket)?;
+        stream.write_all(format!("{command}\n").as_bytes())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    ask().is_ok_and(|answer| answer.lines().any(|it| it.trim() == line))
 }
