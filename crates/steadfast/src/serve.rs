@@ -22,6 +22,7 @@ mod handshake;
 mod io;
 mod limits;
 mod message;
+mod next;
 mod patience;
 mod registry;
 mod service;

@@ -12,6 +12,7 @@ use super::{
     frames::Seen,
     limits::Connections,
     message::Reads,
+    next::{Next, first},
     slots::Slots,
     slow::Bound,
     writes::{Goaway, Writes},
@@ -90,33 +91,6 @@ pub(super) struct State {
     pub(super) writer: Option<Waker>,
     /// When the task looks next, and how it is made to look earlier.
     looks: Option<(Instant, Waker)>,
-}
-
-/// What comes next.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Next {
-    EndReads(Why),
-    TurnOver,
-    HeadTooSlow,
-    Blocked,
-    GoawayLate,
-    Streams,
-    Goaway,
-}
-
-impl Next {
-    /// Whether how much the peer has taken decides.
-    pub(super) const fn concerns_writes(self) -> bool {
-        matches!(self, Self::Blocked | Self::GoawayLate | Self::Streams)
-    }
-}
-
-/// The earlier one.
-fn first(one: Option<(Instant, Next)>, other: Option<(Instant, Next)>) -> Option<(Instant, Next)> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(if other.0 < one.0 { other } else { one }),
-        (one, other) => one.or(other),
-    }
 }
 
 impl State {
