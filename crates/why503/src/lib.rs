@@ -39,6 +39,10 @@ mod dependency;
 mod doctor;
 mod exit;
 mod hops;
+#[cfg(target_os = "linux")]
+mod host;
+#[cfg(not(target_os = "linux"))]
+#[path = "host_elsewhere.rs"]
 mod host;
 mod knowledge;
 mod kubernetes;

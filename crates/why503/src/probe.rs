@@ -18,7 +18,7 @@ mod tls;
 mod watched;
 
 pub(crate) use connect::resolve;
-pub(crate) use tls::{Certificate, Trust};
+pub(crate) use tls::{Certificate, Distrust};
 
 /// How much of a body is kept: every maker's page is far smaller.
 pub(crate) const BODY_MAX: usize = 64 * 1024;

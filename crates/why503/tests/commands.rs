@@ -1,5 +1,10 @@
 //! What else the command does: bundles, lists, watches, explains itself.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "servers beside the test take real time"
+)]
+
 mod support;
 
 use std::{sync::Mutex, time::Instant};

@@ -1,5 +1,10 @@
 //! Servers that would hang, flood or fool a doctor. Each run ends by its own bounds.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "servers beside the test take real time"
+)]
+
 mod support;
 
 use std::{

@@ -1,5 +1,10 @@
 //! What the doctor says of servers whose trouble is known: first finding and exit code.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "servers beside the test take real time"
+)]
+
 mod support;
 
 use std::{

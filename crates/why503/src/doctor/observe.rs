@@ -7,7 +7,7 @@ use steadfast_diagnosis::{Dns, DnsFault, Evidence, Outcome, Text, Tied, Tls, Tls
 
 use crate::{
     maker,
-    probe::{Certificate, Probe, Trust},
+    probe::{Certificate, Distrust, Probe},
     target::Target,
 };
 
@@ -119,15 +119,10 @@ pub(crate) fn certificate(probe: &Probe, source: &str, tied: &Tied, into: &mut E
             left: left(certificate),
         };
         into.saw(source, tied.clone(), seen);
-        if let Some((why, detail)) = distrust(certificate) {
-            into.saw(
-                source,
-                tied.clone(),
-                Tls::Fault {
-                    why,
-                    detail: Text::new(&detail),
-                },
-            );
+        for fault in &certificate.faults {
+            let (why, detail) = distrust(fault, certificate);
+            let detail = Text::new(&detail);
+            into.saw(source, Tied::Service, Tls::Fault { why, detail });
         }
     } else if probe.outcome == Outcome::TlsFailed {
         let detail = Text::new(probe.detail.as_deref().unwrap_or(""));
@@ -148,16 +143,17 @@ fn left(certificate: &Certificate) -> Duration {
     Duration::from_secs(u64::try_from(left).unwrap_or(0))
 }
 
-fn distrust(certificate: &Certificate) -> Option<(TlsFault, String)> {
-    let issuer = || format!("issued by {}", certificate.issuer);
-    Some(match &certificate.verdict {
-        Trust::Trusted => return None,
-        Trust::Expired => (TlsFault::Expired, certificate.subject.clone()),
-        Trust::NotYetValid => (TlsFault::NotYetValid, certificate.subject.clone()),
-        Trust::OtherName => (TlsFault::WrongName, certificate.names.join(" ")),
-        Trust::UnknownIssuer => (TlsFault::UnknownIssuer, issuer()),
-        Trust::Other(text) => (TlsFault::Other, text.clone()),
-    })
+fn distrust(fault: &Distrust, certificate: &Certificate) -> (TlsFault, String) {
+    match fault {
+        Distrust::Expired => (TlsFault::Expired, certificate.subject.clone()),
+        Distrust::NotYetValid => (TlsFault::NotYetValid, certificate.subject.clone()),
+        Distrust::OtherName => (TlsFault::WrongName, certificate.names.join(" ")),
+        Distrust::UnknownIssuer => {
+            let issuer = format!("issued by {}", certificate.issuer);
+            (TlsFault::UnknownIssuer, issuer)
+        }
+        Distrust::Other(text) => (TlsFault::Other, text.clone()),
+    }
 }
 
 #[cfg(test)]

@@ -13,12 +13,14 @@ use rustls::{
     client::{
         WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        verify_server_name,
     },
     pki_types::{CertificateDer, ServerName, UnixTime},
+    server::ParsedCertificate,
 };
 use steadfast_diagnosis::Outcome;
 use tokio_rustls::TlsConnector;
-use x509_parser::extensions::GeneralName;
+use x509_parser::{certificate::X509Certificate, extensions::GeneralName};
 
 use super::{Probe, connect::Stream};
 use crate::{cli::HttpVersion, clock};
@@ -26,8 +28,8 @@ use crate::{cli::HttpVersion, clock};
 /// What is known of a server's certificate.
 #[derive(Debug, Clone)]
 pub(crate) struct Certificate {
-    /// What the verification said.
-    pub(crate) verdict: Trust,
+    /// What is wrong with it; nothing, if it is good for the name that was asked.
+    pub(crate) faults: Vec<Distrust>,
     /// When it ends, in seconds since 1970.
     pub(crate) not_after: Option<i64>,
     /// For whom it is.
@@ -38,11 +40,9 @@ pub(crate) struct Certificate {
     pub(crate) issuer: String,
 }
 
-/// Whether a certificate is good for the name that was asked.
+/// Why a certificate is not good for the name that was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Trust {
-    /// It is.
-    Trusted,
+pub(crate) enum Distrust {
     /// It has ended.
     Expired,
     /// It has not begun.
@@ -161,13 +161,14 @@ impl ServerCertVerifier for Witness {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let verdict = self.inner.as_ref().map_or(Trust::UnknownIssuer, |inner| {
-            trust(inner.verify_server_cert(end_entity, intermediates, name, ocsp, now))
-        });
+        let verified = self
+            .inner
+            .as_ref()
+            .map(|inner| inner.verify_server_cert(end_entity, intermediates, name, ocsp, now));
         let parsed = x509_parser::parse_x509_certificate(end_entity).ok();
         let parsed = parsed.as_ref().map(|(_, it)| it);
         let certificate = Certificate {
-            verdict,
+            faults: faults(end_entity, name, now, verified, parsed),
             not_after: parsed.map(|it| it.validity().not_after.timestamp()),
             subject: parsed.map_or_else(String::new, |it| it.subject().to_string()),
             names: parsed.map_or_else(Vec::new, names),
@@ -205,7 +206,7 @@ impl ServerCertVerifier for Witness {
 }
 
 /// The names of a certificate, bounded: some have hundreds.
-fn names(certificate: &x509_parser::certificate::X509Certificate<'_>) -> Vec<String> {
+fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
     let Ok(Some(names)) = certificate.subject_alternative_name() else {
         return Vec::new();
     };
@@ -227,22 +228,53 @@ fn names(certificate: &x509_parser::certificate::X509Certificate<'_>) -> Vec<Str
 /// Names of a certificate that are kept.
 const NAMES_MAX: usize = 16;
 
-fn trust(verified: Result<ServerCertVerified, Error>) -> Trust {
-    let Err(error) = verified else {
-        return Trust::Trusted;
+/// The verification stops at the first fault, and a certificate that has ended may be for other
+/// names too, so end and name are looked at beside it.
+fn faults(
+    end_entity: &CertificateDer<'_>,
+    name: &ServerName<'_>,
+    now: UnixTime,
+    verified: Option<Result<ServerCertVerified, Error>>,
+    parsed: Option<&X509Certificate<'_>>,
+) -> Vec<Distrust> {
+    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    let validity = parsed.map(|it| it.validity());
+    let mut faults = Vec::new();
+    if validity.is_some_and(|it| it.not_after.timestamp() < now) {
+        faults.push(Distrust::Expired);
+    }
+    if validity.is_some_and(|it| it.not_before.timestamp() > now) {
+        faults.push(Distrust::NotYetValid);
+    }
+    let is_for = |parsed| verify_server_name(&parsed, name).is_ok();
+    if !ParsedCertificate::try_from(end_entity).is_ok_and(is_for) {
+        faults.push(Distrust::OtherName);
+    }
+    let said = match verified {
+        Some(Ok(_)) => None,
+        Some(Err(error)) => Some(distrust(&error)),
+        // Without roots nobody can be known.
+        None => Some(Distrust::UnknownIssuer),
     };
-    match &error {
+    faults.extend(said.filter(|it| !faults.contains(it)));
+    faults
+}
+
+fn distrust(error: &Error) -> Distrust {
+    match error {
         Error::InvalidCertificate(wrong) => match wrong {
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => Trust::Expired,
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                Distrust::Expired
+            }
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                Trust::NotYetValid
+                Distrust::NotYetValid
             }
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                Trust::OtherName
+                Distrust::OtherName
             }
-            CertificateError::UnknownIssuer => Trust::UnknownIssuer,
-            other => Trust::Other(other.to_string()),
+            CertificateError::UnknownIssuer => Distrust::UnknownIssuer,
+            other => Distrust::Other(other.to_string()),
         },
-        other => Trust::Other(other.to_string()),
+        other => Distrust::Other(other.to_string()),
     }
 }

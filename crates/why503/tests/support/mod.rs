@@ -1,6 +1,10 @@
 //! Small servers that answer as they are told, and the doctor beside them.
 
 #![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a process beside the test is bounded by real time"
+)]
 
 use std::{
     io::{Read, Write},
@@ -15,20 +19,20 @@ use serde_json::Value;
 
 /// A header by which a test tells its own requests from those of a doctor that asks every service
 /// of the host.
-pub const MINE: [&str; 2] = ["-H", "x-mine: 1"];
+pub(crate) const MINE: [&str; 2] = ["-H", "x-mine: 1"];
 
 /// A run may take this long on a busy machine; the doctor's own budget is 15 s.
 const RUN_MAX: Duration = Duration::from_secs(40);
 
 /// A server on a port of its own, which ends with the test.
-pub struct Server {
-    pub addr: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) addr: SocketAddr,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
     /// Serves each connection with this, on a thread of its own.
-    pub fn start(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let addr = listener.local_addr().expect("it has an address");
         let serve = Arc::new(serve);
@@ -45,7 +49,7 @@ impl Server {
     }
 
     /// Answers each request by its path, and remembers their heads.
-    pub fn answering(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
+    pub(crate) fn answering(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
         let asked: Arc<Mutex<Vec<String>>> = Arc::default();
         let noted = Arc::clone(&asked);
         let server = Self::start(move |mut stream| {
@@ -58,7 +62,7 @@ impl Server {
     }
 
     /// Always the same bytes.
-    pub fn saying(bytes: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn saying(bytes: impl Into<Vec<u8>>) -> Self {
         let bytes = bytes.into();
         Self::start(move |mut stream| {
             head(&mut stream);
@@ -66,17 +70,17 @@ impl Server {
         })
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}/", self.addr)
     }
 
     /// The paths that were asked for with [`MINE`], in order.
-    pub fn asked(&self) -> Vec<String> {
+    pub(crate) fn asked(&self) -> Vec<String> {
         self.asked_with("x-mine: 1")
     }
 
     /// The paths of the requests that bear this header.
-    pub fn asked_with(&self, header: &str) -> Vec<String> {
+    pub(crate) fn asked_with(&self, header: &str) -> Vec<String> {
         let all = self.asked.lock().expect("no test panics in here");
         let mine = all.iter().filter(|it| it.contains(header));
         mine.map(|it| it.split(' ').nth(1).unwrap_or("").to_owned())
@@ -85,7 +89,7 @@ impl Server {
 }
 
 /// An answer with this status, these headers and this body.
-pub fn answer(status: &str, headers: &[&str], body: &str) -> String {
+pub(crate) fn answer(status: &str, headers: &[&str], body: &str) -> String {
     let headers: String = headers.iter().map(|it| format!("{it}\r\n")).collect();
     format!(
         "HTTP/1.1 {status}\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n{body}",
@@ -94,7 +98,7 @@ pub fn answer(status: &str, headers: &[&str], body: &str) -> String {
 }
 
 /// Reads the head of a request.
-pub fn head(stream: &mut impl Read) -> String {
+pub(crate) fn head(stream: &mut impl Read) -> String {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") && head.len() < 16_384 {
@@ -107,14 +111,14 @@ pub fn head(stream: &mut impl Read) -> String {
 }
 
 /// Runs the doctor, without what the environment of the tests would tell it.
-pub fn why503(arguments: &[&str]) -> Output {
+pub(crate) fn why503(arguments: &[&str]) -> Output {
     let begin = Instant::now();
     let output = command(arguments).output().expect("the doctor runs");
     assert!(begin.elapsed() < RUN_MAX, "it took {:?}", begin.elapsed());
     output
 }
 
-pub fn command(arguments: &[&str]) -> Command {
+pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_why503"));
     command.args(arguments).stdin(Stdio::null());
     for name in [
@@ -132,7 +136,7 @@ pub fn command(arguments: &[&str]) -> Command {
 }
 
 /// Runs the doctor for JSON, and gives that with the exit code, after it was held against the schema.
-pub fn json(arguments: &[&str]) -> (i32, Value) {
+pub(crate) fn json(arguments: &[&str]) -> (i32, Value) {
     let all: Vec<&str> = ["--json"]
         .iter()
         .chain(&MINE)
@@ -149,7 +153,7 @@ pub fn json(arguments: &[&str]) -> (i32, Value) {
 }
 
 /// Panics if the document is not what the schema promises.
-pub fn conforms(document: &Value) {
+pub(crate) fn conforms(document: &Value) {
     let file = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/../../docs/why503-report.schema.json"
@@ -171,6 +175,6 @@ pub fn conforms(document: &Value) {
 }
 
 /// The id of the verdict.
-pub fn verdict(document: &Value) -> &str {
+pub(crate) fn verdict(document: &Value) -> &str {
     document["verdict"]["id"].as_str().unwrap_or("none")
 }
