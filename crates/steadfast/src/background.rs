@@ -2,6 +2,7 @@
 //! move without traffic, metrics, signals, and what the process manager and the control group
 //! say.
 
+pub(crate) mod audit;
 pub(crate) mod breakers;
 pub(crate) mod cgroup_sampler;
 pub(crate) mod environment;

@@ -370,3 +370,36 @@ async fn a_redis_that_became_a_replica_takes_no_writes() {
     let rig = redis_app(&replica.url(), 2);
     rig.finds(Id::RedisReadonly).await;
 }
+
+/// Goal: the table of docs/diagnosis.md names tests that exist, and findings that they expect.
+#[test]
+fn the_documentation_lists_what_is_tested() {
+    let tests = [
+        include_str!("diagnosis.rs"),
+        include_str!("../../../crates/steadfast/tests/diagnosis.rs"),
+    ];
+    let table = include_str!("../../../docs/diagnosis.md");
+    let rows = table
+        .lines()
+        .filter(|line| line.starts_with("| ") && line.ends_with("` |"));
+    let mut count = 0;
+    for row in rows {
+        let words: Vec<_> = row.split('`').skip(1).step_by(2).collect();
+        let [.., name] = words.as_slice() else {
+            continue;
+        };
+        let id = words.iter().rev().skip(1).find_map(|word| Id::parse(word));
+        let id = id.unwrap_or_else(|| panic!("no finding in {row}"));
+        let start = format!("async fn {name}()");
+        let body = tests
+            .iter()
+            .find_map(|text| text.split_once(&start))
+            .map(|(_, rest)| rest);
+        let body = body.unwrap_or_else(|| panic!("no test is called {name}"));
+        let body = body.split("#[tokio::test").next().unwrap();
+        let wanted = format!("Id::{id:?}");
+        assert!(body.contains(&wanted), "{name} does not expect {id}");
+        count += 1;
+    }
+    assert!(count >= 25, "{count} faults");
+}

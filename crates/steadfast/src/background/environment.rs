@@ -8,7 +8,15 @@ pub(crate) mod systemd;
 
 pub use budget::Budget;
 
+use std::time::Duration;
+
 use crate::drain::Drain;
+
+/// How long the process manager waits for the drain, as far as that is known.
+pub(crate) fn stop_allowed(budget: Option<&Budget>) -> Option<Duration> {
+    let found = budget.cloned().or_else(Budget::of_surroundings)?;
+    Some(found.left())
+}
 
 /// Says once, at the start, what about the surroundings will lose requests at the end.
 pub(crate) fn warn(drain: &Drain, given: Option<&Budget>) {

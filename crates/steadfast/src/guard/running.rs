@@ -8,12 +8,13 @@ use tokio::task::JoinHandle;
 use super::{Guard, Settings};
 use crate::{
     background::{
-        breakers, cgroup_sampler::CgroupSampler, environment, journal::Journal, metering::Meter,
-        schedule, signals,
+        audit::Audit, breakers, cgroup_sampler::CgroupSampler, environment, journal::Journal,
+        metering::Meter, schedule, signals,
     },
     clock,
     instance::{
         Control,
+        evidence::Known,
         readiness::overload::{self, Overload},
     },
     probe::listener::ProbeListener,
@@ -78,6 +79,12 @@ impl Running {
         }
         let _ = control.room().runtime.set(runtime);
         environment::warn(&guard.drain(), guard.settings.budget.as_ref());
+        let service = guard.front().0.profile.service.as_ref();
+        control.know(Known {
+            version: service.map(|(_, version)| version.clone()),
+            stop_allowed: environment::stop_allowed(guard.settings.budget.as_ref()),
+            idle: guard.settings.connections.idle,
+        });
         let now = clock::now();
         // A signal may have come meanwhile.
         if !control.start(guard.settings.start, now) && !leaves() {
@@ -153,6 +160,7 @@ async fn beat(control: Control) {
 /// What is done once a second.
 async fn tick(control: Control, settings: Settings, journal: Option<Arc<Journal>>) {
     let mut meter = Meter::new();
+    let mut audit = Audit::default();
     let mut sampler = CgroupSampler::start("/".into());
     let mut by_file = None;
     let mut overload = settings.unready_when_refusing.map(Overload::new);
@@ -203,6 +211,7 @@ async fn tick(control: Control, settings: Settings, journal: Option<Arc<Journal>
             control.readiness().publish();
         }
         meter.publish(&control);
+        audit.round(&control);
         if let Some(journal) = &journal {
             journal.follow(&control);
         }

@@ -2,7 +2,7 @@
 
 use std::{
     future::Future,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -13,7 +13,7 @@ use tokio::{runtime::Handle, task::JoinHandle};
 use super::{
     breaker_listener::BreakerListener,
     departing::{LameDuck, drive},
-    evidence::evidence,
+    evidence::{Known, evidence},
     minutes::Minutes,
     past::Past,
     probers::Probers,
@@ -47,6 +47,7 @@ struct Inner {
     past: Past,
     probers: Probers,
     workers: Workers,
+    known: OnceLock<Known>,
 }
 
 impl Control {
@@ -71,6 +72,7 @@ impl Control {
             past: Past::default(),
             probers: Probers::default(),
             workers: Workers::default(),
+            known: OnceLock::new(),
         }))
     }
 
@@ -360,6 +362,16 @@ impl Control {
 
     pub(crate) fn workers(&self) -> &Workers {
         &self.0.workers
+    }
+
+    /// Returns what the guard was told, once it has started.
+    pub(crate) fn known(&self) -> Option<&Known> {
+        self.0.known.get()
+    }
+
+    /// Takes what the guard was told. The first word counts.
+    pub(crate) fn know(&self, known: Known) {
+        let _ = self.0.known.set(known);
     }
 
     pub(crate) fn room(&self) -> &Local<Room> {

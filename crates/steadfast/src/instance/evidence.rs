@@ -18,6 +18,8 @@ mod dependency;
 mod load;
 mod settings;
 
+pub(crate) use settings::Known;
+
 use std::time::{Duration, Instant};
 
 use steadfast_core::{Cause, Incident, LedgerView, LifecycleView, Phase, Value};
@@ -50,7 +52,7 @@ pub(crate) fn evidence(control: &Control) -> Evidence {
     {
         dependency::gather(&mut evidence, dependency, view, &ledger, now);
     }
-    settings::gather(&mut evidence, control);
+    settings::gather(&mut evidence, control, now);
     evidence
 }
 
@@ -122,9 +124,9 @@ fn life(evidence: &mut Evidence, control: &Control, life: &LifecycleView, now: I
             .cut
             .by_reason()
             .into_iter()
-            .map(|(_, count)| u64::from(count))
+            .map(|(_, count)| count)
             .sum();
-        let late = report.came_late.into();
+        let late = report.came_late;
         say(evidence, Own::CutByDrain { cut, late });
     }
 }

@@ -113,6 +113,11 @@ impl Budget {
         }
     }
 
+    /// Returns how long the drain may take.
+    pub(super) const fn left(&self) -> Duration {
+        self.granted.saturating_sub(self.pre_stop)
+    }
+
     /// Says why the drain does not fit, with the arithmetic.
     pub(crate) fn fault(&self, drain: &Drain) -> Option<String> {
         let (drains, granted) = (drain.longest(), self.granted);

@@ -1,10 +1,13 @@
 //! What is known of a dependency: its breaker, its check, its pool, and what it said last.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use steadfast_core::{
     BreakerMode, BreakerState, DependencyReason, DependencyView, Evidence as Numbers, FailureClass,
-    Health, LedgerView, PoolExhausted, PoolPressure, PoolReading, Requirement,
+    Health, LedgerView, PoolExhausted, PoolHeld, PoolPressure, PoolReading, Requirement,
 };
 use steadfast_diagnosis::{BreakerIs, CheckIs, Evidence, Own, PoolIs, Text, Tied};
 
@@ -60,9 +63,9 @@ pub(super) fn gather(
     if let Some(reading) = &view.pool {
         let told = told_of(dependency, ledger, now);
         say(pool(reading, told, view));
-        if let Some(held) = holder(reading, told) {
-            say(held);
-        }
+        holders(&dependency.state().pool_holders(now))
+            .into_iter()
+            .for_each(&mut say);
     }
 }
 
@@ -204,14 +207,17 @@ fn pool(reading: &PoolReading, told: Option<&PoolExhausted>, view: &DependencyVi
     }
 }
 
-/// Who has held a connection for longest, and how many are held beyond the pool's own bound.
-fn holder(reading: &PoolReading, told: Option<&PoolExhausted>) -> Option<Own> {
-    let age = reading.longest_held.filter(|_| reading.leaked > 0)?;
-    let longest = told.and_then(|told| told.longest.as_ref());
-    let place = longest.map_or_else(
-        || "a line that is not known".into(),
-        |it| Text::new(&it.place),
-    );
-    let count = reading.leaked.into();
-    Some(Own::Held { place, age, count })
+/// Who holds connections beyond the pool's own bound, by lines of code.
+fn holders(all: &[PoolHeld]) -> Vec<Own> {
+    let mut lines: BTreeMap<&str, (u64, Duration)> = BTreeMap::new();
+    for holder in all.iter().filter(|holder| holder.is_long) {
+        let (count, age) = lines.entry(&holder.place).or_default();
+        (*count, *age) = (*count + 1, holder.held.max(*age));
+    }
+    let held = |(place, (count, age)): (&str, _)| Own::Held {
+        place: Text::new(place),
+        age,
+        count,
+    };
+    lines.into_iter().map(held).collect()
 }

@@ -1,13 +1,13 @@
 //! How much there is to do, and what is left to do it with: the limit, the runtime, the
 //! control group.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use steadfast_core::{Held, LAG_MAX, MemoryLevel, ShedMode, ShedSnapshot};
 use steadfast_diagnosis::{Bytes, Cgroup, Evidence, Own, Ratio, Resource, Text, Tied};
 
 use super::say;
-use crate::instance::Control;
+use crate::instance::{Control, minutes::Minute};
 
 pub(super) fn gather(evidence: &mut Evidence, control: &Control, now: Instant) {
     let shed = control.shedder().snapshot();
@@ -42,11 +42,54 @@ pub(super) fn gather(evidence: &mut Evidence, control: &Control, now: Instant) {
             since: pulse.silent_for(now),
         },
     );
+    let workers = control.workers().view(now);
+    let of = workers.count as u64;
+    let longest = workers
+        .blocked
+        .first()
+        .map_or(Duration::ZERO, |(_, time)| *time);
+    let workers = workers.blocked.len() as u64;
+    say(
+        evidence,
+        Own::Blocked {
+            workers,
+            of,
+            longest,
+        },
+    );
+    if let Some(demand) = demand(control, now) {
+        say(evidence, demand);
+    }
     if let Some(oldest) = &shed.oldest {
         say(evidence, running_longest(oldest, &shed));
     }
     group(evidence, &shed);
 }
+
+/// Requests a second in the last minute, and on average in those before. A process that is
+/// younger than that has no *before*.
+fn demand(control: &Control, now: Instant) -> Option<Own> {
+    let minutes = control.minutes().view(now);
+    let asked = |minute: &Minute| minute.admitted.saturating_add(minute.refused_in_all());
+    let [before @ .., last, going_on] = minutes.as_slice() else {
+        return None;
+    };
+    let before = &before[before.len().saturating_sub(MINUTES_BEFORE)..];
+    if before.len() < MINUTES_BEFORE_MIN {
+        return None;
+    }
+    let per_sec = |count: u64, minutes: usize| count as f64 / (60.0 * minutes as f64);
+    Some(Own::Demand {
+        // What goes on may already be more than the whole minute before.
+        now: per_sec(asked(last).max(asked(going_on)), 1),
+        before: per_sec(before.iter().map(asked).sum(), before.len()),
+        ratio: Ratio::new(control.minutes().demand().unwrap_or_default()),
+    })
+}
+
+/// How far back *before* reaches, and how far at the least.
+const MINUTES_BEFORE: usize = 10;
+const MINUTES_BEFORE_MIN: usize = 2;
 
 /// Whose request has run longest. How many of its kind run beside it is not counted, so what
 /// runs is taken for its kind once the place is full.

@@ -1,11 +1,25 @@
-//! What was set, as far as it can be wrong beside what is seen: the self-audit's facts.
+//! What was set, beside what is seen: the facts of the self-audit, which finds what cannot
+//! work before it fails.
 
-use steadfast_diagnosis::{Evidence, Own};
+use std::time::{Duration, Instant};
 
-use super::say;
-use crate::instance::Control;
+use steadfast_diagnosis::{Evidence, Id, Own, Text};
 
-pub(super) fn gather(evidence: &mut Evidence, control: &Control) {
+use super::{say, since};
+use crate::instance::{Control, probers::Asked};
+
+/// What the guard was told, as far as the diagnosis asks for it. Known once it has started.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Known {
+    /// The version of the application, if it was named.
+    pub(crate) version: Option<String>,
+    /// How long the process manager waits after it has sent its signal, as far as is known.
+    pub(crate) stop_allowed: Option<Duration>,
+    /// How long an idle connection is kept.
+    pub(crate) idle: Duration,
+}
+
+pub(super) fn gather(evidence: &mut Evidence, control: &Control, now: Instant) {
     let drain = control.drain_settings();
     say(
         evidence,
@@ -13,4 +27,62 @@ pub(super) fn gather(evidence: &mut Evidence, control: &Control) {
             max: drain.lame_duck_max,
         },
     );
+    say(evidence, probes(control, now));
+    if let Some(known) = control.known() {
+        let (longest, allowed) = (drain.longest(), known.stop_allowed);
+        say(evidence, Own::Grace { longest, allowed });
+        say(evidence, Own::KeepAlive { idle: known.idle });
+        if let Some(version) = changed(control, known) {
+            let since = since(control.made_at(), now);
+            say(evidence, Own::Version { version, since });
+        }
+    }
+    for (id, reason) in OUTSIDE {
+        evidence.could_not(
+            *id,
+            reason,
+            "run why503 on the host, or against the URL that clients use",
+        );
+    }
+}
+
+/// What only somebody outside of the process can see.
+const OUTSIDE: &[(Id, &str)] = &[
+    (
+        Id::DeployKeepaliveRace,
+        "the process does not know how long the balancer keeps connections",
+    ),
+    (
+        Id::ConfigTimeoutOrder,
+        "the process does not know how long the balancer waits",
+    ),
+    (
+        Id::HostAcceptQueueFull,
+        "the kernel's queue is in front of the process",
+    ),
+];
+
+/// Who asks for readiness, how often at the least, and when last.
+fn probes(control: &Control, now: Instant) -> Own {
+    let mut probers = control.probers().view();
+    probers.retain(|it| it.asks == Asked::Ready);
+    let regular = probers.iter().filter(|it| it.count >= 3);
+    let slowest = regular.max_by_key(|it| it.period);
+    Own::Probes {
+        count: probers.iter().map(|it| it.count).sum(),
+        period: slowest.and_then(|it| it.period),
+        last: probers.first().map(|it| since(it.last, now)),
+        from: slowest
+            .or(probers.first())
+            .map(|it| Text::new(&it.agent))
+            .unwrap_or_default(),
+    }
+}
+
+/// The version, if the run before this one was of another.
+fn changed(control: &Control, known: &Known) -> Option<Text> {
+    let version = known.version.as_deref()?;
+    let earlier = control.past().earlier();
+    let before = earlier.last()?.version.as_deref()?;
+    (before != version).then(|| Text::new(version))
 }

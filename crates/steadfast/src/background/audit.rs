@@ -1,0 +1,47 @@
+//! Tells once, in the log, what cannot work: settings that do not fit each other, or what is
+//! around the process.
+//!
+//! A risk is found while nothing fails, so nobody looks at the page that shows it. It is
+//! looked for at the start and twice a minute, because some of it shows only by and by: who
+//! probes, and how often.
+
+use std::collections::BTreeSet;
+
+use steadfast_diagnosis::{Id, Role, Tied};
+
+use crate::instance::Control;
+
+/// Between two looks, in rounds of a second.
+const EVERY_ROUNDS: u32 = 30;
+
+/// Most risks that are told; each id can be about each dependency.
+const TOLD_MAX: usize = 256;
+
+/// The log of the self-audit.
+pub(crate) const TARGET: &str = "steadfast::audit";
+
+/// What was told.
+#[derive(Debug, Default)]
+pub(crate) struct Audit {
+    rounds: u32,
+    told: BTreeSet<(Id, Tied)>,
+}
+
+impl Audit {
+    /// Looks, if it is time, and tells what is new.
+    pub(crate) fn round(&mut self, control: &Control) {
+        let is_due = self.rounds % EVERY_ROUNDS == 0;
+        self.rounds = self.rounds.wrapping_add(1);
+        if !is_due {
+            return;
+        }
+        for risk in control.diagnosis().findings {
+            if risk.role != Role::Risk || self.told.len() >= TOLD_MAX {
+                continue;
+            }
+            if self.told.insert((risk.id, risk.about.clone())) {
+                tracing::warn!(target: TARGET, id = %risk.id, fix = risk.fix.text, "{}", risk.summary);
+            }
+        }
+    }
+}
