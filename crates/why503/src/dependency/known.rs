@@ -159,34 +159,61 @@ fn read(path: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The addresses of dependencies in `NAME=value` pairs or arguments that end with zero bytes.
+/// The addresses of dependencies in `NAME=value` pairs or arguments that end with zero bytes: URLs,
+/// and hosts by the names that the clients themselves read.
 fn urls(text: &str) -> Vec<Address> {
-    let mut all: Vec<Address> = Vec::new();
-    for entry in text.split('\0') {
-        for kind in [Kind::Postgres, Kind::Mysql, Kind::Redis, Kind::Amqp] {
-            let schemes: &[&str] = match kind {
-                Kind::Postgres => &["postgres://", "postgresql://"],
-                Kind::Mysql => &["mysql://", "mariadb://"],
-                Kind::Redis => &["redis://", "rediss://", "valkey://"],
-                _ => &["amqp://"],
-            };
-            let found = schemes.iter().find_map(|scheme| entry.find(scheme));
-            let Some(at) = found else { continue };
-            // As SQLAlchemy writes it (`postgresql+asyncpg://`) it does not match, and need not.
-            let Ok(address) = Address::parse(kind, entry[at..].trim_matches(['"', '\''])) else {
-                continue;
-            };
-            let bare = Address {
-                password: None,
-                url: None,
-                ..address
-            };
-            if all.len() < SERVERS_MAX && !all.contains(&bare) {
-                all.push(bare);
-            }
+    const HOSTS: [(&str, &str, Kind); 3] = [
+        ("PGHOST", "PGPORT", Kind::Postgres),
+        ("MYSQL_HOST", "MYSQL_TCP_PORT", Kind::Mysql),
+        ("REDIS_HOST", "REDIS_PORT", Kind::Redis),
+    ];
+    let mut all: Vec<Address> = text.split('\0').filter_map(url).collect();
+    let value = |name: &str| {
+        let mut pairs = text.split('\0').filter_map(|entry| entry.split_once('='));
+        pairs.find(|pair| pair.0 == name).map(|pair| pair.1)
+    };
+    for (host, port, kind) in HOSTS {
+        // A path is a directory of Unix sockets.
+        let host = value(host).filter(|host| !host.is_empty() && !host.starts_with('/'));
+        if let Some(host) = host {
+            let port = value(port).and_then(|it| it.parse().ok());
+            all.push(Address::bare(kind, host, port.unwrap_or(kind.port())));
         }
     }
-    all
+    let mut unique: Vec<Address> = Vec::new();
+    for address in all {
+        if unique.len() < SERVERS_MAX && !unique.contains(&address) {
+            unique.push(address);
+        }
+    }
+    unique
+}
+
+/// The first URL of a dependency in an entry. `postgresql+asyncpg` and `jdbc:postgresql` are
+/// PostgreSQL too.
+fn url(entry: &str) -> Option<Address> {
+    let (before, after) = entry.split_once("://")?;
+    let begin = before.rfind(|c: char| !c.is_ascii_alphanumeric() && c != '+');
+    // Before it is an ASCII letter or some other, which may take more bytes.
+    let begin = begin.map_or(0, |at| {
+        at + before[at..].chars().next().map_or(1, char::len_utf8)
+    });
+    let scheme = before[begin..].split('+').next()?;
+    let kind = match scheme {
+        "postgres" | "postgresql" => Kind::Postgres,
+        "mysql" | "mariadb" => Kind::Mysql,
+        "redis" | "rediss" | "valkey" | "valkeys" => Kind::Redis,
+        "amqp" => Kind::Amqp,
+        "memcached" => Kind::Memcached,
+        _ => return None,
+    };
+    let rest = after.split(['"', '\'', ' ']).next()?;
+    let address = Address::parse(kind, &format!("{scheme}://{rest}")).ok()?;
+    Some(Address {
+        password: None,
+        url: None,
+        ..address
+    })
 }
 
 /// Where the sockets of the processes lead, each place once.
@@ -243,12 +270,20 @@ mod tests {
     #[test]
     fn addresses_in_an_environment_are_found_without_their_passwords() {
         let text = "HOME=/\0DATABASE_URL=postgres://app:geheim@db:5433/shop\0CACHE=\"redis://:x@cache/0\"\0\
-            BROKER=amqp://mq\0OTHER=http://x\0AGAIN=postgres://app:other@db:5433/shop\0";
+            BROKER=amqp://mq\0OTHER=http://x\0AGAIN=postgres://app:other@db:5433/shop\0\
+            SA=postgresql+asyncpg://u:p@sa/x\0--url=jdbc:mysql://my:3307/x\0PGHOST=pg\0PGPORT=6000\0REDIS_HOST=\0";
         let found = urls(text);
         let shown: Vec<_> = found.iter().map(ToString::to_string).collect();
         assert_eq!(
             shown,
-            ["postgres db:5433", "redis cache:6379", "amqp mq:5672"]
+            [
+                "postgres db:5433",
+                "redis cache:6379",
+                "amqp mq:5672",
+                "postgres sa:5432",
+                "mysql my:3307",
+                "postgres pg:6000",
+            ]
         );
         assert!(
             found
@@ -260,7 +295,16 @@ mod tests {
 
     #[test]
     fn nonsense_is_no_address() {
-        for text in ["", "\0\0", "X=postgres://", "X=mysql://[::1", "postgres"] {
+        for text in [
+            "",
+            "\0\0",
+            "X=postgres://",
+            "X=mysql://[::1",
+            "postgres",
+            "://",
+            "é://",
+            "PGHOST=/run",
+        ] {
             assert!(urls(text).is_empty(), "{text}");
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mysql_async::{Conn, Opts, OptsBuilder, Row, prelude::Queryable};
+use mysql_async::{Conn, Opts, OptsBuilder, prelude::Queryable};
 use tokio::time::{Instant, timeout_at};
 
 use super::handshake::Refused;
@@ -27,9 +27,6 @@ pub(crate) enum NoAnswer {
 pub(crate) struct State {
     /// `SHOW GLOBAL STATUS` and `SHOW GLOBAL VARIABLES`, by lower-case name.
     pub(crate) values: BTreeMap<String, String>,
-    /// Statements that wait for a lock, and the longest wait in seconds; `None` if this role may
-    /// not see them.
-    pub(crate) lock_waits: Option<(u64, u64)>,
 }
 
 impl State {
@@ -68,11 +65,6 @@ pub(crate) async fn ask(address: &Address, until: Instant) -> Result<State, NoAn
                 state.values.insert(name.to_ascii_lowercase(), value);
             }
         }
-        let waits = "SELECT COUNT(*), CAST(COALESCE(MAX(TIME), 0) AS UNSIGNED) \
-             FROM information_schema.PROCESSLIST WHERE STATE LIKE 'Waiting for%lock'";
-        let waits: Result<Option<Row>, _> = session.query_first(waits).await;
-        let waits = waits.ok().flatten();
-        state.lock_waits = waits.and_then(|row| Some((row.get(0)?, row.get(1)?)));
         session.disconnect().await?;
         Ok(state)
     };
