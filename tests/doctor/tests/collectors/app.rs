@@ -25,9 +25,19 @@ impl App {
         Self::answering("503 Service Unavailable")
     }
 
+    /// One that answers 503 and has this in its environment.
+    pub(crate) fn failing_with(name: &str, value: &str) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_app-tested"));
+        command.env(name, value);
+        Self::start(command.arg("503 Service Unavailable"))
+    }
+
     fn answering(status: &str) -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_app-tested"))
-            .arg(status)
+        Self::start(Command::new(env!("CARGO_BIN_EXE_app-tested")).arg(status))
+    }
+
+    fn start(command: &mut Command) -> Self {
+        let mut process = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -1,7 +1,7 @@
 //! memcached, RabbitMQ and Kafka, which are only greeted; the last two as a stranger's script,
 //! since their first words are all that is asked for.
 
-use support::free_port;
+use support::{Memcached, free_port};
 
 use crate::{App, doctor, scripted::Scripted};
 
@@ -29,6 +29,17 @@ fn a_greeting_is_an_answer_and_silence_is_not() {
     let closed = format!("127.0.0.1:{}", free_port());
     doctor(&[&app.url(), "--kafka", &closed]).names("kafka.down");
     doctor(&[&app.url(), "--memcached", &closed]).names("memcached.down");
+}
+
+#[test]
+fn memcached_that_is_well_is_told_from_one_that_hangs() {
+    let (app, memcached) = (App::failing(), Memcached::start());
+    let place = format!("127.0.0.1:{}", memcached.port());
+    let told = doctor(&[&app.url(), "--memcached", &place]);
+    told.is_silent_on(&["memcached.", "dep."])
+        .sees("server", "reached", "answers");
+    memcached.pause();
+    doctor(&[&app.url(), "--memcached", &place]).sees("server", "stopped", "memcached");
 }
 
 #[test]

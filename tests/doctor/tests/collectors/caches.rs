@@ -117,3 +117,22 @@ fn a_password_that_is_missing_is_said_to_be() {
     told.is_silent_on(&["redis.", "dep."])
         .keeps_secret("geheim");
 }
+
+#[test]
+fn a_save_that_failed_stops_writes_and_is_seen() {
+    // Nobody can save there, root neither.
+    let redis = Redis::builder().arg("--dir").arg("/sys").start();
+    let _ = redis.commands("SET k v\r\nSAVE\r\nBGSAVE");
+    for _ in 0..100 {
+        if redis
+            .commands("INFO persistence")
+            .contains("rdb_last_bgsave_status:err")
+        {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    asked(&redis.url())
+        .sees("redis", "save_failed", "stops_writes")
+        .finds("redis.misconf");
+}

@@ -9,6 +9,7 @@
 mod app;
 mod brokers;
 mod caches;
+mod kubernetes;
 mod mysql;
 mod pgbouncer;
 mod postgres;

@@ -173,3 +173,18 @@ fn a_wrong_password_is_no_fault_of_the_server() {
         .sees("server", "reached", "login_refused")
         .keeps_secret("geheim");
 }
+
+#[test]
+fn a_server_that_only_the_environment_of_the_process_names_is_asked() {
+    let mut postgres = Postgres::builder().start();
+    let app = App::failing_with("DATABASE_URL", &postgres.admin_url());
+    let told = doctor(&[&app.url()]);
+    told.is_silent_on(&["pg."]).could_not("pg.locks");
+    told.sees("server", "reached", "answers");
+    told.keeps_secret("admin-of-the-test");
+    postgres.pause();
+    doctor(&[&app.url()]).names("pg.hung");
+    postgres.resume();
+    postgres.stop();
+    doctor(&[&app.url()]).names("pg.down");
+}

@@ -18,6 +18,11 @@ pub(crate) struct Told {
 
 /// Runs the command with these arguments.
 pub(crate) fn doctor(args: &[&str]) -> Told {
+    doctor_with(&[], args)
+}
+
+/// Runs the command with this in its environment.
+pub(crate) fn doctor_with(environment: &[(&str, &str)], args: &[&str]) -> Told {
     let dir = tempfile::tempdir().unwrap();
     let bundle = dir.path().join("bundle");
     let output = Command::new(env!("CARGO_BIN_EXE_why503-tested"))
@@ -26,6 +31,7 @@ pub(crate) fn doctor(args: &[&str]) -> Told {
         .arg("--bundle")
         .arg(&bundle)
         .env_remove("WHY503_TOKEN")
+        .envs(environment.iter().copied())
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
