@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use crate::{
     cli::Options,
     clock,
+    host::Logs,
     library::Refusal,
     probe::{Probe, Ration},
     target::Target,
@@ -46,6 +47,8 @@ pub(crate) struct Found {
     pub(crate) port: u16,
     /// A process in the owners' network namespace, if that is not ours.
     pub(crate) namespace: Option<u32>,
+    /// How long the owners' logs were when the run began.
+    pub(crate) logs: Logs,
     /// Where the target's name leads.
     pub(crate) addresses: Vec<SocketAddr>,
     /// The first probe, if it was answered before the other stages began.

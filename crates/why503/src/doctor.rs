@@ -206,6 +206,7 @@ pub(crate) async fn examine(
     probes.extend(rest);
     probes.sort_by_key(|it| it.at);
     let mut evidence = evidence;
+    evidence.extend(host::last_lines(&found));
     for probe in &probes {
         observe::tell(probe, target, &mut evidence);
     }

@@ -22,6 +22,7 @@ mod queue;
 mod sockets;
 pub(crate) mod unit;
 
+pub(crate) use process_log::Logs;
 pub(crate) use sockets::{Sockets, is_local};
 
 use crate::{
@@ -95,6 +96,7 @@ pub(crate) fn locate(
         it.addr.port() == found.port && it.pids.iter().any(|pid| found.owners.contains(pid))
     });
     found.namespace = space.and_then(|it| it.namespace);
+    found.logs = Logs::of_all(&found.owners);
     found.outbound = sockets.outbound(&found.owners);
     found.listeners = listeners;
     found
@@ -169,6 +171,15 @@ fn tell_listeners(job: &Job<'_>, all: &mut Collected) {
     }
 }
 
+/// What the owners wrote, once every probe has ended: the line about one of them may come last.
+pub(crate) fn last_lines(found: &Found) -> Collected {
+    let mut all = Collected::new();
+    if let Some(pid) = found.owners.first() {
+        found.logs.tell(*pid, &mut all);
+    }
+    all
+}
+
 /// Looks at another process of this host, without the host: what listens at this port, behind a
 /// proxy.
 pub(crate) async fn behind(job: &Job<'_>, port: u16) -> Collected {
@@ -183,11 +194,16 @@ pub(crate) async fn behind(job: &Job<'_>, port: u16) -> Collected {
         local: true,
         ..Found::default()
     };
+    let logs = Logs::of_all(&found.owners);
     let there = Job {
         found: &found,
         ..*job
     };
-    measure(&there, Scope::Process).await
+    let mut all = measure(&there, Scope::Process).await;
+    if let Some(pid) = found.owners.first() {
+        logs.tell(*pid, &mut all);
+    }
+    all
 }
 
 /// How much is looked at.
@@ -212,7 +228,6 @@ async fn measure(job: &Job<'_>, scope: Scope) -> Collected {
         let counters = group.as_ref().map(group::Group::sample).unwrap_or_default();
         Look {
             at: clock::now(),
-            logs: process_log::Logs::of_all(&owners),
             processes: process::Sample::take(&owners),
             kernel: pressure::Sample::take(namespace),
             group,
@@ -251,7 +266,6 @@ const LOOK_MAX: Duration = Duration::from_secs(3);
 
 struct Look {
     at: tokio::time::Instant,
-    logs: process_log::Logs,
     processes: process::Sample,
     kernel: pressure::Sample,
     group: Option<group::Group>,
@@ -281,7 +295,6 @@ impl Look {
             group.tell(pid, &self.counters, &group.sample(), &mut all);
         }
         if let Some(main) = now.main() {
-            self.logs.tell(main, &mut all);
             process::tell_outbound(outbound, main, &mut all);
         }
         if port != 0 {

@@ -61,8 +61,13 @@ fn is_asked_for(job: &Job<'_>) -> bool {
     job.options.explain.is_some()
         || job.options.token.is_some()
         || first(job).is_some_and(|it| {
-            maker::why(&it.headers).is_some() || (it.status < 500 && !is_health(&job.target.path))
+            maker::why(&it.headers).is_some() || is_well(it.status) && !is_health(&job.target.path)
         })
+}
+
+/// Whether the path is one of the service's, and answered.
+fn is_well(status: u16) -> bool {
+    status < 500 && status != 404
 }
 
 /// The answer to the first probe.

@@ -353,3 +353,19 @@ fn serve_if_told() {
         }
     }
 }
+
+#[test]
+fn a_path_that_is_not_there_is_told_from_a_service_that_is_not() {
+    let server = Server::answering(|path| match path {
+        "/" => answer("200 OK", &[], "hello"),
+        _ => answer("404 Not Found", &[], "no"),
+    });
+    let report = json(&[&format!("{}orderz", server.url())]);
+    assert_eq!(
+        (report.0, said(&report).1),
+        (13, "app.wrong_path"),
+        "{:#}",
+        report.1
+    );
+    assert!(server.asked().contains(&"/".to_owned()));
+}

@@ -29,7 +29,7 @@ const WINDOW: Duration = Duration::from_secs(600);
 
 /// The files, and how long each was at the first look.
 #[derive(Debug, Default)]
-pub(super) struct Logs(Vec<(PathBuf, u64)>);
+pub(crate) struct Logs(Vec<(PathBuf, u64)>);
 
 impl Logs {
     /// Finds the files that these processes write their logs to.

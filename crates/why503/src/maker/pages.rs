@@ -211,7 +211,7 @@ fn balancers(page: &Page<'_>) -> Option<(Maker, Mark)> {
 
 fn gunicorn(page: &Page<'_>) -> Option<(Maker, Mark)> {
     let own = page.status == 500
-        && page.server.starts_with("gunicorn")
+        && (page.server.is_empty() || page.server.starts_with("gunicorn"))
         && page.has("<h1><p>Internal Server Error</p></h1>");
     own.then_some((Maker::Gunicorn, Mark::GunicornError))
 }

@@ -199,7 +199,7 @@ fn every_maker_is_known_by_its_page() {
         ),
         (
             500,
-            &[("server", "gunicorn")],
+            &[],
             "<h1><p>Internal Server Error</p></h1>",
             "Gunicorn GunicornError",
         ),
