@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Instant};
 
 use steadfast_core::{
-    ConfigError, DependencyState, Failure, POOLS_MAX, PoolGate, PoolGauge, PoolReading,
+    ConfigError, DependencyState, Failure, POOLS_MAX, PoolGate, PoolGauge, PoolHeld, PoolReading,
     PoolSettings,
 };
 
@@ -46,6 +46,10 @@ impl<F: Fn() -> u32 + Send + Sync + 'static> PoolGauge for Gauge<F> {
         reading
     }
 
+    fn holders(&self, now: Instant) -> Vec<PoolHeld> {
+        self.gate.holders(now)
+    }
+
     fn trouble(&self, now: Instant) -> Option<Failure> {
         // One that lies ready may work.
         let trouble = self.gate.trouble(now)?;
@@ -56,5 +60,30 @@ impl<F: Fn() -> u32 + Send + Sync + 'static> PoolGauge for Gauge<F> {
 impl<F> fmt::Debug for Gauge<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Gauge").field(&self.gate).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::Location;
+
+    use steadfast_core::{Name, PoolEntry, Trip};
+
+    use super::*;
+
+    #[test]
+    fn a_dependency_names_who_holds_connections_of_its_pool() {
+        let rules = Trip::default().build().expect("the defaults are right");
+        let name = Name::new("orders-db").expect("it is a name");
+        let state = DependencyState::new(name, rules, 1, now());
+        let gate = attach(&state, &PoolSettings::new(2), || 0).expect("there is room");
+        assert!(state.pool_holders(now()).is_empty());
+        let PoolEntry::Lend(mut lease) = gate.enter(None, Location::caller(), now()) else {
+            panic!("the pool is free");
+        };
+        lease.connected(now());
+        let held = state.pool_holders(now());
+        assert_eq!(held.len(), 1);
+        assert!(held[0].place.contains("gauge.rs"), "{held:?}");
     }
 }
