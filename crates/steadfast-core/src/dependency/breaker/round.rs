@@ -24,6 +24,9 @@ pub(super) struct RoundLimits {
     pub(super) inconclusive: u32,
     /// How long the round waits for an answer.
     pub(super) lease_ms: u64,
+    /// How long a probe may be silent before another may start beside it; longer than any lease
+    /// for whoever has set that.
+    pub(super) silent_ms: u64,
 }
 
 /// How a round stands.
@@ -70,14 +73,14 @@ impl Round {
         }
     }
 
-    /// Returns how many of those that run are taken for silent: one for each [`SILENT_MS`] since
+    /// Returns how many of those that run are taken for silent: one for each [`RoundLimits::silent_ms`] since
     /// the last answer, and at most [`SILENT_MAX`].
     const fn silent(self, limits: &RoundLimits, now_ms: u64) -> u32 {
         if self.running() == 0 {
             return 0;
         }
         let since = self.lease().saturating_sub(limits.lease_ms);
-        let silent = now_ms.saturating_sub(since) / SILENT_MS;
+        let silent = now_ms.saturating_sub(since) / limits.silent_ms;
         if silent < SILENT_MAX as u64 {
             silent as u32
         } else {
@@ -205,7 +208,7 @@ const fn clip(count: u32) -> u64 {
 /// How long a probe may be silent before another may start beside it. A dependency that hung
 /// and is back answers those that come now, and often never those that came before; one call a
 /// second is no burden to one that hangs.
-const SILENT_MS: u64 = 1_000;
+pub(super) const SILENT_MS: u64 = 1_000;
 /// Most that are taken for silent at a time.
 const SILENT_MAX: u32 = 4;
 
@@ -221,6 +224,7 @@ mod tests {
         successes: 3,
         inconclusive: 2,
         lease_ms: 100,
+        silent_ms: u64::MAX,
     };
 
     #[test]
@@ -264,6 +268,7 @@ mod tests {
             successes: 2,
             inconclusive: 5,
             lease_ms: 5_000,
+            silent_ms: SILENT_MS,
         };
         let round = Round::fresh(5).start(&limits, 0);
         assert_eq!(round.standing(&limits, SILENT_MS - 1), Standing::Full);

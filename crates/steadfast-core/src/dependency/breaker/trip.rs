@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use super::{
     faults::Faults,
-    round::{ROUND_COUNT_MAX, RoundLimits},
+    round::{ROUND_COUNT_MAX, RoundLimits, SILENT_MS},
     state::BreakerMode,
     trip_rules::{TripRules, level_max, ms},
 };
@@ -51,6 +51,7 @@ pub struct Trip {
     pub(super) probes: u32,
     pub(super) probe_successes: u32,
     pub(super) probe_lease: Duration,
+    probe_lease_is_set: bool,
     pub(super) inconclusive_max: u32,
     pub(super) ramp: Duration,
     pub(super) ramp_start_ratio: f64,
@@ -80,6 +81,7 @@ impl Default for Trip {
             probes: 1,
             probe_successes: 2,
             probe_lease: Duration::from_secs(5),
+            probe_lease_is_set: false,
             inconclusive_max: 5,
             ramp: Duration::from_secs(10),
             ramp_start_ratio: 0.1,
@@ -263,8 +265,12 @@ impl Trip {
 
     /// Sets how long a probe may be silent before that is a failure; 10 ms to 1 h, 5 s by
     /// default. It must be above what a healthy call takes.
+    ///
+    /// While nobody sets it, another probe may start beside one that has been silent for a
+    /// second: a dependency that hung and is back answers those who come now.
     pub fn probe_lease(mut self, lease: Duration) -> Self {
         self.probe_lease = lease;
+        self.probe_lease_is_set = true;
         self
     }
 
@@ -315,6 +321,11 @@ impl Trip {
                 successes: self.probe_successes,
                 inconclusive: self.inconclusive_max,
                 lease_ms: ms(self.probe_lease),
+                silent_ms: if self.probe_lease_is_set {
+                    u64::MAX
+                } else {
+                    SILENT_MS
+                },
             },
             slow_ms: self.slow_limit.map(ms),
             ramp_ms: ms(self.ramp),

@@ -125,18 +125,6 @@ impl Naive {
         }
     }
 
-    /// How many are silent: one for each second since the last answer.
-    fn silent(&self, now: u64) -> u32 {
-        let since = self.lease.saturating_sub(2_000);
-        let silent = ((now.saturating_sub(since)) / 1_000).min(4) as u32;
-        if self.running == 0 { 0 } else { silent }
-    }
-
-    fn has_room(&self, now: u64) -> bool {
-        let heard = self.running.saturating_sub(self.silent(now));
-        heard < 2 && heard + self.succeeded < 3
-    }
-
     pub(super) fn due(&mut self, now: u64) -> Moved {
         if !self.is_ruled() {
             return None;
@@ -159,7 +147,7 @@ impl Naive {
             (BreakerMode::ForcedClosed, _) | (_, BreakerState::Closed) => Some(false),
             (_, BreakerState::Open) => None,
             (_, BreakerState::Probing) => {
-                let has_room = self.has_room(now);
+                let has_room = self.running < 2 && self.running + self.succeeded < 3;
                 has_room.then(|| {
                     if self.running == 0 {
                         self.lease = now + 2_000;
@@ -238,16 +226,11 @@ impl Naive {
             }
             Mark::Good | Mark::Nothing => {}
         }
-        if self.running > 0 && now >= self.lease {
+        if now >= self.lease {
             self.failed_at = Some(now);
             return self.fail_round(now);
         }
-        let lost = if mark == Mark::Good {
-            self.silent(now)
-        } else {
-            0
-        };
-        self.running = self.running.saturating_sub(1 + lost);
+        self.running -= 1;
         if mark == Mark::Good {
             self.succeeded += 1;
             self.lease = now + 2_000;
@@ -313,7 +296,7 @@ impl Naive {
         }
         match held.probe {
             Some(true) => {
-                self.running = self.running.saturating_sub(1);
+                self.running -= 1;
                 self.inconclusive += 1;
             }
             Some(false) if self.state == BreakerState::Ramping => self.leave_ramp(false),
@@ -380,7 +363,7 @@ impl Naive {
             (_, BreakerState::Probing) => {
                 let passed = self.succeeded >= 3 && self.running == 0;
                 let moved = (!passed).then(|| self.judge_round(now)).flatten();
-                let has_room = self.has_room(now);
+                let has_room = self.running < 2 && self.running + self.succeeded < 3;
                 (passed || moved.is_none() && has_room, moved)
             }
         }
