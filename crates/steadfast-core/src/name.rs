@@ -177,6 +177,33 @@ mod tests {
     }
 
     #[test]
+    fn a_wrong_name_is_told_no_longer_than_shows_what_is_wrong() {
+        let message = Name::new("x".repeat(1_000)).expect_err("long").to_string();
+        assert_eq!(message.matches('x').count(), NAME_LEN_MAX + 1, "{message}");
+    }
+
+    #[test]
+    fn names_are_ordered_hashed_and_spelt_as_their_text() {
+        use std::hash::{BuildHasher, RandomState};
+        let (static_name, shared) = (
+            Name::from_static("orders-db.eu"),
+            Name::new("orders-db.eu").expect("a name"),
+        );
+        let hash = RandomState::new();
+        assert_eq!(hash.hash_one(&static_name), hash.hash_one(&shared));
+        assert_ne!(
+            hash.hash_one(&static_name),
+            hash.hash_one(Name::from_static("a"))
+        );
+        assert!(Name::from_static("a") < shared && shared > Name::from_static("orders-db"));
+        assert_eq!(shared.env_key(), "ORDERS_DB_EU");
+        assert_eq!(
+            format!("{shared} {static_name:?}"),
+            "orders-db.eu \"orders-db.eu\""
+        );
+    }
+
+    #[test]
     fn static_and_shared_names_are_equal() {
         assert_eq!(
             Name::from_static("shed"),

@@ -4,7 +4,7 @@
 use std::{fmt, time::Duration};
 
 /// A v1 limit above this is none: the kernel writes the largest multiple of a page.
-const UNLIMITED_FROM: u64 = 1 << 60;
+pub(super) const UNLIMITED_FROM: u64 = 1 << 60;
 
 /// Memory of one group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

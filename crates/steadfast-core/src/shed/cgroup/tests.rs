@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::*;
+use super::{parse::UNLIMITED_FROM, *};
 use crate::testing::origin;
 
 const MIB: u64 = 1 << 20;
@@ -62,6 +62,38 @@ fn what_the_kernel_writes_is_read() {
     assert_eq!(group_path(groups, Some("cpu")), Some("/a"));
     assert_eq!(group_path(groups, Some("memory")), Some("/b/c"));
     assert_eq!(group_path(groups, Some("io")), None);
+}
+
+#[test]
+fn what_the_kernel_does_not_write_is_not_guessed() {
+    let memory = |limit: &str, stat: &str| Memory::parse("8388608", limit, stat);
+    assert_eq!(memory("0", ""), None, "a limit of nothing");
+    let edge = UNLIMITED_FROM - 1;
+    let largest = memory(&edge.to_string(), "").expect("the last that is a limit");
+    assert_eq!((largest.used, largest.limit), (8 << 20, edge));
+    assert_eq!(memory(&UNLIMITED_FROM.to_string(), ""), None);
+    let cached = memory("16777216", "inactive_file 9999999999\n").expect("a limit");
+    assert_eq!(cached.used, 0, "more cache than use is no use");
+    let half = memory("16777216", "").expect("a limit");
+    assert!((half.ratio() - 0.5).abs() < 1e-9);
+    assert_eq!(half.to_string(), "8 of 16 MiB (50.0 %)");
+    assert_eq!(
+        CpuTotals::parse("", "max 100000", ""),
+        None,
+        "nothing at all"
+    );
+    let idle = CpuTotals::parse("nr_periods 0\n", "max 100000", "").expect("periods");
+    assert_eq!((idle.used, idle.periods, idle.quota_cpus), (None, 0, None));
+    let odd = CpuTotals::parse("usage_usec 1\n", "100000 0", "").expect("use");
+    assert_eq!(odd.quota_cpus, None, "a period of nothing");
+    assert_eq!(stalled_total("full avg10=0.00 total=9\n"), None);
+    assert_eq!(stalled_total("some avg10=0.00\n"), None);
+    assert_eq!(
+        group_path("1:cpu:/a\n", None),
+        None,
+        "a v1 host has no v2 group"
+    );
+    assert_eq!(group_path("0:cpu:/a\n", None), None);
 }
 
 #[test]

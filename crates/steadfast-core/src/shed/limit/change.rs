@@ -138,3 +138,60 @@ impl fmt::Display for Bound {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::origin;
+
+    #[test]
+    fn a_change_is_told_to_machines_by_a_code_and_to_people_in_a_sentence() {
+        let secs = Duration::from_secs;
+        for (reason, code, says) in [
+            (
+                ChangeReason::Saturated {
+                    in_flight: 40.4,
+                    slower: 2.55,
+                    knee: 15.7,
+                },
+                "saturated",
+                "requests were 2.5 times slower with 40 in flight, so about 16 run at once",
+            ),
+            (
+                ChangeReason::Queueing {
+                    latency_ratio: 0.654,
+                    knee: 15.7,
+                },
+                "queueing",
+                "with fewer in flight requests took 0.65 of the time, so about 16 run at once",
+            ),
+            (
+                ChangeReason::NoQueue {
+                    latency_ratio: 0.987,
+                },
+                "no-queue",
+                "with fewer in flight requests took 0.99 of the time, so nobody queues",
+            ),
+            (
+                ChangeReason::Abandoned { ratio: 0.755 },
+                "abandoned",
+                "76 % of the clients went away before an answer",
+            ),
+            (
+                ChangeReason::Quiet(secs(10)),
+                "quiet",
+                "nobody was refused for 10.0s",
+            ),
+            (
+                ChangeReason::Silent(secs(2)),
+                "silent",
+                "nothing ended for 2.0s while requests were refused",
+            ),
+            (ChangeReason::Other("own"), "own", "own"),
+        ] {
+            let change = Change::new(origin(), Some(40), None, reason);
+            assert_eq!(reason.code(), code);
+            assert_eq!(change.to_string(), format!("40 -> no limit: {says}"));
+        }
+    }
+}

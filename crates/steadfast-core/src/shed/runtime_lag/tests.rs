@@ -322,6 +322,43 @@ fn an_idle_process_that_is_late_does_nothing() {
 }
 
 #[test]
+fn where_the_heartbeat_waits_too_requests_look_for_themselves() {
+    let start = origin();
+    let lag_loop = LagLoop::new(LagMode::Enforce, start);
+    lag_loop.beat(0, Duration::ZERO, start + BEAT);
+    let mut arrived = 0;
+    let mut comes = |now| {
+        arrived += 1;
+        let let_in = lag_loop.arrive(0, Priority::Default, || arrived, now);
+        assert_eq!(let_in, Ok(()), "nobody is refused for it");
+        lag_loop.stand(0, Priority::Default) != Line::Out
+    };
+    assert!(!comes(start + BEAT * 2), "the next beat is due just now");
+    assert!(comes(start + BEAT * 4), "it is two beats late");
+    let seen = lag_loop.snapshot(start + BEAT * 4);
+    assert_eq!((seen.phase, seen.lag), (LagPhase::Lined, BEAT * 2));
+}
+
+#[test]
+fn a_turn_that_comes_looks_as_well() {
+    let start = origin();
+    let lag_loop = LagLoop::new(LagMode::Enforce, start);
+    lag_loop.beat(1, Duration::from_secs(1), start + BEAT);
+    let line = lag_loop.stand(0, Priority::Default);
+    let asked = std::cell::Cell::new(0);
+    let arrived = || {
+        asked.set(asked.get() + 1);
+        2
+    };
+    let turn = |line, now| lag_loop.turn(line, Priority::Default, start, arrived, now);
+    assert_eq!(turn(Line::Out, start + BEAT * 2), Ok(()));
+    assert_eq!(asked.get(), 0, "who stood in no line has no turn");
+    assert_eq!(turn(line, start + BEAT * 2), Ok(()));
+    assert_eq!(asked.get(), 1);
+    assert_eq!(lag_loop.snapshot(start + BEAT * 2).waiting, 0);
+}
+
+#[test]
 fn switched_off_it_neither_lines_up_nor_refuses() {
     let start = origin();
     let lag_loop = LagLoop::new(LagMode::Off, start);
