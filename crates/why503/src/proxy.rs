@@ -151,11 +151,11 @@ async fn knock(job: &Job<'_>, server: &str) -> Collected {
     };
     if let Err(fault) = result {
         let after = clock::now().saturating_duration_since(begun_at);
-        let (kind, how) = (ServerKind::Http, reach(&fault));
+        let (kind, how) = (ServerKind::Backend, reach(&fault));
         let reached = Server::Reached { kind, how, after };
         seen.saw(
             &format!("connect to {server}"),
-            Tied::dependency(server),
+            Tied::backend(server),
             reached,
         );
     }

@@ -348,6 +348,32 @@ pub(super) const ROWS: &[Row] = &[
                 }) => Some("Something listens there that does not speak HTTP.".to_owned()),
                 _ => None,
             });
+            // Some servers hang up without a word when they are spoken to in HTTP.
+            let hung_up = view.all(|seen| {
+                matches!(
+                    seen,
+                    O::Wire(Wire::Probe {
+                        outcome: Outcome::Closed,
+                        path: Path::Given,
+                        ..
+                    })
+                )
+            });
+            if let Some(first) = hung_up.first() {
+                for (fact, name) in view.pick(|seen| match seen {
+                    O::Process(Process::Program { name }) => other_protocol(name.as_str()),
+                    _ => None,
+                }) {
+                    found
+                        .find(
+                            fact,
+                            Likely,
+                            Direct,
+                            format!("{name} listens there, which does not speak HTTP, and it closed the connection."),
+                        )
+                        .cite(first);
+                }
+            }
         },
     },
     Row {
@@ -439,3 +465,20 @@ pub(super) const ROWS: &[Row] = &[
         },
     },
 ];
+
+/// The program, if it is a server of another protocol.
+fn other_protocol(name: &str) -> Option<&'static str> {
+    let known = [
+        "redis-server",
+        "valkey-server",
+        "postgres",
+        "pgbouncer",
+        "mysqld",
+        "mariadbd",
+        "memcached",
+        "mongod",
+        "beam.smp",
+        "sshd",
+    ];
+    known.into_iter().find(|it| *it == name)
+}

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::{effects::at_the_proxy, lately};
 use crate::{
     Confidence::{Likely, Possible, Proven},
-    Id, Lasting, Observation as O, Outcome, Own, Path, PhaseIs, Process, Role, Via, Wire,
+    Id, Lasting, Observation as O, Outcome, Own, Path, PhaseIs, Process, Proxy, Role, ServerIs,
+    Via, Wire,
     engine::Strength::{Direct, Pressure},
     knowledge::Row,
 };
@@ -223,6 +224,33 @@ pub(super) const ROWS: &[Row] = &[
                     found.well(fact);
                 }
             }
+            // HAProxy says which status its check met.
+            for (fact, status) in view.pick(|seen| match seen {
+                O::Proxy(Proxy::Server {
+                    is: ServerIs::Down,
+                    last_check,
+                    ..
+                }) => wrong_door(last_check.as_str()),
+                _ => None,
+            }) {
+                found
+                    .find(
+                        fact,
+                        Proven,
+                        Direct,
+                        format!(
+                            "The balancer's check of {} is answered {status}: a login, a redirect or a path that does not exist.",
+                            fact.tied
+                        ),
+                    )
+                    .from("200-399");
+            }
         },
     },
 ];
+
+/// The status of a check that was answered, and with nothing that says how the service fares.
+fn wrong_door(last_check: &str) -> Option<u16> {
+    let status: u16 = last_check.strip_prefix("L7STS ")?.get(..3)?.parse().ok()?;
+    (300..500).contains(&status).then_some(status)
+}

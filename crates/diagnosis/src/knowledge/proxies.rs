@@ -3,7 +3,8 @@
 use super::haproxy::out_of_service;
 use crate::{
     Confidence::{Likely, Possible, Proven},
-    Id, Lasting, Maker, Mark, Observation as O, Outcome, Proxy, Role, Via, Wire,
+    Id, Lasting, Maker, Mark, Observation as O, Outcome, Proxy, Role, Server, ServerKind, Via,
+    Wire,
     engine::{
         Found,
         Strength::{Code, Direct, Timing},
@@ -284,6 +285,25 @@ pub(super) const ROWS: &[Row] = &[
                 }
                 _ => None,
             });
+            // The proxy's own row says what it makes of it; this is why.
+            for (fact, how) in view.pick(|seen| match seen {
+                O::Server(Server::Reached {
+                    kind: ServerKind::Backend,
+                    how,
+                    ..
+                }) => Some(how),
+                _ => None,
+            }) {
+                found.find(
+                    fact,
+                    Likely,
+                    Direct,
+                    format!(
+                        "The server behind the proxy ({}) cannot be reached: {how}.",
+                        fact.tied.name().unwrap_or("one")
+                    ),
+                );
+            }
             let given = view.all(|seen| {
                 matches!(
                     seen,

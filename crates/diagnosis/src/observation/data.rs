@@ -18,6 +18,7 @@ words! {
         Rabbitmq = "RabbitMQ",
         Kafka = "Kafka",
         Http = "HTTP",
+        Backend = "a server behind the proxy",
         Other = "a server",
     }
 }

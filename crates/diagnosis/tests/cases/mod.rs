@@ -474,6 +474,16 @@ fn app() -> Vec<Case> {
             ),
         ),
         case(
+            Id::AppNotHttp,
+            vec![
+                probe(Outcome::Closed, ms(1)),
+                process(Process::Program {
+                    name: "redis-server".into(),
+                }),
+            ],
+            ok(),
+        ),
+        case(
             Id::AppHealthMisconfig,
             vec![
                 answered(200),
@@ -817,6 +827,11 @@ fn proxies() -> Vec<Case> {
     let ok = || vec![answered(200)];
     let mut all_down = page();
     all_down.extend([hap_backend(0, 1), hap_server(ServerIs::Down, "L4CON")]);
+    let mut behind_login = page();
+    behind_login.extend([
+        hap_backend(0, 1),
+        hap_server(ServerIs::Down, "L7STS 401, Unauthorized"),
+    ]);
     let mut maint = page();
     maint.extend([hap_backend(0, 1), hap_server(ServerIs::Maintenance, "")]);
     let mut denied = page();
@@ -839,6 +854,7 @@ fn proxies() -> Vec<Case> {
         case(Id::HapEmptyBackend, with(page(), hap_backend(0, 0)), up()),
         case(Id::HapMaint, maint, up()),
         case(Id::HapAllDown, all_down, up()),
+        case(Id::AppHealthMisconfig, behind_login, up()),
         case(
             Id::HapRefusedUnchecked,
             with(
