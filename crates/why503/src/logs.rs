@@ -22,6 +22,7 @@ mod format;
 mod input;
 mod join;
 mod pipeline;
+mod recent;
 mod report;
 mod route;
 mod shown;
@@ -42,21 +43,12 @@ use std::{
 };
 
 pub(crate) use format::Format;
+pub(crate) use recent::collect;
 
-use crate::{
-    cli::LogsArgs,
-    collect::{Collected, Job},
-    exit,
-};
+use crate::{cli::LogsArgs, exit};
 use input::Unpacking;
 use report::Report;
 use tally::Scope;
-
-/// Looks at the logs that the options name.
-pub(crate) async fn collect(job: &Job<'_>) -> Collected {
-    let _ = job;
-    Collected::default()
-}
 
 /// The command `why503 logs`: 0 if nothing failed, 10 if the commonest cause is certain, 11 if it
 /// is one of several, 12 if the lines do not say, 20 if no file could be read.
@@ -110,7 +102,7 @@ pub(crate) fn moment(text: &str) -> Result<i64, String> {
         )
     };
     if let Some(ago) = ago(text) {
-        return Ok(now() - ago);
+        return Ok(now().0 - ago);
     }
     let full = match text.len() {
         10 => format!("{text}T00:00:00"),
@@ -133,10 +125,11 @@ fn ago(text: &str) -> Option<i64> {
     Some(i64::from(count) * unit)
 }
 
-/// The wall clock here, as logs of this machine write it.
-fn now() -> i64 {
+/// Now on the clock on the wall here, and in UTC, as logs write it.
+fn now() -> (i64, i64) {
     let now = jiff::Zoned::now();
-    now.timestamp().as_second() + i64::from(now.offset().seconds())
+    let universal = now.timestamp().as_second();
+    (universal + i64::from(now.offset().seconds()), universal)
 }
 
 /// Reads a size: `512M`, `4G`, or bytes.
