@@ -14,7 +14,7 @@ use axum::{Router, http::StatusCode, routing::get};
 use common::{ask, get as request_for, until};
 use steadfast::{
     BreakerMode, CheckOutcome, Dependency, DependencyState, Drain, Error, FailureClass, Guard,
-    Guarded, Phase, Running, Shed, Trip, check,
+    Guarded, Running, Shed, Trip, check,
     diagnosis::{Confidence, Diagnosis, Id, State},
 };
 use tokio::{io::AsyncWriteExt, net::TcpListener};
