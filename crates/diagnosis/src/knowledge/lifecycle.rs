@@ -76,11 +76,11 @@ pub(super) const ROWS: &[Row] = &[
         id: Id::AppMaintenance,
         role: Role::Fault,
         title: "Somebody declared maintenance",
-        means: "An operator, a file or an authorised request took the service out on purpose. It is as healthy as it was.",
+        means: "An operator, a file or an authorised request took the service out on purpose. It is as healthy as it was. Each can end only its own: an order what was ordered, and the file by going away.",
         outside: "503 with `cause=maintenance`, and a `Retry-After` that leads to its end if one was given.",
         inside: "The operator's page: who, why, since when and until when.",
         threshold: "The process says so itself.",
-        fix: "End it, if the work is done: by the same way it was begun (the order, or the file).",
+        fix: "End the maintenance when the work is done.",
         commands: &[
             "curl -s -X DELETE -H \"Authorization: Bearer $WHY503_TOKEN\" http://127.0.0.1:PORT/why503/maintenance",
         ],
