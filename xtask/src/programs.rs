@@ -75,6 +75,13 @@ const PROGRAMS: &[Program] = &[
         pypi: None,
         always: false,
     },
+    Program {
+        name: "pip",
+        files: &["pip3"],
+        debian: "python3-pip",
+        pypi: None,
+        always: false,
+    },
     // Checks a unit; nothing of it has to run.
     Program {
         name: "systemd-analyze",

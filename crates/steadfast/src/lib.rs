@@ -121,9 +121,12 @@ pub use guard::{
 pub use instance::Control;
 pub use probe::{Probes, TOKEN_LEN_MIN};
 pub use refusal::{
-    Disclosure, Explain, ExplainFuture, ExplainLayer, ExplainService, ExplainSettings, causes,
+    Disclosure, Explain, ExplainFuture, ExplainLayer, ExplainService, ExplainSettings, PageFor,
+    causes,
 };
-pub use request::{body::GateBody, class::HeadView, deadlines::Deadlines, head::RequestHead};
+pub use request::{
+    body::GateBody, class::HeadView, deadlines::Deadlines, head::RequestHead, language::Language,
+};
 #[cfg(feature = "tls")]
 pub use serve::Tls;
 pub use serve::{Connections, Handshake};

@@ -32,6 +32,8 @@ pub(crate) mod facts;
 mod layer;
 mod mark;
 pub(crate) mod negotiate;
+pub(crate) mod page;
+pub(crate) mod policy;
 pub(crate) mod render;
 
 use std::time::{Duration, Instant};
@@ -46,6 +48,7 @@ use steadfast_core::{
 };
 
 pub use layer::{ExplainFuture, ExplainLayer, ExplainService};
+pub use page::PageFor;
 pub(crate) use render::millis;
 
 use crate::{clock, request::head::RequestHead};
@@ -76,6 +79,7 @@ pub struct ExplainSettings {
     pub(crate) type_base: String,
     pub(crate) disclosure: Disclosure,
     pub(crate) retry: RetryHint,
+    pub(crate) page: Option<page::OwnPage>,
 }
 
 impl Default for ExplainSettings {
@@ -84,6 +88,7 @@ impl Default for ExplainSettings {
             type_base: TYPE_BASE_DEFAULT.to_owned(),
             disclosure: Disclosure::default(),
             retry: RetryHint::default(),
+            page: None,
         }
     }
 }
@@ -104,6 +109,30 @@ impl ExplainSettings {
     /// Sets the bounds of `Retry-After`.
     pub const fn retry(mut self, retry: RetryHint) -> Self {
         self.retry = retry;
+        self
+    }
+
+    /// Sets the page that visitors see (`text/html`) instead of the one built in. What it
+    /// returns is sent as it is, so escape what is not yours; it is called for each such
+    /// refusal, so keep it cheap. A policy for its style and script is the application's to
+    /// set.
+    ///
+    /// ```
+    /// use steadfast::{ExplainSettings, Guard};
+    ///
+    /// let explain = ExplainSettings::default().page(|page| {
+    ///     format!(
+    ///         "<!doctype html><html lang=en><title>Busy</title><h1>The shop is full</h1>\
+    ///          <p>Come again in {} s. <small>{}</small>",
+    ///         page.retry_after.as_secs() + 1,
+    ///         page.id
+    ///     )
+    /// });
+    /// let guard = Guard::builder().explain(explain).build()?;
+    /// # Ok::<(), steadfast::ConfigError>(())
+    /// ```
+    pub fn page(mut self, make: impl Fn(&PageFor) -> String + Send + Sync + 'static) -> Self {
+        self.page = Some(page::OwnPage::new(make));
         self
     }
 

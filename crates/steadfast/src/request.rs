@@ -5,3 +5,4 @@ pub(crate) mod body;
 pub(crate) mod class;
 pub(crate) mod deadlines;
 pub(crate) mod head;
+pub(crate) mod language;

@@ -179,11 +179,12 @@ impl Ask<'_> {
         (self.to_the_page(Some(cookie)), Hold::None)
     }
 
-    /// Answers somebody who may not read: people are asked for the token.
+    /// Answers somebody who may not read: people are asked for the token. The form is what
+    /// they came for and no failure, which a browser would tell its user.
     fn stranger(&self) -> (Response<Full<Bytes>>, Hold) {
         if self.html && !Access::shows_one(self.parts) {
             let page = page::sign_in(self.room, &self.home(), None);
-            return (page::answer(StatusCode::UNAUTHORIZED, page), Hold::None);
+            return (page::answer(StatusCode::OK, page), Hold::None);
         }
         self.unauthorised()
     }

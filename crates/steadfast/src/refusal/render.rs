@@ -11,6 +11,7 @@ use super::{
     Disclosure, ExplainSettings, TYPE_BASE_DEFAULT,
     facts::Facts,
     negotiate::{self, Form},
+    page::{self, PageFor},
 };
 use crate::request::head::RequestHead;
 
@@ -39,7 +40,7 @@ pub(super) fn response(
     let seconds = text.span(|out| push_number(out, whole_seconds(told)));
     let body = text.span(|out| match form {
         Form::Problem => problem(out, settings, refusal, Some(&id_text), told),
-        Form::Html => html(out, refusal, id, told),
+        Form::Html => html(out, settings, refusal, id, told, head),
         Form::Text => line(out, refusal, id, told),
     });
     let text = text.freeze();
@@ -47,6 +48,9 @@ pub(super) fn response(
     headers.insert(header::CONTENT_TYPE, content_type(form));
     headers.insert(header::CACHE_CONTROL, NO_STORE);
     headers.insert(header::VARY, HeaderValue::from_static("accept"));
+    if form == Form::Html {
+        of_page(&mut headers, settings, head);
+    }
     insert(&mut headers, header::RETRY_AFTER, text.slice(seconds));
     insert(&mut headers, WHY, text.slice(why));
     let body = text.slice(body);
@@ -201,24 +205,37 @@ fn detail(out: &mut String, refusal: &Refusal, told: Duration) {
     });
 }
 
-fn html(out: &mut String, refusal: &Refusal, id: RefusalId, told: Duration) {
-    let title = refusal.cause().title();
-    write_display(
-        out,
-        format_args!(
-            "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
-             <meta name=\"viewport\" content=\"width=device-width\"><title>503 {title}</title>\
-             <style>body{{font:1.1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:12vh auto;\
-             padding:0 1rem;color:#222;background:#fff}}code{{overflow-wrap:anywhere}}\
-             @media(prefers-color-scheme:dark){{body{{color:#ddd;background:#181818}}}}</style>\
-             </head><body><h1>{title}</h1><p>"
-        ),
-    );
-    detail(out, refusal, told);
-    write_display(
-        out,
-        format_args!("</p><p>If you ask for help, mention <code>{id}</code>.</p></body></html>\n"),
-    );
+/// Writes the page for people: the application's own, if it has one.
+fn html(
+    out: &mut String,
+    settings: &ExplainSettings,
+    refusal: &Refusal,
+    id: RefusalId,
+    told: Duration,
+    head: &RequestHead,
+) {
+    let page = PageFor {
+        cause: refusal.cause(),
+        id,
+        retry_after: told,
+        repeats: head.method == Method::GET,
+        language: head.language,
+    };
+    match &settings.page {
+        Some(own) => out.push_str(&own.make(&page)),
+        None => page::write(out, &page),
+    }
+}
+
+/// Adds what only the page has: its language, and its policy if it is ours.
+fn of_page(headers: &mut HeaderMap, settings: &ExplainSettings, head: &RequestHead) {
+    let vary = HeaderValue::from_static("accept, accept-language");
+    headers.insert(header::VARY, vary);
+    if settings.page.is_none() {
+        let language = HeaderValue::from_static(head.language.tag());
+        headers.insert(header::CONTENT_LANGUAGE, language);
+        headers.insert(header::CONTENT_SECURITY_POLICY, page::policy());
+    }
 }
 
 fn line(out: &mut String, refusal: &Refusal, id: RefusalId, told: Duration) {
@@ -408,7 +425,13 @@ mod tests {
     fn people_get_a_page_and_terminals_a_line() {
         let (headers, body) = answer("text/html", Disclosure::Public);
         assert_eq!(headers["content-type"], "text/html; charset=utf-8");
-        assert!(body.contains("<h1>At capacity</h1>") && body.contains(&ID.to_string()));
+        assert!(
+            body.contains("<h1>We are very busy right now</h1>"),
+            "{body}"
+        );
+        assert!(body.contains(&ID.to_string()), "{body}");
+        assert_eq!(headers["vary"], "accept, accept-language");
+        assert_eq!(headers["content-language"], "en");
         let (_, body) = answer("text/plain", Disclosure::Public);
         assert_eq!(
             body,

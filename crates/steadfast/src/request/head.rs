@@ -10,7 +10,10 @@ use http::{
 };
 use steadfast_core::{Deadline, RequestNote, inert};
 
-use crate::request::deadlines::{Deadlines, Reading};
+use crate::request::{
+    deadlines::{Deadlines, Reading},
+    language::Language,
+};
 
 /// Longest method kept with a refusal, in bytes; the longest registered one has 17. A method
 /// is ASCII, so it can be cut anywhere.
@@ -32,6 +35,8 @@ pub struct RequestHead {
     /// `None` also for `*/*`, which asks for nothing in particular.
     pub(crate) accept: Option<HeaderValue>,
     pub(crate) grpc: bool,
+    /// For the page that a visitor may see.
+    pub(crate) language: Language,
     /// Until when the caller listens, if it said so.
     pub(crate) deadline: Option<Deadline>,
     path: Option<PathAndQuery>,
@@ -62,6 +67,7 @@ impl RequestHead {
             method: request.method().clone(),
             accept: None,
             grpc: false,
+            language: Language::default(),
             deadline: None,
             path: request.uri().path_and_query().cloned(),
             request_id: None,
@@ -85,6 +91,7 @@ impl RequestHead {
                 continue;
             }
             match name.as_str() {
+                "accept-language" => head.language = Language::of(value),
                 "grpc-timeout" => deadline.grpc(value),
                 "traceparent" => keep_first(&mut head.traceparent, value),
                 "x-envoy-expected-rq-timeout-ms" => deadline.envoy(value),

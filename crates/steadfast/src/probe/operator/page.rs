@@ -19,7 +19,6 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use sha2::{Digest, Sha256};
 
 use super::{
     super::answer as probe,
@@ -29,7 +28,7 @@ use super::{
         told::RefusalEntry,
     },
 };
-use crate::probe::paths::Room;
+use crate::{probe::paths::Room, refusal::policy::digest};
 
 const STYLE: &str = include_str!("page/style.css");
 const SCRIPT: &str = include_str!("page/script.js");
@@ -64,27 +63,6 @@ fn policy() -> HeaderValue {
     HeaderValue::try_from(policy).expect("ASCII")
 }
 
-/// The SHA-256 in base64, as a policy names what it allows.
-fn digest(text: &str) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let digest = Sha256::digest(text.as_bytes());
-    let mut out = String::new();
-    for chunk in digest.chunks(3) {
-        let bytes = [0, 1, 2].map(|at| u32::from(chunk.get(at).copied().unwrap_or(0)));
-        let word = bytes[0] << 16 | bytes[1] << 8 | bytes[2];
-        for place in 0..4 {
-            let six = (word >> (18 - 6 * place)) & 63;
-            let missing = place > chunk.len();
-            out.push(if missing {
-                '='
-            } else {
-                char::from(ALPHABET[six as usize])
-            });
-        }
-    }
-    out
-}
-
 /// The sections that change, in their order.
 pub(super) fn sections(view: &View) -> Vec<(&'static str, Markup)> {
     vec![
@@ -108,7 +86,7 @@ pub(super) fn whole(view: &View, home: &str, signed_in: bool) -> Markup {
             @if id == "state" {
                 section id="state" aria-labelledby="state-h" aria-live="polite" aria-atomic="true" { (section) }
                 p.asof {
-                    "As of " (times::moment(&view.at)) ". "
+                    span id="asof" { "As of " (times::moment(&view.at)) ". " }
                     span id="live" role="status" { "Reload the page for newer numbers." }
                 }
                 (contents())
@@ -248,12 +226,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_digest_is_base64_of_the_sha_256() {
-        // `printf abc | openssl dgst -sha256 -binary | base64`
-        assert_eq!(
-            digest("abc"),
-            "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0="
-        );
+    fn the_policy_allows_nothing_that_is_not_named() {
         let policy = policy();
         let policy = policy.to_str().expect("ASCII");
         assert!(!policy.contains("unsafe"), "{policy}");

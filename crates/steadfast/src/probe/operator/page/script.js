@@ -14,15 +14,22 @@ return;
 }
 }
 if(!live||!window.EventSource){return}
-function say(text){if(live.textContent!==text){live.textContent=text}}
+var asof=document.getElementById("asof"),chosen={};
+function say(text,isLive){
+if(live.textContent!==text){live.textContent=text}
+asof.hidden=isLive;
+}
+// What somebody has opened or closed stays so; the rest is as the server says.
+document.addEventListener("click",function(event){
+var summary=event.target.closest("summary");
+if(summary&&summary.parentNode.id){chosen[summary.parentNode.id]=!summary.parentNode.open}
+});
 function put(id,html){
 var place=document.getElementById(id);
 if(!place){return}
 var had=document.activeElement,focus=place.contains(had)?had.id:"";
-var state={};
-place.querySelectorAll("details[id]").forEach(function(it){state[it.id]=it.open});
 place.innerHTML=html;
-place.querySelectorAll("details[id]").forEach(function(it){if(it.id in state){it.open=state[it.id]}});
+place.querySelectorAll("details[id]").forEach(function(it){if(it.id in chosen){it.open=chosen[it.id]}});
 if(focus){var again=document.getElementById(focus);if(again){again.focus()}}
 if(id==="state"){
 var word=place.querySelector(".badge"),rest=document.title.split(" – ").slice(1);
@@ -31,14 +38,14 @@ if(word){document.title=[word.textContent].concat(rest).join(" – ")}
 }
 function follow(){
 var stream=new EventSource(home+"events?sections");
-stream.onopen=function(){say("Live.")};
+stream.onopen=function(){say("Live.",true)};
 stream.addEventListener("section",function(event){
 var section=JSON.parse(event.data);
 put(section.id,section.html);
 });
-stream.addEventListener("bye",function(){say("The process is leaving; looking for the next one.")});
+stream.addEventListener("bye",function(){say("The process is leaving; looking for the next one.",false)});
 stream.onerror=function(){
-say("Not live: the process does not answer. Trying again.");
+say("Not live: the process does not answer. Trying again.",false);
 if(stream.readyState===2){stream.close();setTimeout(follow,3000)}
 };
 }

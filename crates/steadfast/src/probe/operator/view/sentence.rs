@@ -1,7 +1,7 @@
 //! The sentence that whoever is woken up reads first: what is refused, since when and why;
 //! and beside it what would fix it.
 
-use std::{fmt::Write, time::Duration};
+use std::fmt::Write;
 
 use serde::{Serialize, Serializer};
 use steadfast_core::{
@@ -281,10 +281,10 @@ fn last(seen: &Seen<'_>) -> String {
         count => format!("{count} times"),
     };
     // Whole minutes, so that the sentence does not change every second.
-    let minutes = Duration::from_secs(ago.as_secs() / 60 * 60);
-    let ago = match minutes.is_zero() {
-        true => "less than a minute ago".to_owned(),
-        false => format!("{} ago", spoken(minutes)),
+    let ago = match ago.as_secs() / 60 {
+        0 => "less than a minute ago".to_owned(),
+        minutes @ 1..=119 => format!("{minutes} min ago"),
+        _ => format!("{} ago", spoken(ago)),
     };
     format!("The last refusal was {ago} ({}, {times}).", incident.cause)
 }
