@@ -219,6 +219,11 @@ impl PoolGate {
         }
     }
 
+    /// Whether connections are lent, or on their way back.
+    fn has_lent(&self) -> bool {
+        lock(&self.book).lent() > 0
+    }
+
     /// Notes how many connections the driver's pool has lent.
     fn note_in_use(&self, in_use: u32) {
         lock(&self.book).note_in_use(in_use);

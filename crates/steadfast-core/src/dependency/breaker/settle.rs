@@ -161,7 +161,7 @@ impl Breaker {
             }
             Finding::Bad { in_a_row, .. } => {
                 let is_current = || self.is_current(generation);
-                self.streaks.misses.fail(generation, now_ms, is_current);
+                self.streaks.miss(generation, now_ms, is_current);
                 let failures = &self.streaks.failures;
                 if in_a_row {
                     failures.fail(generation, now_ms, is_current)

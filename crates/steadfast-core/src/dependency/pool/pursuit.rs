@@ -281,8 +281,9 @@ impl<D: PoolDriver> PoolPursuit<D> {
         self.works.iter().any(|work| !work.is_silent())
             || self.has_idle_to_try()
             || self.gate.works(now)
-            // A server without room for all may have had it for the others.
-            || is_full && self.gate.opening(now) > 0
+            // A server without room for all may have had it for the others, and has it for those
+            // that are on their way back.
+            || is_full && (self.gate.opening(now) > 0 || self.gate.has_lent())
     }
 
     /// Some work has been silent for as long as it may.

@@ -420,3 +420,24 @@ fn an_operator_reads_the_last_error_where_silence_refuses() {
         );
     }
 }
+
+/// Goal: a server that has no more room has what it has given. Method: the only connection is on
+/// its way back, as all are for a moment where everybody is quick.
+#[test]
+fn one_who_is_refused_waits_for_what_is_on_its_way_back() {
+    let start = origin();
+    let pool = Pool::new(start);
+    let lease = lend(&pool.gate, start);
+    lease.returns();
+    let mut pursuit = pool.pursue(None);
+    waits(&mut pursuit, start);
+    let full = Failure::new(FailureClass::RefusedByServer, "too many clients");
+    pool.connect(0, Err(Fault::Down(full)));
+    waits(&mut pursuit, start + MS);
+    assert_eq!(failures(&pool), 0);
+    pool.driver.idle.store(1, Ordering::Relaxed);
+    lease.give_back(start + 2 * MS);
+    waits(&mut pursuit, start + 2 * MS);
+    pool.connect(1, Ok(5));
+    assert_eq!(caught(&mut pursuit, start + 3 * MS).connection, 5);
+}
