@@ -392,7 +392,7 @@ mod loom_tests {
         struct Bell(std::sync::atomic::AtomicBool);
         impl std::task::Wake for Bell {
             fn wake(self: std::sync::Arc<Self>) {
-                self.0.store(true, std::sync::atomic::Ordering::SeqCst);
+                self.0.store(true, Ordering::SeqCst);
             }
         }
         let now = crate::testing::origin();
@@ -413,11 +413,26 @@ mod loom_tests {
                 .is_some_and(|ticket| ticket.poll(&waker, now).is_pending());
             passes.join().expect("joined");
             if waits {
-                assert!(
-                    bell.0.load(std::sync::atomic::Ordering::SeqCst),
-                    "left behind"
-                );
+                assert!(bell.0.load(Ordering::SeqCst), "left behind");
             }
+        });
+    }
+
+    /// Goal: whoever finds that a maintenance is over opens for all later requests, and must not
+    /// do so for a process that has stopped meanwhile.
+    #[test]
+    fn loom_what_a_look_opens_a_stop_closes_whoever_comes_first() {
+        let now = crate::testing::origin();
+        let later = now + Duration::from_secs(2);
+        loom::model(move || {
+            let life = Arc::new(Lifecycle::new(now));
+            let until = Some(now + Duration::from_secs(1));
+            life.begin_maintenance(Declarer::Operator, "schema", until, now);
+            let other = Arc::clone(&life);
+            let stopper = thread::spawn(move || other.advance(Phase::Stopped, later));
+            let _ = life.admit(later);
+            stopper.join().expect("joined");
+            assert!(life.admit(later).is_err(), "open after the stop");
         });
     }
 
