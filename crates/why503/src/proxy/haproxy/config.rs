@@ -399,16 +399,16 @@ peers other
         Asked::new(8080, "shop.example", path)
     }
 
-    fn goes(path: &str, expected: Way) {
-        assert_eq!(way(&read(CONFIG), &asked(path)), expected, "{path}");
+    fn goes(path: &str, expected: &Way) {
+        assert_eq!(way(&read(CONFIG), &asked(path)), *expected, "{path}");
     }
 
     #[test]
     fn the_backend_of_a_request_is_followed() {
         let both = |last: &str| Way::OneOf(vec!["canary".into(), last.into()]);
-        goes("/api/x", Way::Backend("api".into()));
-        goes("/", both("app"));
-        goes("/x.css", both("static"));
+        goes("/api/x", &Way::Backend("api".into()));
+        goes("/", &both("app"));
+        goes("/x.css", &both("static"));
         assert_eq!(
             way(&read(CONFIG), &Asked::new(8443, "api.example", "/")),
             Way::Backend("api".into())

@@ -206,7 +206,7 @@ mod tests {
             {"match":{"safe_regex":{"regex":"/v[0-9]+/.*"}},"route":{"weighted_clusters":{}}},
             {"match":{"prefix":"/"},"route":{"cluster":"app"}}]}]}"#;
 
-    fn check(listener: &str, host: &str, path: &str, expected: (Action, bool)) {
+    fn check(listener: &str, host: &str, path: &str, expected: &(Action, bool)) {
         let text = format!(
             r#"{{"configs":[{{"static_listeners":[{{"listener":{{
             "address":{{"socket_address":{{"address":"0.0.0.0","port_value":80}}}},
@@ -215,7 +215,7 @@ mod tests {
         );
         let dump = serde_json::from_str(&text).expect("a dump");
         let found = route(&dump, &Asked::new(80, host, path)).expect("somebody listens");
-        assert_eq!((found.action, found.is_unsure), expected, "{path}");
+        assert_eq!((found.action, found.is_unsure), *expected, "{path}");
         assert!(route(&dump, &Asked::new(81, host, path)).is_none());
     }
 
@@ -226,12 +226,12 @@ mod tests {
             format!(r#""route_config":{ROUTES}"#),
             r#""rds":{"route_config_name":"local"}"#.to_owned(),
         ] {
-            check(&listener, "x", "/direct", (Action::Direct(503), false));
-            check(&listener, "x", "/canary", (cluster("app"), true));
-            check(&listener, "x", "/v1/x", (Action::Other, false));
-            check(&listener, "x", "/", (cluster("app"), false));
-            check(&listener, "shop.example", "/", (cluster("shop"), false));
-            check(&listener, "shop.example", "/x", (Action::None, false));
+            check(&listener, "x", "/direct", &(Action::Direct(503), false));
+            check(&listener, "x", "/canary", &(cluster("app"), true));
+            check(&listener, "x", "/v1/x", &(Action::Other, false));
+            check(&listener, "x", "/", &(cluster("app"), false));
+            check(&listener, "shop.example", "/", &(cluster("shop"), false));
+            check(&listener, "shop.example", "/x", &(Action::None, false));
         }
     }
 
