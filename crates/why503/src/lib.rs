@@ -20,13 +20,13 @@
 //! # The seam for collectors
 //!
 //! Whatever looks at something is a *collector*: an `async fn collect(job: &Job<'_>) -> Collected`
-//! (see [`collect`]). It is handed the target, the options, the deadline and what the stages
+//! (see `collect`). It is handed the target, the options, the deadline and what the stages
 //! before it found; it gives back evidence: facts (`steadfast_diagnosis::Fact`, each with its
 //! source, a typed observation and what it is tied to), and what it could not look at with how to
 //! let it. It judges nothing; `steadfast_diagnosis::diagnose` does.
 //! Collectors of one stage run at the same time, so each takes its own two samples and never
 //! waits past the deadline. A collector that is cut by the deadline loses what it had, so it
-//! bounds each step by [`collect::Job::within`].
+//! bounds each step by `collect::Job::within`.
 //!
 //! Laws: read-only; at most N probes of the target; every read has a bound with a name; what
 //! came from outside is shown only through `output`, which makes control characters inert.
