@@ -20,7 +20,8 @@ impl Text {
     /// use steadfast_diagnosis::Text;
     ///
     /// let line = Text::new("postgres://app:hunter2@db/shop \u{1b}[31mrefused\u{202e}\n");
-    /// assert_eq!(line.as_str(), "postgres://***@db/shop  [31mrefused");
+    /// assert!(line.as_str().starts_with("postgres://***@db/shop [31mrefused"));
+    /// assert!(!line.as_str().contains(['\u{1b}', '\u{202e}', '\n']));
     /// ```
     #[must_use]
     pub fn new(text: &str) -> Self {
@@ -28,10 +29,11 @@ impl Text {
         let text = cut(text, 4 * TEXT_LEN_MAX);
         let safe: String = steadfast_core::redact(text)
             .chars()
-            .map(|c| if c == '\n' || c == '\t' { ' ' } else { c })
-            .filter(|c| !c.is_control() && !turns_direction(*c))
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .filter(|c| !turns_direction(*c))
             .collect();
-        Self(cut(safe.trim(), TEXT_LEN_MAX).into())
+        let words: Vec<_> = safe.split_whitespace().collect();
+        Self(cut(&words.join(" "), TEXT_LEN_MAX).into())
     }
 
     /// Returns the text.
