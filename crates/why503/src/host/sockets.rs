@@ -137,12 +137,20 @@ impl Sockets {
         holders.iter().copied().find(|it| owners.contains(it))
     }
 
-    /// Workers among the owners that hold an accepted connection at this port now.
+    /// Workers among the owners that hold an accepted connection at this port now; those that
+    /// this process opened are left out, since a probe is no load that was there before.
     pub(crate) fn busy(&self, owners: &[u32], port: u16) -> BTreeSet<u32> {
         let entries = self.spaces.iter().flat_map(|it| &it.entries);
+        let own = [std::process::id()];
+        let ours: BTreeSet<SocketAddr> = entries
+            .clone()
+            .filter(|it| self.held_by(it.inode, &own).is_some())
+            .map(|it| plain(it.local_address))
+            .collect();
         let accepted = entries.filter(|it| {
             let open = matches!(it.state, TcpState::Established | TcpState::CloseWait);
-            open && it.local_address.port() == port
+            let here = it.local_address.port() == port;
+            open && here && !ours.contains(&plain(it.remote_address))
         });
         let holders = accepted.filter_map(|it| self.held_by(it.inode, owners));
         holders.collect()
@@ -270,4 +278,30 @@ fn is_listening(entry: &&TcpNetEntry) -> bool {
 /// IPv4 that came by way of an IPv6 socket, as IPv4.
 fn plain(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_keeps_nobody_busy() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let addr = listener.local_addr().expect("it has an address");
+        let _probe = std::net::TcpStream::connect(addr).expect("it listens");
+        let _accepted = listener.accept().expect("somebody came");
+        let own = std::process::id();
+        let sockets = Sockets::read();
+        assert!(sockets.busy(&[own], addr.port()).is_empty());
+        let listeners = sockets.listeners();
+        let ours = listeners.iter().find(|it| it.addr == addr);
+        assert!(ours.is_some_and(|it| it.pids.contains(&own)), "{ours:?}");
+        // What this process opened at its own listener leads to nobody else.
+        assert!(
+            sockets
+                .outbound(&[own])
+                .iter()
+                .all(|it| it.remote.port() != 0)
+        );
+    }
 }
