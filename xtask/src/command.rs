@@ -17,7 +17,10 @@ commands:
             `bench overload [--quick] [--json]` what each limiter makes of overload,
             `bench harm [--quick] [--json]` what a guarded pool makes worse than the bare one,
             `bench truth [--quick] [--json]` what is said of a dependency that fails, and when,
-            `bench serve [--quick] [--json]` what serving costs beside `axum::serve`
+            `bench serve [--quick] [--json]` what serving costs beside `axum::serve`,
+            `bench logs [--size 1G] [--json]` how fast logs are attributed, beside `halog`
+  scenarios make real faults with real programs, and print what the doctor says of each beside the
+            runbook's commands: `scenarios [--quick] [--json] [--why] [--table] [NAME]...`
   fuzz      give every parser of logs mutated lines, 10 million each unless told
   help      this text
 
@@ -47,6 +50,8 @@ pub(crate) enum Command {
     Laws,
     Mutants(MutantsOptions),
     Package,
+    /// What follows is the scenarios' own command line.
+    Scenarios(Vec<String>),
     Test(TestOptions),
     Verify,
 }
@@ -98,6 +103,7 @@ impl Command {
             "package" => none(Self::Package),
             "mutants" => MutantsOptions::parse(rest).map(Self::Mutants),
             "bench" => Ok(Self::Bench(rest.to_vec())),
+            "scenarios" => Ok(Self::Scenarios(rest.to_vec())),
             "help" | "--help" | "-h" => Ok(Self::Help),
             _ => Err(format!("unknown command `{name}`")),
         }

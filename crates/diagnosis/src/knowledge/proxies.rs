@@ -296,7 +296,7 @@ pub(super) const ROWS: &[Row] = &[
             }) {
                 found.find(
                     fact,
-                    Likely,
+                    Possible,
                     Direct,
                     format!(
                         "The server behind the proxy ({}) cannot be reached: {how}.",

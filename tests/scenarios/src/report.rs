@@ -1,0 +1,228 @@
+//! Runs the scenarios, and prints what was said beside what is true.
+
+use std::{collections::BTreeMap, process::ExitCode};
+
+use serde_json::json;
+
+use crate::{
+    doctor::{self, Said},
+    runbook,
+    score::{Score, score},
+    set::{self, Scenario},
+    stage::Side,
+};
+
+/// What was asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Options {
+    pub(crate) quick: bool,
+    pub(crate) json: bool,
+    pub(crate) why: bool,
+    pub(crate) table: bool,
+    pub(crate) names: Vec<String>,
+}
+
+/// What came of one.
+struct Outcome {
+    scenario: &'static Scenario,
+    doctor: Score,
+    runbook: Score,
+    exit: bool,
+    sick: Said,
+    well: Said,
+    said_runbook: [Option<&'static str>; 2],
+}
+
+/// Runs them; 0 if the doctor was right about all.
+pub(crate) fn run(options: &Options) -> ExitCode {
+    let chosen = |it: &&Scenario| {
+        let named = options.names.is_empty()
+            || options
+                .names
+                .iter()
+                .any(|name| it.name.starts_with(name.as_str()));
+        named && (!options.quick || it.quick)
+    };
+    let mut outcomes = Vec::new();
+    for scenario in set::all().into_iter().filter(chosen) {
+        let outcome = play(scenario);
+        if options.json {
+            println!("{}", line(&outcome));
+        } else if !options.table {
+            print(&outcome, options.why);
+        }
+        outcomes.push(outcome);
+    }
+    if outcomes.is_empty() {
+        eprintln!("scenarios: no scenario has such a name");
+        return ExitCode::from(64);
+    }
+    if options.table {
+        table(&outcomes);
+    } else if !options.json {
+        summary(&outcomes);
+    }
+    let right = outcomes
+        .iter()
+        .all(|it| it.doctor.fault && it.doctor.twin && it.exit);
+    ExitCode::from(u8::from(!right))
+}
+
+fn play(scenario: &'static Scenario) -> Outcome {
+    let ask = |side| {
+        let stage = (scenario.set_up)(side);
+        let said = doctor::ask(&stage);
+        (said, runbook::ask(&stage))
+    };
+    let (well, runbook_well) = ask(Side::Well);
+    let (sick, runbook_sick) = ask(Side::Sick);
+    // Silent is: no finding, and the exit code that says so.
+    let twin = well.id.as_deref().or((well.exit != 0).then_some("(exit)"));
+    Outcome {
+        scenario,
+        doctor: score(scenario, sick.id.as_deref(), twin),
+        runbook: score(scenario, runbook_sick, runbook_well),
+        exit: scenario.exit.contains(&sick.exit),
+        sick,
+        well,
+        said_runbook: [runbook_sick, runbook_well],
+    }
+}
+
+fn line(outcome: &Outcome) -> serde_json::Value {
+    json!({
+        "scenario": outcome.scenario.name,
+        "is": outcome.scenario.is,
+        "must_say": outcome.scenario.says,
+        "must_exit": outcome.scenario.exit,
+        "said": outcome.sick.id,
+        "confidence": outcome.sick.confidence,
+        "exit": outcome.sick.exit,
+        "findings": outcome.sick.findings,
+        "seconds": outcome.sick.took.as_secs_f64(),
+        "twin_said": outcome.well.id,
+        "twin_exit": outcome.well.exit,
+        "right": outcome.doctor.fault,
+        "exit_right": outcome.exit,
+        "twin_silent": outcome.doctor.twin,
+        "runbook_said": outcome.said_runbook[0],
+        "runbook_twin_said": outcome.said_runbook[1],
+        "runbook_right": outcome.runbook.fault,
+        "runbook_twin_silent": outcome.runbook.twin,
+    })
+}
+
+fn print(outcome: &Outcome, why: bool) {
+    let mark = |good: bool| if good { "ok" } else { "NO" };
+    println!(
+        "{:<30} {} {:<26} exit {:>2} {}  twin {} {:<18} {:>4.1} s   runbook {} {}",
+        outcome.scenario.name,
+        mark(outcome.doctor.fault),
+        outcome.sick.id.as_deref().unwrap_or("-"),
+        outcome.sick.exit,
+        mark(outcome.exit),
+        mark(outcome.doctor.twin),
+        outcome.well.id.as_deref().unwrap_or("-"),
+        outcome.sick.took.as_secs_f64(),
+        mark(outcome.runbook.fault && outcome.runbook.twin),
+        outcome.said_runbook[0].unwrap_or("-"),
+    );
+    let wrong = !outcome.doctor.fault || !outcome.exit;
+    if why && wrong {
+        println!("{:#}", outcome.sick.report);
+    }
+    if why && !outcome.doctor.twin {
+        println!("twin: {:#}", outcome.well.report);
+    }
+}
+
+fn summary(outcomes: &[Outcome]) {
+    let count = |right: &dyn Fn(&Outcome) -> bool| outcomes.iter().filter(|it| right(it)).count();
+    let all = outcomes.len();
+    println!();
+    println!("{:<32}{:>8}{:>10}", "", "doctor", "runbook");
+    println!(
+        "{:<32}{:>8}{:>10}",
+        "first finding right",
+        format!("{}/{all}", count(&|it| it.doctor.fault)),
+        format!("{}/{all}", count(&|it| it.runbook.fault))
+    );
+    println!(
+        "{:<32}{:>8}{:>10}",
+        "silent on the twin",
+        format!("{}/{all}", count(&|it| it.doctor.twin)),
+        format!("{}/{all}", count(&|it| it.runbook.twin))
+    );
+    println!(
+        "{:<32}{:>8}{:>10}",
+        "exit code right",
+        format!("{}/{all}", count(&|it| it.exit)),
+        "-"
+    );
+    let mut confused: BTreeMap<(&str, String), usize> = BTreeMap::new();
+    for outcome in outcomes.iter().filter(|it| !it.doctor.fault) {
+        let truth = outcome
+            .scenario
+            .says
+            .first()
+            .copied()
+            .unwrap_or("(nothing)");
+        let said = outcome
+            .sick
+            .id
+            .clone()
+            .unwrap_or_else(|| "(nothing)".into());
+        *confused.entry((truth, said)).or_default() += 1;
+    }
+    if !confused.is_empty() {
+        println!("\n{:<28}said instead", "true");
+        for ((truth, said), count) in confused {
+            println!("{truth:<28}{said} ({count})");
+        }
+    }
+}
+
+/// For docs/scenarios.md.
+fn table(outcomes: &[Outcome]) {
+    println!(
+        "| scenario | what is set up | true | the doctor said | exit | on the twin | the runbook said |"
+    );
+    println!("|---|---|---|---|---|---|---|");
+    let wrong = |good: bool| if good { "" } else { " ✗" };
+    for it in outcomes {
+        let truth: Vec<String> = it
+            .scenario
+            .says
+            .iter()
+            .map(|it| format!("`{it}`"))
+            .collect();
+        println!(
+            "| {} | {} | {} | {}{} | {}{} | {}{} | {}{} |",
+            it.scenario.name,
+            it.scenario.is,
+            if truth.is_empty() {
+                "nothing".into()
+            } else {
+                truth.join(" or ")
+            },
+            it.sick.id.as_deref().unwrap_or("nothing"),
+            wrong(it.doctor.fault),
+            it.sick.exit,
+            wrong(it.exit),
+            it.well.id.as_deref().unwrap_or("nothing"),
+            wrong(it.doctor.twin),
+            it.said_runbook[0].unwrap_or("nothing"),
+            wrong(it.runbook.fault && it.runbook.twin),
+        );
+    }
+    let count = |right: &dyn Fn(&Outcome) -> bool| outcomes.iter().filter(|it| right(it)).count();
+    println!(
+        "\nOf {}: first finding right {}, silent on the twin {}, exit code right {}; the runbook's commands {} and {}.",
+        outcomes.len(),
+        count(&|it| it.doctor.fault),
+        count(&|it| it.doctor.twin),
+        count(&|it| it.exit),
+        count(&|it| it.runbook.fault),
+        count(&|it| it.runbook.twin),
+    );
+}
