@@ -275,7 +275,7 @@ fn fuzz_gzip() {
         .expect("memory can be written");
     let packed = encoder.finish().expect("memory can be written");
     let mut chunk = Vec::new();
-    for _ in 0..inputs().div_ceil(20) {
+    for _ in 0..inputs().div_ceil(1000).max(100) {
         let mut stream = packed.clone();
         for _ in 0..=dice.roll(4) {
             mutate(&mut stream, &packed, &mut dice);
