@@ -194,7 +194,7 @@ async fn maintenance_and_drain_are_ordered_by_whoever_types_the_token() {
     let asking = shop.keep_asking("/products");
     page.says(&[
         "because of maintenance: painting <b>",
-        "What would fix it: End it",
+        "What would fix it: End the maintenance",
     ])
     .await;
     drop(asking);

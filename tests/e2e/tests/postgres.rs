@@ -160,7 +160,7 @@ fn a_hundred_probes_under_a_full_pool_lose_no_connection() {
     let before = sessions(&postgres);
     assert_eq!((before.len(), pool.size(), pool.num_idle()), (2, 2, 0));
 
-    let checks = || database(&service)["runs"].as_u64().unwrap();
+    let checks = || database(&service)["check"]["runs"].as_u64().unwrap();
     let first = checks();
     for _ in 0..100 {
         let answer = get(service.address(), "/ready/");
