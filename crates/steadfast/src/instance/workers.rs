@@ -23,6 +23,10 @@ pub(crate) const LOOK: Duration = Duration::from_millis(200);
 /// far longer than any poll that gives way.
 const BLOCKED_AFTER: Duration = Duration::from_millis(500);
 
+/// A look that is older says nothing of now: both who looks have been gone for five of the
+/// slower one's periods.
+const LOOK_AGE_MAX: Duration = Duration::from_secs(1);
+
 /// Workers that are looked at; more are only counted.
 const WORKERS_MAX: usize = 256;
 
@@ -37,6 +41,8 @@ struct Looks {
     tasks_queued: usize,
     count: usize,
     longest: Duration,
+    /// When the last look was.
+    at: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -63,6 +69,7 @@ impl Workers {
     /// Looks at each worker.
     pub(crate) fn look(&self, metrics: &RuntimeMetrics, now: Instant) {
         let mut looks = self.lock();
+        looks.at = Some(now);
         looks.count = metrics.num_workers();
         looks.tasks_alive = metrics.num_alive_tasks();
         looks.tasks_queued = metrics.global_queue_depth();
@@ -73,15 +80,22 @@ impl Workers {
         }
     }
 
-    /// Returns what is known now.
+    /// Returns what is known now. A worker has stood for as long as it was seen to stand: up
+    /// to the last look, and not a moment longer. Where nobody has looked for long, it is not
+    /// known whether any stands.
     pub(crate) fn view(&self, now: Instant) -> WorkersView {
         let looks = self.lock();
+        let fresh = looks
+            .at
+            .filter(|at| now.saturating_duration_since(*at) <= LOOK_AGE_MAX);
         let busy = looks
             .each
             .iter()
             .enumerate()
             .filter(|(_, look)| !look.parked);
-        let stands = busy.map(|(worker, look)| (worker, now.saturating_duration_since(look.since)));
+        let stands = busy.filter_map(|(worker, look)| {
+            Some((worker, fresh?.saturating_duration_since(look.since)))
+        });
         let mut blocked: Vec<_> = stands.filter(|(_, time)| *time >= BLOCKED_AFTER).collect();
         blocked.sort_by_key(|(_, time)| std::cmp::Reverse(*time));
         WorkersView {
@@ -136,16 +150,43 @@ mod tests {
             (1000, 8, false),
             (1900, 8, false),
         ] {
-            let busy = Duration::ZERO;
-            workers.lock().saw(0, (parks, busy), parked, at(ms));
+            workers.saw(parks, parked, at(ms));
         }
         let seen = workers.view(at(2000));
-        assert_eq!(seen.blocked, [(0, Duration::from_secs(1))]);
-        workers
-            .lock()
-            .saw(0, (9, Duration::from_secs(1)), true, at(2100));
-        let seen = workers.view(at(9000));
+        assert_eq!(seen.blocked, [(0, Duration::from_millis(900))]);
+        workers.saw(9, true, at(2100));
+        let seen = workers.view(at(2200));
         assert!(seen.blocked.is_empty(), "it is parked");
         assert_eq!(seen.longest, Duration::from_millis(900));
+    }
+
+    /// Goal: nothing is said of a worker at which nobody has looked since: it may have parked
+    /// a moment after the look.
+    #[test]
+    fn what_was_seen_long_ago_is_not_said_of_now() {
+        let workers = Workers::default();
+        let start = clock::now();
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        workers.saw(8, false, at(0));
+        workers.saw(8, false, at(700));
+        for (ms, blocked) in [
+            (800, Some(700)),
+            (1700, Some(700)),
+            (1701, None),
+            (60_000, None),
+        ] {
+            let seen = workers.view(at(ms));
+            let expected = blocked.map(|ms| (0, Duration::from_millis(ms)));
+            assert_eq!(seen.blocked.first().copied(), expected, "after {ms} ms");
+            assert_eq!(seen.longest, Duration::from_millis(700));
+        }
+    }
+
+    impl Workers {
+        fn saw(&self, parks: u64, parked: bool, now: Instant) {
+            let mut looks = self.lock();
+            looks.at = Some(now);
+            looks.saw(0, (parks, Duration::ZERO), parked, now);
+        }
     }
 }
