@@ -139,8 +139,8 @@ fn every_fault_of_a_file_is_told_at_once() {
         connections = { max = 0, idle = 620, ping_every = "1ms", streams_max = 10001, idle_max = "5s" }
         start.hold = ["30s"]
         explain = { type_base = "causes", disclosure = true, retry_after_min = "1ms" }
-        probes = { health_path = "health", aliases = "true", listen = "9090" }
-        operator = { token = "hunter2-hunter2", tokn = "hunter2" }
+        probes = { health_path = "health", aliases = "true", listen = "9090", listen_trusted = "no" }
+        operator = { token = "hunter2-hunter2", tokn = "hunter2", history_file = "" }
         maintenance = "hunter2"
         dependency.db = { requirement = "optional", fall = -1, rise = 2.5, interval = "0s" }
         dependency.cache = 5
@@ -166,6 +166,8 @@ fn every_fault_of_a_file_is_told_at_once() {
         "probes.health_path: found \"health\"",
         "probes.aliases: found \"true\"; allowed is true or false",
         "probes.listen: found \"9090\"",
+        "probes.listen_trusted: found \"no\"; allowed is true or false",
+        "operator.history_file: found \"\"; allowed is the path of a file",
         "operator.token: found 15 characters; allowed are 16 or more characters, all visible ASCII",
         "operator.tokn: no such key, did you mean token?",
         "maintenance: found text; allowed is a section",
@@ -233,7 +235,9 @@ fn the_environment_says_the_same_as_a_file() {
         ("steadfast__Shed__mode", "observe"),
         ("STEADFAST__PROBES__STRICT", "true"),
         ("STEADFAST__PROBES__LISTEN", "[::1]:9090"),
+        ("STEADFAST__PROBES__LISTEN_TRUSTED", "true"),
         ("STEADFAST__OPERATOR__TOKEN", "1234567890123456"),
+        ("STEADFAST__OPERATOR__HISTORY_FILE", "/var/lib/shop/history"),
         ("STEADFAST__DEPENDENCY__ORDERS_DB__TIMEOUT", "2s"),
         ("STEADFAST__DEPENDENCY__orders_db__FALL", "5"),
         ("STEADFAST__DEPENDENCY__A__B__RISE", "1"),
@@ -243,8 +247,8 @@ fn the_environment_says_the_same_as_a_file() {
     let file = r#"
         request_timeout = "30s"
         shed = { limit = 16, mode = "observe" }
-        probes = { strict = true, listen = "[::1]:9090" }
-        operator.token = "1234567890123456"
+        probes = { strict = true, listen = "[::1]:9090", listen_trusted = true }
+        operator = { token = "1234567890123456", history_file = "/var/lib/shop/history" }
         "#;
     let by_env = configured(builder().config(named.clone().expect("valid")));
     let by_file = configured(builder().config(toml(file)));
