@@ -11,3 +11,6 @@ pub(crate) mod readiness;
 pub(crate) mod workers;
 
 pub use control::Control;
+
+/// The log of the self-audit: what cannot work, found before it fails.
+pub(crate) const AUDIT: &str = "steadfast::audit";

@@ -119,7 +119,7 @@ pub use guard::{
     GuardLayer, GuardService, Guarded, GuardedFuture, Running, Server,
 };
 pub use instance::Control;
-pub use probe::{Probes, TOKEN_LEN_MIN};
+pub use probe::{Build, Probes, TOKEN_LEN_MIN};
 pub use refusal::{
     Disclosure, Explain, ExplainFuture, ExplainLayer, ExplainService, ExplainSettings, PageFor,
     causes,

@@ -7,6 +7,7 @@
 pub(crate) mod access;
 pub(crate) mod answer;
 pub(crate) mod asked;
+pub(crate) mod build;
 pub(crate) mod health;
 pub(crate) mod listener;
 pub(crate) mod operator;
@@ -16,4 +17,5 @@ pub(crate) mod session;
 pub(crate) mod settings;
 
 pub use access::TOKEN_LEN_MIN;
+pub use build::Build;
 pub use settings::Probes;

@@ -39,9 +39,11 @@ mod upload;
 mod writes;
 
 use std::{
+    any::Any,
     convert::Infallible,
     fmt::{self, Debug},
     future::{Future, poll_fn},
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::Poll,
@@ -155,6 +157,7 @@ pub(crate) async fn run(control: &Control, limits: Connections, doors: Vec<Door>
     room.server_is(Server::Accepting);
     let _gone = Gone(room.clone());
     let shared = Shared {
+        control: control.clone(),
         room: room.clone(),
         shedder: control.shedder().clone(),
         registry: Arc::new(Registry::new(limits.max)),
@@ -190,9 +193,21 @@ impl Drop for Gone {
     }
 }
 
+/// The port of a listener that has one.
+fn port_of<L>(listener: &L) -> Option<u16>
+where
+    L: Listener,
+    L::Addr: 'static,
+{
+    let address = listener.local_addr().ok()?;
+    let address = (&address as &dyn Any).downcast_ref::<SocketAddr>()?;
+    Some(address.port())
+}
+
 /// What every connection needs, whichever door it came through.
 #[derive(Clone)]
 pub(crate) struct Shared {
+    control: Control,
     room: Local<Room>,
     shedder: Shedder,
     registry: Arc<Registry>,
@@ -219,6 +234,9 @@ where
         L::Addr: Debug + Clone + Send + Sync + 'static,
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        if let Some(port) = port_of(&listener) {
+            self.shared.control.listens_at(port);
+        }
         let mut stages = self.shared.room.stage.subscribe();
         let closing = async {
             let _ = stages.wait_for(Stage::is_closing).await;

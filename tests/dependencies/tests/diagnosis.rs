@@ -382,7 +382,9 @@ async fn a_redis_that_became_a_replica_takes_no_writes() {
 fn the_documentation_lists_what_is_tested() {
     let tests = [
         include_str!("diagnosis.rs"),
-        include_str!("../../../crates/steadfast/tests/diagnosis.rs"),
+        include_str!("../../../crates/steadfast/tests/diagnosis/main.rs"),
+        include_str!("../../../crates/steadfast/tests/diagnosis/audit.rs"),
+        include_str!("../../../crates/steadfast/tests/diagnosis/own.rs"),
     ];
     let table = include_str!("../../../docs/diagnosis.md");
     let rows = table

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use steadfast_diagnosis::{Id, Role, Tied};
 
-use crate::instance::Control;
+use crate::instance::{AUDIT as TARGET, Control};
 
 /// Between two looks, in rounds of a second.
 const EVERY_ROUNDS: u32 = 30;
@@ -17,8 +17,9 @@ const EVERY_ROUNDS: u32 = 30;
 /// Most risks that are told; each id can be about each dependency.
 const TOLD_MAX: usize = 256;
 
-/// The log of the self-audit.
-pub(crate) const TARGET: &str = "steadfast::audit";
+/// What is told where it is found, with what only that place knows: the arithmetic of a
+/// drain, the routes of a Router, the answer that had the headers.
+const TOLD_ELSEWHERE: [Id; 3] = [Id::ConfigGrace, Id::ConfigShadowedRoute, Id::ConfigCors];
 
 /// What was told.
 #[derive(Debug, Default)]
@@ -36,7 +37,8 @@ impl Audit {
             return;
         }
         for risk in control.diagnosis().findings {
-            if risk.role != Role::Risk || self.told.len() >= TOLD_MAX {
+            let is_ours = risk.role == Role::Risk && !TOLD_ELSEWHERE.contains(&risk.id);
+            if !is_ours || self.told.len() >= TOLD_MAX {
                 continue;
             }
             if self.told.insert((risk.id, risk.about.clone())) {

@@ -3,6 +3,7 @@
 
 mod budget;
 mod parent;
+pub(crate) mod program;
 #[cfg(feature = "systemd")]
 pub(crate) mod systemd;
 
@@ -10,7 +11,9 @@ pub use budget::Budget;
 
 use std::time::Duration;
 
-use crate::drain::Drain;
+use steadfast_diagnosis::Id;
+
+use crate::{drain::Drain, instance::AUDIT as TARGET};
 
 /// How long the process manager waits for the drain, as far as that is known.
 pub(crate) fn stop_allowed(budget: Option<&Budget>) -> Option<Duration> {
@@ -18,12 +21,18 @@ pub(crate) fn stop_allowed(budget: Option<&Budget>) -> Option<Duration> {
     Some(found.left())
 }
 
-/// Says once, at the start, what about the surroundings will lose requests at the end.
+/// Says once, at the start, what about the surroundings will lose requests at the end. The
+/// self-audit finds the first of the two as well, and leaves its telling to this, which has
+/// the arithmetic.
 pub(crate) fn warn(drain: &Drain, given: Option<&Budget>) {
     // A budget that was given was checked when the guard was built.
     let found = given.is_none().then(Budget::of_surroundings).flatten();
     if let Some(fault) = found.and_then(|budget| budget.fault(drain)) {
-        tracing::warn!(target: "steadfast", "{fault}; if it is longer, say Guard::builder().budget(…)");
+        let id = Id::ConfigGrace;
+        tracing::warn!(
+            target: TARGET, %id,
+            "{fault}; if it is longer, say Guard::builder().budget(…)"
+        );
     }
     if let Some(fault) = parent::swallows_signals() {
         tracing::warn!(target: "steadfast", "{fault}");

@@ -9,14 +9,16 @@ use std::sync::{Once, OnceLock};
 use axum::Router;
 use http::{HeaderMap, header};
 
-use crate::probe::paths::Front;
+use steadfast_diagnosis::Id;
+
+use crate::{instance::AUDIT, probe::paths::Front};
 
 /// Says which routes of the application the guard answers itself.
 pub(super) fn warn_of_shadowed(app: &Router, front: &Front) {
     let shadowed = shadowed(app, front);
     if !shadowed.is_empty() {
         tracing::warn!(
-            target: "steadfast",
+            target: AUDIT, id = %Id::ConfigShadowedRoute,
             routes = %shadowed.join(" "),
             "the guard answers these paths itself, so the application's routes are never asked; \
              move them, or the guard's with Probes"
@@ -77,7 +79,7 @@ impl Cors {
         if response.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
             self.said.call_once(|| {
                 tracing::warn!(
-                    target: "steadfast",
+                    target: AUDIT, id = %Id::ConfigCors,
                     "the CORS layer is inside the guard, so browsers show scripts a network error \
                      instead of a refusal; put it outside: guard.protect(app).layer(cors)"
                 );

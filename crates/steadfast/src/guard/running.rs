@@ -26,6 +26,8 @@ const RUNTIME_LAG: Name = Name::from_static("runtime-lag");
 
 const RESOURCES: Name = Name::from_static("resources");
 
+const VERSION: Name = Name::from_static("version");
+
 const RESERVE: Name = Name::from_static("reserve");
 
 /// Most bytes read of the maintenance file; its first line is the reason.
@@ -60,11 +62,12 @@ impl Running {
         if control.room().runtime.get().is_some() || (control.phase().is_some() && !leaves()) {
             return Err(io::Error::other(STARTED_BEFORE));
         }
-        let version = guard.front().0.profile.service.clone();
-        let version = version.as_ref().map(|(_, version)| version.as_str());
+        let service = guard.front().0.profile.service.as_ref();
+        let version = service.map(|(_, version)| version.clone());
+        let version = version.or_else(environment::program::version);
         let journal = guard.settings.history_file.clone();
         let journal = journal
-            .map(|path| Journal::start(path, version, control.clone()))
+            .map(|path| Journal::start(path, version.as_deref(), control.clone()))
             .transpose()?
             .map(Arc::new);
         let trusted = guard.settings.probe_listener_trusted;
@@ -79,9 +82,8 @@ impl Running {
         }
         let _ = control.room().runtime.set(runtime);
         environment::warn(&guard.drain(), guard.settings.budget.as_ref());
-        let service = guard.front().0.profile.service.as_ref();
         control.know(Known {
-            version: service.map(|(_, version)| version.clone()),
+            version,
             stop_allowed: environment::stop_allowed(guard.settings.budget.as_ref()),
             idle: guard.settings.connections.idle,
         });
@@ -164,6 +166,7 @@ async fn tick(control: Control, settings: Settings, journal: Option<Arc<Journal>
     let mut sampler = CgroupSampler::start("/".into());
     let mut by_file = None;
     let mut overload = settings.unready_when_refusing.map(Overload::new);
+    let mut deploy_is_told = false;
     loop {
         if let Some(path) = &settings.maintenance_file {
             by_file = follow_file(&control, path, by_file).await;
@@ -210,6 +213,9 @@ async fn tick(control: Control, settings: Settings, journal: Option<Arc<Journal>
         if control.phase().is_some_and(|phase| phase < Phase::Stopped) {
             control.readiness().publish();
         }
+        if !deploy_is_told {
+            deploy_is_told = tell_deploy(&control);
+        }
         meter.publish(&control);
         audit.round(&control);
         if let Some(journal) = &journal {
@@ -217,6 +223,20 @@ async fn tick(control: Control, settings: Settings, journal: Option<Arc<Journal>
         }
         tokio::time::sleep(overload::ROUND).await;
     }
+}
+
+/// Writes down that another version runs than before, once the history says which that was.
+/// Returns whether there is nothing more to tell.
+fn tell_deploy(control: &Control) -> bool {
+    let version = control.known().and_then(|known| known.version.clone());
+    let (Some(version), Some(before)) = (version, control.past().version()) else {
+        return false;
+    };
+    if version != before {
+        let why = "a deploy: the process before this one was of another version";
+        control.explain().note(&VERSION, &before, &version, why);
+    }
+    true
 }
 
 /// Begins or ends the maintenance that a file's presence declares. Returns its reason.

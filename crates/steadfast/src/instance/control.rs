@@ -48,6 +48,7 @@ struct Inner {
     probers: Probers,
     workers: Workers,
     known: OnceLock<Known>,
+    port: OnceLock<u16>,
 }
 
 impl Control {
@@ -73,6 +74,7 @@ impl Control {
             probers: Probers::default(),
             workers: Workers::default(),
             known: OnceLock::new(),
+            port: OnceLock::new(),
         }))
     }
 
@@ -372,6 +374,17 @@ impl Control {
     /// Takes what the guard was told. The first word counts.
     pub(crate) fn know(&self, known: Known) {
         let _ = self.0.known.set(known);
+    }
+
+    /// Returns the port at which the application is served, once an accept loop of this
+    /// library does.
+    pub(crate) fn port(&self) -> Option<u16> {
+        self.0.port.get().copied()
+    }
+
+    /// Takes the port at which the application is served. Of several, the first counts.
+    pub(crate) fn listens_at(&self, port: u16) {
+        let _ = self.0.port.set(port);
     }
 
     pub(crate) fn room(&self) -> &Local<Room> {

@@ -41,6 +41,7 @@ pub(crate) fn evidence(control: &Control) -> Evidence {
     let ledger = control.explain().ledger().view();
     let mut evidence = Evidence::new();
     evidence.target.pid = Some(std::process::id());
+    evidence.target.port = control.port();
     life(&mut evidence, control, &snapshot.life, now);
     incidents(&mut evidence, &ledger, now);
     load::gather(&mut evidence, control, now);

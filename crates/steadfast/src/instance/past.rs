@@ -32,6 +32,12 @@ impl Past {
         self.0.load_full()
     }
 
+    /// Returns the version of the run before this one, if it had one.
+    pub(crate) fn version(&self) -> Option<String> {
+        let earlier = self.earlier();
+        earlier.first().and_then(|run| run.version.clone())
+    }
+
     pub(crate) fn set(&self, earlier: Vec<Run>) {
         self.0.store(Arc::new(earlier));
     }

@@ -2,6 +2,7 @@
 
 use crate::probe::{
     answer::Profile,
+    build::Build,
     paths::{Paths, under},
 };
 
@@ -82,9 +83,18 @@ impl Probes {
 
     /// Names the service and its version, in `application/health+json` and on the operator's
     /// page, where a deploy is a change of version. At most 64 characters of each are kept.
+    ///
+    /// Without it, and without [`Probes::built`], the page and the history name a build by the
+    /// moment at which its program was written (`built 2026-01-31T10:02:11Z`).
     pub fn service(mut self, name: impl Into<String>, version: impl Into<String>) -> Self {
         self.profile.service = Some((label(&name.into()), label(&version.into())));
         self
+    }
+
+    /// Names the service and its version as its build knows them:
+    /// `.built(steadfast::build!())`.
+    pub fn built(self, build: Build) -> Self {
+        self.service(build.name, build.version)
     }
 
     pub(crate) fn faults(&self) -> Vec<String> {

@@ -6,7 +6,11 @@
 //!
 //! length: one rig, and a short test for each fault.
 
+#[path = "../common/mod.rs"]
 mod common;
+
+mod audit;
+mod own;
 
 use std::{io, time::Duration};
 
@@ -182,6 +186,31 @@ async fn overload_is_told_with_its_rule_and_its_numbers() {
         told.verdict.summary
     );
     hanging.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+/// Goal: a command of a finding can be pasted, because the port of the accept loop stands in it.
+#[tokio::test]
+async fn commands_name_the_port_that_is_served() {
+    let guard = Guard::builder().without_signals().shed(Shed::fixed(1));
+    let guard = guard.build().expect("valid");
+    let control = guard.control();
+    let app = guard.protect(routes());
+    let server = common::serve(|listener| async move { guard.serve(listener, app).await }).await;
+    let address = server.address;
+    let asks = move |path: &str| {
+        let head = format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+        async move { common::raw(address, &head).await }
+    };
+    let hanging = tokio::spawn(asks("/hang"));
+    until("a request", || control.shedder().in_flight() == 1).await;
+    let refused = asks("/").await;
+    assert!(refused.starts_with("HTTP/1.1 503"), "{refused}");
+    let told = control.diagnosis();
+    let shed = told.findings.iter().find(|it| it.id == Id::AppShed);
+    let commands = &shed.expect("it is told").fix.commands;
+    let ours = format!("127.0.0.1:{}/why503/", address.port());
+    assert!(commands.iter().any(|it| it.contains(&ours)), "{commands:?}");
+    hanging.abort();
 }
 
 #[tokio::test(start_paused = true)]
@@ -464,103 +493,6 @@ async fn probed(rig: &Rig, period: Duration, times: u32) {
     for _ in 0..times {
         assert_eq!(rig.asks("/ready/").await, 200);
         tokio::time::sleep(period).await;
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_instance_that_nobody_probes_is_told_after_a_while() {
-    let rig = Rig::new(&[], routes());
-    tokio::time::sleep(60 * SEC).await;
-    rig.is_well();
-    tokio::time::sleep(90 * SEC).await;
-    let told = rig.finds(Id::ProbeMissing).await;
-    assert_eq!(told.verdict.state, State::AtRisk);
-    let twin = Rig::new(&[], routes());
-    probed(&twin, 2 * SEC, 80).await;
-    twin.is_well();
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_lame_duck_that_is_shorter_than_the_balancer_needs_is_a_risk() {
-    let rig = Rig::new(&[], routes());
-    probed(&rig, 10 * SEC, 5).await;
-    let told = rig.finds(Id::DeployLameDuck).await;
-    assert!(
-        told.verdict.summary.contains("20 s"),
-        "{}",
-        told.verdict.summary
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_check_that_may_outlast_its_period_is_a_risk() {
-    let check = check::closure(|| std::future::ready(CheckOutcome::pass()));
-    let builder = Dependency::builder("orders-db").check(check).degrades();
-    let slow = builder
-        .interval(2 * SEC)
-        .timeout(5 * SEC)
-        .build()
-        .expect("valid");
-    let rig = Rig::new(&[&slow], routes());
-    let told = rig.finds(Id::ConfigCheckTimeout).await;
-    assert!(
-        told.verdict.summary.contains("orders-db"),
-        "{}",
-        told.verdict.summary
-    );
-}
-
-/// Goal: a risk is in the log once, although it is looked for twice a minute.
-#[tokio::test(start_paused = true)]
-async fn a_risk_is_told_in_the_log_once() {
-    let lines = Lines::default();
-    let log = tracing_subscriber::fmt()
-        .with_writer(lines.clone())
-        .with_ansi(false)
-        .finish();
-    let _log = tracing::subscriber::set_default(log);
-    let rig = Rig::new(&[], routes());
-    probed(&rig, 10 * SEC, 30).await;
-    rig.finds(Id::DeployLameDuck).await;
-    let text = lines.text();
-    let told: Vec<_> = text
-        .lines()
-        .filter(|line| line.contains("steadfast::audit"))
-        .collect();
-    assert_eq!(told.len(), 1, "{text}");
-    assert!(
-        told[0].contains("WARN") && told[0].contains("deploy.lame_duck"),
-        "{}",
-        told[0]
-    );
-}
-
-/// What was logged.
-#[derive(Clone, Default)]
-struct Lines(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
-
-impl Lines {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().expect("whole").clone()).expect("text")
-    }
-}
-
-impl io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("whole").extend(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> tracing_subscriber::fmt::MakeWriter<'a> for Lines {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
     }
 }
 

@@ -72,6 +72,78 @@ async fn the_page_of_a_restarted_process_says_what_its_predecessor_did() {
     );
 }
 
+/// Goal: a deploy is a change of version between two runs, in the timeline and for the
+/// diagnosis; a restart with the same version is none, whatever ran long before.
+#[tokio::test]
+async fn a_deploy_is_a_change_of_version_and_a_restart_is_none() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("history");
+    for (run, (version, before)) in [
+        ("1.0.0", None),
+        ("1.1.0", Some("1.0.0")),
+        ("1.1.0", None),
+        ("1.0.0", Some("1.1.0")),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let probes = Probes::default().service("shop", version);
+        let guard = builder().probes(probes).history_file(&file).build();
+        let guard = guard.expect("valid");
+        let app = guard.protect(app());
+        let running = guard.start().expect("started");
+        common::soon("the history", async {
+            let runs = async || page(&app).await["earlier"].as_array().map_or(0, Vec::len);
+            while runs().await < run {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+        let deploys = async || {
+            let page = page(&app).await;
+            let timeline = page["timeline"].as_array().expect("a list").iter();
+            let ours = timeline.filter(|it| it["subject"] == "version");
+            let told = ours.map(|it| format!("{} to {}", it["from"], it["to"]));
+            told.collect::<Vec<_>>()
+        };
+        let expected = before.map(|before| format!("{before:?} to {version:?}"));
+        let expected: Vec<_> = expected.into_iter().collect();
+        match expected.is_empty() {
+            // A round in the background, which would have told one.
+            true => tokio::time::sleep(Duration::from_millis(1_500)).await,
+            false => {
+                common::soon("the deploy", async {
+                    while deploys().await.is_empty() {
+                        tokio::time::sleep(Duration::from_millis(10)).await;
+                    }
+                })
+                .await;
+            }
+        }
+        assert_eq!(deploys().await, expected, "run {run}");
+        let _ = ask(&app, to("/sorry")).await;
+        let told = guard.control().diagnosis();
+        let rolled_out = told
+            .findings
+            .iter()
+            .any(|it| it.id == steadfast::diagnosis::Id::DeployRollout);
+        assert_eq!(rolled_out, before.is_some(), "run {run}: {told:#?}");
+        drop(running);
+    }
+}
+
+/// Goal: two builds are told apart where nobody has named a version.
+#[tokio::test]
+async fn a_build_without_a_version_is_named_by_its_moment() {
+    let guard = Guard::builder().without_signals().token(TOKEN).build();
+    let guard = guard.expect("valid");
+    let app = guard.protect(app());
+    let _running = guard.start().expect("started");
+    let version = page(&app).await["process"]["version"].clone();
+    let version = version.as_str().expect("a version");
+    assert!(version.starts_with("built 20"), "{version}");
+}
+
 #[tokio::test]
 async fn a_history_that_cannot_be_is_an_error_of_start() {
     let file = "/nowhere/at/all/history";

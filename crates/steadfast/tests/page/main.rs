@@ -29,7 +29,10 @@ fn builder() -> GuardBuilder {
 }
 
 fn app() -> Router {
-    Router::new().route("/", get(|| async { "served" }))
+    let sorry = || async { http::StatusCode::SERVICE_UNAVAILABLE };
+    Router::new()
+        .route("/", get(|| async { "served" }))
+        .route("/sorry", get(sorry))
 }
 
 /// A guard under maintenance, which refuses everything.

@@ -11,7 +11,7 @@ use crate::instance::{Control, probers::Asked};
 /// What the guard was told, as far as the diagnosis asks for it. Known once it has started.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Known {
-    /// The version of the application, if it was named.
+    /// The version of the application: what was named, else when its program was written.
     pub(crate) version: Option<String>,
     /// How long the process manager waits after it has sent its signal, as far as is known.
     pub(crate) stop_allowed: Option<Duration>,
@@ -82,7 +82,6 @@ fn probes(control: &Control, now: Instant) -> Own {
 /// The version, if the run before this one was of another.
 fn changed(control: &Control, known: &Known) -> Option<Text> {
     let version = known.version.as_deref()?;
-    let earlier = control.past().earlier();
-    let before = earlier.last()?.version.as_deref()?;
+    let before = control.past().version()?;
     (before != version).then(|| Text::new(version))
 }

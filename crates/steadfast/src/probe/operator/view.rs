@@ -101,6 +101,15 @@ impl<'a> Seen<'a> {
     }
 }
 
+impl Seen<'_> {
+    /// The version that runs: what was named, else how the start named the build.
+    pub(super) fn version(&self) -> Option<&str> {
+        let named = self.room.profile.service.as_ref();
+        let named = named.map(|(_, version)| version.as_str());
+        named.or_else(|| self.room.control.known()?.version.as_deref())
+    }
+}
+
 impl View {
     pub(super) fn of(room: &Room) -> Self {
         let seen = Seen::of(room);

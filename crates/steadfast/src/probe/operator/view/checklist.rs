@@ -238,13 +238,8 @@ fn dependencies(seen: &Seen<'_>) -> Item {
 
 fn rolled_out(seen: &Seen<'_>) -> Item {
     let started = seen.room.control.made_at();
-    let version = seen
-        .room
-        .profile
-        .service
-        .as_ref()
-        .map(|(_, version)| version);
-    let before = seen.earlier.first().and_then(|run| run.version.as_ref());
+    let version = seen.version();
+    let before = seen.earlier.first().and_then(|run| run.version.as_deref());
     let mut says = format!("This process began {}", clock::people(started, seen.now));
     match (version, before) {
         (Some(version), Some(before)) if version != before => {

@@ -67,7 +67,7 @@ impl Process {
         let service = seen.room.profile.service.as_ref();
         Self {
             service: service.map(|(name, _)| name.clone()),
-            version: service.map(|(_, version)| version.clone()),
+            version: seen.version().map(str::to_owned),
             pid: std::process::id(),
             started: clock::rfc3339(started),
             phase_since: clock::rfc3339(seen.snapshot.life.since),

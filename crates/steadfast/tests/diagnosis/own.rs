@@ -1,0 +1,1 @@
+//! What the process sees of itself beside its requests.
