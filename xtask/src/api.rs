@@ -8,7 +8,9 @@
 
 use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
 
-use syn::{Attribute, Fields, ImplItem, Item, ItemImpl, TraitItem, Type, Visibility, parse_quote};
+use syn::{
+    Attribute, Fields, ImplItem, Item, ItemImpl, TraitItem, Type, UseTree, Visibility, parse_quote,
+};
 
 use crate::{
     laws::{Source, sources},
@@ -56,6 +58,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<(), Failure> {
              `Complete:` in its documentation why it need not",
         ));
     }
+    roots_are_small(workspace)?;
     if changed.is_empty() {
         println!("every crate promises what its api.txt says");
         return Ok(());
@@ -88,6 +91,51 @@ fn all(workspace: &Workspace) -> Result<Vec<(&Package, String)>, Failure> {
         .collect()
 }
 
+/// Whether the front page of core shows what a stranger needs, and keeps the rest behind it.
+fn roots_are_small(workspace: &Workspace) -> Result<(), Failure> {
+    const PATH: &str = "crates/steadfast-core/src/lib.rs";
+    let path = workspace.root.join(PATH);
+    let text = fs::read_to_string(&path).map_err(|error| unreadable(&path, &error))?;
+    let file =
+        syn::parse_file(&text).map_err(|error| Failure::check(format!("{PATH}: {error}")))?;
+    let names = names_at_root(&file.items);
+    if names <= ROOT_NAMES_MAX {
+        return Ok(());
+    }
+    Err(Failure::check(format!(
+        "{PATH}: {names} names, and {ROOT_NAMES_MAX} are allowed: what only the crates beside it \
+         use belongs into `plumbing`"
+    )))
+}
+
+/// How many names users read on the front page: what is public at the root and shown.
+fn names_at_root(items: &[Item]) -> usize {
+    fn in_tree(tree: &UseTree) -> usize {
+        match tree {
+            UseTree::Path(it) => in_tree(&it.tree),
+            UseTree::Group(it) => it.items.iter().map(in_tree).sum(),
+            UseTree::Name(_) | UseTree::Rename(_) | UseTree::Glob(_) => 1,
+        }
+    }
+    let of = |item: &Item| match item {
+        Item::Use(it) if is_public(&it.vis) => in_tree(&it.tree),
+        Item::Mod(it) if is_public(&it.vis) => usize::from(!is_hidden(&it.attrs)),
+        _ => 0,
+    };
+    items.iter().map(of).sum()
+}
+
+/// As many as fit into a table of ten lines.
+const ROOT_NAMES_MAX: usize = 40;
+
+fn is_hidden(attributes: &[Attribute]) -> bool {
+    let hidden = |attribute: &Attribute| {
+        let word = attribute.parse_args::<syn::Ident>();
+        attribute.path().is_ident("doc") && word.is_ok_and(|word| word == "hidden")
+    };
+    attributes.iter().any(hidden)
+}
+
 /// The public enums, and structs whose fields are all public, that neither may grow nor say why
 /// they need not.
 fn unexplained(workspace: &Workspace) -> Result<Vec<String>, Failure> {
@@ -107,10 +155,8 @@ fn closed(item: &Item) -> Option<String> {
     let (visibility, attributes, name) = match item {
         Item::Enum(it) => (&it.vis, &it.attrs, &it.ident),
         Item::Struct(it) => {
-            let Fields::Named(fields) = &it.fields else {
-                return None;
-            };
-            if !fields.named.iter().all(|field| is_public(&field.vis)) {
+            let private = it.fields.iter().any(|field| !is_public(&field.vis));
+            if private || matches!(it.fields, Fields::Unit) {
                 return None;
             }
             (&it.vis, &it.attrs, &it.ident)
@@ -404,15 +450,25 @@ pub struct D(_);";
         let closed = |text: &str| syn::parse_str(text).ok().as_ref().and_then(closed);
         assert_eq!(closed("pub enum A { B }"), Some("A".into()));
         assert_eq!(closed("pub struct A { pub b: u8 }"), Some("A".into()));
+        assert_eq!(closed("pub struct A(pub u8);"), Some("A".into()));
         for fine in [
             "enum A { B }",
             "#[non_exhaustive] pub enum A { B }",
             "/// Letters.\n///\n/// Complete: there is one.\npub enum A { B }",
             "pub struct A { pub b: u8, c: u8 }",
+            "pub struct A(pub u8, u8);",
             "pub struct A;",
         ] {
             assert_eq!(closed(fine), None, "{fine}");
         }
+    }
+
+    #[test]
+    fn names_at_the_root_are_counted_unless_they_are_hidden() {
+        let text = "pub use a::{B, c::{D, E as F}}; use g::H; pub mod i {} mod j {} \
+                    #[doc(hidden)] pub mod plumbing { pub use k::L; }";
+        let file = syn::parse_file(text).expect("Rust");
+        assert_eq!(names_at_root(&file.items), 4);
     }
 
     #[test]

@@ -27,7 +27,7 @@ impl Text {
     pub fn new(text: &str) -> Self {
         // What is cut away later need not be looked at, and a log line may be 100 MB long.
         let text = cut(text, 4 * TEXT_LEN_MAX);
-        let safe: String = steadfast_core::redact(text)
+        let safe: String = steadfast_core::plumbing::redact(text)
             .chars()
             .map(|c| if c.is_control() { ' ' } else { c })
             .filter(|c| !turns_direction(*c))
@@ -156,6 +156,8 @@ impl fmt::Display for Ratio {
 /// assert_eq!(Lasting(Duration::from_millis(1500)).to_string(), "1.5 s");
 /// assert_eq!(Lasting(Duration::from_secs(240)).to_string(), "4 min");
 /// ```
+///
+/// Complete: it is one number and how it is written.
 #[derive(Clone, Copy, Debug)]
 pub struct Lasting(pub std::time::Duration);
 
@@ -175,6 +177,8 @@ impl fmt::Display for Lasting {
 }
 
 /// A number of bytes, written as people do: `512 B`, `20 KiB`, `1.5 GiB`.
+///
+/// Complete: it is one number and how it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(transparent))]

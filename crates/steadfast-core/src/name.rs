@@ -15,7 +15,7 @@ pub const NAME_LEN_MAX: usize = 63;
 /// assert_eq!(name.as_str(), "orders-db");
 /// assert_eq!(name.env_key(), "ORDERS_DB");
 /// assert!(Name::new("Orders DB").is_err());
-/// # Ok::<(), steadfast_core::NameError>(())
+/// # Ok::<(), steadfast_core::plumbing::NameError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Name(Repr);

@@ -43,7 +43,7 @@ const GONE: &str = "***";
 /// turn the direction of writing, cut to [`MESSAGE_LEN_MAX`] bytes.
 ///
 /// ```
-/// use steadfast_core::redact;
+/// use steadfast_core::plumbing::redact;
 ///
 /// assert_eq!(
 ///     redact("cannot reach postgres://app:hunter2@db:5432/shop?sslmode=require now"),

@@ -8,7 +8,7 @@
 //!   `pool-exhausted` if all connections are in use (and whether any comes back, and which
 //!   line of code has had one for longest), `dependency-down` with the last error if Redis
 //!   cannot be reached, loads its data or has no client slot free;
-//! - learns that a server is gone within [`KNOCK_AFTER`](steadfast_core::KNOCK_AFTER), and
+//! - learns that a server is gone within [`KNOCK_AFTER`](steadfast_core::plumbing::KNOCK_AFTER), and
 //!   then tests the pool's idle connections all at once, which deadpool would do one after
 //!   the other for half a second each; those that do not answer are closed, and a server
 //!   that only gives no *new* session costs none that works;
@@ -63,8 +63,8 @@ use std::{
 
 use deadpool_redis::Pool;
 use steadfast_core::{
-    ConfigError, Deadline, DependencyState, PoolAdvice, PoolFleet, PoolGate, PoolPursuit,
-    PoolSettings, PoolSnapshot,
+    ConfigError, Deadline, DependencyState,
+    plumbing::{PoolAdvice, PoolFleet, PoolGate, PoolPursuit, PoolSettings, PoolSnapshot},
 };
 use steadfast_pool::{Drive, attach};
 

@@ -40,7 +40,7 @@ use crate::{
 /// asks it for a PONG. A run that comes 5 s or more after that was opened opens another,
 /// which takes its place: that alone finds that nobody new is let in. A refusal is told by
 /// the run that meets it, and found within
-/// [`detection_max`](steadfast_core::CheckSettings::detection_max), which the report shows
+/// [`detection_max`](steadfast_core::plumbing::CheckSettings::detection_max), which the report shows
 /// as `detection_max_ms`; that nothing is answered to who asks for a session is told one run
 /// later, since a server may be slow to give one. A new session that would have less than
 /// [`FAIR_MAX`](steadfast_pool::FAIR_MAX), or half of the check's time where that is shorter,

@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use steadfast_core::{PoolDriver, PoolEnd, PoolPursuit, PoolStep};
+use steadfast_core::plumbing::{PoolDriver, PoolEnd, PoolPursuit, PoolStep};
 use tokio::{
     runtime::Handle,
     time::{Sleep, sleep_until},

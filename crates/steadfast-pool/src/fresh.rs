@@ -11,7 +11,7 @@ use steadfast_core::Failure;
 /// How old the youngest session may be before a run of the check opens another.
 ///
 /// With it a refusal of new sessions is found within
-/// [`CheckSettings::detection_max`](steadfast_core::CheckSettings::detection_max), whatever
+/// [`CheckSettings::detection_max`](steadfast_core::plumbing::CheckSettings::detection_max), whatever
 /// the settings are; and an instance costs its server no more than twelve connects a minute.
 pub const FRESH_EVERY: Duration = Duration::from_secs(5);
 
@@ -62,7 +62,7 @@ pub fn sentence(failure: &Failure, old: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use steadfast_core::{CheckSettings, FailureClass};
+    use steadfast_core::{FailureClass, plumbing::CheckSettings};
 
     use super::*;
 

@@ -3,8 +3,8 @@
 use std::{fmt, sync::Arc, time::Instant};
 
 use steadfast_core::{
-    ConfigError, DependencyState, Failure, POOLS_MAX, PoolGate, PoolGauge, PoolHeld, PoolReading,
-    PoolSettings,
+    ConfigError, DependencyState, Failure,
+    plumbing::{POOLS_MAX, PoolGate, PoolGauge, PoolHeld, PoolReading, PoolSettings},
 };
 
 use crate::clock::now;
@@ -67,7 +67,7 @@ impl<F> fmt::Debug for Gauge<F> {
 mod tests {
     use std::panic::Location;
 
-    use steadfast_core::{Name, PoolEntry, Trip};
+    use steadfast_core::{Name, Trip, plumbing::PoolEntry};
 
     use super::*;
 

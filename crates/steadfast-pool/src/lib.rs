@@ -3,19 +3,21 @@
 //! An application names the adapter of its driver (`steadfast-sqlx`,
 //! `steadfast-deadpool-redis`) and not this crate. Who writes an adapter for another driver
 //! finds here what is alike in all of them:
-//! - [`Drive`] takes a [`PoolPursuit`](steadfast_core::PoolPursuit) along: one timer, and a task
-//!   for the work that outlives its request; [`Timed`] does the same for any
-//!   [`PoolStep`](steadfast_core::PoolStep).
+//! - [`Drive`] takes a [`PoolPursuit`] along: one timer, and a task for the work that outlives
+//!   its request; [`Timed`] does the same for any [`PoolStep`].
 //! - [`attach`] makes the gate of a pool, and shows its numbers with the dependency.
 //! - [`knock`] says whether anybody opens the door of a server that is silent.
 //! - [`fresh`] says when a check asks for a new session, and [`Patience`] when silence is held
 //!   against a server.
+//! - The seam itself: [`PoolDriver`] is what an adapter implements, [`PoolGate`] what decides,
+//!   and the rest of the `Pool…` types what passes between the two.
 //!
 //! An adapter adds how its driver connects, tests and classifies, and its types.
 //!
 //! ```
 //! use std::{sync::Arc, time::Instant};
-//! use steadfast_core::{DependencyState, Name, PoolSettings, Trip};
+//! use steadfast_core::{DependencyState, Name, Trip};
+//! use steadfast_pool::PoolSettings;
 //!
 //! let rules = Trip::default().build()?;
 //! let now = steadfast_pool::clock::now();
@@ -36,3 +38,8 @@ mod patience;
 pub use drive::{Drive, Timed};
 pub use gauge::attach;
 pub use patience::{FAIR_MAX, Patience};
+pub use steadfast_core::plumbing::{
+    PoolAdvice, PoolCatch, PoolDriver, PoolEnd, PoolEntry, PoolError, PoolFit, PoolFleet,
+    PoolFuture, PoolGate, PoolHeld, PoolLease, PoolMeaning, PoolPursuit, PoolReading, PoolRest,
+    PoolReturn, PoolSettings, PoolSilence, PoolSnapshot, PoolStep, PoolTicket, PoolTrouble,
+};

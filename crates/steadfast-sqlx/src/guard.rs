@@ -8,7 +8,7 @@
 //!   numbers: cause `pool-exhausted` if all connections are in use (and whether any comes
 //!   back, and which line of code has had one for longest) or the server has no slot free,
 //!   `dependency-down` with the last connect error if it cannot be reached;
-//! - learns that a server is gone within [`KNOCK_AFTER`](steadfast_core::KNOCK_AFTER), and
+//! - learns that a server is gone within [`KNOCK_AFTER`](steadfast_core::plumbing::KNOCK_AFTER), and
 //!   tells the breaker, which then refuses at once;
 //! - closes no connection when a request is cancelled or its deadline passes, and never
 //!   leaves one in a transaction that nobody knows of ([`PoolGuard::begin`]).
@@ -89,7 +89,7 @@
 //!
 //! A query that its bound has cut runs on in the server: sqlx shows neither PostgreSQL's key
 //! for a cancel request nor the number of a MySQL session. Its session keeps its place until
-//! the server has ended it, and is closed after [`RETURN_MAX`](steadfast_core::RETURN_MAX).
+//! the server has ended it, and is closed after [`RETURN_MAX`](steadfast_core::plumbing::RETURN_MAX).
 //! A bound in the server ends it sooner (`statement_timeout`; MariaDB's `max_statement_time`),
 //! or, for the one report that has none, a second session:
 //!
@@ -149,8 +149,8 @@ use std::{
 
 use sqlx::Pool;
 use steadfast_core::{
-    ConfigError, Deadline, DependencyState, PoolAdvice, PoolFleet, PoolGate, PoolPursuit,
-    PoolSettings, PoolSnapshot,
+    ConfigError, Deadline, DependencyState,
+    plumbing::{PoolAdvice, PoolFleet, PoolGate, PoolPursuit, PoolSettings, PoolSnapshot},
 };
 use steadfast_pool::{Drive, attach};
 

@@ -44,7 +44,7 @@ pub const STUCK_AFTER: Duration = Duration::from_secs(30);
 /// `steadfast-probe` in `pg_stat_activity`. A run that comes 5 s or more after that was opened
 /// opens another, which takes its place: that alone finds that nobody new is let in (a
 /// password that was rotated, no slot). A refusal is told by the run that meets it, and found
-/// within [`detection_max`](steadfast_core::CheckSettings::detection_max), which the report
+/// within [`detection_max`](steadfast_core::plumbing::CheckSettings::detection_max), which the report
 /// shows as `detection_max_ms`; that nothing is answered to who asks for a session is told
 /// one run later, since a server may be slow to give one. A new session that would have less
 /// than [`FAIR_MAX`](steadfast_pool::FAIR_MAX), or half of the check's time where that is

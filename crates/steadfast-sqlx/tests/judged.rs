@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sqlx::{Executor, Sqlite, sqlite::SqlitePoolOptions};
 use steadfast::{BreakerMode, BreakerState, Cause, Dependency, Refusal, Trip};
-use steadfast_core::{CallKind, CallTimedOut, DependencyState, Evidence, FailureClass};
+use steadfast_core::{CallKind, DependencyState, Evidence, FailureClass, plumbing::CallTimedOut};
 use steadfast_sqlx::{Error, PoolGuard, guard};
 
 /// A guard of one connection, of a dependency that any three failures open.

@@ -30,8 +30,8 @@ use std::{
 };
 
 use steadfast_core::{
-    Check, CheckDepth, CheckOutcome, CheckRecord, CheckRun, CheckSettings, DependencyState,
-    DependencyView, Health, Local, Name, Refusal, Requirement,
+    Check, CheckOutcome, CheckRun, DependencyState, Health, Local, Name, Refusal, Requirement,
+    plumbing::{CheckDepth, CheckRecord, CheckSettings, DependencyView},
 };
 
 pub use builder::DependencyBuilder;
@@ -45,7 +45,7 @@ pub use error::Error;
 pub use gate::{DependencyGate, DependencyGateFuture, DependencyGateService};
 pub use keyed::{Keyed, KeyedSettings};
 pub use permit::Permit;
-pub use steadfast_core::CallTimedOut;
+pub use steadfast_core::plumbing::CallTimedOut;
 
 pub(crate) use log::{Outage, Outages};
 

@@ -33,7 +33,7 @@ use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::{BoxError, Router, extract::Request};
 use bytes::Bytes;
-use steadfast_core::Start;
+use steadfast_core::plumbing::Start;
 use tower_layer::Layer;
 use tower_service::Service;
 

@@ -132,14 +132,17 @@ pub use serve::Tls;
 pub use serve::{Connections, Handshake};
 pub use steadfast_core::limit;
 pub use steadfast_core::{
-    Answered, BreakerMode, BreakerReason, BreakerSnapshot, BreakerState, CallFailure, CallKind,
-    CallOutcome, Cause, Check, CheckOutcome, CheckRun, CheckStatus, ConfigError, Deadline,
-    DependencyDown, DependencyReason, DependencyState, DependencyView, Evidence, FailureClass,
-    Health, Incident, LagChange, LagMode, LagPhase, LagSnapshot, Ledger, Lifecycle, Name,
-    Overloaded, Phase, PoolExhausted, Pressure, Priority, QueueSettings as Queue, QueueSnapshot,
-    Queued, ReadOnlyView, Reason, Refusal, Requirement, RetryHint, RouteClass, Rule,
-    START_WAITING_MAX, ShedMode, ShedSnapshot, Standing, Start, StartTicket, Streams,
-    StreamsSnapshot, Trip, Verdict, WhenDraining,
+    CallFailure, CallKind, CallOutcome, Cause, Check, CheckOutcome, CheckRun, CheckStatus,
+    ConfigError, Deadline, DependencyDown, DependencyState, Evidence, FailureClass, Health, Ledger,
+    Lifecycle, Name, Overloaded, Phase, PoolExhausted, Priority, Refusal, Requirement, RetryHint,
+    Rule, ShedMode, Trip, Verdict,
+    plumbing::{
+        Answered, BreakerMode, BreakerReason, BreakerSnapshot, BreakerState, DependencyReason,
+        DependencyView, Incident, LagChange, LagMode, LagPhase, LagSnapshot, Pressure,
+        QueueSettings as Queue, QueueSnapshot, Queued, ReadOnlyView, Reason, RouteClass,
+        START_WAITING_MAX, ShedSnapshot, Standing, Start, StartTicket, Streams, StreamsSnapshot,
+        WhenDraining,
+    },
 };
 /// The diagnosis that [`Control::diagnosis`] gives, in the words of its own crate.
 pub use steadfast_diagnosis as diagnosis;

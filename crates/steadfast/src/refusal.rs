@@ -43,8 +43,8 @@ use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 use http_body_util::Full;
 use steadfast_core::{
-    Answered, Cause, Evidence, Ledger, Local, Name, Recorded, Refusal, RefusalId, RefusedInside,
-    RetryHint, StateChange,
+    Cause, Evidence, Ledger, Local, Name, Refusal, RetryHint,
+    plumbing::{Answered, Recorded, RefusalId, RefusedInside, StateChange},
 };
 
 pub use layer::{ExplainFuture, ExplainLayer, ExplainService};
@@ -272,7 +272,7 @@ impl Explain {
     /// redacted and cut.
     pub(crate) fn note(&self, subject: &Name, from: &str, to: &str, why: &str) {
         let at = clock::now();
-        let why = &*steadfast_core::redact(why);
+        let why = &*steadfast_core::plumbing::redact(why);
         tracing::info!(target: "steadfast", %subject, from, to, why, "state changed");
         self.write_change(subject, from, to, why, at);
     }

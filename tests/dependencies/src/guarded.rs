@@ -13,8 +13,9 @@ use axum::{
 };
 use steadfast::{Deadlines, Dependency, Guard};
 use steadfast_core::{
-    BreakerState, BreakerTransition, CallKind, Cause, DependencyDown, DependencyListener,
-    DependencyState, Evidence, FailureClass, PoolExhausted, Refusal, Trip,
+    CallKind, Cause, DependencyDown, DependencyState, Evidence, FailureClass, PoolExhausted,
+    Refusal, Trip,
+    plumbing::{BreakerState, BreakerTransition, DependencyListener},
 };
 use tokio::task::JoinSet;
 use tower::ServiceExt;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use dependencies_tests::wait_until;
 use sqlx::{Executor, Postgres as Pg, postgres::PgPoolOptions};
 use steadfast::{BreakerState, Cause, Dependency, Refusal, Trip};
-use steadfast_core::{CallTimedOut, FailureClass};
+use steadfast_core::{FailureClass, plumbing::CallTimedOut};
 use steadfast_sqlx::{PoolGuard, classify, guard};
 use support::{PgBouncer, Postgres, Relay};
 

@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use http::{Request, Response};
 use recloser::{AsyncRecloser, Recloser};
 use steadfast::{BreakerMode, BreakerService, CallOutcome, Dependency, Trip, classifier};
-use steadfast_core::{Breaker, stripe};
+use steadfast_core::plumbing::{Breaker, stripe};
 use tower::{Layer, ServiceExt};
 use tower_resilience_circuitbreaker::{CircuitBreaker, CircuitBreakerLayer, DefaultClassifier};
 

@@ -6,7 +6,7 @@ use steadfast::{
     BreakerMode, CallError, CallOutcome, Control, Dependency, FailureClass, Guard, KeyedSettings,
     Running, Standing, Trip, check,
 };
-use steadfast_core::{Breaker, CheckOutcome, DependencyState};
+use steadfast_core::{CheckOutcome, DependencyState, plumbing::Breaker};
 use tower::{Layer, ServiceExt, service_fn};
 
 use super::{

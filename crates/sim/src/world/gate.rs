@@ -11,7 +11,8 @@ use steadfast_core::limit::{
     Admitted, Change, Directive, Ended, Ending, Limit, Sampling, Tag, Window,
 };
 use steadfast_core::{
-    Ask, BEAT, Decision, LagMode, Local, Outcome, Priority, ShedGate, ShedPermit, ShedSettings,
+    Ask, Decision, Local, Outcome, Priority, ShedGate, ShedPermit, ShedSettings,
+    plumbing::{BEAT, LagMode},
 };
 
 /// Admits requests of one instance.

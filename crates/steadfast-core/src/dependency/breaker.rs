@@ -19,7 +19,7 @@
 //!
 //! ```
 //! use std::time::{Duration, Instant};
-//! use steadfast_core::{Breaker, BreakerState, CallOutcome, FailureClass, Trip};
+//! use steadfast_core::{CallOutcome, FailureClass, Trip, plumbing::{Breaker, BreakerState}};
 //!
 //! # let start = Instant::now();
 //! // `start`, `now` and the random numbers come from the caller; core has no clock.

@@ -35,7 +35,7 @@
 //!
 //! ```
 //! use std::{panic::Location, time::{Duration, Instant}};
-//! use steadfast_core::{Evidence, Name, PoolEntry, PoolGate, PoolSettings};
+//! use steadfast_core::{Evidence, Name, plumbing::{PoolEntry, PoolGate, PoolSettings}};
 //!
 //! let now = Instant::now();
 //! let settings = PoolSettings::new(1).waiters_max(0);

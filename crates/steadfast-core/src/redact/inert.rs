@@ -8,7 +8,7 @@ use std::borrow::Cow;
 /// replaced by U+FFFD. What HTML or JSON give a meaning to is theirs to escape.
 ///
 /// ```
-/// use steadfast_core::inert;
+/// use steadfast_core::plumbing::inert;
 ///
 /// assert_eq!(inert("/orders/7"), "/orders/7");
 /// assert_eq!(inert("a\u{1b}[31mb\u{202e}c"), "a\u{fffd}[31mb\u{fffd}c");

@@ -13,7 +13,7 @@
 //!
 //! ```
 //! use std::time::{Duration, Instant};
-//! use steadfast_core::deadline::{self, Deadline};
+//! use steadfast_core::plumbing::deadline::{self, Deadline};
 //!
 //! let now = Instant::now();
 //! let left = deadline::grpc_timeout(b"250m").expect("well formed");

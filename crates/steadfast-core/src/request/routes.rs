@@ -11,7 +11,7 @@
 //! `/reports/*`. Patterns are compared with the path as it was sent, without decoding.
 //!
 //! ```
-//! use steadfast_core::{Priority, RouteClass, RouteTable};
+//! use steadfast_core::{Priority, plumbing::{RouteClass, RouteTable}};
 //!
 //! let table = RouteTable::new([
 //!     ("/pay/{id}", RouteClass::critical()),

@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use deadpool::managed::Object;
 use deadpool_redis::{PoolError as DriverError, redis};
-use steadfast_core::{Deadline, Failure, PoolDriver, PoolFuture, PoolGate, PoolLease, PoolMeaning};
+use steadfast_core::{
+    Deadline, Failure,
+    plumbing::{PoolDriver, PoolFuture, PoolGate, PoolLease, PoolMeaning},
+};
 
 use tokio::time::timeout;
 

@@ -7,7 +7,10 @@ use deadpool_redis::redis::{
     Cmd, Pipeline, RedisError, RedisFuture, Value,
     aio::{ConnectionLike, MultiplexedConnection},
 };
-use steadfast_core::{Deadline, PoolCatch, PoolLease, Refusal};
+use steadfast_core::{
+    Deadline, Refusal,
+    plumbing::{PoolCatch, PoolLease},
+};
 
 use super::{
     command::Traits,

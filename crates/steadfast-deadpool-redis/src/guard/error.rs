@@ -3,7 +3,7 @@
 use std::{fmt, io};
 
 use deadpool_redis::{PoolError as DriverError, redis::RedisError};
-use steadfast_core::{PoolError, Refusal};
+use steadfast_core::{Refusal, plumbing::PoolError};
 
 use super::acquire::Fault;
 use crate::classify::io_below;

@@ -4,8 +4,9 @@ use std::{io, sync::Arc, time::Instant};
 
 use deadpool_redis::redis::{RedisError, RedisFuture};
 use steadfast_core::{
-    CallOutcome, CallPermit, Deadline, DependencyDown, DependencyReason, DependencyState, Evidence,
-    FailureClass, PoolLease, Refusal, WRITE_PROBE_INTERVAL, stripe,
+    CallOutcome, CallPermit, Deadline, DependencyDown, DependencyState, Evidence, FailureClass,
+    Refusal,
+    plumbing::{DependencyReason, PoolLease, WRITE_PROBE_INTERVAL, stripe},
 };
 use tokio::time::timeout_at;
 

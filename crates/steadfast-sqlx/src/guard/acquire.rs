@@ -4,7 +4,8 @@ use std::{fmt, sync::Arc};
 
 use sqlx::{Pool, pool::PoolConnection};
 use steadfast_core::{
-    Deadline, Failure, FailureClass, PoolDriver, PoolFuture, PoolLease, PoolMeaning,
+    Deadline, Failure, FailureClass,
+    plumbing::{PoolDriver, PoolFuture, PoolLease, PoolMeaning},
 };
 
 use super::{GuardedSession, GuardedTransaction, observer::Observer, transaction::begin};

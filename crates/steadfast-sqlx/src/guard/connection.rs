@@ -15,7 +15,7 @@ use crate::driver::Driver;
 /// half-way delays until the server has ended it. One that is not back after [`RETURN_MAX`]
 /// is closed, and so is one whose session is over or takes no writes any more.
 ///
-/// [`RETURN_MAX`]: steadfast_core::RETURN_MAX
+/// [`RETURN_MAX`]: steadfast_core::plumbing::RETURN_MAX
 #[must_use = "a connection that is dropped has gone back"]
 pub struct GuardedConnection<DB: Driver>(GuardedSession<DB>);
 

@@ -6,7 +6,10 @@
 
 use std::fmt;
 
-use steadfast_core::{CallTimedOut, PoolError, Refusal};
+use steadfast_core::{
+    Refusal,
+    plumbing::{CallTimedOut, PoolError},
+};
 
 use super::acquire::Fault;
 

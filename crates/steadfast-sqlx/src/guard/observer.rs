@@ -6,8 +6,8 @@ use std::{
 };
 
 use steadfast_core::{
-    CallPermit, DependencyDown, DependencyReason, DependencyState, Evidence, Failure, FailureClass,
-    Refusal, WRITE_PROBE_INTERVAL, stripe,
+    CallPermit, DependencyDown, DependencyState, Evidence, Failure, FailureClass, Refusal,
+    plumbing::{DependencyReason, WRITE_PROBE_INTERVAL, stripe},
 };
 
 use super::{

@@ -4,7 +4,7 @@ use std::{fmt, mem, sync::Arc, time::Duration};
 
 use sqlx::{Database, pool::PoolConnection};
 use sqlx_core::transaction::TransactionManager;
-use steadfast_core::{PoolCatch, PoolLease, PoolReturn};
+use steadfast_core::plumbing::{PoolCatch, PoolLease, PoolReturn};
 use steadfast_pool::Timed;
 use tokio::{runtime::Handle, time::timeout};
 

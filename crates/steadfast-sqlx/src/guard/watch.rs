@@ -15,7 +15,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use steadfast_core::{CallOutcome, CallTimedOut, Deadline, Failure, FailureClass, Refusal};
+use steadfast_core::{
+    CallOutcome, Deadline, Failure, FailureClass, Refusal, plumbing::CallTimedOut,
+};
 use tokio::time::{Sleep, sleep_until};
 
 use super::{

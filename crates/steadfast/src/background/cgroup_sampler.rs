@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use steadfast_core::{CpuTotals, Memory, ResourceSample, group_path, stalled_total};
+use steadfast_core::plumbing::{CpuTotals, Memory, ResourceSample, group_path, stalled_total};
 
 /// Between two samples.
 const EVERY: Duration = Duration::from_secs(1);

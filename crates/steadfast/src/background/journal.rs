@@ -21,7 +21,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use steadfast_core::{Cause, Incident, Rule, inert};
+use steadfast_core::{
+    Cause, Rule,
+    plumbing::{Incident, inert},
+};
 
 use self::file::File;
 use crate::{

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use metrics::{counter, gauge};
 use steadfast_core::{
-    CallKind, Health, LagPhase, Memory, Phase, Priority, ShedSnapshot, limit::ChangeReason,
+    CallKind, Health, Phase, Priority,
+    limit::ChangeReason,
+    plumbing::{LagPhase, Memory, ShedSnapshot},
 };
 
 use crate::{clock, instance::Control};

@@ -9,7 +9,9 @@ use std::{
     time::Duration,
 };
 
-use steadfast_core::{CheckOutcome, CheckRun, CheckStatus, Deadline, FailureClass, HealthChange};
+use steadfast_core::{
+    CheckOutcome, CheckRun, CheckStatus, Deadline, FailureClass, plumbing::HealthChange,
+};
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
     task::{JoinError, JoinHandle},

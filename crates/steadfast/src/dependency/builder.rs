@@ -3,8 +3,8 @@
 use std::{fmt, sync::Arc, thread, time::Duration};
 
 use steadfast_core::{
-    Check, CheckDepth, CheckSettings, ConfigError, DependencyListener, DependencyState, Local,
-    Name, Requirement, Trip,
+    Check, ConfigError, DependencyState, Local, Name, Requirement, Trip,
+    plumbing::{CheckDepth, CheckSettings, DependencyListener},
 };
 
 use super::{Ask, Asked, Dependency, Inner, log::Log};

@@ -11,7 +11,8 @@ use std::{
 
 use pin_project::pin_project;
 use steadfast_core::{
-    BreakerMode, CallOutcome, CallTimedOut, DependencyState, FailureClass, Refusal, ToldBefore,
+    CallOutcome, DependencyState, FailureClass, Refusal,
+    plumbing::{BreakerMode, CallTimedOut, ToldBefore},
 };
 
 use super::{

@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt};
 
-use steadfast_core::{CallTimedOut, Refusal};
+use steadfast_core::{Refusal, plumbing::CallTimedOut};
 
 /// Why a call gave no result. Complete: it was not made, it was not answered in time, or
 /// it failed by itself.

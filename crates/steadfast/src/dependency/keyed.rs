@@ -9,7 +9,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use steadfast_core::{CallKind, ConfigError, DependencyState, KEYS_MAX, Local};
+use steadfast_core::{CallKind, ConfigError, DependencyState, Local, plumbing::KEYS_MAX};
 
 use super::{Dependency, Inner, call_error::CallError};
 use crate::clock;
@@ -258,7 +258,10 @@ const IDLE_MAX: Duration = Duration::from_secs(86_400);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use steadfast_core::{BreakerMode, BreakerState, Evidence, Health, Trip};
+    use steadfast_core::{
+        Evidence, Health, Trip,
+        plumbing::{BreakerMode, BreakerState},
+    };
 
     async fn fails() -> Result<(), std::io::Error> {
         Err(std::io::Error::other("boom"))

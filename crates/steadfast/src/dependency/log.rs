@@ -12,8 +12,8 @@ use std::{
 };
 
 use steadfast_core::{
-    BreakerState, BreakerTransition, CallKind, DependencyListener, DependencyState, DependencyView,
-    Health,
+    CallKind, DependencyState, Health,
+    plumbing::{BreakerState, BreakerTransition, DependencyListener, DependencyView},
 };
 
 use crate::clock;

@@ -3,8 +3,8 @@
 use std::{fmt, thread};
 
 use steadfast_core::{
-    CallFailure, CallOutcome, CallPermit, DependencyState, FailureClass, Name, Refusal, ToldBefore,
-    stripe,
+    CallFailure, CallOutcome, CallPermit, DependencyState, FailureClass, Name, Refusal,
+    plumbing::{ToldBefore, stripe},
 };
 
 use super::Dependency;

@@ -24,7 +24,7 @@ use http_body::Body;
 use http_body_util::Full;
 use pin_project::pin_project;
 #[cfg(doc)]
-use steadfast_core::Start;
+use steadfast_core::plumbing::Start;
 use steadfast_core::{Decision, Lifecycle, Local};
 use tower_layer::Layer;
 use tower_service::Service;

@@ -16,7 +16,7 @@ use std::{
 
 use http::Request;
 use pin_project::pin_project;
-use steadfast_core::{Refusal, StartTicket};
+use steadfast_core::{Refusal, plumbing::StartTicket};
 use tokio::time::Sleep;
 
 use crate::clock;

@@ -8,7 +8,10 @@ use std::{
 };
 
 use http::request::Parts;
-use steadfast_core::{ConfigError, Lifecycle, Local, RouteClass, Start, UNREADY_BUDGET_DEFAULT};
+use steadfast_core::{
+    ConfigError, Lifecycle, Local,
+    plumbing::{RouteClass, Start, UNREADY_BUDGET_DEFAULT},
+};
 
 #[cfg(feature = "config")]
 use super::configure::Plan;

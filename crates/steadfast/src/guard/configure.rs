@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use steadfast_core::{
-    BreakerMode, CheckSettings, QueueSettings, Requirement, RetryHint, ShedMode, ShedSettings, Trip,
+    Requirement, RetryHint, ShedMode, ShedSettings, Trip,
+    plumbing::{BreakerMode, CheckSettings, QueueSettings},
 };
 
 use super::GuardBuilder;

@@ -2,7 +2,10 @@
 
 use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
-use steadfast_core::{BEAT, Declarer, Name, Phase};
+use steadfast_core::{
+    Name, Phase,
+    plumbing::{BEAT, Declarer},
+};
 use tokio::task::JoinHandle;
 
 use super::{Guard, Settings};
@@ -291,7 +294,7 @@ const _: fn() = || {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use steadfast_core::STALLED_AFTER;
+    use steadfast_core::plumbing::STALLED_AFTER;
 
     #[test]
     fn a_runtime_that_never_runs_a_task_after_the_start_is_stalled() {

@@ -17,7 +17,7 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response, Version};
 use http_body::Body;
-use steadfast_core::{Decision, Lifecycle, Local, RefusedInside, ShedGate};
+use steadfast_core::{Decision, Lifecycle, Local, ShedGate, plumbing::RefusedInside};
 use tower_layer::Layer;
 use tower_service::Service;
 

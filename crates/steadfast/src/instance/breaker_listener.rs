@@ -3,7 +3,10 @@
 
 use std::sync::{Arc, Weak};
 
-use steadfast_core::{BreakerTransition, DependencyListener, DependencyState};
+use steadfast_core::{
+    DependencyState,
+    plumbing::{BreakerTransition, DependencyListener},
+};
 
 use super::readiness::Readiness;
 

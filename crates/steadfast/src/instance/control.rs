@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use steadfast_core::{Declarer, Local, MaintenanceEnd, Name, Phase, Standing, Start, Verdict};
+use steadfast_core::{
+    Local, Name, Phase, Verdict,
+    plumbing::{Declarer, MaintenanceEnd, Standing, Start},
+};
 use steadfast_diagnosis::{Diagnosis, diagnose};
 use tokio::{runtime::Handle, task::JoinHandle};
 
@@ -212,7 +215,7 @@ impl Control {
         if !self.advance(Phase::LameDuck) {
             return;
         }
-        let why = steadfast_core::redact(why);
+        let why = steadfast_core::plumbing::redact(why);
         tracing::info!(target: "steadfast", %why, "leaving");
         let since = clock::now();
         let length = lame_duck.max(&self.0.room.settings);

@@ -22,7 +22,10 @@ pub(crate) use settings::Known;
 
 use std::time::{Duration, Instant};
 
-use steadfast_core::{Cause, Incident, LedgerView, LifecycleView, Phase, Value};
+use steadfast_core::{
+    Cause, Phase,
+    plumbing::{Incident, LedgerView, LifecycleView, Value},
+};
 use steadfast_diagnosis::{Evidence, Lasting, Own, PhaseIs, Text, Tied};
 
 use super::Control;

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use steadfast_core::{Cause, Ledger, ShedSnapshot};
+use steadfast_core::{Cause, Ledger, plumbing::ShedSnapshot};
 
 use crate::clock;
 
@@ -135,7 +135,10 @@ fn minute_of(now: Instant) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use steadfast_core::{Answered, Evidence, Name, Recorded, Refusal, RefusalId, RequestNote};
+    use steadfast_core::{
+        Evidence, Name, Refusal,
+        plumbing::{Answered, Recorded, RefusalId, RequestNote},
+    };
 
     use crate::gate::shed::{Shed, Shedder};
 

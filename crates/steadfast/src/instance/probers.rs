@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use steadfast_core::inert;
+use steadfast_core::plumbing::inert;
 
 /// Probers that are told apart; a node has one kubelet and a few balancers.
 const PROBERS_MAX: usize = 16;

@@ -25,8 +25,11 @@ use std::{
 
 use arc_swap::ArcSwap;
 use steadfast_core::{
-    DependencyView, Lifecycle, LifecycleView, Moved, Name, Phase, Pulse, Signals, Standing,
-    Verdict, first_round_is_over, start_is_complete, verdict,
+    Lifecycle, Name, Phase, Verdict,
+    plumbing::{
+        DependencyView, LifecycleView, Moved, Pulse, Signals, Standing, first_round_is_over,
+        start_is_complete, verdict,
+    },
 };
 use tokio::sync::watch;
 

@@ -7,7 +7,10 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use http_body_util::Full;
-use steadfast_core::{DependencyView, Phase, Reason, Requirement, Standing, Verdict};
+use steadfast_core::{
+    Phase, Requirement, Verdict,
+    plumbing::{DependencyView, Reason, Standing},
+};
 
 use super::health;
 use crate::clock;

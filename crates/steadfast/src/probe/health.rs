@@ -4,8 +4,10 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 use steadfast_core::{
-    BreakerSnapshot, CheckOutcome, CheckView, DependencyReason, DependencyView, Health,
-    PoolReading, Reason, Standing, Verdict,
+    CheckOutcome, Health, Verdict,
+    plumbing::{
+        BreakerSnapshot, CheckView, DependencyReason, DependencyView, PoolReading, Reason, Standing,
+    },
 };
 
 use super::answer::{BODY_LEN_MAX, Profile, spoken};

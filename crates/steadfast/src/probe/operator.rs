@@ -298,7 +298,7 @@ struct Found {
 const ID_SHOWN_MAX: usize = 128;
 
 fn shown_id(id: &str) -> String {
-    steadfast_core::inert(id)
+    steadfast_core::plumbing::inert(id)
         .chars()
         .take(ID_SHOWN_MAX)
         .collect()

@@ -150,7 +150,7 @@ impl Probes {
 const LABEL_LEN_MAX: usize = 64;
 
 fn label(text: &str) -> String {
-    steadfast_core::inert(text)
+    steadfast_core::plumbing::inert(text)
         .chars()
         .take(LABEL_LEN_MAX)
         .collect()

@@ -9,7 +9,10 @@ use serde::{
     ser::SerializeMap,
 };
 use serde_json::Value as Json;
-use steadfast_core::{Evidence, Value, inert};
+use steadfast_core::{
+    Evidence,
+    plumbing::{Value, inert},
+};
 
 use super::millis;
 

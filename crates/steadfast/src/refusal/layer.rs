@@ -12,7 +12,10 @@ use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::Full;
 use pin_project::pin_project;
-use steadfast_core::{Answered, Cause, Evidence, INCIDENT_GAP, Name, Refusal, RefusedInside};
+use steadfast_core::{
+    Cause, Evidence, Name, Refusal,
+    plumbing::{Answered, INCIDENT_GAP, RefusedInside},
+};
 use tower_layer::Layer;
 use tower_service::Service;
 

@@ -1,7 +1,7 @@
 //! The mark on a 503 that an application made itself.
 
 use http::{HeaderMap, HeaderValue};
-use steadfast_core::{Refusal, RefusalId};
+use steadfast_core::{Refusal, plumbing::RefusalId};
 
 use super::render::{IdText, WHY, why};
 

@@ -8,7 +8,7 @@
 use std::{fmt, fmt::Write, sync::Arc, sync::OnceLock, time::Duration};
 
 use http::HeaderValue;
-use steadfast_core::{Cause, RefusalId};
+use steadfast_core::{Cause, plumbing::RefusalId};
 
 use super::policy::digest;
 use crate::request::language::Language;

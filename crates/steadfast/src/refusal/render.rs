@@ -5,7 +5,7 @@ use std::{fmt::Write, time::Duration};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::Full;
-use steadfast_core::{Refusal, RefusalId};
+use steadfast_core::{Refusal, plumbing::RefusalId};
 
 use super::{
     Disclosure, ExplainSettings, TYPE_BASE_DEFAULT,
@@ -332,7 +332,7 @@ mod tests {
     use crate::clock;
     use http::Request;
     use http_body_util::BodyExt;
-    use steadfast_core::{Evidence, Held, Name, Overloaded, Rule};
+    use steadfast_core::{Evidence, Name, Overloaded, Rule, plumbing::Held};
 
     const ID: RefusalId = RefusalId(0x0190_f5c2_7a00_7abc_8def_0123_4567_89ab);
 

@@ -21,7 +21,9 @@ use http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use pin_project::pin_project;
-use steadfast_core::{Local, Outcome, Refusal, ShedGate, ShedPermit, Streams, limit::Ending};
+use steadfast_core::{
+    Local, Outcome, Refusal, ShedGate, ShedPermit, limit::Ending, plumbing::Streams,
+};
 
 use crate::clock;
 

@@ -11,7 +11,10 @@
 use std::{fmt, sync::Arc};
 
 use http::{Extensions, HeaderMap, Method, Request, Uri, header};
-use steadfast_core::{Priority, RouteClass, RouteTable};
+use steadfast_core::{
+    Priority,
+    plumbing::{RouteClass, RouteTable},
+};
 
 /// The head of a request, as rules see it.
 #[derive(Clone, Copy, Debug)]

@@ -17,7 +17,7 @@ use std::{
 };
 
 use http::{HeaderName, HeaderValue, Request};
-use steadfast_core::deadline::{Deadline, grpc_timeout, whole_millis};
+use steadfast_core::plumbing::deadline::{Deadline, grpc_timeout, whole_millis};
 
 use crate::{duration, request::class::HeadView};
 

@@ -8,7 +8,10 @@ use http::{
     header::{ACCEPT, CONTENT_TYPE},
     uri::PathAndQuery,
 };
-use steadfast_core::{Deadline, RequestNote, inert};
+use steadfast_core::{
+    Deadline,
+    plumbing::{RequestNote, inert},
+};
 
 use crate::request::{
     deadlines::{Deadlines, Reading},

@@ -121,7 +121,7 @@ impl Connections {
     ///
     /// The reader of the body gets an error whose source is an [`std::io::Error`] of the kind
     /// `TimedOut`; axum's extractors answer with 400. Exempt are requests of routes whose
-    /// [`RouteClass`](steadfast_core::RouteClass) says that they are streams, and gRPC and
+    /// [`RouteClass`](steadfast_core::plumbing::RouteClass) says that they are streams, and gRPC and
     /// Connect requests once the service has answered in that protocol: such requests may be
     /// silent for as long as there is nothing to say.
     pub const fn read_stall(mut self, length: Duration) -> Self {

@@ -19,7 +19,7 @@ use http::{HeaderMap, Method, StatusCode, Version, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use pin_project::pin_project;
-use steadfast_core::{Streams, WhenDraining};
+use steadfast_core::plumbing::{Streams, WhenDraining};
 use tower::util::Oneshot;
 use tower_service::Service;
 

@@ -1,7 +1,7 @@
 //! What each trouble of the server is told as, and what becomes of the breaker.
 
 use dependencies_tests::now;
-use steadfast_core::{PoolFit, PoolPressure, RETURN_MAX};
+use steadfast_core::plumbing::{PoolFit, PoolPressure, RETURN_MAX};
 use steadfast_sqlx::GuardedConnection;
 
 use super::*;

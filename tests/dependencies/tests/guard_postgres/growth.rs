@@ -2,7 +2,10 @@
 //! server makes of new connections.
 
 use dependencies_tests::now;
-use steadfast_core::{Deadline, PoolFit, PoolPressure};
+use steadfast_core::{
+    Deadline,
+    plumbing::{PoolFit, PoolPressure},
+};
 use support::Relay;
 
 use super::*;

@@ -15,7 +15,7 @@ use dependencies_tests::{
 };
 use sqlx::{PgPool, Postgres as Pg, postgres::PgPoolOptions};
 use steadfast::Dependency;
-use steadfast_core::{BreakerState, Cause, FailureClass, Refusal};
+use steadfast_core::{Cause, FailureClass, Refusal, plumbing::BreakerState};
 use steadfast_sqlx::{PoolGuard, PoolGuardBuilder, guard};
 use support::Postgres;
 use tokio::task::JoinSet;

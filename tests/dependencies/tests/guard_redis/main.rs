@@ -11,7 +11,7 @@ use dependencies_tests::{
     wait_until,
 };
 use steadfast::Dependency;
-use steadfast_core::{BreakerState, Cause, FailureClass, Refusal};
+use steadfast_core::{Cause, FailureClass, Refusal, plumbing::BreakerState};
 use steadfast_deadpool_redis::{Error, PoolGuard, guard};
 use support::Redis;
 use tokio::task::JoinSet;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use dependencies_tests::{guarded::breaker, now, wait_until};
-use steadfast_core::{BreakerState, Cause, FailureClass};
+use steadfast_core::{Cause, FailureClass, plumbing::BreakerState};
 use support::{Redis, RedisCluster, Relay};
 
 use super::{LONG, Rig, SIZE, failures, read, write};

@@ -28,6 +28,9 @@ pub type PoolEnd<D> =
     Result<PoolCatch<<D as PoolDriver>::Connection>, PoolError<<D as PoolDriver>::Error>>;
 
 /// What a pursuit needs from the pool of a driver.
+///
+/// Open: the adapter of any pool implements it. What is asked here cannot be guessed, so nothing
+/// has a default; whatever is added later has one.
 pub trait PoolDriver: Send + Sync + 'static {
     /// A connection of the pool.
     type Connection: Send + 'static;

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, future::poll_fn, sync::Arc, time::Duration};
 
-use steadfast_core::{CallKind, CallTimedOut, Deadline, DependencyState, Name, Trip};
+use steadfast_core::{CallKind, Deadline, DependencyState, Name, Trip, plumbing::CallTimedOut};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::*;

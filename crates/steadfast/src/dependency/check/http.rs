@@ -22,7 +22,7 @@ use crate::clock;
 pub fn http_get(url: impl AsRef<str>) -> Result<HttpCheck, ConfigError> {
     let text = url.as_ref();
     let fault = |what: &str| {
-        let shown = steadfast_core::redact(text);
+        let shown = steadfast_core::plumbing::redact(text);
         ConfigError::from(format!(
             "http_get {shown:?} {what}; allowed is http://host[:port]/path"
         ))

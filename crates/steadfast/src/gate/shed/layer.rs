@@ -11,7 +11,7 @@ use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use pin_project::pin_project;
-use steadfast_core::{Ask, ConfigError, Decision, Local, Outcome, ShedGate, Streams};
+use steadfast_core::{Ask, ConfigError, Decision, Local, Outcome, ShedGate, plumbing::Streams};
 use tower_layer::Layer;
 use tower_service::Service;
 

@@ -3,8 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use steadfast_core::{
-    ConfigError, LagMode, Priority, QueueSettings as Queue, RouteClass, RouteTable, ShedMode,
-    ShedSettings, limit::Limit,
+    ConfigError, Priority, ShedMode, ShedSettings,
+    limit::Limit,
+    plumbing::{LagMode, QueueSettings as Queue, RouteClass, RouteTable},
 };
 
 use crate::request::{

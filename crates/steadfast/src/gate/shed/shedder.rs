@@ -3,9 +3,11 @@
 use std::time::{Duration, Instant};
 
 use steadfast_core::{
-    self as core, BEAT, ConfigError, LagChange, LagMode, Local, Refusal, ReserveChange,
-    ResourceChange, ResourceSample, ShedGate, ShedMode, ShedSnapshot,
+    self as core, ConfigError, Local, Refusal, ShedGate, ShedMode,
     limit::{Change, Limit},
+    plumbing::{
+        BEAT, LagChange, LagMode, ReserveChange, ResourceChange, ResourceSample, ShedSnapshot,
+    },
 };
 
 use super::Shed;
@@ -167,5 +169,5 @@ impl Shedder {
 #[derive(Debug)]
 #[must_use = "a permit that is dropped at once lets everything stay open"]
 pub struct StreamPermit(
-    #[expect(dead_code, reason = "it is held for its drop")] core::StreamPermit<Room>,
+    #[expect(dead_code, reason = "it is held for its drop")] core::plumbing::StreamPermit<Room>,
 );

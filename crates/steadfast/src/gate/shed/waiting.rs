@@ -15,7 +15,9 @@ use std::{
 
 use http::Request;
 use pin_project::pin_project;
-use steadfast_core::{Deadline, Local, Refusal, ShedGate, ShedPermit, ShedTicket, Streams};
+use steadfast_core::{
+    Deadline, Local, Refusal, ShedGate, ShedPermit, ShedTicket, plumbing::Streams,
+};
 use tokio::time::Sleep;
 
 use crate::clock;

@@ -4,8 +4,11 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use http::HeaderName;
 use steadfast_core::{
-    BreakerMode, CheckSettings, LIMIT_MAX, LagMode, Priority, QUEUE_LEN_MAX, RETRY_AFTER_MIN,
-    Requirement, RetryHint, RouteClass, ShedMode, Streams, Trip, WhenDraining,
+    Priority, Requirement, RetryHint, ShedMode, Trip,
+    plumbing::{
+        BreakerMode, CheckSettings, LIMIT_MAX, LagMode, QUEUE_LEN_MAX, RETRY_AFTER_MIN, RouteClass,
+        Streams, WhenDraining,
+    },
 };
 
 use super::reader::Section;

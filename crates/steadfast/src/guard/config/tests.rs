@@ -4,7 +4,7 @@ mod routes;
 use std::{collections::HashSet, time::Duration};
 
 use proptest::prelude::*;
-use steadfast_core::{CheckOutcome, CheckSettings, Requirement};
+use steadfast_core::{CheckOutcome, Requirement, plumbing::CheckSettings};
 
 use super::*;
 use crate::{

@@ -7,7 +7,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
-use steadfast_core::redact;
+use steadfast_core::plumbing::redact;
 
 /// A value as it was written.
 #[derive(Clone, Debug, PartialEq)]

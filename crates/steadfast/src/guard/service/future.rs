@@ -13,7 +13,8 @@ use http_body::Body;
 use http_body_util::Full;
 use pin_project::pin_project;
 use steadfast_core::{
-    Ask, Decision, Local, Outcome, Refusal, RefusedInside, ShedGate, Streams, WhenDraining,
+    Ask, Decision, Local, Outcome, Refusal, ShedGate,
+    plumbing::{RefusedInside, Streams, WhenDraining},
 };
 use tower_service::Service;
 

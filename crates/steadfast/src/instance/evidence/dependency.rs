@@ -6,8 +6,11 @@ use std::{
 };
 
 use steadfast_core::{
-    BreakerMode, BreakerState, DependencyReason, DependencyView, Evidence as Numbers, FailureClass,
-    Health, LedgerView, PoolExhausted, PoolHeld, PoolPressure, PoolReading, Requirement,
+    Evidence as Numbers, FailureClass, Health, PoolExhausted, Requirement,
+    plumbing::{
+        BreakerMode, BreakerState, DependencyReason, DependencyView, LedgerView, PoolHeld,
+        PoolPressure, PoolReading,
+    },
 };
 use steadfast_diagnosis::{BreakerIs, CheckIs, Evidence, Own, PoolIs, Text, Tied};
 

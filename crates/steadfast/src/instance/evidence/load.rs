@@ -3,7 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use steadfast_core::{Held, LAG_MAX, MemoryLevel, ShedMode, ShedSnapshot};
+use steadfast_core::{
+    ShedMode,
+    plumbing::{Held, LAG_MAX, MemoryLevel, ShedSnapshot},
+};
 use steadfast_diagnosis::{Bytes, Cgroup, Evidence, Own, Ratio, Resource, Text, Tied};
 
 use super::say;

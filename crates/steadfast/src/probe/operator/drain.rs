@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{Method, Response, StatusCode, request::Parts};
 use http_body_util::Full;
 use serde::{Serialize, Serializer};
-use steadfast_core::{Phase, inert};
+use steadfast_core::{Phase, plumbing::inert};
 
 use super::json_answer;
 use crate::{drain::DrainReport, instance::Control, refusal::millis};

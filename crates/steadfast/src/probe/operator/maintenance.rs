@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{Method, Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
-use steadfast_core::Declarer;
+use steadfast_core::plumbing::Declarer;
 
 use super::{Ask, form::Form, json_answer, view::process::Maintenance};
 use crate::{clock, duration, instance::Control};

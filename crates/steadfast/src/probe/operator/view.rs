@@ -14,7 +14,7 @@ pub(super) mod sentence;
 pub(super) mod told;
 
 use serde::Serialize;
-use steadfast_core::{LedgerView, Phase, Verdict};
+use steadfast_core::{Phase, Verdict, plumbing::LedgerView};
 
 use self::{
     checklist::Item,
@@ -76,7 +76,7 @@ pub(super) struct Seen<'a> {
     pub(super) verdict: Verdict,
     pub(super) snapshot: Snapshot,
     pub(super) ledger: LedgerView,
-    pub(super) shed: steadfast_core::ShedSnapshot,
+    pub(super) shed: steadfast_core::plumbing::ShedSnapshot,
     pub(super) minutes: Vec<Minute>,
     pub(super) demand: Option<f64>,
     pub(super) earlier: std::sync::Arc<Vec<Run>>,

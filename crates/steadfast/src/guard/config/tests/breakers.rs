@@ -36,7 +36,10 @@ fn a_breaker_takes_its_settings_from_file_and_environment_until_its_first_call()
         .ramp(Duration::ZERO);
     assert_eq!(state.trip(), expected);
     assert_eq!(state.call_timeout(), Some(Duration::from_secs(2)));
-    assert_eq!(payments.mode(), steadfast_core::BreakerMode::Observe);
+    assert_eq!(
+        payments.mode(),
+        steadfast_core::plumbing::BreakerMode::Observe
+    );
     assert_eq!(payments.settings().0, Requirement::Informs);
     // The same settings again are no change, others come too late.
     build().expect("nothing changes");

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use steadfast_core::{Health, Memory, Phase, PoolPressure, Standing};
+use steadfast_core::{
+    Health, Phase,
+    plumbing::{Memory, PoolPressure, Standing},
+};
 
 use super::Seen;
 use crate::{clock, duration::spoken, instance::probers::Asked};

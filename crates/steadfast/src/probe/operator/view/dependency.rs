@@ -6,8 +6,11 @@ use std::time::Instant;
 use serde::Serialize;
 use serde_json::Value as Json;
 use steadfast_core::{
-    BreakerSnapshot, CallCounts, CallKind, CheckOutcome, CheckView, DependencyView, Health,
-    LastError, PoolHeld, PoolReading, inert,
+    CallKind, CheckOutcome, Health,
+    plumbing::{
+        BreakerSnapshot, CallCounts, CheckView, DependencyView, LastError, PoolHeld, PoolReading,
+        inert,
+    },
 };
 
 use super::{Seen, rounded};

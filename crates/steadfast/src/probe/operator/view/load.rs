@@ -2,8 +2,11 @@
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use steadfast_core::{
-    LagSnapshot, Memory, MemorySnapshot, Priority, QueueSnapshot, ReserveSnapshot, ShedMode,
-    StreamsSnapshot, inert, limit::Snapshot,
+    Priority, ShedMode,
+    limit::Snapshot,
+    plumbing::{
+        LagSnapshot, Memory, MemorySnapshot, QueueSnapshot, ReserveSnapshot, StreamsSnapshot, inert,
+    },
 };
 
 use super::{Seen, rounded, told::Change};

@@ -1,7 +1,7 @@
 //! The process itself: what it is, since when it runs, and how its runtime does.
 
 use serde::Serialize;
-use steadfast_core::{LifecycleView, inert};
+use steadfast_core::plumbing::{LifecycleView, inert};
 
 use super::Seen;
 use crate::{clock, refusal::millis};
@@ -82,7 +82,7 @@ impl Runtime {
         let workers = control.workers().view(seen.now);
         // Two beats: one that is late is lag, which has its own number.
         let silent = control.readiness().pulse.silent_for(seen.now);
-        let silent = Some(silent).filter(|it| *it > 2 * steadfast_core::BEAT);
+        let silent = Some(silent).filter(|it| *it > 2 * steadfast_core::plumbing::BEAT);
         Self {
             silent_ms: silent.map(millis),
             workers: workers.count,

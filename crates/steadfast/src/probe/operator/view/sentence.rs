@@ -5,8 +5,8 @@ use std::fmt::Write;
 
 use serde::{Serialize, Serializer};
 use steadfast_core::{
-    Cause, DependencyDown, Evidence, FailureClass, Incident, Overloaded, Phase, PoolExhausted,
-    Rule, Standing, inert,
+    Cause, DependencyDown, Evidence, FailureClass, Overloaded, Phase, PoolExhausted, Rule,
+    plumbing::{Incident, Standing, inert},
 };
 
 use super::{super::findings::FindingEntry, Seen};

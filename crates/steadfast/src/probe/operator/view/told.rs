@@ -3,7 +3,10 @@
 use std::time::Instant;
 
 use serde::Serialize;
-use steadfast_core::{Incident, LedgerView, Recorded, Rule, StateChange, inert};
+use steadfast_core::{
+    Rule,
+    plumbing::{Incident, LedgerView, Recorded, StateChange, inert},
+};
 
 use crate::{
     clock,
