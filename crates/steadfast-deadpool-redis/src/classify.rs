@@ -112,17 +112,6 @@ pub(crate) fn io(error: &io::Error) -> Failure {
     Failure::new(class, text)
 }
 
-/// Says what was seen of one who takes a connection and ends it without a word.
-///
-/// A server at `maxclients` does that to a driver that loses its sentence; so does a proxy
-/// that does not reach its server. Only what was seen is told.
-pub(crate) fn closed(name: &str) -> Failure {
-    Failure::new(
-        FailureClass::Unreachable,
-        format!("{name} takes connections and closes them before it answers"),
-    )
-}
-
 /// Whether the other side ended the connection.
 pub(crate) fn is_closed(error: &io::Error) -> bool {
     use io::ErrorKind as Kind;

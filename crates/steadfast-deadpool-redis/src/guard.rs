@@ -1,6 +1,6 @@
 //! The guard of a pool: who gets a connection, who waits, and who is refused with a reason.
 //!
-//! [`guard`] puts a [`PoolGate`] in front of a pool and a dependency's breaker behind it.
+//! [`guard`] puts a [`PoolGate`](steadfast_core::PoolGate) in front of a pool and a dependency's breaker behind it.
 //! Against `pool.get()` it
 //! - never waits for ever, whatever the pool's own timeouts are: no longer than the
 //!   request's own deadline, and not at all where that is in vain;
@@ -54,7 +54,6 @@ mod watch;
 
 use std::{
     fmt,
-    panic::Location,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -63,16 +62,16 @@ use std::{
 
 use deadpool_redis::Pool;
 use steadfast_core::{
-    ConfigError, Deadline, DependencyState,
-    plumbing::{PoolAdvice, PoolFleet, PoolGate, PoolPursuit, PoolSettings, PoolSnapshot},
+    Deadline, DependencyState, Failure,
+    plumbing::{PoolAdvice, PoolFleet, PoolSettings, PoolSnapshot},
 };
-use steadfast_pool::{Drive, attach};
+use steadfast_pool::{Drive, Gated, Located, PoolKind};
 
 pub(crate) use self::idle::any_serves;
 use self::{acquire::Connections, sessions::Sessions};
 pub use self::{connection::GuardedConnection, error::Error};
 use crate::{
-    clock,
+    gauges::Gauges,
     knock::{self, Endpoint},
 };
 
@@ -86,132 +85,79 @@ pub fn guard(pool: &Pool, dependency: &impl AsRef<Arc<DependencyState>>) -> Pool
     let size = u32::try_from(pool.status().max_size).unwrap_or(u32::MAX);
     let settings = PoolSettings::new(size);
     let timeouts = pool.timeouts();
-    PoolGuardBuilder {
-        pool: pool.clone(),
-        state: Arc::clone(dependency.as_ref()),
-        settings: settings.driver_waits(timeouts.wait, timeouts.create),
-        silence_max: None,
-        endpoint: None,
-        faults: Vec::new(),
-    }
+    PoolGuardBuilder::new(
+        Unguarded {
+            pool: pool.clone(),
+            endpoint: knock::of_pool(pool),
+        },
+        Arc::clone(dependency.as_ref()),
+        settings.driver_waits(timeouts.wait, timeouts.create),
+    )
 }
 
 /// Builds a [`PoolGuard`]; made by [`guard`].
-#[must_use]
-pub struct PoolGuardBuilder {
+///
+/// The address of the server stands in the pool's own settings; `url` is for a pool whose
+/// settings lead to another place than where the server answers.
+pub type PoolGuardBuilder = steadfast_pool::PoolGuardBuilder<Unguarded>;
+
+/// A pool that is about to be guarded; made by [`guard`].
+pub struct Unguarded {
     pool: Pool,
-    state: Arc<DependencyState>,
-    settings: PoolSettings,
-    silence_max: Option<Duration>,
     endpoint: Option<Endpoint>,
-    faults: Vec<String>,
 }
 
-impl PoolGuardBuilder {
-    /// Says where the server is, which a pool does not; only the address is taken. With it a
-    /// server that hangs and one that is gone come apart, and a full one is quoted.
-    pub fn url(mut self, url: &str) -> Self {
-        match knock::of_url(url) {
-            Ok(endpoint) => self.endpoint = Some(endpoint),
-            Err(failure) => self.faults.push(format!("url: {failure}")),
-        }
-        self
-    }
+impl PoolKind for Unguarded {
+    type Guard = PoolGuard;
+    /// A command that takes longer than an hour is no matter of a request.
+    const SILENCE_LONGEST: Duration = Duration::from_secs(3600);
 
-    /// Sets how many requests may wait: see [`PoolSettings::waiters_max`].
-    pub fn waiters_max(mut self, waiters: u32) -> Self {
-        self.settings = self.settings.waiters_max(waiters);
-        self
-    }
-
-    /// Sets the longest wait for a turn: see [`PoolSettings::wait_max`].
-    pub fn wait_max(mut self, wait: Duration) -> Self {
-        self.settings = self.settings.wait_max(wait);
-        self
-    }
-
-    /// Sets how long the server may take to answer: see [`PoolSettings::connect_max`].
-    pub fn connect_max(mut self, wait: Duration) -> Self {
-        self.settings = self.settings.connect_max(wait);
-        self
-    }
-
-    /// Sets how long a command may be without an answer, above zero and at most an hour;
-    /// [`SILENCE_MAX_DEFAULT`] without it. One that is silent for longer has failed, and so
-    /// has the server. The request's deadline ends a command sooner, and commands that wait in
-    /// the server on purpose are told by [`GuardedConnection::expect_up_to`].
-    pub fn silence_max(mut self, longest: Duration) -> Self {
-        if longest.is_zero() || longest > COMMAND_LONGEST {
-            let fault = format!("silence_max {longest:?}; allowed is above 0s to 1h");
-            self.faults.push(fault);
-        }
-        self.silence_max = Some(longest);
-        self
-    }
-
-    /// Sets when a full pool is called stuck: see [`PoolSettings::stuck_after`].
-    pub fn stuck_after(mut self, after: Duration) -> Self {
-        self.settings = self.settings.stuck_after(after);
-        self
-    }
-
-    /// Sets when a held connection is reported: see [`PoolSettings::held_long`].
-    pub fn held_long(mut self, after: Duration) -> Self {
-        self.settings = self.settings.held_long(after);
-        self
-    }
-
-    /// Makes the guard, and shows its numbers with the dependency.
-    ///
-    /// # Errors
-    /// Every setting that is out of its range, a URL that cannot be read, and a dependency
-    /// that has as many pools as it may.
-    pub fn build(self) -> Result<PoolGuard, ConfigError> {
-        let name = self.state.name().clone();
-        let about = |fault| format!("pool of {name}: {fault}");
-        ConfigError::check(self.faults.into_iter().map(about).collect())?;
+    fn idle(&self) -> impl Fn() -> u32 + Send + Sync + 'static {
         let counted = self.pool.clone();
-        let idle = move || u32::try_from(counted.status().available).unwrap_or(u32::MAX);
-        let gate = attach(&self.state, &self.settings, idle)?;
-        let sessions = Sessions::new(self.pool, Arc::clone(&self.state), self.endpoint);
+        move || Gauges::read(&counted).counts.idle
+    }
+
+    fn guarded(self, gated: Gated, silence_max: Option<Duration>) -> PoolGuard {
+        let sessions = Sessions::new(self.pool, Arc::clone(gated.state()), self.endpoint);
         let connections = Connections {
             sessions: Arc::new(sessions),
-            gate: Arc::clone(&gate),
+            gate: Arc::clone(gated.gate()),
         };
-        Ok(PoolGuard(Arc::new(Inner {
-            gate,
-            state: self.state,
-            silence_max: self.silence_max,
+        PoolGuard(Arc::new(Inner {
+            gated,
+            silence_max,
             connections: Arc::new(connections),
-        })))
+        }))
     }
 }
 
-impl fmt::Debug for PoolGuardBuilder {
+impl Located for Unguarded {
+    fn locate(&mut self, url: &str) -> Result<(), Failure> {
+        self.endpoint = Some(knock::of_url(url)?);
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Unguarded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The pool's own text shows the client, and with it the password.
-        f.debug_struct("PoolGuardBuilder")
-            .field("dependency", self.state.name())
-            .field("settings", &self.settings)
+        f.debug_struct("Unguarded")
             .field("endpoint", &self.endpoint)
             .finish_non_exhaustive()
     }
 }
 
 /// How long a command may be without an answer where nothing else is set: the driver's own
-/// response timeout.
+/// response timeout. Commands that wait in the server on purpose are told by
+/// [`GuardedConnection::expect_up_to`].
 pub const SILENCE_MAX_DEFAULT: Duration = Duration::from_millis(500);
-
-/// Longest setting for a command: one that takes longer is no matter of a request.
-const COMMAND_LONGEST: Duration = Duration::from_secs(3600);
 
 /// The guard of a pool. Clones share it.
 #[derive(Clone)]
 pub struct PoolGuard(Arc<Inner>);
 
 struct Inner {
-    gate: Arc<PoolGate>,
-    state: Arc<DependencyState>,
+    gated: Gated,
     silence_max: Option<Duration>,
     connections: Arc<Connections>,
 }
@@ -246,15 +192,8 @@ impl PoolGuard {
     /// As [`Self::acquire`].
     #[track_caller]
     pub fn acquire_before(&self, deadline: Option<Deadline>) -> Acquire {
-        let state = &self.0.state;
-        let drive = Drive::new(PoolPursuit::new(
-            Arc::clone(&self.0.connections),
-            Arc::clone(state),
-            Arc::clone(&self.0.gate),
-            deadline,
-            Location::caller(),
-            fastrand::u64(..),
-        ));
+        let connections = Arc::clone(&self.0.connections);
+        let drive = self.0.gated.pursue(connections, deadline);
         Acquire {
             drive,
             sessions: Arc::clone(&self.0.connections.sessions),
@@ -272,20 +211,22 @@ impl PoolGuard {
     /// Returns the numbers, and who holds connections.
     #[must_use]
     pub fn snapshot(&self) -> PoolSnapshot {
-        self.0.gate.snapshot(clock::now())
+        self.0.gated.snapshot()
     }
 
     /// Says how the pool's size fits what was asked of it in the last two minutes, and what
     /// the server gives to all instances (`CONFIG GET maxclients`).
     #[must_use]
     pub fn advice(&self, fleet: Option<PoolFleet>) -> PoolAdvice {
-        self.0.gate.advice(fleet, clock::now())
+        self.0.gated.advice(fleet)
     }
 }
 
 impl fmt::Debug for PoolGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("PoolGuard").field(&self.0.gate).finish()
+        f.debug_tuple("PoolGuard")
+            .field(self.0.gated.gate())
+            .finish()
     }
 }
 

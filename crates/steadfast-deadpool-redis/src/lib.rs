@@ -6,9 +6,9 @@
 //! its own beside the pool (count two more per instance in `maxclients`), opened with the
 //! pool's own settings, and reads the pool's gauges without touching it.
 //!
-//! [`ping`] needs nothing but the pool. [`ping_url`] is also told where the server is,
-//! which a pool does not say, and so can tell a server that hangs from one that is gone
-//! before it has ever answered, and can quote what a full server says.
+//! [`ping`] needs nothing but the pool, in whose settings stands where the server is. So it
+//! tells a server that hangs from one that is gone, and quotes what a full server says.
+//! [`ping_url`] is told the address, for a pool that leads to another place.
 //!
 //! ```
 //! use std::time::{Duration, Instant};
@@ -44,7 +44,8 @@ use steadfast_pool::{clock, fresh};
 
 pub use classify::classify;
 pub use guard::{
-    Acquire, Error, GuardedConnection, PoolGuard, PoolGuardBuilder, SILENCE_MAX_DEFAULT, guard,
+    Acquire, Error, GuardedConnection, PoolGuard, PoolGuardBuilder, SILENCE_MAX_DEFAULT, Unguarded,
+    guard,
 };
 pub use ping::{Ping, ping, ping_url};
 pub use verdict::outcome;

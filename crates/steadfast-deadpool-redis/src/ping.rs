@@ -4,15 +4,19 @@ use std::sync::Mutex;
 
 use deadpool_redis::Pool;
 use steadfast_core::{Check, CheckOutcome, CheckRun, Failure, FailureClass};
-use steadfast_pool::Patience;
+use steadfast_pool::{
+    Patience,
+    counts::History,
+    probe::{Probe, Trouble},
+};
 use tokio::task::AbortHandle;
 
 use crate::{
     clock,
-    gauges::{Gauges, History},
+    gauges::Gauges,
     guard::any_serves,
-    knock::{Endpoint, of_url},
-    probe::{Probe, Trouble},
+    knock::{Endpoint, of_pool, of_url},
+    probe::Server,
 };
 
 /// Returns a check of the pool's server and of the pool.
@@ -21,8 +25,9 @@ use crate::{
 /// |---|---|
 /// | nobody listens, the network does not reach it | fail, `unreachable` |
 /// | a connection that stood gets no PONG | fail, `stuck` |
-/// | no session is given, and nothing is said | fail, `timeout` ([`ping_url`] knows more) |
-/// | connections are taken and closed without a word (a full server, a proxy without one) | fail, `unreachable`; [`ping_url`] hears the word if there is one |
+/// | a connection is taken and no session is given on it | fail, `stuck` |
+/// | a connection is not even taken, or the name does not resolve | fail, `unreachable`, `dns` |
+/// | connections are taken and closed without a word (a proxy without a server) | fail, `unreachable` |
 /// | it says that it is at `maxclients` | fail, `refused-by-server` |
 /// | `NOAUTH`, `WRONGPASS`, `NOPERM` | fail, `auth` |
 /// | no new session is given, for any of these reasons, and old ones serve | a warning with the reason and their number; a failure if the pool is empty and wants to grow |
@@ -54,14 +59,17 @@ use crate::{
 /// A run that is dropped closes the check's own connection. It never waits in the pool,
 /// whatever the pool's timeouts are.
 pub fn ping(pool: &Pool) -> Ping {
-    Ping::new(pool, Ok(None))
+    Ping::new(pool, Ok(of_pool(pool)))
 }
 
 /// Returns the check of [`ping`], which is also told where the server is.
 ///
-/// Only the address is taken from `url`; sessions are opened with the pool's settings. With
-/// it, silence is told apart: `stuck` if a plain connect is taken, `unreachable` if it is
-/// not, `dns` if the name does not resolve. A server at `maxclients` or in protected mode
+/// Where it is stands in the pool's own settings, so this is needed where those lead to another
+/// place than where the server answers: behind a relay that takes every connection. Only the
+/// address is taken from `url`; sessions are opened with the pool's settings.
+///
+/// With an address, silence is told apart: `stuck` if a plain connect is taken, `unreachable` if
+/// it is not, `dns` if the name does not resolve. A server at `maxclients` or in protected mode
 /// is quoted.
 ///
 /// A URL that cannot be read makes each run fail as `misconfigured`.
@@ -73,16 +81,15 @@ pub fn ping_url(url: &str, pool: &Pool) -> Ping {
 #[must_use]
 pub struct Ping {
     pool: Pool,
-    probe: Result<Probe, Failure>,
+    server: Result<Server, Failure>,
+    probe: Probe<Server>,
     history: Mutex<History>,
 }
 
 impl std::fmt::Debug for Ping {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The pool's own text shows the client, and with it the password.
         f.debug_struct("Ping")
-            .field("pool", &self.pool.status())
-            .field("probe", &self.probe)
+            .field("server", &self.server)
             .finish_non_exhaustive()
     }
 }
@@ -91,7 +98,12 @@ impl Ping {
     fn new(pool: &Pool, endpoint: Result<Option<Endpoint>, Failure>) -> Self {
         Self {
             pool: pool.clone(),
-            probe: endpoint.map(Probe::new),
+            server: endpoint.map(|endpoint| Server {
+                pool: pool.clone(),
+                endpoint,
+                writes: false,
+            }),
+            probe: Probe::default(),
             history: Mutex::default(),
         }
     }
@@ -102,15 +114,15 @@ impl Ping {
     /// alone sees a Redis that answers and takes no writes (full memory, failed snapshot,
     /// a replica where a master was).
     pub fn write_too(mut self) -> Self {
-        if let Ok(probe) = &mut self.probe {
-            probe.write_too();
+        if let Ok(server) = &mut self.server {
+            server.writes = true;
         }
         self
     }
 
     async fn ask(&self, gauges: Gauges, patience: Patience) -> Result<CheckOutcome, Failure> {
-        let probe = self.probe.as_ref().map_err(Clone::clone)?;
-        let answered = match probe.ask(&self.pool, patience).await {
+        let server = self.server.as_ref().map_err(Clone::clone)?;
+        let answered = match self.probe.ask(server, patience).await {
             Ok(answered) => answered,
             // Whoever has a session is served; who needs a new one is not.
             Err(trouble)
@@ -124,18 +136,23 @@ impl Ping {
             }
             Err(trouble) => return Err(trouble.failure),
         };
+        let (mut session, took) = (answered.session, answered.took);
         if answered.is_new {
             self.history(|history| history.fresh.opened(clock::now()));
         } else if self.history(|history| history.wants_session(clock::now())) {
-            let renewed = probe.renew(&self.pool, patience).await;
-            self.history(|history| match renewed {
-                Some(Ok(())) => history.fresh.opened(clock::now()),
-                Some(Err(failure)) => history.fresh.refused(failure),
+            let renewed = self.probe.renew(server, patience).await;
+            match renewed {
+                Some(Ok(younger)) => {
+                    self.history(|history| history.fresh.opened(clock::now()));
+                    session = younger.session;
+                }
+                Some(Err(failure)) => self.history(|history| history.fresh.refused(failure)),
                 None => {}
-            });
+            }
         }
+        self.probe.keep(session);
         let outcome = self.history(|history| gauges.answered(history));
-        Ok(outcome.number("ping_ms", answered.took.as_secs_f64() * 1e3))
+        Ok(outcome.number("ping_ms", took.as_secs_f64() * 1e3))
     }
 
     /// Has the pool open its first connection, beside the check's own first question: requests
@@ -158,7 +175,7 @@ impl Check for Ping {
         let now = clock::now();
         let until = run.deadline.with_margin(now);
         let gauges = Gauges::read(&self.pool);
-        self.history(|history| history.note(gauges));
+        self.history(|history| history.note(gauges.counts, now));
         let outcome = if self.pool.is_closed() {
             CheckOutcome::fail(FailureClass::Other, "the application has closed the pool")
         } else {

@@ -11,8 +11,13 @@
 //!   against a server.
 //! - The seam itself: [`PoolDriver`] is what an adapter implements, [`PoolGate`] what decides,
 //!   and the rest of the `Pool…` types what passes between the two.
+//! - [`Probe`](probe::Probe) keeps a check's own session and asks it; [`counts`] remembers what
+//!   earlier readings have shown.
+//! - [`PoolGuardBuilder`] takes the settings, [`Gated`] is what every guard has, [`permit`]
+//!   judges what is asked on a session that is lent, and [`Told`] is what somebody is told who
+//!   gets no answer.
 //!
-//! An adapter adds how its driver connects, tests and classifies, and its types.
+//! An adapter adds how its driver connects, asks and classifies, and its types.
 //!
 //! ```
 //! use std::{sync::Arc, time::Instant};
@@ -28,18 +33,28 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod builder;
 pub mod clock;
+pub mod counts;
 mod drive;
 pub mod fresh;
+mod gated;
 mod gauge;
 pub mod knock;
 mod patience;
+mod permit;
+pub mod probe;
+mod told;
 
+pub use builder::{Located, PoolGuardBuilder, PoolKind};
 pub use drive::{Drive, Timed};
+pub use gated::Gated;
 pub use gauge::attach;
 pub use patience::{FAIR_MAX, Patience};
+pub use permit::permit;
 pub use steadfast_core::plumbing::{
     PoolAdvice, PoolCatch, PoolDriver, PoolEnd, PoolEntry, PoolError, PoolFit, PoolFleet,
     PoolFuture, PoolGate, PoolHeld, PoolLease, PoolMeaning, PoolPursuit, PoolReading, PoolRest,
     PoolReturn, PoolSettings, PoolSilence, PoolSnapshot, PoolStep, PoolTicket, PoolTrouble,
 };
+pub use told::{Explained, Told};

@@ -1,7 +1,7 @@
 //! The guard of a pool: who gets a connection, who waits, who is refused with a reason, and
 //! what becomes of every query.
 //!
-//! [`guard`] puts a [`PoolGate`] in front of a pool and a dependency's breaker behind it.
+//! [`guard`] puts a [`PoolGate`](steadfast_core::PoolGate) in front of a pool and a dependency's breaker behind it.
 //! Against `pool.acquire()` it
 //! - waits no longer than the request's own deadline, and not at all where that is in vain;
 //! - says which of the many things `PoolTimedOut` stands for it was, as a refusal with
@@ -140,7 +140,6 @@ mod writes;
 
 use std::{
     fmt,
-    panic::Location,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -149,10 +148,10 @@ use std::{
 
 use sqlx::Pool;
 use steadfast_core::{
-    ConfigError, Deadline, DependencyState,
-    plumbing::{PoolAdvice, PoolFleet, PoolGate, PoolPursuit, PoolSettings, PoolSnapshot},
+    Deadline, DependencyState,
+    plumbing::{PoolAdvice, PoolFleet, PoolSettings, PoolSnapshot},
 };
-use steadfast_pool::{Drive, attach};
+use steadfast_pool::{Drive, Gated, PoolKind};
 
 pub(crate) use self::error::carried;
 use self::{
@@ -166,9 +165,8 @@ pub use self::{
     writes::Writes,
 };
 use crate::{
-    clock,
     driver::Driver,
-    gauges::Gauges,
+    gauges,
     version::{self, SqlSafeStr, SqlStr},
 };
 
@@ -185,93 +183,39 @@ pub fn guard<DB: Driver>(
     let options = pool.options();
     let timeout = options.get_acquire_timeout();
     let settings = PoolSettings::new(options.get_max_connections());
-    PoolGuardBuilder {
-        pool: pool.clone(),
-        state: Arc::clone(dependency.as_ref()),
-        settings: settings.driver_waits(Some(timeout), Some(timeout)),
-        silence_max: SILENCE_MAX_DEFAULT,
-    }
+    PoolGuardBuilder::new(
+        Unguarded(pool.clone()),
+        Arc::clone(dependency.as_ref()),
+        settings.driver_waits(Some(timeout), Some(timeout)),
+    )
 }
 
 /// Builds a [`PoolGuard`]; made by [`guard`].
-#[must_use]
-pub struct PoolGuardBuilder<DB: Driver> {
-    pool: Pool<DB>,
-    state: Arc<DependencyState>,
-    settings: PoolSettings,
-    silence_max: Duration,
-}
+pub type PoolGuardBuilder<DB> = steadfast_pool::PoolGuardBuilder<Unguarded<DB>>;
 
-impl<DB: Driver> PoolGuardBuilder<DB> {
-    /// Sets how many requests may wait: see [`PoolSettings::waiters_max`].
-    pub fn waiters_max(mut self, waiters: u32) -> Self {
-        self.settings = self.settings.waiters_max(waiters);
-        self
+/// A pool that is about to be guarded; made by [`guard`].
+#[derive(Debug)]
+pub struct Unguarded<DB: Driver>(Pool<DB>);
+
+impl<DB: Driver> PoolKind for Unguarded<DB> {
+    type Guard = PoolGuard<DB>;
+    /// A day, as all lengths of a guard.
+    const SILENCE_LONGEST: Duration = Duration::from_secs(86_400);
+
+    fn idle(&self) -> impl Fn() -> u32 + Send + Sync + 'static {
+        let counted = self.0.clone();
+        move || gauges::read(&counted).idle
     }
 
-    /// Sets the longest wait for a turn: see [`PoolSettings::wait_max`].
-    pub fn wait_max(mut self, wait: Duration) -> Self {
-        self.settings = self.settings.wait_max(wait);
-        self
-    }
-
-    /// Sets how long the server may take to answer: see [`PoolSettings::connect_max`].
-    pub fn connect_max(mut self, wait: Duration) -> Self {
-        self.settings = self.settings.connect_max(wait);
-        self
-    }
-
-    /// Sets when a full pool is called stuck: see [`PoolSettings::stuck_after`].
-    pub fn stuck_after(mut self, after: Duration) -> Self {
-        self.settings = self.settings.stuck_after(after);
-        self
-    }
-
-    /// Sets when a held connection is reported: see [`PoolSettings::held_long`].
-    pub fn held_long(mut self, after: Duration) -> Self {
-        self.settings = self.settings.held_long(after);
-        self
-    }
-
-    /// Sets how long a query may be silent: no answer, or no further row;
-    /// [`SILENCE_MAX_DEFAULT`] without it. A request's own deadline ends a query that was not
-    /// answered sooner.
-    pub fn silence_max(mut self, silence: Duration) -> Self {
-        self.silence_max = silence;
-        self
-    }
-
-    /// Makes the guard, and shows its numbers with the dependency.
-    ///
-    /// # Errors
-    /// Every setting that is out of its range, and a dependency that has as many pools as
-    /// it may.
-    pub fn build(self) -> Result<PoolGuard<DB>, ConfigError> {
-        let Self {
-            pool,
-            state,
-            settings,
-            silence_max,
-        } = self;
-        let counted = pool.clone();
-        let gate = attach(&state, &settings, move || Gauges::read(&counted).idle)?;
-        let scout = Arc::new(PoolScout(pool.clone()));
-        let observer = Arc::new(Observer::new(Arc::clone(&state), silence_max, scout));
-        let connections = Arc::new(Connections::new(&pool, How::Bare, observer));
-        Ok(PoolGuard(Arc::new(Inner {
-            gate,
-            state,
-            connections,
-        })))
-    }
-}
-
-impl<DB: Driver> fmt::Debug for PoolGuardBuilder<DB> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PoolGuardBuilder")
-            .field("dependency", self.state.name())
-            .field("settings", &self.settings)
-            .finish()
+    fn guarded(self, gated: Gated, silence_max: Option<Duration>) -> PoolGuard<DB> {
+        let silence_max = silence_max.unwrap_or(SILENCE_MAX_DEFAULT);
+        let scout = Arc::new(PoolScout(self.0.clone()));
+        let observer = Observer::new(Arc::clone(gated.state()), silence_max, scout);
+        let connections = Connections::new(&self.0, How::Bare, Arc::new(observer));
+        PoolGuard(Arc::new(Inner {
+            gated,
+            connections: Arc::new(connections),
+        }))
     }
 }
 
@@ -279,8 +223,7 @@ impl<DB: Driver> fmt::Debug for PoolGuardBuilder<DB> {
 pub struct PoolGuard<DB: Driver>(Arc<Inner<DB>>);
 
 struct Inner<DB: Driver> {
-    gate: Arc<PoolGate>,
-    state: Arc<DependencyState>,
+    gated: Gated,
     connections: Arc<Connections<DB>>,
 }
 
@@ -385,14 +328,14 @@ impl<DB: Driver> PoolGuard<DB> {
     /// Returns the numbers, and who holds connections.
     #[must_use]
     pub fn snapshot(&self) -> PoolSnapshot {
-        self.0.gate.snapshot(clock::now())
+        self.0.gated.snapshot()
     }
 
     /// Says how the pool's size fits what was asked of it in the last two minutes, and what
     /// the server gives to all instances.
     #[must_use]
     pub fn advice(&self, fleet: Option<PoolFleet>) -> PoolAdvice {
-        self.0.gate.advice(fleet, clock::now())
+        self.0.gated.advice(fleet)
     }
 
     /// Asks the server how many connections it gives, for [`Self::advice`] to so many
@@ -419,14 +362,7 @@ impl<DB: Driver> PoolGuard<DB> {
 
     #[track_caller]
     fn pursue(&self, connections: Arc<Connections<DB>>, deadline: Option<Deadline>) -> Pursuit<DB> {
-        let drive = Drive::new(PoolPursuit::new(
-            Arc::clone(&connections),
-            Arc::clone(&self.0.state),
-            Arc::clone(&self.0.gate),
-            deadline,
-            Location::caller(),
-            fastrand::u64(..),
-        ));
+        let drive = self.0.gated.pursue(Arc::clone(&connections), deadline);
         Pursuit { drive, connections }
     }
 }
@@ -439,7 +375,9 @@ impl<DB: Driver> Clone for PoolGuard<DB> {
 
 impl<DB: Driver> fmt::Debug for PoolGuard<DB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("PoolGuard").field(&self.0.gate).finish()
+        f.debug_tuple("PoolGuard")
+            .field(self.0.gated.gate())
+            .finish()
     }
 }
 

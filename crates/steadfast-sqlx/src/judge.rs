@@ -3,16 +3,14 @@
 use std::time::Duration;
 
 use steadfast_core::{CheckOutcome, Failure, FailureClass};
+use steadfast_pool::counts::{self, Counts};
 
-use crate::{
-    fresh,
-    gauges::{Gauges, Sessions},
-};
+use crate::{fresh, gauges::Sessions};
 
 /// What was seen beside the server's answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
-    pub(crate) gauges: Gauges,
+    pub(crate) counts: Counts,
     /// For how long the pool has been full at every one of several readings.
     pub(crate) full_for: Option<Duration>,
     /// Why no new session was given the last time.
@@ -26,24 +24,15 @@ pub(crate) struct Seen {
 
 /// Says how the pool is, knowing that the server answers.
 pub(crate) fn answered(seen: &Seen) -> CheckOutcome {
-    let Gauges { size, max, .. } = seen.gauges;
+    let counts = seen.counts;
     if let Some(failure) = &seen.refused {
-        let is_complete = is_complete(seen);
-        if size == 0 || seen.is_empty_again && !is_complete {
-            return CheckOutcome::fail(
-                failure.class(),
-                format!(
-                    "the pool can open no more connections (it counts {size} of {max}): {}",
-                    failure.message()
-                ),
-            );
-        }
-        // A server that is full with what this pool has is no trouble of this pool.
-        if failure.class() != FailureClass::RefusedByServer || !is_complete {
-            return CheckOutcome::warn(failure.class(), fresh::sentence(failure, size as usize));
+        let told = counts::refused(failure, counts, seen.is_empty_again, is_complete(seen));
+        if let Some(told) = told {
+            return told;
         }
     }
-    if !seen.gauges.is_full() {
+    let max = counts.max;
+    if !seen.counts.is_full() {
         return CheckOutcome::pass();
     }
     match (&seen.sessions, seen.full_for) {
@@ -67,14 +56,14 @@ pub(crate) fn answered(seen: &Seen) -> CheckOutcome {
 /// Whether the pool has the connections that it wants. One that is in full use may count
 /// such as it is trying to open, so there the server has to say how many there are.
 fn is_complete(seen: &Seen) -> bool {
-    let Gauges { size, max, .. } = seen.gauges;
+    let Counts { size, max, .. } = seen.counts;
     let has_all = |sessions: &Sessions| sessions.count >= u64::from(size);
-    size >= max && (!seen.gauges.is_full() || seen.sessions.as_ref().is_some_and(has_all))
+    size >= max && (!seen.counts.is_full() || seen.sessions.as_ref().is_some_and(has_all))
 }
 
 /// Says how it is when the server refuses the probe a session.
-pub(crate) fn refused(failure: &Failure, gauges: Gauges) -> CheckOutcome {
-    let Gauges { size, idle, max } = gauges;
+pub(crate) fn refused(failure: &Failure, counts: Counts) -> CheckOutcome {
+    let Counts { size, idle, max } = counts;
     // A server that says why it lets nobody in serves those who are in.
     let speaks = matches!(
         failure.class(),
@@ -124,7 +113,7 @@ mod tests {
 
     fn seen(size: u32, idle: u32) -> Seen {
         Seen {
-            gauges: Gauges { size, idle, max: 4 },
+            counts: Counts { size, idle, max: 4 },
             full_for: None,
             refused: None,
             is_empty_again: true,
@@ -195,7 +184,7 @@ mod tests {
     #[test]
     fn a_refusal_is_a_warning_while_the_pool_has_connections_to_spare() {
         let failure = Failure::new(FailureClass::RefusedByServer, "too many clients");
-        let outcome = |size, idle| refused(&failure, Gauges { size, idle, max: 4 });
+        let outcome = |size, idle| refused(&failure, Counts { size, idle, max: 4 });
         assert_eq!(outcome(2, 1).status(), Warn);
         assert_eq!(
             outcome(2, 1).message(),
@@ -204,12 +193,12 @@ mod tests {
         assert_eq!(outcome(2, 0).status(), Fail);
         assert_eq!(outcome(0, 0).status(), Fail);
         let gone = Failure::new(FailureClass::Unreachable, "refused");
-        let gauges = Gauges {
+        let counts = Counts {
             size: 2,
             idle: 2,
             max: 4,
         };
-        assert_eq!(refused(&gone, gauges).status(), Fail);
+        assert_eq!(refused(&gone, counts).status(), Fail);
     }
 
     #[test]

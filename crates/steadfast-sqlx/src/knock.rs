@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-pub(crate) use steadfast_pool::knock::{Endpoint, Knock, knock_at};
+pub(crate) use steadfast_pool::knock::{Endpoint, Knock};
 
 use crate::classify;
 

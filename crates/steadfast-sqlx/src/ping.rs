@@ -4,17 +4,20 @@ use std::{future::poll_fn, pin::pin, sync::Mutex, task::Poll, time::Duration};
 
 use sqlx::{Connection, Database, Pool};
 use steadfast_core::{Check, CheckOutcome, CheckRun, CheckStatus, Deadline, Failure, FailureClass};
-use steadfast_pool::Patience;
+use steadfast_pool::{
+    Patience,
+    counts::{Counts, History},
+    probe::{Answered, Probe},
+};
 use tokio::{task::AbortHandle, time::timeout_at};
 
 use crate::{
     classify::classify,
     clock,
     driver::{Driver, Options},
-    gauges::{Gauges, History, Sessions},
+    gauges::{self, Sessions},
     judge::{self, Seen},
-    knock::Endpoint,
-    probe::{Answered, Probe, open_anew},
+    probe::{Server, goodbye, open_anew},
 };
 
 /// After how long without a sign of life a full pool counts as stuck.
@@ -64,7 +67,7 @@ pub const STUCK_AFTER: Duration = Duration::from_secs(30);
 pub fn ping<DB: Driver>(pool: &Pool<DB>) -> Ping<DB> {
     Ping {
         pool: pool.clone(),
-        probe: Probe::new(),
+        probe: Probe::default(),
         history: Mutex::new(History::default()),
         fresh_options: Mutex::new(None),
         stuck_after: STUCK_AFTER,
@@ -75,7 +78,7 @@ pub fn ping<DB: Driver>(pool: &Pool<DB>) -> Ping<DB> {
 #[must_use]
 pub struct Ping<DB: Driver> {
     pool: Pool<DB>,
-    probe: Probe<<DB as Database>::Connection>,
+    probe: Probe<Server<DB>>,
     history: Mutex<History>,
     /// With what a session beside the pool was last opened, for a database without a server.
     fresh_options: Mutex<Option<Options<DB>>>,
@@ -103,12 +106,12 @@ impl<DB: Driver> Ping<DB> {
 
     async fn ask_server(
         &self,
-        gauges: Gauges,
-        endpoint: &Endpoint,
+        counts: Counts,
+        server: &Server<DB>,
         patience: Patience,
     ) -> CheckOutcome {
         let until = patience.until();
-        let (asked, mut renewed) = self.ask_probe(endpoint, patience).await;
+        let (asked, mut renewed) = self.ask_probe(server, patience).await;
         let answered = match (asked, renewed.take()) {
             (Ok(answered), again) => {
                 renewed = again;
@@ -118,21 +121,21 @@ impl<DB: Driver> Ping<DB> {
             (Err(_), Some(Ok(answered))) => answered,
             // What is said says more than silence.
             (Err(_), Some(Err(failure))) | (Err(failure), None) => {
-                return judge::refused(&failure, gauges);
+                return judge::refused(&failure, counts);
             }
         };
         let took = answered.took;
-        let mut connection = Some(answered.connection);
+        let mut connection = Some(answered.session);
         if answered.is_new {
             self.history(|history| history.fresh.opened(clock::now()));
         } else if self.history(|history| history.wants_session(clock::now())) {
             if renewed.is_none() {
-                renewed = self.probe.renew(&self.pool, endpoint, patience).await;
+                renewed = self.probe.renew(server, patience).await;
             }
             match renewed {
                 Some(Ok(younger)) => {
                     self.history(|history| history.fresh.opened(clock::now()));
-                    if let Some(old) = connection.replace(younger.connection) {
+                    if let Some(old) = connection.replace(younger.session) {
                         goodbye(old, until).await;
                     }
                 }
@@ -141,7 +144,7 @@ impl<DB: Driver> Ping<DB> {
             }
         }
         let mut sessions = None;
-        if gauges.is_full()
+        if counts.is_full()
             && let Some(mut asked) = connection.take()
         {
             let options = self.pool.connect_options();
@@ -155,7 +158,7 @@ impl<DB: Driver> Ping<DB> {
         if let Some(connection) = connection {
             self.probe.keep(connection);
         }
-        let outcome = judge::answered(&self.seen(gauges, sessions));
+        let outcome = judge::answered(&self.seen(counts, sessions));
         outcome.number("ping_ms", took.as_secs_f64() * 1e3)
     }
 
@@ -164,16 +167,17 @@ impl<DB: Driver> Ping<DB> {
     /// says it to who comes.
     async fn ask_probe(
         &self,
-        endpoint: &Endpoint,
+        server: &Server<DB>,
         patience: Patience,
     ) -> (Asked<DB>, Option<Asked<DB>>) {
         let is_silent = self.probe.is_silent();
-        let asked = self.probe.ask(&self.pool, endpoint, patience);
+        let asked = self.probe.ask(server, patience);
         if is_silent {
-            let renewed = self.probe.renew(&self.pool, endpoint, patience);
-            both(asked, renewed).await
+            let renewed = self.probe.renew(server, patience);
+            let (asked, renewed) = both(asked, renewed).await;
+            (asked.map_err(|trouble| trouble.failure), renewed)
         } else {
-            (asked.await, None)
+            (asked.await.map_err(|trouble| trouble.failure), None)
         }
     }
 
@@ -186,7 +190,7 @@ impl<DB: Driver> Ping<DB> {
 
     /// Asks a connection of the pool, if one is idle, and opens a session beside it where
     /// that sees the same data.
-    async fn ask_in_pool(&self, gauges: Gauges, until: Deadline) -> CheckOutcome {
+    async fn ask_in_pool(&self, counts: Counts, until: Deadline) -> CheckOutcome {
         let mut took = None;
         if let Some(mut connection) = self.pool.try_acquire() {
             let asked_at = clock::now();
@@ -213,7 +217,7 @@ impl<DB: Driver> Ping<DB> {
                 Err(failure) => history.fresh.refused(failure),
             });
         }
-        let outcome = judge::answered(&self.seen(gauges, None));
+        let outcome = judge::answered(&self.seen(counts, None));
         match took {
             Some(took) => outcome.number("ping_ms", took.as_secs_f64() * 1e3),
             None => outcome,
@@ -232,9 +236,9 @@ impl<DB: Driver> Ping<DB> {
         known.clone()
     }
 
-    fn seen(&self, gauges: Gauges, sessions: Option<Sessions>) -> Seen {
+    fn seen(&self, counts: Counts, sessions: Option<Sessions>) -> Seen {
         self.history(|history| Seen {
-            gauges,
+            counts,
             full_for: history.full_for(clock::now()),
             refused: history.fresh.refusal().cloned(),
             is_empty_again: history.is_empty_again(),
@@ -280,34 +284,27 @@ async fn both<A: Future, B: Future>(first: A, second: B) -> (A::Output, B::Outpu
     .await
 }
 
-/// The server frees the slot at the goodbye; without it, when it next looks.
-async fn goodbye<C: Connection>(connection: C, until: Deadline) {
-    let _ = timeout_at(until.instant().into(), connection.close()).await;
-}
-
 impl<DB: Driver> Check for Ping<DB> {
     async fn run(&self, run: CheckRun) -> CheckOutcome {
         let now = clock::now();
         let until = run.deadline.with_margin(now);
-        let gauges = Gauges::read(&self.pool);
-        self.history(|history| history.note(gauges, now));
+        let counts = gauges::read(&self.pool);
+        self.history(|history| history.note(counts, now));
+        let server = Server::of(&self.pool);
         let outcome = if self.pool.is_closed() {
             CheckOutcome::fail(FailureClass::Other, "the application has closed the pool")
-        } else {
-            match DB::endpoint(&self.pool.connect_options()) {
-                Some(endpoint) => {
-                    let warming = (run.first && gauges.size == 0).then(|| self.warm());
-                    let patience = Patience::new(until, now);
-                    let outcome = self.ask_server(gauges, &endpoint, patience).await;
-                    if let (Some(warming), CheckStatus::Fail) = (warming, outcome.status()) {
-                        warming.abort();
-                    }
-                    outcome
-                }
-                None => self.ask_in_pool(gauges, until).await,
+        } else if server.is_there() {
+            let warming = (run.first && counts.size == 0).then(|| self.warm());
+            let patience = Patience::new(until, now);
+            let outcome = self.ask_server(counts, &server, patience).await;
+            if let (Some(warming), CheckStatus::Fail) = (warming, outcome.status()) {
+                warming.abort();
             }
+            outcome
+        } else {
+            self.ask_in_pool(counts, until).await
         };
-        gauges.numbers(outcome)
+        counts.numbers(outcome)
     }
 
     fn kind(&self) -> &'static str {

@@ -184,6 +184,20 @@ impl DependencyState {
         }
     }
 
+    /// Returns the refusal that explains why the server refused a write, once it is known that
+    /// it takes none.
+    #[must_use]
+    pub fn read_only_refusal(&self, now: Instant) -> Option<Refusal> {
+        let view = self.view(now).read_only.filter(|view| view.is_refusing)?;
+        let evidence = self.read_only_evidence(&view, PROBE_INTERVAL, now);
+        Some(Refusal::new(
+            self.name.clone(),
+            evidence,
+            PROBE_INTERVAL,
+            now,
+        ))
+    }
+
     /// Asks whether a write may be sent. Costs one look while writes succeed.
     ///
     /// Ask it before the write, beside the permit for the call; and tell how the write

@@ -16,7 +16,7 @@ use super::{
     command::Traits,
     error::refused,
     sessions::{Session, Sessions},
-    watch::{Fate, Watch, permit_for},
+    watch::{Fate, Watch},
 };
 use crate::{clock, verdict::Verdict};
 
@@ -148,7 +148,7 @@ impl GuardedConnection {
         let permit = if is_patient {
             None
         } else {
-            permit_for(state, now)
+            steadfast_pool::permit(state, now)
         };
         self.fate.is_waiting = is_patient;
         let session = self.session.as_mut();

@@ -5,17 +5,16 @@ use std::sync::{Arc, Mutex};
 use deadpool::managed::Object;
 use deadpool_redis::{Manager, Pool, PoolError, Timeouts};
 use steadfast_core::{Deadline, DependencyState, Failure};
-use steadfast_pool::Patience;
+use steadfast_pool::{
+    Patience,
+    probe::{Probe, Trouble},
+};
 
 use super::{
     generation::{Found, Generation, Lending},
     idle,
 };
-use crate::{
-    clock,
-    knock::Endpoint,
-    probe::{Probe, Trouble},
-};
+use crate::{clock, knock::Endpoint, probe::Server};
 
 /// A session of the pool. deadpool-redis's own wrapper does not say when it was opened.
 pub(super) type Session = Object<Manager>;
@@ -88,8 +87,13 @@ impl Sessions {
     ///
     /// A server that gives none and serves those that stand answers all the same.
     pub(super) async fn ask(&self, until: Deadline) -> Result<(), Failure> {
-        let probe = Probe::new(self.endpoint.clone());
-        let asked = probe.ask(&self.pool, Patience::new(until, clock::now()));
+        let server = Server {
+            pool: self.pool.clone(),
+            endpoint: self.endpoint.clone(),
+            writes: false,
+        };
+        let probe = Probe::default();
+        let asked = probe.ask(&server, Patience::new(until, clock::now()));
         let (answer, serving) = idle::test_beside(&self.pool, until, asked).await;
         let now = clock::now();
         match answer {

@@ -4,9 +4,7 @@ use std::{io, sync::Arc, time::Instant};
 
 use deadpool_redis::redis::{RedisError, RedisFuture};
 use steadfast_core::{
-    CallOutcome, CallPermit, Deadline, DependencyDown, DependencyState, Evidence, FailureClass,
-    Refusal,
-    plumbing::{DependencyReason, PoolLease, WRITE_PROBE_INTERVAL, stripe},
+    CallOutcome, CallPermit, Deadline, DependencyState, FailureClass, Refusal, plumbing::PoolLease,
 };
 use tokio::time::timeout_at;
 
@@ -23,19 +21,6 @@ pub(super) struct Fate {
     pub(super) is_lost: bool,
     /// The server works on a command that waits, and takes the next one only afterwards.
     pub(super) is_waiting: bool,
-}
-
-/// Returns a permit for a command of one who has a connection already. It is never refused:
-/// half of what its request does is done. Without a permit the command is no evidence.
-pub(super) fn permit_for(
-    state: &Arc<DependencyState>,
-    now: Instant,
-) -> Option<CallPermit<Arc<DependencyState>>> {
-    if state.refuses(|| now) {
-        return None;
-    }
-    let state = Arc::clone(state);
-    DependencyState::try_acquire(state, now, stripe::current(), fastrand::u64(..)).ok()
 }
 
 /// Waits for the answer of one command. Dropped before, the command was abandoned.
@@ -88,17 +73,7 @@ impl Watch<'_> {
         match health {
             Health::Served | Health::Callers => None,
             Health::Ill(_) => state.explanation(now),
-            Health::ReadOnly { .. } => {
-                let view = state.view(now).read_only.filter(|it| it.is_refusing)?;
-                let name = state.name().clone();
-                let since = now.saturating_duration_since(view.since);
-                let error = Arc::clone(&view.error);
-                let mut down =
-                    DependencyDown::new(name.clone(), since, FailureClass::ReadOnly, error);
-                down.reason = Some(DependencyReason::ReadOnly { error: view.error });
-                let evidence = Evidence::DependencyDown(down);
-                Some(Refusal::new(name, evidence, WRITE_PROBE_INTERVAL, now))
-            }
+            Health::ReadOnly { .. } => state.read_only_refusal(now),
         }
     }
 
@@ -116,7 +91,7 @@ impl Watch<'_> {
         }
         self.fate.is_waiting = false;
         let permit = self.permit.take();
-        if let Some(permit) = permit.or_else(|| permit_for(&self.sessions.state, now)) {
+        if let Some(permit) = permit.or_else(|| steadfast_pool::permit(&self.sessions.state, now)) {
             match &verdict.health {
                 // One that takes no writes answered; that is a health of its own.
                 Health::Served | Health::ReadOnly { .. } => permit.succeed(now),

@@ -37,7 +37,7 @@ impl Rig {
             .open_base(LONG)
             .open_max(LONG);
         let cache = Dependency::builder("cache").trip(rules).build().unwrap();
-        let redis = guard(&pool(&server.url()), &cache).url(&server.url());
+        let redis = guard(&pool(&server.url()), &cache);
         let redis = redis.connect_max(LONG).build().unwrap();
         Self {
             server,

@@ -9,7 +9,7 @@ use steadfast_core::{
 };
 
 use super::{GuardedSession, GuardedTransaction, observer::Observer, transaction::begin};
-use crate::{classify::classify, clock, driver::Driver, gauges::Gauges, probe, version::SqlStr};
+use crate::{classify::classify, clock, driver::Driver, gauges, probe, version::SqlStr};
 
 /// The connections of a pool.
 pub(super) struct Connections<DB: Driver> {
@@ -60,7 +60,7 @@ impl<DB: Driver> PoolDriver for Connections<DB> {
     }
 
     fn ask(&self, until: Deadline) -> PoolFuture<Result<(), Failure>> {
-        let asked = probe::ask_beside(self.pool.clone(), until);
+        let asked = probe::ask_beside(probe::Server::of(&self.pool), until);
         let state = Arc::clone(&self.observer.state);
         Box::pin(async move {
             let answer = asked.await;
@@ -73,11 +73,11 @@ impl<DB: Driver> PoolDriver for Connections<DB> {
     }
 
     fn idle(&self) -> u32 {
-        Gauges::read(&self.pool).idle
+        gauges::read(&self.pool).idle
     }
 
     fn in_use(&self) -> u32 {
-        Gauges::read(&self.pool).in_use()
+        gauges::read(&self.pool).in_use()
     }
 
     fn meaning(&self, fault: &Fault) -> PoolMeaning {

@@ -10,8 +10,12 @@ use steadfast_core::{
     Refusal,
     plumbing::{CallTimedOut, PoolError},
 };
+use steadfast_pool::{Explained, Told};
 
 use super::acquire::Fault;
+
+/// What travels inside sqlx's error when the outage behind that is known.
+type Known = Explained<sqlx::Error>;
 
 /// A refusal, or an error of sqlx.
 ///
@@ -32,80 +36,53 @@ use super::acquire::Fault;
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct Error(Kind);
-
-#[derive(Debug)]
-enum Kind {
-    Refused(Refusal),
-    /// It failed, and the outage behind that is known.
-    Explained(Explained),
-    Driver(sqlx::Error),
-}
+pub struct Error(Told<sqlx::Error>);
 
 impl Error {
     /// Returns the refusal, if it is one, or if it is explained by one.
     #[must_use]
     pub const fn refusal(&self) -> Option<&Refusal> {
-        match &self.0 {
-            Kind::Refused(refusal) => Some(refusal),
-            Kind::Explained(explained) => Some(&explained.refusal),
-            Kind::Driver(_) => None,
-        }
+        self.0.refusal()
     }
 
     /// Returns the driver's error, if the database was asked.
     #[must_use]
     pub const fn driver(&self) -> Option<&sqlx::Error> {
-        match &self.0 {
-            Kind::Refused(_) => None,
-            Kind::Explained(explained) => Some(&explained.error),
-            Kind::Driver(error) => Some(error),
-        }
+        self.0.driver()
     }
 
     /// Returns both by value. One of the two is there at least: a query that failed in an
     /// outage that is known has both.
     #[must_use]
     pub fn into_parts(self) -> (Option<Refusal>, Option<sqlx::Error>) {
-        match self.0 {
-            Kind::Refused(refusal) => (Some(refusal), None),
-            Kind::Explained(explained) => (Some(explained.refusal), Some(explained.error)),
-            Kind::Driver(error) => (None, Some(error)),
-        }
+        self.0.into_parts()
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match &self.0 {
-            Kind::Refused(_) => "the database was not asked",
-            Kind::Explained(_) | Kind::Driver(_) => "the database did not do it",
-        })
+        self.0.say("the database", f)
     }
 }
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &self.0 {
-            Kind::Refused(refusal) => Some(refusal),
-            Kind::Explained(explained) => Some(explained),
-            Kind::Driver(error) => Some(error),
-        }
+        self.0.source()
     }
 }
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         let sqlx::Error::AnyDriverError(inner) = error else {
-            return Self(Kind::Driver(error));
+            return Self(Told::Driver(error));
         };
         let inner = match inner.downcast::<Refusal>() {
-            Ok(refusal) => return Self(Kind::Refused(*refusal)),
+            Ok(refusal) => return Self(Told::Refused(*refusal)),
             Err(inner) => inner,
         };
-        Self(match inner.downcast::<Explained>() {
-            Ok(explained) => Kind::Explained(*explained),
-            Err(inner) => Kind::Driver(sqlx::Error::AnyDriverError(inner)),
+        Self(match inner.downcast::<Known>() {
+            Ok(explained) => Told::Explained(*explained),
+            Err(inner) => Told::Driver(sqlx::Error::AnyDriverError(inner)),
         })
     }
 }
@@ -113,42 +90,20 @@ impl From<sqlx::Error> for Error {
 impl From<Error> for sqlx::Error {
     fn from(error: Error) -> Self {
         match error.0 {
-            Kind::Refused(refusal) => refused(refusal),
-            Kind::Explained(explained) => explained.into(),
-            Kind::Driver(error) => error,
+            Told::Refused(refusal) => refused(refusal),
+            Told::Explained(explained) => with(explained),
+            Told::Driver(error) => error,
         }
     }
 }
 
-/// An error of the driver, and the outage that explains it.
-#[derive(Debug)]
-pub(super) struct Explained {
-    refusal: Refusal,
-    error: sqlx::Error,
+/// Adds the refusal that explains an error of sqlx.
+pub(super) fn explained(refusal: Refusal, error: sqlx::Error) -> sqlx::Error {
+    with(Explained { refusal, error })
 }
 
-impl Explained {
-    pub(super) const fn new(refusal: Refusal, error: sqlx::Error) -> Self {
-        Self { refusal, error }
-    }
-}
-
-impl fmt::Display for Explained {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.error, f)
-    }
-}
-
-impl std::error::Error for Explained {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.refusal)
-    }
-}
-
-impl From<Explained> for sqlx::Error {
-    fn from(explained: Explained) -> Self {
-        Self::AnyDriverError(Box::new(explained))
-    }
+fn with(explained: Known) -> sqlx::Error {
+    sqlx::Error::AnyDriverError(Box::new(explained))
 }
 
 /// Puts a refusal into an error of sqlx.
@@ -166,7 +121,7 @@ pub(crate) fn carried(error: &sqlx::Error) -> bool {
     let sqlx::Error::AnyDriverError(inner) = error else {
         return false;
     };
-    inner.is::<Refusal>() || inner.is::<Explained>() || inner.is::<CallTimedOut>()
+    inner.is::<Refusal>() || inner.is::<Known>() || inner.is::<CallTimedOut>()
 }
 
 /// Says by sqlx's type why there is no connection.

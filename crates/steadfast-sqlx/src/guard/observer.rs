@@ -5,10 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use steadfast_core::{
-    CallPermit, DependencyDown, DependencyState, Evidence, Failure, FailureClass, Refusal,
-    plumbing::{DependencyReason, WRITE_PROBE_INTERVAL, stripe},
-};
+use steadfast_core::{CallPermit, DependencyState, Failure, Refusal};
 
 use super::{
     error,
@@ -59,12 +56,7 @@ impl Observer {
     /// the query runs all the same, because who has a connection is in the middle of
     /// something, and is no evidence.
     pub(super) fn permit(&self) -> Option<Permit> {
-        let now = clock::now();
-        if self.state.refuses(|| now) {
-            return None;
-        }
-        let state = Arc::clone(&self.state);
-        DependencyState::try_acquire(state, now, stripe::current(), fastrand::u64(..)).ok()
+        steadfast_pool::permit(&self.state, clock::now())
     }
 
     /// Asks whether a write may be sent.
@@ -86,17 +78,7 @@ impl Observer {
         if by_role && !std::mem::replace(&mut self.sessions().is_scouted, true) {
             scout::send(self, failure.clone());
         }
-        let view = self.state.view(now).read_only?;
-        if !view.is_refusing {
-            return None;
-        }
-        let name = self.state.name().clone();
-        let since = now.saturating_duration_since(view.since);
-        let error = Arc::clone(&view.error);
-        let mut down = DependencyDown::new(name.clone(), since, FailureClass::ReadOnly, error);
-        down.reason = Some(DependencyReason::ReadOnly { error: view.error });
-        let evidence = Evidence::DependencyDown(down);
-        Some(Refusal::new(name, evidence, WRITE_PROBE_INTERVAL, now))
+        self.state.read_only_refusal(now)
     }
 
     /// Returns the generation of sessions that are lent now.

@@ -21,7 +21,7 @@ use steadfast_core::{
 use tokio::time::{Sleep, sleep_until};
 
 use super::{
-    error::{self, Explained},
+    error,
     judged::Step,
     observer::{Observer, Permit},
 };
@@ -280,10 +280,10 @@ impl Watch<'_> {
     }
 }
 
-fn explained(refusal: Option<Refusal>, error: sqlx::Error) -> sqlx::Error {
+fn explained(refusal: Option<Refusal>, said: sqlx::Error) -> sqlx::Error {
     match refusal {
-        Some(refusal) => Explained::new(refusal.entered(), error).into(),
-        None => error,
+        Some(refusal) => error::explained(refusal.entered(), said),
+        None => said,
     }
 }
 

@@ -42,7 +42,7 @@ impl Rig {
 
     fn at(url: &str, connect_max: Duration) -> Self {
         let cache = dependency(quick_trip());
-        let builder = guard(&pool(url, SIZE), &cache).url(url);
+        let builder = guard(&pool(url, SIZE), &cache);
         let redis = builder
             .wait_max(LONG)
             .connect_max(connect_max)
