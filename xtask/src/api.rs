@@ -72,16 +72,9 @@ pub(crate) fn check(workspace: &Workspace) -> Result<(), Failure> {
 
 fn all(workspace: &Workspace) -> Result<Vec<(&Package, String)>, Failure> {
     let sources = sources(workspace)?;
-    let with_library = |package: &&Package| {
-        workspace
-            .root
-            .join(&package.dir)
-            .join("src/lib.rs")
-            .is_file()
-    };
     workspace
         .published()
-        .filter(with_library)
+        .filter(|package| package.has_library(workspace))
         .map(|package| {
             let src = format!("{}/src/", package.dir);
             let of = |source: &&Source| source.path.starts_with(&src);

@@ -8,7 +8,7 @@ commands:
   test      set the machine up, then run every check and every test
   verify    the same without servers and without installing; run it before each commit
   laws      only the checks of the source against the laws of ARCHITECTURE.md
-  api       whether each published crate promises what its api.txt says; --write writes them
+  api       whether each published crate promises what its api.txt says
   package   build each published crate from its package alone
   mutants   seed faults into the core, one at a time, and print which its tests do not catch
   bench     measure beside the peers: `bench overhead [--json]` prints what a request costs,
@@ -28,6 +28,10 @@ options of test:
   --no-install   name the programs that are missing instead of installing them
   --quick        run the tests only: no format, lint, documentation, feature, loom or law check
 
+options of api:
+  --write         write the texts anew
+  --since COMMIT  whether one can upgrade from there, by cargo-semver-checks
+
 options of fuzz:
   --inputs N     so many for each parser (10000000)
 
@@ -40,8 +44,7 @@ exit codes: 0 all is well, 1 a check failed, 2 the machine lacks something, 64 w
 /// A command line that makes sense.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
-    /// Whether to write what is promised instead of comparing.
-    Api(bool),
+    Api(ApiOptions),
     /// What follows is the benchmark's own command line.
     Bench(Vec<String>),
     /// So many inputs for each parser.
@@ -54,6 +57,17 @@ pub(crate) enum Command {
     Scenarios(Vec<String>),
     Test(TestOptions),
     Verify,
+}
+
+/// What `api` may be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ApiOptions {
+    /// Compare with what is written down.
+    Compare,
+    /// Write it down anew.
+    Write,
+    /// Compare with what a commit promises, and say whether one can upgrade from there.
+    Since(String),
 }
 
 /// What `mutants` may be told.
@@ -96,9 +110,14 @@ impl Command {
             },
             "laws" => none(Self::Laws),
             "api" => match rest {
-                [] => Ok(Self::Api(false)),
-                [write] if write == "--write" => Ok(Self::Api(true)),
-                [other, ..] => Err(format!("unknown option `{other}`: api takes --write")),
+                [] => Ok(Self::Api(ApiOptions::Compare)),
+                [write] if write == "--write" => Ok(Self::Api(ApiOptions::Write)),
+                [since, commit] if since == "--since" => {
+                    Ok(Self::Api(ApiOptions::Since(commit.clone())))
+                }
+                [other, ..] => Err(format!(
+                    "unknown option `{other}`: api takes --write or --since COMMIT"
+                )),
             },
             "package" => none(Self::Package),
             "mutants" => MutantsOptions::parse(rest).map(Self::Mutants),
@@ -189,7 +208,7 @@ mod tests {
             ),
             ("verify --quick", "`--quick`: verify takes none"),
             ("fuzz --inputs many", "`many`"),
-            ("api --read", "`--read`: api takes --write"),
+            ("api --read", "`--read`: api takes --write or --since"),
         ] {
             let fault = parse(line).expect_err(line);
             assert!(fault.contains(named), "{fault}");

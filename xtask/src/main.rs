@@ -10,11 +10,12 @@ mod mutants;
 mod programs;
 mod step;
 mod suite;
+mod tools;
 mod workspace;
 
 use std::{env, process::ExitCode};
 
-use command::Command;
+use command::{ApiOptions, Command};
 use step::Failure;
 use workspace::Workspace;
 
@@ -38,8 +39,11 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Api(true) => api::write(&Workspace::read()?),
-        Command::Api(false) => api::check(&Workspace::read()?),
+        Command::Api(ApiOptions::Write) => api::write(&Workspace::read()?),
+        Command::Api(ApiOptions::Compare) => api::check(&Workspace::read()?),
+        Command::Api(ApiOptions::Since(commit)) => {
+            step::run(vec![tools::semver(&Workspace::read()?, Some(&commit))])
+        }
         Command::Bench(arguments) => bench(&arguments),
         Command::Fuzz(inputs) => fuzz(inputs),
         Command::Help => {

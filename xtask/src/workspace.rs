@@ -1,6 +1,6 @@
 //! What cargo knows about this workspace, so that no list of packages is kept by hand.
 
-use std::{env, path::PathBuf, process};
+use std::{collections::BTreeMap, env, path::PathBuf, process};
 
 use serde_json::Value;
 
@@ -24,6 +24,8 @@ pub(crate) struct Package {
     pub(crate) published: bool,
     pub(crate) features: Vec<String>,
     pub(crate) dependencies: Vec<Dependency>,
+    /// The oldest compiler that builds it, if it says so: `1.85`.
+    pub(crate) rust_version: Option<String>,
     /// Programs that its tests start, from `[package.metadata.xtask] programs = [...]`.
     pub(crate) programs: Vec<String>,
 }
@@ -68,6 +70,18 @@ impl Workspace {
     pub(crate) fn published(&self) -> impl Iterator<Item = &Package> {
         self.packages.iter().filter(|package| package.published)
     }
+
+    /// The published packages by the oldest compiler that they promise to build with.
+    pub(crate) fn by_rust_version(&self) -> BTreeMap<&str, Vec<&str>> {
+        let mut versions = BTreeMap::<_, Vec<_>>::new();
+        for package in self.published() {
+            if let Some(version) = &package.rust_version {
+                let packages = versions.entry(version.as_str()).or_default();
+                packages.push(package.name.as_str());
+            }
+        }
+        versions
+    }
 }
 
 impl Package {
@@ -90,10 +104,16 @@ impl Package {
                     target: dependency["target"].as_str().map(Into::into),
                 })
                 .collect(),
+            rust_version: package["rust_version"].as_str().map(Into::into),
             programs: items(&package["metadata"]["xtask"]["programs"])
                 .map(text)
                 .collect(),
         }
+    }
+
+    /// Whether others can depend on it.
+    pub(crate) fn has_library(&self, workspace: &Workspace) -> bool {
+        workspace.root.join(&self.dir).join("src/lib.rs").is_file()
     }
 
     /// Whether its tests need servers, which is what the packages in `tests/` are for.

@@ -96,6 +96,20 @@ const BANS: &[Ban] = &[
         reading: true,
     },
     Ban {
+        rule: "law 10: a `let` after `&&` needs a newer compiler than this crate promises; \
+               nest the conditions",
+        words: &["&& let"],
+        files: Files::Shipped(""),
+        // Their drivers need newer compilers anyway.
+        except: &[
+            "crates/steadfast-deadpool-redis/",
+            "crates/steadfast-sqlx/",
+            "crates/steadfast-sqlx-08/",
+            "crates/why503/",
+        ],
+        reading: true,
+    },
+    Ban {
         rule: "an ignored test says why: `#[ignore = \"reason\"]`",
         words: &["#[ignore]"],
         files: Files::All,
@@ -258,6 +272,14 @@ mod tests {
         );
         breaks("atomics", SHED, "use std::sync::atomic;");
         keeps(CORE, "use crate::sync::atomic::AtomicU64;");
+    }
+
+    #[test]
+    fn old_compilers_are_served() {
+        let chain = "fn f() { if a && let Some(b) = c {} }";
+        breaks("law 10", CORE, chain);
+        breaks("law 10", SHED, chain);
+        keeps("crates/why503/src/probe.rs", chain);
     }
 
     #[test]

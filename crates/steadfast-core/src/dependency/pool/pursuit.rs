@@ -336,9 +336,8 @@ impl<D: PoolDriver> PoolPursuit<D> {
         if self.is_past_deadline(now) && !self.works.is_empty() {
             return self.cut(now);
         }
-        if self.is_kept_away(now)
-            && let Some(refusal) = self.state.refusal(now)
-        {
+        let known = self.is_kept_away(now).then(|| self.state.refusal(now));
+        if let Some(refusal) = known.flatten() {
             return refusal.entered();
         }
         if self.works.iter().any(|work| work.is_busy(&self.driver)) {
