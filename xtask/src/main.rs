@@ -109,6 +109,7 @@ fn hand_over(package: &[&str], arguments: &[String]) -> Result<(), Failure> {
         .args(package)
         .arg("--")
         .args(arguments)
+        .env("PATH", programs::search_path())
         .status()
         .map_err(|error| Failure {
             code: 1,

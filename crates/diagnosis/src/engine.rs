@@ -8,7 +8,8 @@ pub(crate) use found::{Found, Strength};
 pub(crate) use view::View;
 
 use crate::{
-    Confidence, Diagnosis, Evidence, Fact, Id, Role, State, Verdict, finding::Finding, knowledge,
+    Confidence, Diagnosis, Evidence, Fact, Id, Role, State, Tied, Verdict, finding::Finding,
+    knowledge,
 };
 
 /// Says what is wrong, why, since when, and what would help.
@@ -68,8 +69,13 @@ fn canonical(facts: &[Fact]) -> Vec<Fact> {
 
 fn verdict(view: &View<'_>, findings: &[Finding]) -> Verdict {
     let first = findings.first();
+    // A request that waits in a proxy whose own words say why has reached it.
+    let waits = view.is_silent()
+        && first.is_some_and(|it| {
+            it.confidence == Confidence::Proven && matches!(it.about, Tied::Backend(_))
+        });
     let state = match first {
-        _ if view.is_unreachable() => State::Unreachable,
+        _ if view.is_unreachable() && !waits => State::Unreachable,
         None if view.has_trouble() => State::Unexplained,
         None => State::Well,
         Some(_) if !view.has_trouble() => State::AtRisk,

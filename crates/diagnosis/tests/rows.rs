@@ -2,14 +2,15 @@
 
 mod cases;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use cases::{Case, cases, decoys, failing};
 use steadfast_diagnosis::{
-    Confidence, Diagnosis, Evidence, Fact, Id, Role, State, diagnose, knowledge,
+    Confidence, Diagnosis, EnvoyFlag, Evidence, Fact, Id, Outcome, Path, Proxy, Role, State, Via,
+    Wire, diagnose, knowledge,
 };
 
-fn told(facts: Vec<Fact>) -> Diagnosis {
+fn told(facts: impl IntoIterator<Item = Fact>) -> Diagnosis {
     let mut evidence = Evidence::new();
     facts.into_iter().for_each(|fact| evidence.push(fact));
     diagnose(&evidence)
@@ -136,7 +137,7 @@ fn decoys_are_silent_and_move_nobody_from_the_first_place() {
         .into_iter()
         .filter_map(|Case { id, fires, .. }| {
             let alone = told(fires.clone()).findings.first().map(|it| it.id);
-            let among = told(fires.into_iter().chain(decoys()).collect());
+            let among = told(fires.into_iter().chain(decoys()));
             let first = among.findings.first().map(|it| it.id);
             (alone != first)
                 .then(|| format!("{id}: {alone:?} alone, {:?} among decoys", ids(&among)))
@@ -178,4 +179,49 @@ fn what_is_well_is_ruled_out_and_never_found_too() {
             .iter()
             .any(|out| out.id == Id::PgExhausted)
     );
+}
+
+/// A probe that was taken and not answered, and one beside it.
+fn silent_beside(path: Path, outcome: Outcome) -> Vec<Fact> {
+    let probe = |path, outcome| {
+        cases::port(Wire::Probe {
+            via: Via::Given,
+            path,
+            outcome,
+            after: Duration::from_secs(8),
+        })
+    };
+    vec![probe(Path::Given, Outcome::Silent), probe(path, outcome)]
+}
+
+#[test]
+fn a_silent_path_beside_one_that_answers_is_no_unreachable_service() {
+    let silent = told(silent_beside(Path::Given, Outcome::Silent));
+    assert_eq!(silent.verdict.state, State::Unreachable);
+    let beside = told(silent_beside(Path::Ready, Outcome::Answered(200)));
+    assert_eq!(beside.verdict.state, State::Suspected);
+    assert_eq!(ids(&beside), [Id::AppHung]);
+}
+
+#[test]
+fn a_breaker_that_is_full_accuses_nobody_until_requests_fail() {
+    let full = || {
+        cases::backend(Proxy::EnvoyFlagged {
+            flag: EnvoyFlag::Uo,
+            details: "cluster.api.circuit_breakers.default.cx_open: 1".into(),
+            host: "-".into(),
+            count: 0,
+        })
+    };
+    // An idle connection fills a bound of one, too.
+    let well = told([cases::answered(200), full()]);
+    assert_eq!((well.verdict.state, ids(&well)), (State::Well, vec![]));
+    // What hangs there has reached the proxy, which says why.
+    let hangs = told(
+        silent_beside(Path::Given, Outcome::Silent)
+            .into_iter()
+            .chain([full()]),
+    );
+    assert_eq!(hangs.verdict.state, State::Explained);
+    assert_eq!(hangs.verdict.id, Some(Id::EnvoyUo));
 }

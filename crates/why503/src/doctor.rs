@@ -8,13 +8,13 @@
 use std::{pin::Pin, process::ExitCode, sync::Mutex, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use steadfast_diagnosis::{Diagnosis, Evidence, Id, Path, State, Text, Via, diagnose};
+use steadfast_diagnosis::{Diagnosis, Evidence, Host, Id, Path, State, Text, Tied, Via, diagnose};
 use tokio::time::Instant;
 
 use crate::{
     bundle,
     cli::Options,
-    clock,
+    clock::{self, Clocks},
     collect::{Found, Job},
     dependency, exit, hops, host, kubernetes,
     library::{self, Refusal},
@@ -161,6 +161,7 @@ pub(crate) async fn examine(
     progress: &Progress,
 ) -> Report {
     let since = clock::now();
+    let clocks = Clocks::read();
     let deadline = since + options.budget.saturating_sub(LAST_WORDS);
     let ration = Ration::new(options.probes);
     progress.say("asking the service");
@@ -209,6 +210,11 @@ pub(crate) async fn examine(
     evidence.extend(host::last_lines(&found));
     for probe in &probes {
         observe::tell(probe, target, &mut evidence);
+    }
+    if let (Some(begin), Some(end)) = (clocks, Clocks::read()) {
+        let (by, backwards) = end.step_since(&begin);
+        let source = "CLOCK_REALTIME, CLOCK_BOOTTIME";
+        evidence.saw(source, Tied::Host, Host::ClockStep { by, backwards });
     }
     describe(target, options, &found, &mut evidence);
     Report {
@@ -349,9 +355,12 @@ impl Prober<'_> {
 
 /// How many of the probes ask for the URL itself; the others ask beside it.
 fn planned(probes: u8, answered: Option<&Probe>) -> u8 {
-    let why = answered.and_then(|it| it.answer.as_ref());
-    let explains = why.is_some_and(|it| it.headers.contains_key("why-503"));
-    let others = if explains { 3 } else { 2 };
+    let others = match answered.and_then(|it| it.answer.as_ref()) {
+        // Who is silent is asked for no other path.
+        None => 1,
+        Some(answer) if answer.headers.contains_key("why-503") => 3,
+        Some(_) => 2,
+    };
     probes - others.min(probes - 1)
 }
 
@@ -362,7 +371,7 @@ mod tests {
     #[test]
     fn most_probes_ask_for_the_url_itself() {
         let planned: Vec<u8> = (1..=6).map(|it| planned(it, None)).collect();
-        assert_eq!(planned, [1, 1, 1, 2, 3, 4]);
+        assert_eq!(planned, [1, 1, 2, 3, 4, 5]);
     }
 
     #[test]

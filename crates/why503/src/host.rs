@@ -77,11 +77,11 @@ pub(crate) fn locate(
         };
         let exact: Vec<&Listener> = listeners.iter().filter(at_port).filter(answers).collect();
         // Somebody at the port, at another address: the wrong bind is a finding of its own.
-        let near: Vec<&Listener> = listeners
-            .iter()
-            .filter(at_port)
-            .filter(|it| found.local && it.namespace.is_none())
-            .collect();
+        let is_near = |it: &&Listener| match it.namespace {
+            None => found.local,
+            Some(pid) => ips.iter().any(|ip| sockets::has_address(pid, *ip)),
+        };
+        let near: Vec<&Listener> = listeners.iter().filter(at_port).filter(is_near).collect();
         let chosen = if exact.is_empty() || port.is_some() {
             near
         } else {

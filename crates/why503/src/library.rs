@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, header};
-use steadfast_diagnosis::{Id, Path, Text, Tied, Via, Wire};
+use steadfast_diagnosis::{Id, Maker, Path, Text, Tied, Via, Wire};
 
 use crate::{
     collect::{Collected, Job},
@@ -45,6 +45,8 @@ pub(crate) async fn collect(job: &Job<'_>) -> Collected {
     if !(is_ours || explains || job.options.explain.is_some()) {
         return all;
     }
+    // With few probes the numbers go first: they say more than that the process lives.
+    operator::collect(job, &mut all).await;
     if let Some(answer) = get(job, "/health/", Path::Health, &mut all).await {
         let seen = Wire::Liveness {
             status: answer.status,
@@ -52,7 +54,6 @@ pub(crate) async fn collect(job: &Job<'_>) -> Collected {
         };
         all.saw("GET /health/", Tied::Service, seen);
     }
-    operator::collect(job, &mut all).await;
     all
 }
 
@@ -113,7 +114,8 @@ async fn get(job: &Job<'_>, path: &str, kind: Path, all: &mut Collected) -> Opti
     }
     let target = listener.unwrap_or(job.target).at(path);
     let probe = send(job, &target, kind, &[]).await;
-    if listener.is_none() {
+    let foreign = kind == Path::Ready && is_of_a_proxy(job, &probe);
+    if listener.is_none() && !foreign {
         let outcome = probe.outcome;
         let seen = Wire::Probe {
             via: Via::Given,
@@ -144,6 +146,23 @@ async fn send(
         wait: job.within(ANSWER_MAX),
     };
     ask(&question, job.since).await
+}
+
+/// Whether a failure of the readiness path may be a proxy's own, which routes each path on its own
+/// and knows nothing of the service's: only the library's line is the service's word then.
+fn is_of_a_proxy(job: &Job<'_>, probe: &Probe) -> bool {
+    let Some(answer) = probe.answer.as_ref().filter(|it| it.status >= 500) else {
+        return false;
+    };
+    let by_a_proxy = |it: &Wire| match it {
+        Wire::Made { by, .. } => !matches!(by, Maker::Steadfast | Maker::Application),
+        Wire::Passed { .. } => true,
+        _ => false,
+    };
+    let seen = maker::observe(answer, probe.timing.total);
+    readiness(answer).is_none()
+        && maker::why(&answer.headers).is_none()
+        && (seen.iter().any(by_a_proxy) || crate::proxy::stands_at(job, job.found.port))
 }
 
 /// The line of `/ready/`, if the library wrote it.
@@ -202,6 +221,7 @@ mod tests {
             headers: http::HeaderMap::new(),
             trailers: http::HeaderMap::new(),
             body: body.into(),
+            asked: jiff::Timestamp::UNIX_EPOCH,
             received: jiff::Timestamp::UNIX_EPOCH,
             whole: true,
         }

@@ -81,6 +81,8 @@ pub(crate) struct Answer {
     pub(crate) trailers: HeaderMap,
     /// The beginning of the body.
     pub(crate) body: Vec<u8>,
+    /// When it was asked for, by this host's clock.
+    pub(crate) asked: jiff::Timestamp,
     /// When its head came, by this host's clock.
     pub(crate) received: jiff::Timestamp,
     /// Whether that was all of it.

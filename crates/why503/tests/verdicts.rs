@@ -159,6 +159,24 @@ fn a_health_path_behind_a_login_is_told_from_a_sick_service() {
 }
 
 #[test]
+fn only_the_services_own_readiness_accuses_it() {
+    let proxys = "HTTP/1.0 503 Service Unavailable\r\ncache-control: no-cache\r\nconnection: close\r\ncontent-type: text/html\r\n\r\n<html><body><h1>503 Service Unavailable</h1>\nNo server is available to handle this request.\n</body></html>\n";
+    let own = answer("503 Service Unavailable", &[], "not ready: orders-db\n");
+    for (ready, expected) in [
+        (proxys.to_owned(), (0, "none")),
+        (own, (13, "app.not_ready")),
+    ] {
+        let server = Server::answering(move |path| match path {
+            "/" => answer("200 OK", &[], "hello"),
+            "/ready/" => ready.clone(),
+            _ => answer("404 Not Found", &[], "no"),
+        });
+        let report = json(&[&server.url()]);
+        assert_eq!((report.0, said(&report).1), expected, "{:#}", report.1);
+    }
+}
+
+#[test]
 fn a_name_that_is_not_there() {
     let report = json(&["http://nothing.invalid/"]);
     assert_eq!(

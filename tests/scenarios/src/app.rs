@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     process::{Child, Command, ExitCode, Stdio},
     thread,
     time::Duration,
@@ -20,16 +20,25 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// Starts one: `ok`, `busy`, `login`, `elsewhere`, `deaf` or `hungry`; each takes its time for `/hold`.
+    /// Starts one: `ok`, `busy`, `burning`, `login`, `elsewhere`, `deaf` or `hungry`; each takes its
+    /// time for `/hold`.
     pub(crate) fn start(kind: &str) -> Self {
-        Self::start_at(kind, 0)
+        Self::start_by(&[], kind, (Ipv4Addr::LOCALHOST, 0).into())
     }
 
-    /// The same at a port.
-    pub(crate) fn start_at(kind: &str, port: u16) -> Self {
+    /// The same at an address, started by a command that becomes it.
+    pub(crate) fn start_by(by: &[&str], kind: &str, addr: SocketAddr) -> Self {
         let me = std::env::current_exe().expect("this program has a path");
-        let mut child = Command::new(me)
-            .args([kind, &port.to_string()])
+        let mut command = match by {
+            [] => Command::new(me),
+            [first, rest @ ..] => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(me);
+                command
+            }
+        };
+        let mut child = command
+            .args([kind, &addr.to_string()])
             .env(ROLE, "app")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -76,13 +85,15 @@ impl Drop for App {
 /// The service itself; it ends with its input, so that it never outlives who started it.
 pub(crate) fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [kind, port] = arguments.as_slice() else {
+    let [kind, addr] = arguments.as_slice() else {
         return ExitCode::from(64);
     };
-    let port: u16 = port.parse().unwrap_or(0);
+    let Ok(addr) = addr.parse::<SocketAddr>() else {
+        return ExitCode::from(64);
+    };
     let listener = match kind.as_str() {
-        "deaf" | "hungry" => shallow(port),
-        _ => TcpListener::bind(("127.0.0.1", port)).expect("the port is free"),
+        "deaf" | "hungry" => shallow(addr),
+        _ => TcpListener::bind(addr).expect("the port is free"),
     };
     println!("{}", listener.local_addr().expect("it listens").port());
     let kind = kind.clone();
@@ -93,10 +104,9 @@ pub(crate) fn main() -> ExitCode {
 }
 
 /// A listener with room for two in its queue.
-fn shallow(port: u16) -> TcpListener {
+fn shallow(addr: SocketAddr) -> TcpListener {
     use rustix::net::{AddressFamily, SocketType, bind, listen, socket};
     let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
-    let addr = std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, port);
     bind(&socket, &addr).expect("the port is free");
     listen(&socket, 2).expect("it can listen");
     TcpListener::from(socket)
@@ -109,6 +119,15 @@ fn serve(kind: &str, listener: &TcpListener) {
         },
         "hungry" => hungry(listener),
         _ => {
+            if kind == "burning" {
+                for _ in 0..2 {
+                    thread::spawn(|| {
+                        loop {
+                            std::hint::spin_loop();
+                        }
+                    });
+                }
+            }
             for stream in listener.incoming().flatten() {
                 let kind = kind.to_owned();
                 thread::spawn(move || answer(&kind, stream));
@@ -148,7 +167,7 @@ fn answer(kind: &str, mut stream: TcpStream) {
         let path = head.split(' ').nth(1).unwrap_or("/");
         let (status, body) = match (kind, path) {
             ("login", "/health/") => ("401 Unauthorized", "log in first\n"),
-            ("busy", _) => ("503 Service Unavailable", "please come back later\n"),
+            ("busy" | "burning", _) => ("503 Service Unavailable", "please come back later\n"),
             ("elsewhere", "/shop/") => ("200 OK", "welcome\n"),
             ("elsewhere", _) => ("404 Not Found", "no such page\n"),
             (_, "/hold") => {

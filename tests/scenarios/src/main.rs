@@ -36,6 +36,7 @@ fn main() -> ExitCode {
     if let Some(role) = std::env::var_os(ROLE) {
         return match role.to_str() {
             Some("doctor") => why503::main(),
+            Some("waiting") => set::disk::main(),
             _ => app::main(),
         };
     }

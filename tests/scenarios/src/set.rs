@@ -1,9 +1,11 @@
 //! The scenarios: what is set up, and what must be said.
 
 mod decoys;
+pub(crate) mod disk;
 mod envoy;
 mod haproxy;
 mod host;
+mod kernel;
 mod nginx;
 mod postgres;
 mod redis;
@@ -29,6 +31,7 @@ pub(crate) struct Scenario {
 pub(crate) fn all() -> Vec<&'static Scenario> {
     [
         host::SCENARIOS,
+        kernel::SCENARIOS,
         postgres::SCENARIOS,
         redis::SCENARIOS,
         haproxy::SCENARIOS,
@@ -37,6 +40,8 @@ pub(crate) fn all() -> Vec<&'static Scenario> {
         servers::SCENARIOS,
         shop::SCENARIOS,
         decoys::SCENARIOS,
+        // Last: the load average is slow to fall again.
+        disk::SCENARIOS,
     ]
     .into_iter()
     .flatten()

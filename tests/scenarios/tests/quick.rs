@@ -21,7 +21,7 @@ fn run(arguments: &[&str]) -> (bool, Vec<Value>) {
 #[test]
 fn the_doctor_is_right_about_the_quick_ones() {
     let (_, lines) = run(&["--quick", "--json"]);
-    assert!(lines.len() >= 9, "{}", lines.len());
+    assert!(lines.len() >= 14, "{}", lines.len());
     for line in &lines {
         assert_eq!(line["right"], true, "{line:#}");
         assert_eq!(line["exit_right"], true, "{line:#}");

@@ -15,6 +15,7 @@ pub(crate) struct View<'a> {
     target: &'a Target,
     trouble: bool,
     unreachable: bool,
+    silent: bool,
 }
 
 impl<'a> View<'a> {
@@ -22,19 +23,24 @@ impl<'a> View<'a> {
         let given = |fact: &'a Fact| match &fact.seen {
             Observation::Wire(Wire::Probe {
                 via: Via::Given,
-                path: Path::Given,
+                path,
                 outcome,
                 ..
-            }) => Some(*outcome),
+            }) => Some((*path == Path::Given, *outcome)),
             _ => None,
         };
-        let outcomes: Vec<_> = facts.iter().filter_map(given).collect();
-        let unreachable = !outcomes.is_empty() && outcomes.iter().all(|it| !is_answer(*it));
+        let (url, beside): (Vec<_>, Vec<_>) = facts
+            .iter()
+            .filter_map(given)
+            .partition(|(is_url, _)| *is_url);
+        let unanswered = !url.is_empty() && url.iter().all(|(_, it)| !is_answer(*it));
         Self {
             facts,
             target,
-            trouble: unreachable || facts.iter().any(is_trouble),
-            unreachable,
+            trouble: unanswered || facts.iter().any(is_trouble),
+            // Who answers another question at the same place is reached.
+            unreachable: unanswered && !beside.iter().any(|(_, it)| is_answer(*it)),
+            silent: unanswered && url.iter().all(|(_, it)| *it == Outcome::Silent),
         }
     }
 
@@ -71,6 +77,11 @@ impl<'a> View<'a> {
     /// Whether no probe got an HTTP answer.
     pub(crate) const fn is_unreachable(&self) -> bool {
         self.unreachable
+    }
+
+    /// Whether every probe of the URL was taken, and none was answered.
+    pub(crate) const fn is_silent(&self) -> bool {
+        self.silent
     }
 }
 

@@ -295,6 +295,11 @@ pub(super) const ROWS: &[Row] = &[
                         .from("2 s");
                 }
             }
+            for fact in view.all(|seen| {
+                matches!(seen, O::Host(Host::ClockStep { by, .. }) if *by < Duration::from_secs(2))
+            }) {
+                found.well(fact);
+            }
             found.tell(view, Proven, Direct, |seen| match seen {
                 O::Host(Host::ClockStep { by, backwards })
                     if *by >= Duration::from_secs(2) && view.has_trouble() =>

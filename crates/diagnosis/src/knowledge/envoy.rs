@@ -4,7 +4,7 @@
 use super::haproxy::out_of_service;
 use crate::{
     Confidence::{Likely, Proven},
-    EnvoyFlag as Flag, Id, Maker, Mark, Observation as O, Proxy, Role, Wire,
+    EnvoyFlag as Flag, Id, Maker, Mark, Observation as O, Outcome, Proxy, Role, Wire,
     engine::{
         Found,
         Strength::{Code, Direct},
@@ -264,9 +264,14 @@ fn judge(view: &View<'_>, found: &mut Found<'_>, flag: Flag, marks: &[Mark], say
             details,
             host,
             count,
-        }) if *it == flag && *count > 0 => Some((details, host, *count)),
+        }) if *it == flag && (*count > 0 || view.has_trouble()) => Some((details, host, *count)),
         _ => None,
     }) {
+        let often = if count == 0 {
+            "now".to_owned()
+        } else {
+            format!("{count} times")
+        };
         let host = if matches!(host.as_str(), "" | "-") {
             String::new()
         } else {
@@ -277,12 +282,24 @@ fn judge(view: &View<'_>, found: &mut Found<'_>, flag: Flag, marks: &[Mark], say
         } else {
             format!(" ({details})")
         };
-        found.find(
-            fact,
-            Proven,
-            Code,
-            format!("{says}{host}{details}, {count} times."),
-        );
+        let says = format!("{says}{host}{details}, {often}.");
+        let case = found.find(fact, Proven, Code, says);
+        if count == 0 && view.is_silent() {
+            // The requests that wait there are those of the probes.
+            view.all(|seen| {
+                matches!(
+                    seen,
+                    O::Wire(Wire::Probe {
+                        outcome: Outcome::Silent,
+                        ..
+                    })
+                )
+            })
+            .into_iter()
+            .for_each(|fact| {
+                case.cite(fact);
+            });
+        }
     }
     for (fact, mark) in view.pick(|seen| match seen {
         O::Wire(Wire::Made {

@@ -35,10 +35,11 @@ pub(crate) fn tell(probe: &Probe, target: &Target, into: &mut Evidence) {
         for seen in maker::observe(answer, after) {
             into.saw(&source, tied.clone(), seen);
         }
-        if let Some(by) = answer
+        // What comes out of a cache bears the date of whoever filled it.
+        let date = answer
             .header("date")
-            .and_then(|it| clock_off(it, answer.received))
-        {
+            .filter(|_| answer.header("age").is_none());
+        if let Some(by) = date.and_then(|it| clock_off(it, answer.asked, answer.received)) {
             into.saw(&source, Tied::Service, Wire::ClockOff { by });
         }
     }
@@ -56,10 +57,13 @@ fn before(probe: &Probe) -> Duration {
         .sum()
 }
 
-/// By how much the other side's clock differs; its header has whole seconds.
-fn clock_off(date: &str, received: Timestamp) -> Option<Duration> {
+/// By how much the other side's clock differs at least. Its header has whole seconds, and it was
+/// written at some moment between the question and the answer, which lie far apart on a busy host.
+fn clock_off(date: &str, asked: Timestamp, received: Timestamp) -> Option<Duration> {
     let theirs = jiff::fmt::rfc2822::parse(date).ok()?.timestamp();
-    Some(received.duration_since(theirs).unsigned_abs())
+    let ahead = theirs.duration_since(received);
+    let behind = asked.duration_since(theirs) - jiff::SignedDuration::from_secs(1);
+    Duration::try_from(ahead.max(behind).max(jiff::SignedDuration::ZERO)).ok()
 }
 
 fn name(probe: &Probe, target: &Target, into: &mut Evidence) {
@@ -187,9 +191,19 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_off_is_measured() {
-        let received = "1994-11-06T08:49:40Z".parse().expect("a moment");
-        let off = clock_off("Sun, 06 Nov 1994 08:49:37 GMT", received);
-        assert_eq!(off, Some(Duration::from_secs(3)));
-        assert_eq!(clock_off("yesterday", received), None);
+        let at = |second: &str| -> Timestamp {
+            let text = format!("1994-11-06T08:49:{second}Z");
+            text.parse().expect("a moment")
+        };
+        let off = |asked, received| {
+            clock_off("Sun, 06 Nov 1994 08:49:37 GMT", at(asked), at(received))
+                .map(|it| it.as_millis())
+        };
+        assert_eq!(off("40", "40.2"), Some(2000));
+        assert_eq!(off("34", "34.5"), Some(2500));
+        // The answer took its time, or whoever reads it did.
+        assert_eq!(off("37.9", "52"), Some(0));
+        assert_eq!(off("38", "38"), Some(0));
+        assert_eq!(clock_off("yesterday", at("40"), at("41")), None);
     }
 }

@@ -20,6 +20,7 @@ fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Answer {
         headers: map,
         trailers: HeaderMap::new(),
         body: body.into(),
+        asked: jiff::Timestamp::UNIX_EPOCH,
         received: jiff::Timestamp::UNIX_EPOCH,
         whole: true,
     }

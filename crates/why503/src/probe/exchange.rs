@@ -78,6 +78,7 @@ async fn talk(
     probe: &mut Probe,
 ) -> Result<(), hyper::Error> {
     let io = TokioIo::new(stream);
+    let asked = clock::wall();
     if h2 {
         let (mut sender, connection) =
             hyper::client::conn::http2::Builder::new(TokioExecutor::new())
@@ -88,7 +89,7 @@ async fn talk(
         let sent = async {
             sender.ready().await?;
             let response = sender.send_request(request(question, true)).await?;
-            read(response, probe).await
+            read(response, asked, probe).await
         };
         alongside(connection, sent).await
     } else {
@@ -101,7 +102,7 @@ async fn talk(
         let sent = async {
             sender.ready().await?;
             let response = sender.send_request(request(question, false)).await?;
-            read(response, probe).await
+            read(response, asked, probe).await
         };
         alongside(connection, sent).await
     }
@@ -178,7 +179,11 @@ fn base64(bytes: &[u8]) -> String {
     text
 }
 
-async fn read(response: Response<Incoming>, probe: &mut Probe) -> Result<(), hyper::Error> {
+async fn read(
+    response: Response<Incoming>,
+    asked: jiff::Timestamp,
+    probe: &mut Probe,
+) -> Result<(), hyper::Error> {
     let (head, mut body) = response.into_parts();
     let reason = head.extensions.get::<ReasonPhrase>();
     probe.outcome = Outcome::Answered(head.status.as_u16());
@@ -189,7 +194,8 @@ async fn read(response: Response<Incoming>, probe: &mut Probe) -> Result<(), hyp
         headers: head.headers,
         trailers: HeaderMap::new(),
         body: Vec::new(),
-        received: jiff::Timestamp::now(),
+        asked,
+        received: clock::wall(),
         whole: body.is_end_stream(),
     });
     while answer.body.len() < BODY_MAX {

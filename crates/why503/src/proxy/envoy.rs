@@ -182,8 +182,9 @@ fn counted(admin: &Target, before: &str, after: &str, clusters: &[&Cluster], see
         for gauge in ["rq_open", "rq_pending_open", "cx_open"] {
             let name = format!("cluster.{}.circuit_breakers.default.{gauge}", cluster.name);
             if after.get(&name).is_some_and(|open| *open > 0) {
+                // Full now, which an idle connection does too: nobody need have been refused.
                 let name = format!("{name}: 1");
-                seen.saw(&source, tied(), flagged(EnvoyFlag::Uo, &name, 1));
+                seen.saw(&source, tied(), flagged(EnvoyFlag::Uo, &name, 0));
             }
         }
         let errors = grown.get(&format!(

@@ -1,5 +1,7 @@
 //! Envoy: its flags, told apart from outside and by its administration.
 
+use std::io::Read;
+
 use support::{Envoy, free_port};
 
 use super::{EXPLAINED, Scenario};
@@ -14,7 +16,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         is: "the upstream refuses the connection (UF)",
         says: &["envoy.UF"],
         exit: EXPLAINED,
-        quick: false,
+        quick: true,
         set_up: |side| {
             to(
                 side,
@@ -46,19 +48,20 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         is: "the cluster's circuit breaker is full (UO)",
         says: &["envoy.UO"],
         exit: EXPLAINED,
-        quick: false,
+        quick: true,
         set_up: |side| {
             let app = App::start("ok");
-            let (stage, port) = in_front(
-                app.port,
-                ROUTE,
-                if side == Side::Sick { BREAKER } else { "" },
-            );
+            let breaker = if side == Side::Sick { BREAKER } else { "" };
+            let (stage, port, admin) = in_front(app.port, ROUTE, breaker);
+            until("Envoy answers", || status(port, "/") == Some(200));
             let holders = (side == Side::Sick).then(|| {
                 // One runs, one waits: there is no more room.
-                let holders = [ask(port, "/hold"), ask(port, "/hold")];
-                std::thread::sleep(std::time::Duration::from_millis(300));
-                holders
+                ["upstream_rq_active", "upstream_rq_pending_active"].map(|gauge| {
+                    let holder = ask(port, "/hold");
+                    let line = format!("cluster.app.{gauge}: 1\n");
+                    until("Envoy holds it", || stats(admin).contains(&line));
+                    holder
+                })
             });
             stage.keep(app).keep(holders)
         },
@@ -121,13 +124,24 @@ fn to(
     sick: Option<u16>,
 ) -> Stage {
     let app = App::start("ok");
-    let (stage, port) = in_front(server(side, app.port), route, cluster);
+    let (stage, port, _) = in_front(server(side, app.port), route, cluster);
     let expected = if side == Side::Sick { sick } else { Some(200) };
     until("Envoy has looked", || status(port, "/") == expected);
     stage.keep(app)
 }
 
-fn in_front(server: u16, route: &str, cluster: &str) -> (Stage, u16) {
+/// The counters of its administration.
+fn stats(admin: u16) -> String {
+    let mut text = String::new();
+    if let Some(mut stream) = ask(admin, "/stats") {
+        let _ = stream.set_read_timeout(Some(std::time::Duration::from_millis(500)));
+        let _ = stream.read_to_string(&mut text);
+    }
+    text
+}
+
+/// Envoy, its port, and that of its administration.
+fn in_front(server: u16, route: &str, cluster: &str) -> (Stage, u16, u16) {
     let (port, admin) = (free_port(), free_port());
     let config = format!(
         "admin: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {admin} }} }} }}
@@ -157,7 +171,7 @@ static_resources:
     let stage = Stage::at(port)
         .tell("--envoy-admin", format!("http://127.0.0.1:{admin}"))
         .keep(envoy);
-    (stage, port)
+    (stage, port, admin)
 }
 
 const ROUTE: &str = "route: { cluster: app, timeout: 30s }";

@@ -95,7 +95,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         is: "gunicorn kills its worker, whose handler takes longer than the time-out",
         says: &["app.worker_timeout"],
         exit: &[10, 11, 13, 20],
-        quick: false,
+        quick: true,
         set_up: |side| {
             let gunicorn = Gunicorn::start(1, 1);
             let path = if side == Side::Sick { "/slow" } else { "/" };

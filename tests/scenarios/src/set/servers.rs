@@ -14,7 +14,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         is: "no server passes its check",
         says: &["traefik.no_server"],
         exit: EXPLAINED,
-        quick: false,
+        quick: true,
         set_up: |side| {
             of(side, 503, |port, server| {
                 traefik(
@@ -42,7 +42,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         is: "no upstream passes its check",
         says: &["caddy.no_upstream"],
         exit: EXPLAINED,
-        quick: false,
+        quick: true,
         set_up: |side| {
             of(side, 503, |port, server| {
                 caddy(port, server, "health_uri /\nhealth_interval 300ms\n")

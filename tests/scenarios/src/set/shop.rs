@@ -10,7 +10,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use support::free_port;
 
 use super::{EXPLAINED, PROVEN, Scenario};
-use crate::stage::{Side, Stage, here, status, until};
+use crate::{
+    app::App,
+    stage::{Side, Stage, here, status, until},
+};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
@@ -65,6 +68,35 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             shop.stage("/products")
         },
     },
+    Scenario {
+        name: "shop-breaker-open",
+        is: "the breaker of a dependency is open, because that was killed",
+        says: &["app.breaker_open", "dep.unreachable"],
+        exit: EXPLAINED,
+        quick: false,
+        set_up: |side| {
+            let payments = App::start("ok");
+            let url = format!("http://127.0.0.1:{}", payments.port);
+            let shop = Shop::start(&[("PAYMENTS_URL", url)]);
+            until("it is ready", || status(shop.port, "/ready/") == Some(200));
+            if side == Side::Well {
+                return shop.stage("/products").keep(payments);
+            }
+            drop(payments);
+            let order = shop.post("/orders", ORDER);
+            let id = order
+                .split("\"id\":\"")
+                .nth(1)
+                .and_then(|it| it.split('"').next())
+                .unwrap_or_else(|| panic!("no order in {order}"));
+            let path = format!("/pay/{id}");
+            until("paying is refused", || {
+                shop.post(&path, "")
+                    .contains("why-503: cause=dependency-down")
+            });
+            shop.stage(&path)
+        },
+    },
 ];
 
 struct Shop {
@@ -112,16 +144,28 @@ impl Shop {
         let _ = kill_process(pid.expect("a pid is positive"), signal);
     }
 
-    /// An operator's order, or any request without a body.
+    /// An operator's order.
     fn order(&self, line: &str) {
+        self.send(line, "");
+    }
+
+    /// What is answered to JSON that is sent.
+    fn post(&self, path: &str, json: &str) -> String {
+        self.send(&format!("POST {path}"), json)
+    }
+
+    fn send(&self, line: &str, json: &str) -> String {
+        let mut answer = Vec::new();
         let Ok(mut stream) = TcpStream::connect(here(self.port)) else {
-            return;
+            return String::new();
         };
         let head = format!(
-            "{line} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {TOKEN}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+            "{line} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {TOKEN}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{json}",
+            json.len()
         );
         let _ = stream.write_all(head.as_bytes());
-        let _ = stream.read_to_end(&mut Vec::new());
+        let _ = stream.read_to_end(&mut answer);
+        String::from_utf8_lossy(&answer).into_owned()
     }
 }
 
@@ -132,4 +176,5 @@ impl Drop for Shop {
     }
 }
 
+const ORDER: &str = r#"{"customer":"Ada","lines":[{"product":1,"quantity":2}]}"#;
 const TOKEN: &str = "a-token-for-scenarios";
