@@ -6,6 +6,7 @@ pub(crate) mod audit;
 pub(crate) mod breakers;
 pub(crate) mod cgroup_sampler;
 pub(crate) mod environment;
+pub(crate) mod host_sampler;
 pub(crate) mod journal;
 pub(crate) mod metering;
 pub(crate) mod schedule;

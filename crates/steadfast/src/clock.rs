@@ -14,6 +14,17 @@ pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
+/// Returns what both clocks of the host say, for whoever looks whether one was set. The
+/// monotonic one is the host's own and not tokio's, because a test that pauses that one moves
+/// it against the other.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the two readings are compared with each other and decide nothing"
+)]
+pub(crate) fn both() -> (SystemTime, Instant) {
+    (SystemTime::now(), Instant::now())
+}
+
 /// Returns the wall time of a moment, as a length since the Unix epoch.
 pub(crate) fn wall(moment: Instant) -> Duration {
     let (origin, epoch) = anchor();

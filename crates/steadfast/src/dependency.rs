@@ -31,7 +31,7 @@ use std::{
 
 use steadfast_core::{
     Check, CheckOutcome, CheckRun, DependencyState, Health, Local, Name, Refusal, Requirement,
-    plumbing::{CheckDepth, CheckRecord, CheckSettings, DependencyView},
+    plumbing::{CheckDepth, CheckRecord, CheckSettings, DependencyView, PoolFleet},
 };
 
 pub use builder::DependencyBuilder;
@@ -78,6 +78,7 @@ struct Inner {
     state: Arc<DependencyState>,
     check: Option<Asked>,
     log: Arc<log::Log>,
+    fleet: Option<PoolFleet>,
 }
 
 struct Asked {
@@ -108,6 +109,11 @@ impl Dependency {
     #[must_use]
     pub fn view(&self) -> DependencyView {
         self.0.state.view(clock::now())
+    }
+
+    /// Returns what the instances share of its server, if that was said.
+    pub(crate) fn fleet(&self) -> Option<PoolFleet> {
+        self.0.fleet
     }
 
     /// Says in the log if an outage has begun or ended, as of a view of now.

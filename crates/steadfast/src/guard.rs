@@ -28,6 +28,7 @@ mod hints;
 mod running;
 mod service;
 mod serving;
+mod watch;
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 

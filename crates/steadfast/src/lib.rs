@@ -138,7 +138,7 @@ pub use steadfast_core::{
     Rule, ShedMode, Trip, Verdict,
     plumbing::{
         Answered, BreakerMode, BreakerReason, BreakerSnapshot, BreakerState, DependencyReason,
-        DependencyView, Incident, LagChange, LagMode, LagPhase, LagSnapshot, Pressure,
+        DependencyView, Incident, LagChange, LagMode, LagPhase, LagSnapshot, PoolFleet, Pressure,
         QueueSettings as Queue, QueueSnapshot, Queued, ReadOnlyView, Reason, RouteClass,
         START_WAITING_MAX, ShedSnapshot, Standing, Start, StartTicket, Streams, StreamsSnapshot,
         WhenDraining,

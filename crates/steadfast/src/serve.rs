@@ -63,8 +63,9 @@ use crate::{
     drain::{Room, Server, Stage},
     gate::shed::Shedder,
     instance::Control,
+    probe::paths::Paths,
 };
-use conn::Conn;
+use conn::{Conn, Probes};
 use io::Io;
 use registry::Registry;
 use service::OnConnection;
@@ -151,7 +152,7 @@ impl Debug for Door {
 
 /// Accepts at every door until the drain says that it is enough, and finishes what runs.
 /// Returns once the last connection has gone, or has been cut.
-pub(crate) async fn run(control: &Control, limits: Connections, doors: Vec<Door>) {
+pub(crate) async fn run(control: &Control, limits: Connections, paths: Paths, doors: Vec<Door>) {
     let room = control.room();
     room.tally().connections_seen = true;
     room.server_is(Server::Accepting);
@@ -162,6 +163,10 @@ pub(crate) async fn run(control: &Control, limits: Connections, doors: Vec<Door>
         shedder: control.shedder().clone(),
         registry: Arc::new(Registry::new(limits.max)),
         slow: Arc::default(),
+        probes: Arc::new(Probes {
+            paths,
+            around: Arc::clone(control.around()),
+        }),
         limits,
     };
     let accepting = doors.into_iter().map(|door| (door.0)(shared.clone()));
@@ -212,6 +217,7 @@ pub(crate) struct Shared {
     shedder: Shedder,
     registry: Arc<Registry>,
     slow: Arc<Slow>,
+    probes: Arc<Probes>,
     limits: Connections,
 }
 
@@ -304,6 +310,7 @@ where
             self.shared.room.clone(),
             self.shared.limits,
             slow,
+            Arc::clone(&self.shared.probes),
             ends,
             clock::now(),
         );

@@ -67,6 +67,13 @@ impl ShedGate {
         }
     }
 
+    /// Returns the requests that run, as far as they are written down; beyond some hundreds
+    /// that is a sample. Visits every place: not for the request path.
+    #[must_use]
+    pub fn running(&self, now: Instant) -> Vec<Held> {
+        self.running.all(now)
+    }
+
     /// Returns what the gate says about itself. Visits every stripe: not for the request path.
     #[must_use]
     pub fn snapshot(&self, now: Instant) -> ShedSnapshot {

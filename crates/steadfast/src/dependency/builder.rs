@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, thread, time::Duration};
 
 use steadfast_core::{
     Check, ConfigError, DependencyState, Local, Name, Requirement, Trip,
-    plumbing::{CheckDepth, CheckSettings, DependencyListener},
+    plumbing::{CheckDepth, CheckSettings, DependencyListener, PoolFleet},
 };
 
 use super::{Ask, Asked, Dependency, Inner, log::Log};
@@ -20,6 +20,7 @@ pub struct DependencyBuilder {
     settings: CheckSettings,
     trip: Trip,
     call_timeout: Option<Duration>,
+    fleet: Option<PoolFleet>,
 }
 
 impl DependencyBuilder {
@@ -32,6 +33,7 @@ impl DependencyBuilder {
             settings: CheckSettings::default(),
             trip: Trip::default(),
             call_timeout: Some(CALL_TIMEOUT_DEFAULT),
+            fleet: None,
         }
     }
 
@@ -133,6 +135,14 @@ impl DependencyBuilder {
         self
     }
 
+    /// Says how many instances share the server behind its pool, and how many connections that
+    /// gives, so that the diagnosis can say when all pools together are larger than the server.
+    /// A rollout runs old and new instances side by side: count both. Unknown by default.
+    pub const fn pool_fleet(mut self, fleet: PoolFleet) -> Self {
+        self.fleet = Some(fleet);
+        self
+    }
+
     /// Makes the dependency.
     ///
     /// # Errors
@@ -187,7 +197,12 @@ impl DependencyBuilder {
         let log = Arc::new(Log::default());
         state.listen(Arc::clone(&log) as Arc<dyn DependencyListener>);
         state.set_call_timeout(self.call_timeout);
-        Ok(Dependency(Local::new(Inner { state, check, log })))
+        Ok(Dependency(Local::new(Inner {
+            state,
+            check,
+            log,
+            fleet: self.fleet,
+        })))
     }
 }
 

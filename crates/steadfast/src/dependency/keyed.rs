@@ -230,6 +230,7 @@ fn handle(state: Arc<DependencyState>) -> Dependency {
         state,
         check: None,
         log: Arc::default(),
+        fleet: None,
     }))
 }
 

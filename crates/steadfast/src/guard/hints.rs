@@ -4,19 +4,25 @@
 //! answers its path, and a refusal that a browser hides from its script because the layer
 //! that would have said who may read it is inside the guard.
 
-use std::sync::{Once, OnceLock};
+use std::sync::{Arc, Once, OnceLock};
 
 use axum::Router;
 use http::{HeaderMap, header};
 
 use steadfast_diagnosis::Id;
 
-use crate::{instance::AUDIT, probe::paths::Front};
+use crate::{
+    instance::{AUDIT, around::Around},
+    probe::paths::Front,
+    request::class::is_preflight,
+};
 
-/// Says which routes of the application the guard answers itself.
+/// Says which routes of the application the guard answers itself, and keeps them for the
+/// diagnosis.
 pub(super) fn warn_of_shadowed(app: &Router, front: &Front) {
     let shadowed = shadowed(app, front);
     if !shadowed.is_empty() {
+        front.0.control.around().hides(&shadowed);
         tracing::warn!(
             target: AUDIT, id = %Id::ConfigShadowedRoute,
             routes = %shadowed.join(" "),
@@ -46,15 +52,17 @@ fn shadowed(app: &Router, front: &Front) -> Vec<String> {
 /// Finds out whether CORS headers are added inside the guard.
 #[derive(Debug)]
 pub(super) struct Cors {
-    /// Whether a request of a browser's script was refused.
-    refused: OnceLock<()>,
+    around: Arc<Around>,
+    /// Whether a request of a browser's script was refused, or asked whether it may be sent.
+    matters: OnceLock<()>,
     said: Once,
 }
 
 impl Cors {
-    pub(super) const fn new() -> Self {
+    pub(super) const fn new(around: Arc<Around>) -> Self {
         Self {
-            refused: OnceLock::new(),
+            around,
+            matters: OnceLock::new(),
             said: Once::new(),
         }
     }
@@ -62,14 +70,24 @@ impl Cors {
     /// Notes that a request with these headers is refused.
     pub(super) fn refuses(&self, request: &HeaderMap) {
         if request.contains_key(header::ORIGIN) {
-            let _ = self.refused.set(());
+            self.around.cors.refused.add(1);
+            let _ = self.matters.set(());
+        }
+    }
+
+    /// Notes a browser's question whether its script may send a request. A layer outside would
+    /// have answered it.
+    pub(super) fn preflight(&self, request: &HeaderMap) {
+        if is_preflight(request) {
+            self.around.cors.preflights.add(1);
+            let _ = self.matters.set(());
         }
     }
 
     /// Looks at what the application has answered. Costs a load until it matters.
     #[inline]
     pub(super) fn answered(&self, response: &HeaderMap) {
-        if self.refused.get().is_some() {
+        if self.matters.get().is_some() {
             self.look(response);
         }
     }
@@ -77,6 +95,11 @@ impl Cors {
     #[cold]
     fn look(&self, response: &HeaderMap) {
         if response.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
+            let _ = self.around.cors.inside.set(());
+            // A preflight alone hides nothing.
+            if self.around.cors.refused.sum() == 0 {
+                return;
+            }
             self.said.call_once(|| {
                 tracing::warn!(
                     target: AUDIT, id = %Id::ConfigCors,

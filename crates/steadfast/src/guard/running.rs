@@ -1,9 +1,15 @@
 //! What runs in the background, and who stops it.
 
-use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use steadfast_core::{
-    Name, Phase,
+    Cause, Name, Phase,
     plumbing::{BEAT, Declarer},
 };
 use tokio::task::JoinHandle;
@@ -11,14 +17,15 @@ use tokio::task::JoinHandle;
 use super::{Guard, Settings};
 use crate::{
     background::{
-        audit::Audit, breakers, cgroup_sampler::CgroupSampler, environment, journal::Journal,
-        metering::Meter, schedule, signals,
+        audit::Audit, breakers, cgroup_sampler::CgroupSampler, environment,
+        host_sampler::HostSampler, journal::Journal, metering::Meter, schedule, signals,
     },
     clock,
     instance::{
         Control,
         evidence::Known,
         readiness::overload::{self, Overload},
+        traffic::shape,
     },
     probe::listener::ProbeListener,
 };
@@ -89,6 +96,7 @@ impl Running {
             version,
             stop_allowed: environment::stop_allowed(guard.settings.budget.as_ref()),
             idle: guard.settings.connections.idle,
+            request_timeout: guard.settings.request_timeout,
         });
         let now = clock::now();
         // A signal may have come meanwhile.
@@ -167,6 +175,7 @@ async fn tick(control: Control, settings: Settings, journal: Option<Arc<Journal>
     let mut meter = Meter::new();
     let mut audit = Audit::default();
     let mut sampler = CgroupSampler::start("/".into());
+    let host = HostSampler::start();
     let mut by_file = None;
     let mut overload = settings.unready_when_refusing.map(Overload::new);
     let mut deploy_is_told = false;
@@ -206,6 +215,7 @@ async fn tick(control: Control, settings: Settings, journal: Option<Arc<Journal>
                 .explain()
                 .note(&RESOURCES, from, to, &change.to_string());
         }
+        look_around(&control, host.as_ref(), now);
         if let Some(overload) = &mut overload {
             let seen = control.shedder().snapshot();
             control
@@ -225,6 +235,26 @@ async fn tick(control: Control, settings: Settings, journal: Option<Arc<Journal>
             journal.follow(&control);
         }
         tokio::time::sleep(overload::ROUND).await;
+    }
+}
+
+/// Looks who asks, and what the thread that reads the host has found.
+fn look_around(control: &Control, host: Option<&HostSampler>, now: Instant) {
+    for running in control.shedder().running(now) {
+        control.traffic().routes.saw(&shape(&running.route), now);
+    }
+    let ledger = control.explain().ledger();
+    let mut retries = control.traffic().retries();
+    if retries.has_news(Cause::ALL.map(|cause| ledger.count(cause)).iter().sum()) {
+        retries.look(&ledger.view().recent, now);
+    }
+    drop(retries);
+    let (look, step) = host.map_or((None, None), HostSampler::take);
+    if let Some(look) = look {
+        control.around().look(look, now);
+    }
+    if let Some(step) = step {
+        control.around().clock_stepped(step, now);
     }
 }
 

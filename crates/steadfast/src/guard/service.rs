@@ -26,7 +26,7 @@ use crate::{
     clock,
     drain::{LeavingHeaders, Room, note_request},
     gate::{early::Early, shed::Shedder},
-    guard::hints::Cors,
+    guard::{hints::Cors, watch::Watch},
     probe::paths::Front,
     refusal::Explain,
     request::{body::Held, head::RequestHead},
@@ -43,6 +43,8 @@ pub(super) struct Gates {
     explain: Explain,
     room: Local<Room>,
     cors: Cors,
+    /// Looks at some requests, where there is something to look for.
+    watch: Option<Watch>,
     /// Whether leaving is also said in Envoy's words.
     envoy: bool,
     /// Said once that an application is protected twice.
@@ -80,15 +82,18 @@ impl GuardLayer {
         shedder: Shedder,
         explain: Explain,
         room: Local<Room>,
+        watch: Option<Watch>,
         envoy: bool,
     ) -> Self {
+        let cors = Cors::new(Arc::clone(front.0.control.around()));
         Self(Local::new(Gates {
             front,
             life,
             shedder,
             explain,
             room,
-            cors: Cors::new(),
+            cors,
+            watch,
             envoy,
             twice: Once::new(),
         }))
@@ -145,6 +150,9 @@ where
         let http1 = request.version() <= Version::HTTP_11;
         if gates.front.wants(path) {
             return GuardFuture::own(gates.front.answer(request), &self.gates, http1);
+        }
+        if let Some(watch) = &gates.watch {
+            watch.passes(&gates.front.0.control, &request);
         }
         let now = clock::now();
         note_request(&gates.life, &mut request, now);

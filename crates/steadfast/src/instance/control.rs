@@ -14,6 +14,7 @@ use steadfast_diagnosis::{Diagnosis, diagnose};
 use tokio::{runtime::Handle, task::JoinHandle};
 
 use super::{
+    around::Around,
     breaker_listener::BreakerListener,
     departing::{LameDuck, drive},
     evidence::{Known, evidence},
@@ -21,6 +22,7 @@ use super::{
     past::Past,
     probers::Probers,
     readiness::Readiness,
+    traffic::Traffic,
     workers::Workers,
 };
 use crate::{
@@ -50,6 +52,8 @@ struct Inner {
     past: Past,
     probers: Probers,
     workers: Workers,
+    around: Arc<Around>,
+    traffic: Traffic,
     known: OnceLock<Known>,
     port: OnceLock<u16>,
 }
@@ -76,6 +80,8 @@ impl Control {
             past: Past::default(),
             probers: Probers::default(),
             workers: Workers::default(),
+            around: Arc::default(),
+            traffic: Traffic::new(clock::now()),
             known: OnceLock::new(),
             port: OnceLock::new(),
         }))
@@ -367,6 +373,15 @@ impl Control {
 
     pub(crate) fn workers(&self) -> &Workers {
         &self.0.workers
+    }
+
+    /// What stands around the guard and the process.
+    pub(crate) fn around(&self) -> &Arc<Around> {
+        &self.0.around
+    }
+
+    pub(crate) fn traffic(&self) -> &Traffic {
+        &self.0.traffic
     }
 
     /// Returns what the guard was told, once it has started.

@@ -14,6 +14,7 @@
 //! Nothing is judged here: thresholds and sentences are those of `steadfast-diagnosis`, so
 //! the page says what the doctor says.
 
+mod around;
 mod dependency;
 mod load;
 mod settings;
@@ -56,6 +57,7 @@ pub(crate) fn evidence(control: &Control) -> Evidence {
     {
         dependency::gather(&mut evidence, dependency, view, &ledger, now);
     }
+    around::gather(&mut evidence, control, now);
     settings::gather(&mut evidence, control, now);
     evidence
 }

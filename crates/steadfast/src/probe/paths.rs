@@ -72,6 +72,11 @@ pub(crate) enum Door {
     },
 }
 
+/// Lies beside the answer to a probe, for the accept loop: it sees what layers outside the
+/// guard have made of it, and how long they took.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AnswersProbe;
+
 /// What a request for the guard gets.
 pub(crate) enum Answer<A> {
     Said(Response<Full<Bytes>>),
@@ -131,7 +136,7 @@ impl Room {
         }
         let ready = self.control.readiness();
         let names = self.disclosure == Disclosure::Full || self.may_read(door, parts);
-        match wanted {
+        let mut answer = match wanted {
             Wanted::Health => {
                 self.warn_of_balancer(parts);
                 let answer = answer::health(ready, &self.profile, parts, names);
@@ -154,7 +159,9 @@ impl Room {
                 .flatten()
                 .unwrap_or_else(not_found),
             Wanted::Operator(_) => unreachable!("the page is answered by `Asked`"),
-        }
+        };
+        answer.extensions_mut().insert(AnswersProbe);
+        answer
     }
 
     /// Whether this request may see names and numbers.
@@ -197,6 +204,15 @@ impl Room {
                 );
             });
         }
+    }
+}
+
+impl Paths {
+    /// Whether this is the path of a probe, as far as a head of it tells.
+    pub(crate) fn is_probe(&self, path: &str) -> bool {
+        let aliases = || self.aliases && matches!(path, "/livez" | "/readyz" | "/startupz");
+        let ours = [&self.ready, &self.health];
+        ours.iter().any(|it| under(path, it) == Some("")) || aliases()
     }
 }
 

@@ -127,7 +127,7 @@ impl Classes {
 /// A browser's question whether it may send a request. It costs nothing to answer, and
 /// refused it reads as "not allowed" instead of "try again". Whether it has these headers
 /// is all that tells it from any other OPTIONS (Fetch standard, CORS-preflight request).
-fn is_preflight(headers: &HeaderMap) -> bool {
+pub(crate) fn is_preflight(headers: &HeaderMap) -> bool {
     headers.contains_key(header::ORIGIN)
         && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }

@@ -19,7 +19,11 @@ use super::{
     state::{Mode, Protocol, State, Why},
     unacknowledged::Ends,
 };
-use crate::drain::{Room, Stage, Tally};
+use crate::{
+    drain::{Room, Stage, Tally},
+    instance::around::Around,
+    probe::paths::Paths,
+};
 
 /// What the connection's task has to do at the moment that has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,11 +38,20 @@ pub(super) enum Due {
     Nothing,
 }
 
+/// Which requests are probes, and where it is kept what became of them outside the guard.
+#[derive(Debug)]
+pub(super) struct Probes {
+    pub(super) paths: Paths,
+    pub(super) around: Arc<Around>,
+}
+
 #[derive(Debug)]
 pub(super) struct Conn {
     pub(super) room: Local<Room>,
     pub(super) limits: Connections,
     pub(super) slow: Arc<Slow>,
+    /// What is looked at in answers to probes.
+    pub(super) probes: Arc<Probes>,
     ends: Option<Ends>,
     /// Set once a read that finds nothing has to look at the state: hardly ever, and it is
     /// asked for on each.
@@ -51,6 +64,7 @@ impl Conn {
         room: Local<Room>,
         limits: Connections,
         slow: Arc<Slow>,
+        probes: Arc<Probes>,
         ends: Option<Ends>,
         now: Instant,
     ) -> Arc<Self> {
@@ -59,6 +73,7 @@ impl Conn {
             room,
             limits,
             slow,
+            probes,
             ends,
             eventful: OnceLock::new(),
             state,

@@ -15,7 +15,7 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode, Version, header};
+use http::{HeaderMap, Method, StatusCode, Version, header, response::Parts};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use pin_project::pin_project;
@@ -35,6 +35,7 @@ use crate::{
     clock,
     drain::{Departure, DrainToken, Reason, Stage},
     gate::shed::Shedder,
+    probe::paths::AnswersProbe,
 };
 
 /// The application, for hyper.
@@ -120,6 +121,34 @@ enum End {
 }
 
 impl Place {
+    /// Looks what became of a probe on its way through the layers outside the guard.
+    #[inline]
+    fn saw_probe(&self, answer: &Parts) {
+        let is_ours =
+            !answer.extensions.is_empty() && answer.extensions.get::<AnswersProbe>().is_some();
+        let is_no = answer.status == StatusCode::TOO_MANY_REQUESTS
+            || answer.status == StatusCode::SERVICE_UNAVAILABLE;
+        if is_ours || is_no {
+            self.look_at_probe(is_ours);
+        }
+    }
+
+    #[cold]
+    fn look_at_probe(&self, is_ours: bool) {
+        let mut state = self.conn.state();
+        let Some(slot) = state.slots.get_mut(self.slot) else {
+            return;
+        };
+        let probes = &self.conn.probes;
+        if is_ours {
+            let now = clock::now();
+            let took = now.saturating_duration_since(slot.since);
+            probes.around.probe_took(took, now);
+        } else if probes.paths.is_probe(slot.route()) {
+            probes.around.probe_was_refused();
+        }
+    }
+
     /// Its answer is whole, and the stream it came on is no request any more.
     pub(super) fn upgrades(&mut self) {
         let room = &self.conn.room;
@@ -212,6 +241,7 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Running<F> {
             .take()
             .expect("a future is not polled after it is ready");
         let (parts, body) = response.into_parts();
+        place.saw_probe(&parts);
         let tunnel = *this.connect && parts.status.is_success();
         if tunnel && *this.http2 {
             streams::goes_on(place);

@@ -58,11 +58,28 @@ impl PoolFleet {
         self
     }
 
+    /// Returns how many instances there are.
+    #[must_use]
+    pub const fn instances(&self) -> u32 {
+        self.instances
+    }
+
+    /// Returns how many connections an instance opens beside its pool.
+    #[must_use]
+    pub const fn beside_pool(&self) -> u32 {
+        self.beside
+    }
+
+    /// Returns how many connections the server gives to all instances together.
+    #[must_use]
+    pub const fn shared_max(&self) -> u32 {
+        self.server_max.saturating_sub(self.reserved)
+    }
+
     /// Returns the largest pool with which all instances fit.
     #[must_use]
     pub const fn size_max(&self) -> u32 {
-        let free = self.server_max.saturating_sub(self.reserved);
-        match free.checked_div(self.instances) {
+        match self.shared_max().checked_div(self.instances) {
             Some(share) => share.saturating_sub(self.beside),
             None => 0,
         }

@@ -195,6 +195,16 @@ impl Running {
         self.read(&stripe.0.places[number % PLACES], stamp.started, now)
     }
 
+    /// Returns everybody who is here. Visits every place: not for the request path.
+    pub(crate) fn all(&self, now: Instant) -> Vec<Held> {
+        let places = self.stripes.iter().flat_map(|stripe| &stripe.0.places);
+        let taken = places.filter_map(|place| {
+            let started = place.started.load(Ordering::Relaxed);
+            (started != EMPTY).then(|| self.read(place, started, now))?
+        });
+        taken.collect()
+    }
+
     /// Reads a place, or nothing if its owner changed in between (it was not old then).
     fn read(&self, place: &Place, expected: u64, now: Instant) -> Option<Held> {
         let started = place.started.load(Ordering::Acquire);
@@ -251,6 +261,8 @@ mod tests {
         );
         table.leave(slow);
         assert_eq!(table.oldest(now).expect("one is here").route, "/orders/42");
+        let all: Vec<_> = table.all(now).into_iter().map(|it| it.route).collect();
+        assert_eq!(all, ["/orders/42"]);
         table.leave(quick);
         assert_eq!(table.oldest(now), None);
     }

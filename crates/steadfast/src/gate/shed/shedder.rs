@@ -123,6 +123,11 @@ impl Shedder {
         self.0.gate.wake_waiting();
     }
 
+    /// Returns the requests that run, as far as they are written down.
+    pub(crate) fn running(&self, now: Instant) -> Vec<steadfast_core::plumbing::Held> {
+        self.0.gate.running(now)
+    }
+
     pub(crate) fn beat(&self, lag: Duration, now: Instant) {
         self.0.gate.beat(lag, now);
     }

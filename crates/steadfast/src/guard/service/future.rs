@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body::Body;
 use http_body_util::Full;
 use pin_project::pin_project;
@@ -138,6 +138,9 @@ impl<F, S, A> GuardFuture<F, S, A> {
         let finishes = class.draining() == Some(WhenDraining::Finish);
         let manner = Manner { http1, finishes };
         if class.is_exempt() {
+            if *request.method() == Method::OPTIONS {
+                gates.cors.preflight(request.headers());
+            }
             let held = Held::exempt(gates.clone());
             return Self::run(service, request, head, held, manner);
         }

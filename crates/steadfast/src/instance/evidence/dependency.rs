@@ -66,6 +66,14 @@ pub(super) fn gather(
     if let Some(reading) = &view.pool {
         let told = told_of(dependency, ledger, now);
         say(pool(reading, told, view));
+        if let Some(fleet) = dependency.fleet() {
+            let places = reading.max.saturating_add(fleet.beside_pool());
+            say(Own::PoolSum {
+                places: places.into(),
+                instances: fleet.instances().into(),
+                server_max: fleet.shared_max().into(),
+            });
+        }
         holders(&dependency.state().pool_holders(now))
             .into_iter()
             .for_each(&mut say);

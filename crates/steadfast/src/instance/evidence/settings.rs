@@ -5,8 +5,11 @@ use std::time::{Duration, Instant};
 
 use steadfast_diagnosis::{Evidence, Id, Own, Text};
 
-use super::{say, since};
-use crate::instance::{Control, probers::Asked};
+use super::{around, say, since};
+use crate::instance::{
+    Control,
+    probers::{Asked, Prober},
+};
 
 /// What the guard was told, as far as the diagnosis asks for it. Known once it has started.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +20,8 @@ pub(crate) struct Known {
     pub(crate) stop_allowed: Option<Duration>,
     /// How long an idle connection is kept.
     pub(crate) idle: Duration,
+    /// After how long a request is cut, if at all.
+    pub(crate) request_timeout: Option<Duration>,
 }
 
 pub(super) fn gather(evidence: &mut Evidence, control: &Control, now: Instant) {
@@ -27,45 +32,31 @@ pub(super) fn gather(evidence: &mut Evidence, control: &Control, now: Instant) {
             max: drain.lame_duck_max,
         },
     );
-    say(evidence, probes(control, now));
+    let mut probers = control.probers().view();
+    probers.retain(|it| it.asks == Asked::Ready);
+    say(evidence, probes(&probers, now));
     if let Some(known) = control.known() {
         let (longest, allowed) = (drain.longest(), known.stop_allowed);
         say(evidence, Own::Grace { longest, allowed });
         say(evidence, Own::KeepAlive { idle: known.idle });
+        around::balancer(evidence, control, known, &probers);
         if let Some(version) = changed(control, known) {
             let since = since(control.made_at(), now);
             say(evidence, Own::Version { version, since });
         }
     }
-    for (id, reason) in OUTSIDE {
-        evidence.could_not(
-            *id,
-            reason,
-            "run why503 on the host, or against the URL that clients use",
-        );
-    }
-}
-
-/// What only somebody outside of the process can see.
-const OUTSIDE: &[(Id, &str)] = &[
-    (
-        Id::DeployKeepaliveRace,
-        "the process does not know how long the balancer keeps connections",
-    ),
-    (
-        Id::ConfigTimeoutOrder,
-        "the process does not know how long the balancer waits",
-    ),
-    (
+    evidence.could_not(
         Id::HostAcceptQueueFull,
         "the kernel's queue is in front of the process",
-    ),
-];
+        FROM_OUTSIDE,
+    );
+}
+
+/// How to look at what only somebody outside of the process can see.
+pub(super) const FROM_OUTSIDE: &str = "run why503 on the host, or against the URL that clients use";
 
 /// Who asks for readiness, how often at the least, and when last.
-fn probes(control: &Control, now: Instant) -> Own {
-    let mut probers = control.probers().view();
-    probers.retain(|it| it.asks == Asked::Ready);
+fn probes(probers: &[Prober], now: Instant) -> Own {
     let regular = probers.iter().filter(|it| it.count >= 3);
     let slowest = regular.max_by_key(|it| it.period);
     Own::Probes {
