@@ -68,6 +68,7 @@ pub struct Guard {
 /// What `start` and `protect` need to know.
 #[derive(Clone, Debug)]
 struct Settings {
+    name: Option<String>,
     start: Start,
     connections: Connections,
     budget: Option<Budget>,

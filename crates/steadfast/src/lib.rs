@@ -55,6 +55,7 @@
 //! | feature | what it adds |
 //! |---|---|
 //! | `config` (default) | `GuardConfig`: settings from TOML, any serde format and the environment |
+//! | `metrics` (default) | the numbers once a second, through the facade of that name |
 //! | `systemd` | readiness, watchdog and extended stop times for systemd |
 //! | `ws` | WebSockets that say goodbye when the process leaves |
 //! | `tls` | TLS with rustls, and certificates that change without a restart |
@@ -78,6 +79,7 @@ mod duration;
 mod gate;
 mod guard;
 mod instance;
+mod meter;
 mod probe;
 mod refusal;
 mod request;
@@ -121,8 +123,8 @@ pub use guard::{
 pub use instance::Control;
 pub use probe::{Build, Probes, TOKEN_LEN_MIN};
 pub use refusal::{
-    Disclosure, Explain, ExplainFuture, ExplainLayer, ExplainService, ExplainSettings, PageFor,
-    causes,
+    Disclosure, EnvelopeFor, Explain, ExplainFuture, ExplainLayer, ExplainService, ExplainSettings,
+    PageFor, causes,
 };
 pub use request::{
     body::GateBody, class::HeadView, deadlines::Deadlines, head::RequestHead, language::Language,
@@ -139,9 +141,9 @@ pub use steadfast_core::{
     plumbing::{
         Answered, BreakerMode, BreakerReason, BreakerSnapshot, BreakerState, DependencyReason,
         DependencyView, Incident, LagChange, LagMode, LagPhase, LagSnapshot, PoolFleet, Pressure,
-        QueueSettings as Queue, QueueSnapshot, Queued, ReadOnlyView, Reason, RouteClass,
-        START_WAITING_MAX, ShedSnapshot, Standing, Start, StartTicket, Streams, StreamsSnapshot,
-        WhenDraining,
+        QueueSettings as Queue, QueueSnapshot, Queued, ReadOnlyView, Reason, Recorded, RefusalId,
+        RequestNote, RouteClass, START_WAITING_MAX, ShedSnapshot, Standing, Start, StartTicket,
+        Streams, StreamsSnapshot, WhenDraining,
     },
 };
 /// The diagnosis that [`Control::diagnosis`] gives, in the words of its own crate.

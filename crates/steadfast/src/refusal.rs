@@ -32,6 +32,7 @@ pub(crate) mod facts;
 mod layer;
 mod mark;
 pub(crate) mod negotiate;
+mod own;
 pub(crate) mod page;
 pub(crate) mod policy;
 pub(crate) mod render;
@@ -48,6 +49,7 @@ use steadfast_core::{
 };
 
 pub use layer::{ExplainFuture, ExplainLayer, ExplainService};
+pub use own::EnvelopeFor;
 pub use page::PageFor;
 pub(crate) use render::millis;
 
@@ -80,6 +82,8 @@ pub struct ExplainSettings {
     pub(crate) disclosure: Disclosure,
     pub(crate) retry: RetryHint,
     pub(crate) page: Option<page::OwnPage>,
+    envelope: Option<own::OwnEnvelope>,
+    listener: Option<own::Listener>,
 }
 
 impl Default for ExplainSettings {
@@ -89,6 +93,8 @@ impl Default for ExplainSettings {
             disclosure: Disclosure::default(),
             retry: RetryHint::default(),
             page: None,
+            envelope: None,
+            listener: None,
         }
     }
 }
@@ -136,14 +142,65 @@ impl ExplainSettings {
         self
     }
 
+    /// Sets what programs get instead of problem+json, for a house whose errors all have one
+    /// form: its content type, and what makes its body. What is returned is sent as it is. The
+    /// status, `Retry-After` and `why-503` stay, and so do the page, the line for terminals and
+    /// gRPC. It is called for each such refusal, so keep it cheap.
+    ///
+    /// ```
+    /// use steadfast::{ExplainSettings, Guard};
+    ///
+    /// let explain = ExplainSettings::default().envelope("application/json", |refusal| {
+    ///     let wait = refusal.retry_after.as_millis();
+    ///     format!(
+    ///         r#"{{"error":{{"code":"{}","message":"{}","id":"{}","retry_in_ms":{wait}}}}}"#,
+    ///         refusal.cause, refusal.detail, refusal.id
+    ///     )
+    /// });
+    /// let guard = Guard::builder().explain(explain).build()?;
+    /// # Ok::<(), steadfast::ConfigError>(())
+    /// ```
+    pub fn envelope(
+        mut self,
+        content_type: &str,
+        make: impl Fn(&EnvelopeFor) -> String + Send + Sync + 'static,
+    ) -> Self {
+        self.envelope = Some(own::OwnEnvelope::new(content_type, make));
+        self
+    }
+
+    /// Sets who hears of each refusal as it is written down: of those that a client was
+    /// answered, and of those that a handler answered otherwise ([`Recorded::answered`]). Called
+    /// in the request's own task, so it must not block, and what it panics with fails the
+    /// request. It is for what a house counts or sends by itself; incidents are in the log, the
+    /// ledger and the metrics anyway.
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use steadfast::{ExplainSettings, Guard};
+    ///
+    /// let (tell, _told) = mpsc::sync_channel(1000);
+    /// let explain = ExplainSettings::default().on_refusal(move |recorded| {
+    ///     let _ = tell.try_send((recorded.id, recorded.refusal.cause()));
+    /// });
+    /// let guard = Guard::builder().explain(explain).build()?;
+    /// # Ok::<(), steadfast::ConfigError>(())
+    /// ```
+    pub fn on_refusal(mut self, hear: impl Fn(&Recorded) + Send + Sync + 'static) -> Self {
+        self.listener = Some(own::Listener::new(hear));
+        self
+    }
+
     pub(crate) fn faults(&self) -> Vec<String> {
-        if is_type_base(&self.type_base) {
-            return Vec::new();
+        let mut faults = Vec::new();
+        if !is_type_base(&self.type_base) {
+            faults.push(format!(
+                "explain: type_base {:?}; allowed is an absolute URL without a fragment",
+                self.type_base
+            ));
         }
-        vec![format!(
-            "explain: type_base {:?}; allowed is an absolute URL without a fragment",
-            self.type_base
-        )]
+        faults.extend(self.envelope.as_ref().and_then(own::OwnEnvelope::fault));
+        faults
     }
 }
 
@@ -234,14 +291,17 @@ impl Explain {
         answered: Answered,
         head: &RequestHead,
     ) {
-        let begins = self.ledger().record(Recorded {
+        let recorded = Recorded {
             id,
             refusal,
             retry_after: told,
             answered,
             request: head.note(),
-        });
-        if begins {
+        };
+        if let Some(listener) = &self.0.settings.listener {
+            listener.tell(&recorded);
+        }
+        if self.ledger().record(recorded) {
             self.say_that_it_begins(id);
         }
     }
@@ -361,5 +421,7 @@ mod tests {
             let faults = ExplainSettings::default().type_base(base).faults();
             assert_eq!(faults.is_empty(), ok, "{base}: {faults:?}");
         }
+        let envelope = ExplainSettings::default().envelope("a\nb", |_| String::new());
+        assert_eq!(envelope.faults().len(), 1, "{:?}", envelope.faults());
     }
 }

@@ -417,3 +417,40 @@ fn the_layered_client_fits_where_clients_go() {
     let client = payments.layer().layer(client);
     let _boxed = BoxCloneService::new(client);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_client_with_a_boxed_error_is_judged_by_what_is_in_the_box() {
+    let payments = payments();
+    let judge = classifier::Boxed(classifier::Http);
+    let late = tower::ServiceBuilder::new()
+        .map_err(|_: io::Error| -> tower::BoxError {
+            io::Error::from(io::ErrorKind::TimedOut).into()
+        })
+        .service(tower::service_fn(|_: Request<()>| {
+            ready(Err::<Response<()>, _>(io::Error::other("late")))
+        }));
+    let mut client = payments.layer().classify(judge).layer(late);
+    for _ in 0..3 {
+        let error = client
+            .ready()
+            .await
+            .expect("ready")
+            .call(Request::new(()))
+            .await;
+        assert!(matches!(error, Err(CallError::Inner(_))));
+    }
+    assert_eq!(state(&payments), BreakerState::Open);
+    let view = payments.view();
+    let last = view.last_error().expect("a failure");
+    assert_eq!(last.class, FailureClass::Timeout);
+}
+
+#[tokio::test]
+async fn the_client_inside_can_be_reached() {
+    let mut client = payments().layer().layer(Strict::default());
+    client.get_mut().polled = true;
+    assert!(client.get_ref().polled);
+    assert!(client.into_inner().polled);
+    let gate = payments().gate().layer(Strict::default());
+    assert!(!gate.into_inner().polled);
+}

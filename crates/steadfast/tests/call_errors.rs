@@ -166,3 +166,22 @@ async fn a_call_that_was_cut_is_a_504_and_an_error_of_another_cause_is_explained
         "payments is up"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_error_that_answers_by_itself_still_does_around_a_call() {
+    let answer = |error: CallError<StatusCode>| error.into_response();
+    assert_eq!(
+        answer(CallError::Inner(StatusCode::IM_A_TEAPOT)).status(),
+        418
+    );
+    let payments = Dependency::builder("payments").call_timeout(Duration::from_millis(5));
+    let payments = payments.build().expect("valid");
+    let hangs = payments.call(std::future::pending::<Result<(), StatusCode>>());
+    assert_eq!(answer(hangs.await.expect_err("it hangs")).status(), 504);
+    payments.set_mode(BreakerMode::ForcedOpen);
+    let refused = payments.call(async { Ok::<(), StatusCode>(()) }).await;
+    let refused = answer(refused.expect_err("open"));
+    assert_eq!(refused.status(), 503);
+    let why = refused.headers()["why-503"].to_str().expect("text");
+    assert!(why.starts_with("cause=dependency-down"), "{why}");
+}

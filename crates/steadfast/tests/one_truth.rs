@@ -458,7 +458,8 @@ async fn metrics_count_how_calls_ended() {
         .into_iter()
         .filter(|(key, ..)| key.key().name().starts_with("steadfast_dependency"))
         .map(|(key, _, _, value)| {
-            let labels: Vec<_> = key.key().labels().map(|it| it.value().to_owned()).collect();
+            let labels = key.key().labels().filter(|it| it.key() != "guard");
+            let labels: Vec<_> = labels.map(|it| it.value().to_owned()).collect();
             (
                 key.key().name().to_owned(),
                 labels.join(" "),

@@ -4,6 +4,7 @@
 //! | client | how | who judges |
 //! |---|---|---|
 //! | [`reqwest`](mod@over_reqwest) | `call_by(classifier::Http, …)` | the status of the answer |
+//! | the same as a tower client | [`layer()`](over_reqwest::guarded) | the status of the answer |
 //! | [`fred`](mod@over_fred) | `call_by(closure, …)` | the kind of the error |
 //! | [`bb8`](mod@over_bb8) | `try_acquire()`, then `settle` | the code around the pool |
 

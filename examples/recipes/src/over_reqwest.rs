@@ -1,7 +1,8 @@
 //! reqwest: its answers are judged by their status, as those of any HTTP client.
 
-use reqwest::{Client, Url};
-use steadfast::{Dependency, Error, classifier};
+use reqwest::{Body, Client, Request, Url};
+use steadfast::{CallError, Dependency, Error, classifier};
+use tower::{Service, ServiceBuilder};
 
 /// Asks for a quote, unless payments is down.
 ///
@@ -15,4 +16,21 @@ pub async fn quote(payments: &Dependency, client: &Client, url: Url) -> Result<S
     let answer = payments.call_by(classifier::Http, asked).await?;
     let answer = reqwest::Response::from(answer).error_for_status()?;
     Ok(answer.text().await?)
+}
+
+/// Puts the breaker around the client itself, for whoever composes tower layers: reqwest's own
+/// answer is no [`http::Response`], so it is made one before it is judged.
+pub fn guarded(
+    payments: &Dependency,
+    client: Client,
+) -> impl Service<
+    Request,
+    Response = http::Response<Body>,
+    Error = CallError<reqwest::Error>,
+    Future: Send,
+> + Clone {
+    ServiceBuilder::new()
+        .layer(payments.layer())
+        .map_response(http::Response::<Body>::from)
+        .service(client)
 }

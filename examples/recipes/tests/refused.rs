@@ -10,6 +10,7 @@ use fred::{
 };
 use steadfast::{Cause, Dependency, Error, Trip};
 use tokio::net::TcpListener;
+use tower::ServiceExt;
 
 /// Calls in a row that may fail before the breaker opens.
 const FAILURES: u32 = 3;
@@ -49,6 +50,14 @@ async fn an_upstream_that_answers_503_is_not_asked_for_ever() {
     let url = reqwest::Url::parse(&url).unwrap();
     ends_in_a_refusal(async || recipes::over_reqwest::quote(&payments, &client, url.clone()).await)
         .await;
+    let (payments, client) = (dependency("payments"), reqwest::Client::new());
+    let client = recipes::over_reqwest::guarded(&payments, client);
+    for at in 0..=FAILURES {
+        let request = reqwest::Request::new(reqwest::Method::GET, url.clone());
+        let answer = client.clone().oneshot(request).await;
+        let refused = answer.as_ref().is_err_and(steadfast::CallError::is_refused);
+        assert_eq!(refused, at == FAILURES, "call {at}: {answer:?}");
+    }
 }
 
 #[tokio::test]

@@ -36,6 +36,7 @@ const PLANS: &[Plan] = &[
             "refusal",
             "request",
             "duration",
+            "meter",
             "clock",
         ],
         except: &[],

@@ -2,18 +2,18 @@
 //!
 //! The facade's counters are shared cache lines, so requests do not touch them: they count
 //! on stripes in core, and once a second a task publishes the sums. Names start with
-//! `steadfast_`; no label has a path or an id.
+//! `steadfast_`; no label has a path or an id. A label `guard` tells several guards of one
+//! process apart.
 
 use std::time::{Duration, Instant};
 
-use metrics::{counter, gauge};
 use steadfast_core::{
     CallKind, Health, Phase, Priority,
     limit::ChangeReason,
     plumbing::{LagPhase, Memory, ShedSnapshot},
 };
 
-use crate::{clock, instance::Control};
+use crate::{clock, instance::Control, meter::Meters};
 
 /// Largest share refused that demand is computed from: beyond it a hundredth more or less
 /// would swing the metric.
@@ -23,11 +23,16 @@ const SHARE_MAX: f64 = 0.99;
 #[derive(Debug)]
 pub(crate) struct Meter {
     last: Option<(Instant, u64)>,
+    meters: Meters,
 }
 
 impl Meter {
-    pub(crate) fn new() -> Self {
-        Self { last: None }
+    /// `name` is that of the guard, if it has one.
+    pub(crate) fn new(name: Option<&str>) -> Self {
+        Self {
+            last: None,
+            meters: Meters::of_guard(name),
+        }
     }
 
     /// Publishes, and keeps what the operator's page shows of this minute.
@@ -37,22 +42,37 @@ impl Meter {
         let demand = self.demand(&shed, now);
         let ledger = control.explain().ledger();
         control.minutes().observe(ledger, &shed, demand, now);
-        counter!("steadfast_admitted_total").absolute(shed.admitted);
-        gauge!("steadfast_in_flight").set(f64::from(shed.in_flight));
-        gauge!("steadfast_limit").set(shed.limit.map_or(f64::INFINITY, f64::from));
-        counter!("steadfast_would_refuse_total").absolute(
+        let meters = &self.meters;
+        meters.total("steadfast_admitted_total", &[], shed.admitted);
+        meters.gauge("steadfast_in_flight", &[], f64::from(shed.in_flight));
+        meters.gauge(
+            "steadfast_limit",
+            &[],
+            shed.limit.map_or(f64::INFINITY, f64::from),
+        );
+        meters.total(
+            "steadfast_would_refuse_total",
+            &[],
             shed.would_refuse
                 .saturating_add(shed.lag.would_refuse + shed.memory.would_refuse),
         );
-        gauge!("steadfast_runtime_lag_seconds").set(shed.lag.lag.as_secs_f64());
-        gauge!("steadfast_lag_refused_ratio").set(shed.lag.refused_ratio);
+        meters.gauge(
+            "steadfast_runtime_lag_seconds",
+            &[],
+            shed.lag.lag.as_secs_f64(),
+        );
+        meters.gauge("steadfast_lag_refused_ratio", &[], shed.lag.refused_ratio);
         if let Some(queue) = &shed.queue {
             // Whole numbers will not do for the sum, so it is a gauge; `rate()` of it is the
             // mean number of requests that wait.
-            gauge!("steadfast_queue_seconds").set(queue.waits.total.as_secs_f64());
-            gauge!("steadfast_queue_length").set(f64::from(queue.len));
+            meters.gauge(
+                "steadfast_queue_seconds",
+                &[],
+                queue.waits.total.as_secs_f64(),
+            );
+            meters.gauge("steadfast_queue_length", &[], f64::from(queue.len));
         }
-        gauge!("steadfast_streams").set(f64::from(shed.streams.open));
+        meters.gauge("steadfast_streams", &[], f64::from(shed.streams.open));
         let seen = &shed.memory.seen;
         let ratios = [
             ("steadfast_memory_ratio", seen.memory.map(Memory::ratio)),
@@ -64,25 +84,30 @@ impl Meter {
         ];
         for (name, ratio) in ratios {
             if let Some(ratio) = ratio {
-                gauge!(name).set(ratio);
+                meters.gauge(name, &[], ratio);
             }
         }
         for class in Priority::ALL {
-            gauge!("steadfast_reserved_places", "priority" => class.code())
-                .set(f64::from(shed.reserve.kept[class.index()]));
+            meters.gauge(
+                "steadfast_reserved_places",
+                &[("priority", class.code())],
+                f64::from(shed.reserve.kept[class.index()]),
+            );
         }
-        gauge!("steadfast_streams_limit").set(f64::from(shed.streams.max));
+        meters.gauge("steadfast_streams_limit", &[], f64::from(shed.streams.max));
         if let Some(demand) = demand {
-            gauge!("steadfast_demand").set(demand);
+            meters.gauge("steadfast_demand", &[], demand);
         }
         for total in control.explain().ledger().totals() {
-            counter!(
+            meters.total(
                 "steadfast_refusals_total",
-                "cause" => total.cause.code(),
-                "rule" => total.rule.map_or("", steadfast_core::Rule::code),
-                "source" => total.source.to_string(),
-            )
-            .absolute(total.count);
+                &[
+                    ("cause", total.cause.code()),
+                    ("rule", total.rule.map_or("", steadfast_core::Rule::code)),
+                    ("source", &total.source.to_string()),
+                ],
+                total.count,
+            );
         }
         let (_, snapshot) = control.readiness().verdict(now);
         for seen in &snapshot.dependencies {
@@ -92,20 +117,29 @@ impl Meter {
                 Health::Failing => 2.0,
                 Health::Unknown => 3.0,
             };
-            gauge!("steadfast_dependency_state", "dependency" => seen.name.to_string()).set(state);
+            meters.gauge(
+                "steadfast_dependency_state",
+                &[("dependency", &seen.name.to_string())],
+                state,
+            );
         }
         for dependency in &control.readiness().dependencies {
-            counter!("steadfast_outages_total", "dependency" => dependency.name().to_string())
-                .absolute(dependency.outages(now).count);
+            meters.total(
+                "steadfast_outages_total",
+                &[("dependency", &dependency.name().to_string())],
+                dependency.outages(now).count,
+            );
             let calls = dependency.state().calls();
             for kind in CallKind::ALL {
                 if calls.of(kind) != 0 {
-                    counter!(
+                    meters.total(
                         "steadfast_dependency_calls_total",
-                        "dependency" => dependency.name().to_string(),
-                        "outcome" => kind.code(),
-                    )
-                    .absolute(calls.of(kind));
+                        &[
+                            ("dependency", &dependency.name().to_string()),
+                            ("outcome", kind.code()),
+                        ],
+                        calls.of(kind),
+                    );
                 }
             }
         }
@@ -115,17 +149,17 @@ impl Meter {
             if let Some(waited) = waits.reduce(|sum, pool| sum + pool) {
                 // The facade's counters are whole numbers, and waits are fractions of a
                 // second; `rate()` of it is the mean number of requests that wait.
-                gauge!(
+                meters.gauge(
                     "steadfast_pool_wait_seconds_total",
-                    "dependency" => dependency.name().to_string(),
-                )
-                .set(waited);
+                    &[("dependency", &dependency.name().to_string())],
+                    waited,
+                );
             }
         }
         let phase = control.phase();
         for known in Phase::ALL {
             let is = if phase == Some(known) { 1.0 } else { 0.0 };
-            gauge!("steadfast_phase", "phase" => known.as_str()).set(is);
+            meters.gauge("steadfast_phase", &[("phase", known.as_str())], is);
         }
     }
 

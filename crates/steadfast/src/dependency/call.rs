@@ -80,8 +80,12 @@ impl Dependency {
         Permit::ask_now(self.clone())
     }
 
-    /// Returns a layer for an outbound tower client: hyper-util's, reqwest's, a tonic
-    /// channel. It judges answers as [`crate::classifier::Http`] does.
+    /// Returns a layer for an outbound tower client: hyper-util's, a tonic channel. It judges
+    /// answers as [`crate::classifier::Http`] does. A client whose error is a boxed one (as that
+    /// of a stack with tower's `timeout`) is judged by
+    /// `layer().classify(Boxed(Http))`, see [`crate::classifier::Boxed`]; the answers of reqwest
+    /// are turned into `http::Response` first (`map_response(http::Response::from)`), as
+    /// `examples/recipes` does.
     #[must_use]
     pub fn layer(&self) -> BreakerLayer {
         BreakerLayer::new(self.clone())

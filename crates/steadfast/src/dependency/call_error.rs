@@ -2,7 +2,11 @@
 
 use std::{error::Error, fmt};
 
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
 use steadfast_core::{Refusal, plumbing::CallTimedOut};
+
+use crate::refusal;
 
 /// Why a call gave no result. Complete: it was not made, it was not answered in time, or
 /// it failed by itself.
@@ -43,6 +47,7 @@ use steadfast_core::{Refusal, plumbing::CallTimedOut};
 /// # }).unwrap();
 /// ```
 ///
+/// As an answer of a handler it is the explained 503, a 504, or what the inner error answers.
 /// [`crate::Error`] takes it as it is if `E` is an error, and [`CallError::into_boxed`] what
 /// is less (`anyhow::Error`, `Box<dyn Error>`).
 #[derive(Debug)]
@@ -102,6 +107,30 @@ impl<E: fmt::Display> fmt::Display for CallError<E> {
             Self::Refused(refusal) => refusal.fmt(f),
             Self::TimedOut(late) => late.fmt(f),
             Self::Inner(error) => error.fmt(f),
+        }
+    }
+}
+
+/// For handlers whose errors answer by themselves.
+///
+/// ```
+/// use axum::{Router, http::StatusCode, routing::get};
+/// use steadfast::{CallError, Dependency};
+///
+/// async fn pay(payments: Dependency) -> Result<String, CallError<StatusCode>> {
+///     let asked = async { Err(StatusCode::BAD_GATEWAY) };
+///     payments.call(asked).await
+/// }
+/// ```
+impl<E: IntoResponse> IntoResponse for CallError<E> {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Refused(refusal) => refusal::carry(refusal),
+            Self::TimedOut(late) => {
+                tracing::error!(target: "steadfast", error = %late, "a handler failed");
+                StatusCode::GATEWAY_TIMEOUT.into_response()
+            }
+            Self::Inner(error) => error.into_response(),
         }
     }
 }

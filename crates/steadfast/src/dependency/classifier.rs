@@ -86,6 +86,54 @@ impl<T, E: Error + 'static> Classify<T, E> for Errors {
     }
 }
 
+/// For clients whose error is a boxed one, as that of tower's `timeout` or of any stack with
+/// layers that fail by themselves: judges answers as the classifier within does, and errors by
+/// the kind that their sources tell.
+///
+/// ```
+/// use steadfast::{CallError, Dependency, classifier::{Boxed, Http}};
+/// use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
+///
+/// # futures_util::FutureExt::now_or_never(async {
+/// let payments = Dependency::builder("payments").build()?;
+/// let client = ServiceBuilder::new()
+///     .layer(payments.layer().classify(Boxed(Http)))
+///     .map_err(BoxError::from) // where a `timeout` would be
+///     .service(service_fn(|_: http::Request<()>| async {
+///         Ok::<_, std::io::Error>(http::Response::new("paid"))
+///     }));
+/// let answer = client.oneshot(http::Request::new(())).await.map_err(CallError::into_boxed)?;
+/// assert_eq!(answer.body(), &"paid");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap().unwrap();
+/// ```
+///
+/// Complete: it is a classifier and nothing else.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Boxed<C>(pub C);
+
+impl<T, C: Classify<T, io::Error>> Classify<T, BoxError> for Boxed<C> {
+    fn classify(&self, result: Result<&T, &BoxError>) -> CallOutcome {
+        match result {
+            Ok(answer) => self.0.classify(Ok(answer)),
+            Err(error) => CallOutcome::Failure(class_of(&**error).into()),
+        }
+    }
+
+    fn describe(&self, result: Result<&T, &BoxError>) -> Option<String> {
+        match result {
+            Ok(answer) => self.0.describe(Ok(answer)),
+            Err(error) => Some(chain(&**error)),
+        }
+    }
+
+    fn end_of_body(&self, head: CallOutcome, trailers: Option<&HeaderMap>) -> CallOutcome {
+        self.0.end_of_body(head, trailers)
+    }
+}
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
 /// HTTP: 5xx and errors fail; 429, and 503 with `Retry-After`, mean *throttled*, and the
 /// breaker waits for as long as was asked, up to its cap; 4xx says nothing about the
 /// dependency; everything else succeeds.
@@ -384,6 +432,13 @@ mod tests {
         }
         let outer = Outer(io::Error::new(io::ErrorKind::TimedOut, "late"));
         assert_eq!(class_of(&outer), FailureClass::Timeout);
+        let outer: BoxError = Box::new(outer);
+        let found = Boxed(Http).classify(Err::<&Answer, _>(&outer));
+        assert_eq!(found, failed(FailureClass::Timeout), "boxed or not");
+        let busy = answer(429, &[]);
+        let found = Boxed(Http).classify(Ok::<_, &BoxError>(&busy));
+        assert_eq!(found, failed(FailureClass::Overloaded));
+        let outer = Outer(io::Error::new(io::ErrorKind::TimedOut, "late"));
         assert_eq!(chain(&outer), "sending failed: late");
     }
 }

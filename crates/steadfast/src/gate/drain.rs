@@ -164,6 +164,25 @@ pub struct DrainService<S> {
     gate: Local<Gate>,
 }
 
+impl<S> DrainService<S> {
+    /// Returns the service inside.
+    #[must_use]
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// Returns the service inside, to change it.
+    pub const fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Returns the service inside and drops what is around it.
+    #[must_use]
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
 impl<S, A, B> Service<Request<A>> for DrainService<S>
 where
     S: Service<Request<A>, Response = Response<B>> + Clone,

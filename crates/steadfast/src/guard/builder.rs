@@ -9,7 +9,7 @@ use std::{
 
 use http::{HeaderName, request::Parts};
 use steadfast_core::{
-    ConfigError, Lifecycle, Local,
+    ConfigError, Lifecycle, Local, Name,
     plumbing::{RouteClass, Start, UNREADY_BUDGET_DEFAULT},
 };
 
@@ -51,6 +51,7 @@ const DEPENDENCIES_MAX: usize = 64;
 #[derive(Debug)]
 #[must_use]
 pub struct GuardBuilder {
+    pub(crate) name: Option<String>,
     pub(crate) shed: Shed,
     pub(crate) routes: Vec<(String, RouteClass)>,
     pub(crate) dependencies: Vec<Dependency>,
@@ -80,6 +81,7 @@ pub struct GuardBuilder {
 impl Default for GuardBuilder {
     fn default() -> Self {
         Self {
+            name: None,
             shed: Shed::default(),
             routes: Vec::new(),
             dependencies: Vec::new(),
@@ -108,6 +110,23 @@ impl Default for GuardBuilder {
 }
 
 impl GuardBuilder {
+    /// Names the guard, for processes that have several: the label `guard` of its metrics. Without
+    /// a name the first that starts has no such label, and the next ones have a number, `2`
+    /// onwards, in the order in which they start.
+    ///
+    /// Allowed is what [`crate::Name`] allows.
+    ///
+    /// ```
+    /// use steadfast::Guard;
+    ///
+    /// let (public, admin) = (Guard::builder().build()?, Guard::builder().name("admin").build()?);
+    /// # Ok::<(), steadfast::ConfigError>(())
+    /// ```
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
     /// Sets load shedding. Without it, it only observes.
     pub fn shed(mut self, shed: Shed) -> Self {
         self.shed = shed;
@@ -337,6 +356,7 @@ impl GuardBuilder {
             control,
             layer: GuardLayer::new(front, life, shedder, explain, room, watch, envoy),
             settings: Settings {
+                name: self.name,
                 start: self.start,
                 connections: self.connections,
                 budget: self.budget,
@@ -354,6 +374,11 @@ impl GuardBuilder {
 
     fn all_faults(&self) -> Vec<String> {
         let mut faults = self.faults.clone();
+        let name = self.name.as_deref().map(Name::new);
+        faults.extend(
+            name.and_then(Result::err)
+                .map(|fault| format!("guard: {fault}")),
+        );
         faults.extend(self.shed.faults());
         faults.extend(self.drain.faults());
         faults.extend(self.connections.faults());

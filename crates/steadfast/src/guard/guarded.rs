@@ -154,6 +154,25 @@ impl<S> AxumGuard<S> {
     }
 }
 
+impl<S> AxumGuard<S> {
+    /// Returns the service inside.
+    #[must_use]
+    pub const fn get_ref(&self) -> &S {
+        self.0.get_ref()
+    }
+
+    /// Returns the service inside, to change it.
+    pub const fn get_mut(&mut self) -> &mut S {
+        self.0.get_mut()
+    }
+
+    /// Returns the service inside and drops what is around it.
+    #[must_use]
+    pub fn into_inner(self) -> S {
+        self.0.into_inner()
+    }
+}
+
 /// Any request body is taken, as a Router does, so that layers outside may change it (a body
 /// limit, for one). Axum's own is passed on as it is.
 impl<S, A> Service<http::Request<A>> for AxumGuard<S>

@@ -172,7 +172,7 @@ async fn beat(control: Control) {
 
 /// What is done once a second.
 async fn tick(control: Control, settings: Settings, journal: Option<Arc<Journal>>) {
-    let mut meter = Meter::new();
+    let mut meter = Meter::new(settings.name.as_deref());
     let mut audit = Audit::default();
     let mut sampler = CgroupSampler::start("/".into());
     let host = HostSampler::start();

@@ -126,6 +126,25 @@ pub struct GuardService<S> {
     gates: Local<Gates>,
 }
 
+impl<S> GuardService<S> {
+    /// Returns the service inside.
+    #[must_use]
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// Returns the service inside, to change it.
+    pub const fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Returns the service inside and drops what is around it.
+    #[must_use]
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
 impl<S, A, B> Service<Request<A>> for GuardService<S>
 where
     S: Service<Request<A>, Response = Response<B>> + Clone,

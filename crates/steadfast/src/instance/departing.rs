@@ -11,6 +11,7 @@ use super::Control;
 use crate::{
     clock,
     drain::{DrainReport, HookStage, LameDuckEnd, Reason, Room, Server, Stage},
+    meter,
 };
 
 /// How long no request must come before balancers count as gone. Longer than the gap
@@ -189,7 +190,7 @@ fn complete(report: &mut DrainReport, control: &Control, room: &Room, began: Ins
 /// Says what happened, in the log, the metrics and the ledger.
 fn tell(report: &DrainReport, control: &Control) {
     for (reason, count) in report.cut.by_reason() {
-        metrics::counter!("steadfast_drain_cut_total", "reason" => reason).increment(count);
+        meter::count("steadfast_drain_cut_total", &[("reason", reason)], count);
     }
     let summary = report.summary();
     control.explain().note(&DRAIN, "begun", "over", &summary);

@@ -59,6 +59,25 @@ pub struct ExplainService<S> {
     explain: Explain,
 }
 
+impl<S> ExplainService<S> {
+    /// Returns the service inside.
+    #[must_use]
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// Returns the service inside, to change it.
+    pub const fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Returns the service inside and drops what is around it.
+    #[must_use]
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
 impl<S, A, B> Service<Request<A>> for ExplainService<S>
 where
     S: Service<Request<A>, Response = Response<B>>,

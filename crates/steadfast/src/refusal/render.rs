@@ -39,13 +39,16 @@ pub(super) fn response(
     let why = text.span(|out| why(out, refusal, Some(&id_text)));
     let seconds = text.span(|out| push_number(out, whole_seconds(told)));
     let body = text.span(|out| match form {
-        Form::Problem => problem(out, settings, refusal, Some(&id_text), told),
+        Form::Problem => match &settings.envelope {
+            Some(own) => own.write(out, refusal, id, told),
+            None => problem(out, settings, refusal, Some(&id_text), told),
+        },
         Form::Html => html(out, settings, refusal, id, told, head),
         Form::Text => line(out, refusal, id, told),
     });
     let text = text.freeze();
     let mut headers = HeaderMap::with_capacity(8);
-    headers.insert(header::CONTENT_TYPE, content_type(form));
+    headers.insert(header::CONTENT_TYPE, settings.content_type(form));
     headers.insert(header::CACHE_CONTROL, NO_STORE);
     headers.insert(header::VARY, HeaderValue::from_static("accept"));
     if form == Form::Html {
@@ -193,7 +196,7 @@ fn problem(
 }
 
 /// Writes the one sentence that is fit for everybody.
-fn detail(out: &mut String, refusal: &Refusal, told: Duration) {
+pub(super) fn detail(out: &mut String, refusal: &Refusal, told: Duration) {
     let seconds = whole_seconds(told);
     out.push_str(refusal.cause().sentence());
     out.push_str("; retry after ");
@@ -247,7 +250,7 @@ pub(crate) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn content_type(form: Form) -> HeaderValue {
+pub(super) fn content_type(form: Form) -> HeaderValue {
     HeaderValue::from_static(match form {
         Form::Problem => "application/problem+json",
         Form::Html => "text/html; charset=utf-8",

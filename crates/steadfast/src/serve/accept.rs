@@ -17,6 +17,7 @@ use axum::serve::Listener;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::limits::Connections;
+use crate::meter;
 
 /// First pause after an error that will not go away by itself, and the longest: 5 ms,
 /// doubling to 1 s, as Go's `net/http` has it.
@@ -44,7 +45,7 @@ where
         if concerns_one_connection(&error) {
             continue;
         }
-        metrics::counter!("steadfast_accept_errors_total").increment(1);
+        meter::count("steadfast_accept_errors_total", &[], 1);
         if pause == PAUSE_MIN || pause == PAUSE_MAX {
             tracing::error!(target: "steadfast", %error, ?pause, "connections cannot be accepted");
         }

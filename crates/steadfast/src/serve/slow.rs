@@ -8,7 +8,7 @@ use std::{
 
 use http::{HeaderMap, header};
 
-use crate::clock;
+use crate::{clock, meter};
 
 /// How often the log says that peers were ended: somebody who makes slow connections by the
 /// thousand must not fill it.
@@ -51,7 +51,7 @@ impl Slow {
     /// Something was ended because its peer was too slow.
     pub(super) fn ended(&self, bound: Bound, path: &str) {
         let bound = bound.word();
-        metrics::counter!("steadfast_slow_peers_total", "bound" => bound).increment(1);
+        meter::count("steadfast_slow_peers_total", &[("bound", bound)], 1);
         let unsaid = {
             let now = clock::now();
             let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);

@@ -193,3 +193,47 @@ async fn full_disclosure_shows_source_and_evidence_and_the_default_does_not() {
     assert_eq!(problem["type"], "https://help.example/503#maintenance");
     assert!(problem.get("evidence").is_none() && problem.get("source").is_none());
 }
+
+#[tokio::test]
+async fn a_house_answers_programs_in_its_own_envelope() {
+    let own = ExplainSettings::default().envelope("application/json", |told| {
+        let code = told.cause.code();
+        format!(
+            r#"{{"code":"{code}","id":"{}","says":"{}"}}"#,
+            told.id, told.detail
+        )
+    });
+    let (_guard, app) = refusing(own);
+    let answer = ask(&app, to("/")).await;
+    assert_eq!(answer.header("content-type"), "application/json");
+    assert!(answer.header("why-503").starts_with("cause=maintenance"));
+    let said = answer.json();
+    assert_eq!(said["code"], "maintenance");
+    assert_eq!(said["id"], answer.id());
+    let wait = answer.header("retry-after");
+    let says = said["says"].as_str().expect("a sentence");
+    assert!(
+        says.contains(&format!("retry after {wait} second")),
+        "{says}"
+    );
+    let answer = ask(&app, request("GET", "/", &[("accept", "text/html")])).await;
+    assert_eq!(answer.header("content-type"), "text/html; charset=utf-8");
+}
+
+#[tokio::test]
+async fn whoever_listens_hears_of_each_refusal_once() {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let hears = Arc::clone(&heard);
+    let settings = ExplainSettings::default().on_refusal(move |recorded| {
+        let told = (
+            recorded.id.to_string(),
+            recorded.refusal.cause(),
+            recorded.answered,
+        );
+        hears.lock().expect("no panic").push(told);
+    });
+    let (_guard, app) = refusing(settings);
+    let ids = [ask(&app, to("/")).await.id(), ask(&app, to("/")).await.id()];
+    let expected = ids.map(|id| (id, Cause::Maintenance, Answered::Refusal));
+    assert_eq!(*heard.lock().expect("no panic"), expected);
+}

@@ -14,6 +14,8 @@ fn measured(snapshotter: &Snapshotter) -> Vec<Measured> {
             let labels = key
                 .key()
                 .labels()
+                // Other tests of this process have guards too.
+                .filter(|it| it.key() != "guard")
                 .map(|it| (it.key().to_owned(), it.value().to_owned()));
             let value = match value {
                 DebugValue::Counter(count) => count as f64,
@@ -101,4 +103,38 @@ async fn the_metrics_are_the_ones_of_the_design() {
         );
     }
     drop(running);
+}
+
+#[tokio::test(start_paused = true)]
+async fn guards_of_one_process_publish_beside_each_other() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _local = metrics::set_default_local_recorder(&recorder);
+    let guards = [("numbers-a", 3), ("numbers-b", 4)].map(|(name, limit)| {
+        let builder = builder().name(name).shed(Shed::fixed(limit));
+        builder.build().expect("valid")
+    });
+    let _running = guards
+        .each_ref()
+        .map(|guard| guard.start().expect("started"));
+    tokio::time::sleep(2 * SECOND).await;
+    let all = snapshotter.snapshot().into_vec();
+    let limits = all
+        .iter()
+        .filter(|(key, ..)| key.key().name() == "steadfast_limit");
+    let mut limits: Vec<_> = limits
+        .map(|(key, .., value)| {
+            let mut labels = key.key().labels();
+            let guard = labels.find(|it| it.key() == "guard").expect("named");
+            (guard.value().to_owned(), format!("{value:?}"))
+        })
+        .collect();
+    limits.sort();
+    let expected = [("numbers-a", "Gauge(3.0)"), ("numbers-b", "Gauge(4.0)")];
+    assert_eq!(
+        limits,
+        expected.map(|(name, limit)| (name.to_owned(), limit.to_owned()))
+    );
+    let fault = builder().name("Not A Name").build().expect_err("no name");
+    assert!(fault.to_string().contains("guard: "), "{fault}");
 }

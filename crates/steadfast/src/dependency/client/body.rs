@@ -63,6 +63,25 @@ pub struct BodyBreakerService<S, C> {
     classify: C,
 }
 
+impl<S, C> BodyBreakerService<S, C> {
+    /// Returns the client inside.
+    #[must_use]
+    pub const fn get_ref(&self) -> &S {
+        &self.inner.client
+    }
+
+    /// Returns the client inside, to change it.
+    pub const fn get_mut(&mut self) -> &mut S {
+        &mut self.inner.client
+    }
+
+    /// Returns the client inside and drops what is around it.
+    #[must_use]
+    pub fn into_inner(self) -> S {
+        self.inner.client
+    }
+}
+
 impl<S, C, R, B> Service<R> for BodyBreakerService<S, C>
 where
     S: Service<R, Response = Response<B>> + Clone,

@@ -26,7 +26,7 @@ use crate::{
 /// A client, and whether it has been asked.
 #[derive(Debug)]
 pub(super) struct Asked<S> {
-    client: S,
+    pub(super) client: S,
     /// Whether it has said that it is ready, and has not been called since.
     is_ready: bool,
 }

@@ -95,6 +95,25 @@ pub struct BreakerService<S, C = Http> {
     classify: C,
 }
 
+impl<S, C> BreakerService<S, C> {
+    /// Returns the client inside.
+    #[must_use]
+    pub const fn get_ref(&self) -> &S {
+        &self.inner.client
+    }
+
+    /// Returns the client inside, to change it.
+    pub const fn get_mut(&mut self) -> &mut S {
+        &mut self.inner.client
+    }
+
+    /// Returns the client inside and drops what is around it.
+    #[must_use]
+    pub fn into_inner(self) -> S {
+        self.inner.client
+    }
+}
+
 impl<S, C, R> Service<R> for BreakerService<S, C>
 where
     S: Service<R> + Clone,
