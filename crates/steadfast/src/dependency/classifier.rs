@@ -104,7 +104,7 @@ impl<T, E: Error + 'static> Classify<T, E> for Errors {
 ///     }));
 /// let answer = client.oneshot(http::Request::new(())).await.map_err(CallError::into_boxed)?;
 /// assert_eq!(answer.body(), &"paid");
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 /// # }).unwrap().unwrap();
 /// ```
 ///
