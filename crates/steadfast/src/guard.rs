@@ -43,7 +43,7 @@ use crate::{
     drain::Drain,
     gate::drain::{DrainLayer, OwnPaths},
     instance::Control,
-    probe::paths::Front,
+    probe::{listener::At, paths::Front},
     serve::Connections,
 };
 
@@ -74,12 +74,24 @@ struct Settings {
     budget: Option<Budget>,
     probe_listener: Option<SocketAddr>,
     probe_listener_trusted: bool,
+    probe_socket: Option<PathBuf>,
     history_file: Option<PathBuf>,
     maintenance_file: Option<PathBuf>,
     request_timeout: Option<Duration>,
     unready_when_refusing: Option<f64>,
     signals: bool,
     mounted: String,
+}
+
+impl Settings {
+    /// Where probes are answered beside the application.
+    fn probe_listeners(&self) -> impl Iterator<Item = At> {
+        let trusted = self.probe_listener_trusted;
+        let address = self.probe_listener;
+        let address = address.map(|address| At::Address { address, trusted });
+        let socket = self.probe_socket.clone().map(At::Socket);
+        address.into_iter().chain(socket)
+    }
 }
 
 impl Guard {

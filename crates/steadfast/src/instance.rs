@@ -5,6 +5,7 @@ mod breaker_listener;
 mod control;
 pub(crate) mod departing;
 pub(crate) mod evidence;
+pub(crate) mod heads;
 pub(crate) mod minutes;
 pub(crate) mod past;
 pub(crate) mod probers;

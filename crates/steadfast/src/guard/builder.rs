@@ -65,6 +65,7 @@ pub struct GuardBuilder {
     pub(crate) access: Access,
     pub(crate) probe_listener: Option<SocketAddr>,
     pub(crate) probe_listener_trusted: bool,
+    pub(crate) probe_socket: Option<PathBuf>,
     pub(crate) history_file: Option<PathBuf>,
     pub(crate) maintenance_file: Option<PathBuf>,
     pub(crate) request_timeout: Option<Duration>,
@@ -95,6 +96,7 @@ impl Default for GuardBuilder {
             access: Access::default(),
             probe_listener: None,
             probe_listener_trusted: false,
+            probe_socket: None,
             history_file: None,
             maintenance_file: None,
             request_timeout: None,
@@ -247,6 +249,16 @@ impl GuardBuilder {
         self
     }
 
+    /// Also answers probes and the operator's page on a socket in the file system, from a thread
+    /// of its own, as [`GuardBuilder::probe_listener`] does; both can be there. Its owner and its
+    /// group reach it (mode 660), and whoever does reads everything without the token; orders need
+    /// the token all the same. A socket that lies there already is replaced, and ours is taken
+    /// away at the end. Unix only; elsewhere the start says `unsupported`.
+    pub fn probe_socket(mut self, path: impl Into<PathBuf>) -> Self {
+        self.probe_socket = Some(path.into());
+        self
+    }
+
     /// Sets a file that keeps incidents and changes of the last seven days, so that the page
     /// of a restarted process says what the one before did and how it ended. It has at most
     /// 1 MiB, is written by a thread of its own and is read again at the start; its directory
@@ -362,6 +374,7 @@ impl GuardBuilder {
                 budget: self.budget,
                 probe_listener: self.probe_listener,
                 probe_listener_trusted: self.probe_listener_trusted,
+                probe_socket: self.probe_socket,
                 history_file: self.history_file,
                 maintenance_file: self.maintenance_file,
                 request_timeout: self.request_timeout,

@@ -90,6 +90,7 @@ use tree::Tree;
 /// not_found_while_draining = false
 /// listen = "127.0.0.1:9090"
 /// listen_trusted = false
+/// socket = "/run/shop/probe.sock"
 ///
 /// [operator]
 /// token = "a-long-random-secret"
@@ -190,6 +191,7 @@ use tree::Tree;
 /// | `probes.not_found_while_draining` | true or false | `false` |
 /// | `probes.listen` | the address and port of the probe listener | none |
 /// | `probes.listen_trusted` | true or false: whether only operators reach it, so that they need no token to read; the loopback is trusted anyway | `false` |
+/// | `probes.socket` | the path of a socket at which probes are answered too, and names without a token | none |
 /// | `operator.token` | 16 or more visible ASCII characters | none |
 /// | `operator.history_file` | the path of a file that keeps incidents and changes over a restart | none |
 /// | `maintenance.file` | the path of a file | none |

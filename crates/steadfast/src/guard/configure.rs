@@ -181,6 +181,7 @@ impl GuardBuilder {
         );
         self.probe_listener = config.listen.or(self.probe_listener);
         replace(&mut self.probe_listener_trusted, config.listen_trusted);
+        self.probe_socket = config.socket.or(self.probe_socket.take());
     }
 
     /// A stronger source adds to what a weaker one says of the same pattern, and both to what

@@ -54,7 +54,7 @@ const STARTED_BEFORE: &str = "the guard was started before; start and serve are 
 #[must_use = "dropped, it stops the checks and the probe listener"]
 pub struct Running {
     tasks: Vec<JoinHandle<()>>,
-    probe: Option<ProbeListener>,
+    probes: Vec<ProbeListener>,
     journal: Option<Arc<Journal>>,
     control: Control,
 }
@@ -80,11 +80,11 @@ impl Running {
             .map(|path| Journal::start(path, version.as_deref(), control.clone()))
             .transpose()?
             .map(Arc::new);
-        let trusted = guard.settings.probe_listener_trusted;
-        let probe = guard.settings.probe_listener;
-        let probe = probe
-            .map(|at| ProbeListener::start(at, trusted, guard.front().clone(), runtime.clone()))
-            .transpose()?;
+        let probes = guard
+            .settings
+            .probe_listeners()
+            .map(|at| ProbeListener::start(&at, guard.front().clone(), runtime.clone()))
+            .collect::<io::Result<Vec<_>>>()?;
         // After what can fail, so that a process which goes on without the guard keeps its
         // default; before the rest, so that a signal during the start does not kill.
         if guard.settings.signals {
@@ -118,7 +118,8 @@ impl Running {
         tasks.push(breakers::run_breakers(control.readiness()));
         #[cfg(feature = "systemd")]
         tasks.extend(environment::systemd::follow(&control));
-        let probe_listener = probe.as_ref().map(|probe| probe.address().to_string());
+        let probe_listener = probes.iter().find_map(ProbeListener::address);
+        let probe_listener = probe_listener.map(|address| address.to_string());
         tracing::info!(
             target: "steadfast",
             mounted = %guard.settings.mounted,
@@ -128,16 +129,16 @@ impl Running {
         );
         Ok(Self {
             tasks,
-            probe,
+            probes,
             journal,
             control,
         })
     }
 
-    /// Returns where the probe listener listens, if there is one.
+    /// Returns the address at which the probe listener listens, if it has one.
     #[must_use]
     pub fn probe_address(&self) -> Option<SocketAddr> {
-        self.probe.as_ref().map(ProbeListener::address)
+        self.probes.iter().find_map(ProbeListener::address)
     }
 }
 

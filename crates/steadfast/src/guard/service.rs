@@ -57,6 +57,14 @@ impl Gates {
         Arc::as_ptr(&self.life).addr()
     }
 
+    /// Measures how long an answer took to begin.
+    #[cold]
+    fn measure_head(&self, began: Instant) {
+        let now = clock::now();
+        let took = now.saturating_duration_since(began);
+        self.front.0.control.heads().saw(took, now);
+    }
+
     fn leaving_headers(&self, http1: bool) -> LeavingHeaders {
         LeavingHeaders {
             envoy: self.envoy,

@@ -18,6 +18,7 @@ use super::{
     breaker_listener::BreakerListener,
     departing::{LameDuck, drive},
     evidence::{Known, evidence},
+    heads::Heads,
     minutes::Minutes,
     past::Past,
     probers::Probers,
@@ -49,6 +50,7 @@ struct Inner {
     room: Local<Room>,
     made_at: Instant,
     minutes: Minutes,
+    heads: Heads,
     past: Past,
     probers: Probers,
     workers: Workers,
@@ -77,6 +79,7 @@ impl Control {
             room: Local::new(Room::new(drain, life, StreamDoor(Box::new(door)))),
             made_at: clock::now(),
             minutes: Minutes::default(),
+            heads: Heads::default(),
             past: Past::default(),
             probers: Probers::default(),
             workers: Workers::default(),
@@ -361,6 +364,10 @@ impl Control {
 
     pub(crate) fn minutes(&self) -> &Minutes {
         &self.0.minutes
+    }
+
+    pub(crate) fn heads(&self) -> &Heads {
+        &self.0.heads
     }
 
     pub(crate) fn past(&self) -> &Past {

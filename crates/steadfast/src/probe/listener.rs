@@ -3,10 +3,17 @@
 //! When a handler blocks every worker thread, nothing on the main runtime answers, also not
 //! the probe that should say so. This thread still runs: it reads the same snapshot, sees
 //! that the main runtime's heartbeat has stopped, and says for how long.
+//!
+//! It can also be a socket in the file system, which only whoever has the right to it reaches:
+//! there names and numbers need no token.
+
+mod socket;
 
 use std::{
+    fmt::Display,
     io,
     net::{SocketAddr, TcpListener},
+    path::PathBuf,
     thread,
     time::Duration,
 };
@@ -15,10 +22,12 @@ use http::Request;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     runtime::Handle,
     sync::{Notify, Semaphore, watch},
 };
 
+use self::socket::SocketFile;
 use crate::{
     clock,
     instance::workers,
@@ -34,29 +43,47 @@ const CONNECTIONS_MAX: usize = 64;
 /// Longest wait for a probe's head, so that silent connections free their place.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Where a probe listener listens.
+#[derive(Clone, Debug)]
+pub(crate) enum At {
+    /// An address; names are for the token unless it is the loopback's, or trusted.
+    Address { address: SocketAddr, trusted: bool },
+    /// A socket in the file system, whose rights say who reaches it.
+    Socket(PathBuf),
+}
+
 /// A probe thread that runs. Dropped, it stops.
 #[derive(Debug)]
 pub(crate) struct ProbeListener {
-    address: SocketAddr,
+    address: Option<SocketAddr>,
     _stop: watch::Sender<()>,
+    _file: Option<SocketFile>,
 }
 
 impl ProbeListener {
-    /// Binds `address` and answers probes there. Names and numbers are for those who show the
-    /// token, unless the listener is this host's own or `trusted`. From here the workers of
-    /// `main` are looked at, also while none of them runs.
-    pub(crate) fn start(
-        address: SocketAddr,
-        trusted: bool,
-        front: Front,
-        main: Handle,
-    ) -> io::Result<Self> {
-        let named = |error: io::Error| {
-            io::Error::new(error.kind(), format!("probe listener {address}: {error}"))
+    /// Binds and answers probes there. From here the workers of `main` are looked at, also
+    /// while none of them runs.
+    pub(crate) fn start(at: &At, front: Front, main: Handle) -> io::Result<Self> {
+        let (listener, door, address, file) = match at {
+            At::Address { address, trusted } => {
+                let listener =
+                    TcpListener::bind(address).map_err(|error| named(address, &error))?;
+                listener.set_nonblocking(true)?;
+                let address = listener.local_addr()?;
+                let trusted = *trusted || address.ip().is_loopback();
+                (
+                    Bound::Tcp(listener),
+                    Door::Probe { trusted },
+                    Some(address),
+                    None,
+                )
+            }
+            At::Socket(path) => {
+                let (listener, file) =
+                    socket::bind(path).map_err(|error| named(path.display(), &error))?;
+                (Bound::Unix(listener), Door::Socket, None, Some(file))
+            }
         };
-        let listener = TcpListener::bind(address).map_err(named)?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -64,12 +91,9 @@ impl ProbeListener {
         thread::Builder::new()
             .name("steadfast-probe".to_owned())
             .spawn(move || {
-                let door = Door::Probe {
-                    trusted: trusted || address.ip().is_loopback(),
-                };
                 runtime.block_on(async move {
                     tokio::select! {
-                        () = accept(listener, door, front.clone(), stopped) => {}
+                        () = listen(listener, door, front.clone(), stopped) => {}
                         () = watch_workers(front, main) => {}
                     }
                 });
@@ -77,12 +101,24 @@ impl ProbeListener {
         Ok(Self {
             address,
             _stop: stop,
+            _file: file,
         })
     }
 
-    pub(crate) const fn address(&self) -> SocketAddr {
+    /// Returns its address, if it has one.
+    pub(crate) const fn address(&self) -> Option<SocketAddr> {
         self.address
     }
+}
+
+fn named(at: impl Display, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("probe listener {at}: {error}"))
+}
+
+/// A socket that was bound and is not served yet.
+enum Bound {
+    Tcp(TcpListener),
+    Unix(socket::Listener),
 }
 
 /// Longest life of a probe connection, so that a peer which never reads frees its place.
@@ -101,14 +137,36 @@ async fn watch_workers(front: Front, main: Handle) {
     }
 }
 
-async fn accept(listener: TcpListener, door: Door, front: Front, mut stopped: watch::Receiver<()>) {
-    let listener = match tokio::net::TcpListener::from_std(listener) {
-        Ok(listener) => listener,
-        Err(error) => {
-            tracing::error!(target: "steadfast", %error, "the probe listener cannot run");
-            return;
-        }
+async fn listen(bound: Bound, door: Door, front: Front, stopped: watch::Receiver<()>) {
+    let ended = match bound {
+        Bound::Tcp(listener) => match tokio::net::TcpListener::from_std(listener) {
+            Ok(listener) => {
+                accept(
+                    async || Ok(listener.accept().await?.0),
+                    door,
+                    front,
+                    stopped,
+                )
+                .await;
+                Ok(())
+            }
+            Err(error) => Err(error),
+        },
+        Bound::Unix(listener) => socket::listen(listener, door, front, stopped).await,
     };
+    if let Err(error) = ended {
+        tracing::error!(target: "steadfast", %error, "the probe listener cannot run");
+    }
+}
+
+async fn accept<S>(
+    next: impl AsyncFn() -> io::Result<S>,
+    door: Door,
+    front: Front,
+    mut stopped: watch::Receiver<()>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let places = std::sync::Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let place = std::sync::Arc::clone(&places);
@@ -117,11 +175,11 @@ async fn accept(listener: TcpListener, door: Door, front: Front, mut stopped: wa
             _ = stopped.changed() => return,
             accepted = async {
                 let place = place.acquire_owned().await;
-                (listener.accept().await, place)
+                (next().await, place)
             } => accepted,
         };
         match accepted {
-            (Ok((stream, _)), Ok(place)) => {
+            (Ok(stream), Ok(place)) => {
                 let front = front.clone();
                 tokio::spawn(async move {
                     serve(stream, door, front).await;
@@ -134,7 +192,11 @@ async fn accept(listener: TcpListener, door: Door, front: Front, mut stopped: wa
     }
 }
 
-async fn serve(stream: tokio::net::TcpStream, door: Door, front: Front) {
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    door: Door,
+    front: Front,
+) {
     let follows = std::sync::Arc::new(Notify::new());
     let said = std::sync::Arc::clone(&follows);
     let answer = service_fn(move |request: Request<Incoming>| {

@@ -70,6 +70,8 @@ pub(crate) enum Door {
         /// Whether only operators reach it: it is this host's own, or somebody said so.
         trusted: bool,
     },
+    /// On the probe listener's own socket in the file system, which only operators reach.
+    Socket,
 }
 
 /// Lies beside the answer to a probe, for the accept loop: it sees what layers outside the
@@ -166,7 +168,12 @@ impl Room {
 
     /// Whether this request may see names and numbers.
     pub(crate) fn may_read(&self, door: Door, parts: &Parts) -> bool {
-        let trusted = door == Door::Probe { trusted: true } && is_host_of_its_own(&parts.headers);
+        let trusted = match door {
+            Door::Main => false,
+            Door::Probe { trusted } => trusted && is_host_of_its_own(&parts.headers),
+            // No browser gets there, whatever host it was made to ask.
+            Door::Socket => true,
+        };
         trusted || self.access.is_possible() && self.access.allows(parts)
     }
 

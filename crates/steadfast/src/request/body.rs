@@ -14,6 +14,7 @@ use std::{
     future::Future,
     pin::Pin,
     task::{Context, Poll},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -226,6 +227,15 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> Held<T> {
             }
         }
         Poll::Ready(permit.turn(now))
+    }
+
+    /// Returns since when the request has had its place, if it has one.
+    #[inline]
+    pub(crate) fn began(&self) -> Option<Instant> {
+        match &self.holding {
+            Holding::Permit(permit) => Some(permit.since()),
+            Holding::Exempt(_) | Holding::Nothing => None,
+        }
     }
 
     /// Says that the head of the answer is there.

@@ -171,3 +171,47 @@ async fn refusals_are_counted_by_cause_and_time() {
         "{refusals}"
     );
 }
+
+/// Goal: how long people wait for an answer to begin is told apart from how long a place is
+/// held. Method: an answer that begins after 100 ms and takes 5 s, often enough that some are
+/// measured.
+#[tokio::test(start_paused = true)]
+async fn the_head_of_an_answer_is_measured_apart_from_its_body() {
+    fastrand::seed(7);
+    let guard = builder().build().expect("valid");
+    let download = || async {
+        tokio::time::sleep(SECOND / 10).await;
+        let slow = futures_util::stream::once(async {
+            tokio::time::sleep(5 * SECOND).await;
+            Ok::<_, std::convert::Infallible>("the end")
+        });
+        Body::from_stream(slow)
+    };
+    let app = guard.protect(app().route("/download", get(download)));
+    let _running = guard.start().expect("started");
+    let page = async || ask(&app, with_token("/why503/", &[])).await.json()["shed"].clone();
+    assert!(page().await["head"].is_null(), "nothing was answered yet");
+    let asked: Vec<_> = (0..200)
+        .map(|_| {
+            let app = app.clone();
+            tokio::spawn(async move { ask(&app, to("/download")).await.body })
+        })
+        .collect();
+    for answer in asked {
+        assert_eq!(answer.await.expect("no panic"), "the end");
+    }
+    let shed = page().await;
+    let ms = |it: &Value| it.as_f64().expect("a number");
+    let head = &shed["head"];
+    for time in ["mean_ms", "p50_ms", "p99_ms"] {
+        assert!(
+            (100.0..=111.0).contains(&ms(&head[time])),
+            "{time}: {shed:#}"
+        );
+    }
+    assert!(head["samples"].as_u64() >= Some(1), "{shed:#}");
+    assert!(ms(&shed["mean_held_ms"]) >= 5_000.0, "{shed:#}");
+    keeps_to(&schema(), &ask(&app, with_token("/why503/", &[])).await);
+    let html = ask(&app, with_token("/why503/", &[HTML])).await.body;
+    assert!(html.contains("Answers begin after"), "{html}");
+}

@@ -201,3 +201,84 @@ async fn a_probe_address_that_is_taken_is_an_error_of_start() {
     drop(taken);
     assert!(guard.start().is_ok(), "it can be tried again");
 }
+
+/// Asks at a socket in the file system.
+#[cfg(unix)]
+async fn ask_socket(path: &std::path::Path, request: axum::extract::Request) -> Answer {
+    let stream = tokio::net::UnixStream::connect(path)
+        .await
+        .expect("it listens");
+    let io = hyper_util::rt::TokioIo::new(stream);
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(io)
+        .await
+        .expect("HTTP/1");
+    let serving = tokio::spawn(connection);
+    let answer = sender.send_request(request).await.expect("an answer");
+    let answer = Answer::read(answer).await;
+    drop(sender);
+    serving.abort();
+    answer
+}
+
+/// Goal: whoever reaches the socket reads names without a token and orders with it, whatever
+/// host is asked for; nobody else reaches it; and it is gone with the guard.
+#[cfg(unix)]
+#[tokio::test]
+async fn names_at_a_socket_need_no_token_and_orders_do() {
+    use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("probe.sock");
+    let (payments, health) = steadfast::test_util::dependency("payments");
+    health.fail("connection refused");
+    let guard = builder().dependency(&payments).probe_socket(&path);
+    let guard = guard.build().expect("valid");
+    let running = guard.start().expect("started");
+    assert_eq!(running.probe_address(), None);
+    let rights = std::fs::metadata(&path).expect("a socket").permissions();
+    assert_eq!(rights.mode() & 0o777, 0o660);
+    for host in ["localhost", "shop.example"] {
+        let host = [("host", host)];
+        let page = ask_socket(&path, request("GET", "/why503/", &host)).await;
+        assert_eq!(page.status, 200);
+        assert!(page.body.contains("payments"), "{}", page.body);
+        let ready = ask_socket(&path, request("GET", "/ready/?verbose", &host)).await;
+        assert!(ready.body.contains("payments"), "{}", ready.body);
+        let order = ask_socket(&path, request("PUT", "/why503/maintenance", &host)).await;
+        assert_eq!(order.status, 401);
+        let other = ask_socket(&path, request("GET", "/", &host)).await;
+        assert_eq!(other.status, 404, "the application is not here");
+    }
+    let order = with_token("/why503/drain?begin", &[("host", "localhost")]);
+    assert_eq!(ask_socket(&path, order).await.status, 202);
+    // A successor puts its own in place, and what the one before takes away is not that.
+    let second = builder().probe_socket(&path).build().expect("valid");
+    let successor = second.start().expect("started");
+    drop(running);
+    let ready = ask_socket(&path, request("GET", "/ready/", &[("host", "a")])).await;
+    assert_eq!(ready.status, 200, "{}", ready.body);
+    drop(successor);
+    assert!(!path.exists(), "it is gone with its guard");
+    // What a killed process has left is replaced, and what is no socket is not.
+    drop(std::os::unix::net::UnixListener::bind(&path).expect("a socket"));
+    assert!(
+        std::fs::metadata(&path)
+            .expect("left")
+            .file_type()
+            .is_socket()
+    );
+    let third = builder().probe_socket(&path).build().expect("valid");
+    drop(third.start().expect("it is replaced"));
+    std::fs::write(&path, "a letter").expect("a file");
+    let fourth = builder().probe_socket(&path).build().expect("valid");
+    let error = fourth.start().expect_err("a file").to_string();
+    assert!(
+        error.contains("probe.sock") && error.contains("allowed"),
+        "{error}"
+    );
+    assert_eq!(std::fs::read_to_string(&path).expect("whole"), "a letter");
+    assert_eq!(
+        std::fs::read_dir(directory.path()).expect("there").count(),
+        1
+    );
+}

@@ -121,6 +121,7 @@ section! {
         not_found_while_draining: bool,
         listen: SocketAddr,
         listen_trusted: bool,
+        socket: PathBuf,
     }
 }
 
@@ -295,6 +296,9 @@ impl ProbesConfig {
                 |text| text.parse().ok(),
             ),
             listen_trusted: probes.flag("listen_trusted"),
+            socket: probes.text("socket", "the path of a socket", |text| {
+                (!text.is_empty()).then(|| text.into())
+            }),
         }
     }
 }

@@ -236,6 +236,7 @@ fn the_environment_says_the_same_as_a_file() {
         ("STEADFAST__PROBES__STRICT", "true"),
         ("STEADFAST__PROBES__LISTEN", "[::1]:9090"),
         ("STEADFAST__PROBES__LISTEN_TRUSTED", "true"),
+        ("STEADFAST__PROBES__SOCKET", "/run/shop/probe.sock"),
         ("STEADFAST__OPERATOR__TOKEN", "1234567890123456"),
         ("STEADFAST__OPERATOR__HISTORY_FILE", "/var/lib/shop/history"),
         ("STEADFAST__DEPENDENCY__ORDERS_DB__TIMEOUT", "2s"),
@@ -247,7 +248,7 @@ fn the_environment_says_the_same_as_a_file() {
     let file = r#"
         request_timeout = "30s"
         shed = { limit = 16, mode = "observe" }
-        probes = { strict = true, listen = "[::1]:9090", listen_trusted = true }
+        probes = { strict = true, listen = "[::1]:9090", listen_trusted = true, socket = "/run/shop/probe.sock" }
         operator = { token = "1234567890123456", history_file = "/var/lib/shop/history" }
         "#;
     let by_env = configured(builder().config(named.clone().expect("valid")));

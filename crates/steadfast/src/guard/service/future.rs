@@ -27,6 +27,7 @@ use crate::{
         shed::{Turn, Waiting},
     },
     guard::body::GuardBody,
+    instance::traffic,
     probe::{asked::Asked, paths::Answer},
     request::{body::Held, head::RequestHead},
 };
@@ -438,6 +439,11 @@ fn finish<B: Body<Data = Bytes>>(
     let gates = permit
         .owner()
         .expect("a permit is held until the response is made");
+    if traffic::is_drawn() {
+        if let Some(began) = permit.began() {
+            gates.measure_head(began);
+        }
+    }
     gates.leaving_headers(http1).say(&gates.life, &mut response);
     let held = permit.take();
     response.map(|body| GuardBody::held(body, held))

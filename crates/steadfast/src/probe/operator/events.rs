@@ -147,7 +147,7 @@ pub(super) fn answer(front: &Front, door: Door, parts: &Parts) -> Response<Said>
             let token = control.token();
             Box::pin(async move { token.leaving().await })
         }
-        Door::Probe { .. } => Box::pin(control.reached(Phase::Stopped)),
+        Door::Probe { .. } | Door::Socket => Box::pin(control.reached(Phase::Stopped)),
     };
     let events = Events {
         front: front.clone(),

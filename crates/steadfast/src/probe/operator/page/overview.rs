@@ -24,7 +24,8 @@ pub(super) fn load(view: &View) -> Markup {
             (tile("In flight", &shed.in_flight.to_string(), &format!("at most {} so far", shed.peak)))
             (tile("Limit", &limit(shed), if shed.mode == "observe" { "observed, not enforced" } else { "enforced" }))
             (tile("Demand", &percent(shed.demand_ratio), "of what may run"))
-            (tile("Held for", &held(shed), "mean time that a request has its place"))
+            (tile("Answers begin after", &shed.head.as_ref().map_or("–".to_owned(), |head| time(head.p50_ms)), &slowest(shed)))
+            (tile("Held for", &shed.mean_held_ms.map_or("–".to_owned(), time), "mean time that a request has its place"))
             (tile("Runtime lag", &format!("{} ms", view.runtime_lag_ms), shed.lag.phase))
             (tile("Streams", &shed.streams.open.to_string(), &format!("of {}", shed.streams.max)))
             @if let Some(queue) = &shed.queue {
@@ -46,11 +47,17 @@ fn tile(name: &str, value: &str, more: &str) -> Markup {
     html! { div { dt { (name) } dd { span.value { (value) } " " span.small { (more) } } } }
 }
 
-fn held(shed: &Load) -> String {
-    match shed.mean_held_ms {
-        Some(ms) if ms < 100.0 => format!("{ms:.1} ms"),
-        Some(ms) => times::length(ms as u64),
-        None => "–".to_owned(),
+fn time(ms: f64) -> String {
+    match ms {
+        ms if ms < 100.0 => format!("{ms:.1} ms"),
+        ms => times::length(ms as u64),
+    }
+}
+
+fn slowest(shed: &Load) -> String {
+    match &shed.head {
+        Some(head) => format!("half of them; 99 in 100 within {}", time(head.p99_ms)),
+        None => "none began lately".to_owned(),
     }
 }
 

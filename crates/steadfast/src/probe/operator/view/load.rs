@@ -1,5 +1,7 @@
 //! What the operator sees of load: limit, in flight, lag, streams, and why each changed.
 
+use std::time::Duration;
+
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use steadfast_core::{
     Priority, ShedMode,
@@ -10,7 +12,7 @@ use steadfast_core::{
 };
 
 use super::{Seen, rounded, told::Change};
-use crate::{clock, refusal::millis};
+use crate::{clock, instance::heads::HeadsView, refusal::millis};
 
 /// Whose changes are the history of load shedding.
 const SUBJECTS: [&str; 4] = ["shed", "runtime-lag", "reserve", "resources"];
@@ -27,6 +29,10 @@ pub(crate) struct Load {
     /// What is asked for, over what may run; above 1 a scaler should add instances.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) demand_ratio: Option<f64>,
+    /// How long answers take to begin. Absent where none did in the last two minutes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) head: Option<Head>,
+    /// How long a place is held, to the end of the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) mean_held_ms: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,6 +49,15 @@ pub(crate) struct Load {
     reserve: Reserve,
     algorithm: Algorithm,
     history: Vec<Change>,
+}
+
+/// How long answers take to begin: of one in sixteen, in the last minute or two.
+#[derive(Debug, Serialize)]
+pub(crate) struct Head {
+    pub(crate) mean_ms: f64,
+    pub(crate) p50_ms: f64,
+    pub(crate) p99_ms: f64,
+    samples: u64,
 }
 
 /// The request that has been running longest.
@@ -174,9 +189,8 @@ impl Load {
             in_flight: shed.in_flight,
             peak: shed.peak,
             demand_ratio: seen.demand.map(rounded),
-            mean_held_ms: shed
-                .mean_held
-                .map(|held| rounded(held.as_secs_f64() * 1000.0)),
+            head: seen.room.control.heads().view(seen.now).map(Head::of),
+            mean_held_ms: shed.mean_held.map(in_ms),
             oldest: shed.oldest.as_ref().map(|held| Oldest {
                 route: inert(&held.route).into(),
                 age_ms: millis(held.age),
@@ -193,6 +207,21 @@ impl Load {
             history: ours.map(Change::of).collect(),
         }
     }
+}
+
+impl Head {
+    fn of(heads: HeadsView) -> Self {
+        Self {
+            mean_ms: in_ms(heads.mean),
+            p50_ms: in_ms(heads.p50),
+            p99_ms: in_ms(heads.p99),
+            samples: heads.samples,
+        }
+    }
+}
+
+fn in_ms(time: Duration) -> f64 {
+    rounded(time.as_secs_f64() * 1000.0)
 }
 
 impl Queue {
