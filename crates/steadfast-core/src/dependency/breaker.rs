@@ -74,9 +74,9 @@ mod admit;
 mod doubt;
 mod drive;
 mod faults;
-mod flights;
 mod notes;
 mod outcome;
+mod pending_calls;
 pub(crate) mod period;
 mod permit;
 mod ramp;
@@ -137,7 +137,7 @@ pub struct Breaker {
     notes: Padded<notes::Notes>,
     window: Window,
     /// `None` if the stall rule is off.
-    flights: Option<flights::Flights>,
+    pending: Option<pending_calls::PendingCalls>,
     /// Loom forgets that another thread only looked at a word when this thread looks at it
     /// and then writes it, and so never tries the other order. A relaxed write to a word
     /// of no meaning beside each look makes it try, and orders nothing.
@@ -154,13 +154,13 @@ impl Breaker {
     #[must_use]
     pub fn new(rules: TripRules, stripes: usize, origin: Instant) -> Self {
         let stripes = stripes.clamp(1, STRIPES_MAX);
-        let flights = rules
+        let pending = rules
             .stall_ms
-            .map(|limit| flights::Flights::new(limit, stripes));
+            .map(|limit| pending_calls::PendingCalls::new(limit, stripes));
         let word = word::Word::new(rules.mode());
         let breaker = Self {
             window: Window::new(rules.bucket_ms(), trip_rules::BUCKETS, stripes),
-            flights,
+            pending,
             origin,
             control: Padded(AtomicU64::new(word.0)),
             round: Padded::default(),

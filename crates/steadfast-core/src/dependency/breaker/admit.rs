@@ -104,8 +104,8 @@ impl Breaker {
             return self.admit_with_care(now_ms, stripe, random);
         }
         let ticket = Ticket::new(word, Kind::Call, now_ms, stripe, random);
-        match &self.flights {
-            Some(flights) if flights.start(stripe, now_ms) => self.admit_after_look(word, ticket),
+        match &self.pending {
+            Some(pending) if pending.start(stripe, now_ms) => self.admit_after_look(word, ticket),
             _ => Ok(ticket),
         }
     }
@@ -126,9 +126,9 @@ impl Breaker {
         };
         let mut ticket = Ticket::new(word, kind, now_ms, stripe, random);
         ticket.moved = moved.map_or(0, |moved| moved.pack(ticket.generation));
-        match &self.flights {
-            Some(flights)
-                if flights.start(stripe, now_ms) && kind == Kind::Call && moved.is_none() =>
+        match &self.pending {
+            Some(pending)
+                if pending.start(stripe, now_ms) && kind == Kind::Call && moved.is_none() =>
             {
                 self.admit_after_look(word, ticket)
             }
@@ -149,8 +149,8 @@ impl Breaker {
             ticket.moved = moved.pack(ticket.generation);
             return Ok(ticket);
         }
-        if let Some(flights) = &self.flights {
-            flights.end(ticket.stripe(), now_ms);
+        if let Some(pending) = &self.pending {
+            pending.end(ticket.stripe(), now_ms);
         }
         Err(self.refusal(self.word(), now_ms, Some(moved)))
     }

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Breaker, flights::Flights, state::BreakerState, trip_rules::ms};
+use super::{Breaker, pending_calls::PendingCalls, state::BreakerState, trip_rules::ms};
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// What speaks against it.
@@ -80,9 +80,9 @@ impl Breaker {
 
     fn silence(&self, now_ms: u64) -> Option<BreakerDoubt> {
         let silent = self.silence_ms(now_ms)?;
-        let flights = self.flights.as_ref()?;
+        let pending = self.pending.as_ref()?;
         Some(BreakerDoubt::Silent {
-            calls: flights.look(now_ms).waiting,
+            calls: pending.look(now_ms).waiting,
             silent: Duration::from_millis(silent),
         })
     }
@@ -90,20 +90,20 @@ impl Breaker {
     /// Returns for how long calls have waited without an answer, if that is far longer than
     /// answers take.
     pub(super) fn silence_ms(&self, now_ms: u64) -> Option<u64> {
-        let flights = self.flights.as_ref()?;
-        let since = self.hush.since(flights.last_answer())?;
+        let pending = self.pending.as_ref()?;
+        let since = self.hush.since(pending.last_answer())?;
         let silent = now_ms.saturating_sub(since);
-        let usual = flights.longest_answer(now_ms)?;
-        let waits = flights.look(now_ms).waiting >= self.rules.stalled_calls();
+        let usual = pending.longest_answer(now_ms)?;
+        let waits = pending.look(now_ms).waiting >= self.rules.stalled_calls();
         (waits && silent >= usual.saturating_mul(TIMES).max(SILENT_MS)).then_some(silent)
     }
 
     /// Looks whether calls wait and nothing is answered; once for each tick.
     pub(super) fn listen(&self, now_ms: u64) {
-        let Some(flights) = &self.flights else { return };
-        let waiting = flights.look(now_ms).waiting;
+        let Some(pending) = &self.pending else { return };
+        let waiting = pending.look(now_ms).waiting;
         let waits = waiting >= self.rules.stalled_calls();
-        self.hush.note(waits, flights, now_ms);
+        self.hush.note(waits, pending, now_ms);
     }
 }
 
@@ -118,8 +118,8 @@ pub(super) struct Hush {
 }
 
 impl Hush {
-    fn note(&self, waits: bool, flights: &Flights, now_ms: u64) {
-        let after = flights.last_answer().map_or(0, |moment| moment + 1);
+    fn note(&self, waits: bool, pending: &PendingCalls, now_ms: u64) {
+        let after = pending.last_answer().map_or(0, |moment| moment + 1);
         if !waits {
             self.since.store(0, Relaxed);
         } else if self.since.load(Relaxed) == 0 || self.after.load(Relaxed) != after {

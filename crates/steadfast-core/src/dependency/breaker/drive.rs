@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{
     Breaker,
-    flights::Flights,
+    pending_calls::PendingCalls,
     reason::BreakerReason,
     round::Standing,
     state::{BreakerMode, BreakerState},
@@ -67,10 +67,10 @@ impl Breaker {
             return None;
         }
         let is_out = matches!(word.state(), BreakerState::Open | BreakerState::Probing);
-        if let (true, CheckDepth::Deep, Some(flights)) = (is_out, depth, &self.flights) {
+        if let (true, CheckDepth::Deep, Some(pending)) = (is_out, depth, &self.pending) {
             // Calls that hang since before the outage must not trip the ramp that follows.
             // While closed a check says nothing about calls: those that hang, hang.
-            flights.answered(0, now_ms);
+            pending.answered(0, now_ms);
         }
         match word.state() {
             BreakerState::Closed | BreakerState::Ramping => None,
@@ -139,8 +139,8 @@ impl Breaker {
     }
 
     fn hangs(&self, now_ms: u64) -> bool {
-        let stalled = |flights: &Flights| flights.look(now_ms).stalled > 0;
-        self.flights.as_ref().is_some_and(stalled)
+        let stalled = |pending: &PendingCalls| pending.look(now_ms).stalled > 0;
+        self.pending.as_ref().is_some_and(stalled)
     }
 
     /// Whether nothing but a check speaks against the dependency: a check began the outage,

@@ -168,26 +168,26 @@ fn loom_a_trip_does_not_undo_what_a_person_forces() {
     });
 }
 
-/// One slot a stripe under loom, so the second start hands the first call to the elders
+/// One slot a stripe under loom, so the second start hands the first call to the older
 /// while it ends.
 #[test]
 fn loom_a_call_that_ends_while_its_slot_rolls_leaves_no_trace() {
     loom::model(|| {
-        let flights = Arc::new(flights::Flights::new(1_000, 1));
-        flights.start(0, 0);
+        let pending = Arc::new(pending_calls::PendingCalls::new(1_000, 1));
+        pending.start(0, 0);
         let other = {
-            let flights = Arc::clone(&flights);
-            thread::spawn(move || flights.end(0, 0))
+            let pending = Arc::clone(&pending);
+            thread::spawn(move || pending.end(0, 0))
         };
-        flights.start(0, 2_000);
+        pending.start(0, 2_000);
         other.join().expect("the other thread ends");
-        assert_eq!(flights.look(2_000).calls, 1);
-        // A count of elders that went below zero and stayed there would hide this one.
-        flights.start(0, 4_000);
-        assert_eq!(flights.look(4_000).calls, 2);
-        flights.end(0, 2_000);
-        flights.end(0, 4_000);
-        assert_eq!(flights.look(4_000), flights::Airborne::default());
+        assert_eq!(pending.look(2_000).calls, 1);
+        // A count of older that went below zero and stayed there would hide this one.
+        pending.start(0, 4_000);
+        assert_eq!(pending.look(4_000).calls, 2);
+        pending.end(0, 2_000);
+        pending.end(0, 4_000);
+        assert_eq!(pending.look(4_000), pending::Pending::default());
     });
 }
 

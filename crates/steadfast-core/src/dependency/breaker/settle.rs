@@ -30,9 +30,9 @@ impl Breaker {
             outcome => self.rules.judge(outcome, ticket.waited_ms(now_ms)),
         };
         self.land(&ticket);
-        if let (Some(flights), true) = (&self.flights, verdict.answered) {
-            flights.answered(ticket.stripe(), now_ms);
-            flights.took(ticket.stripe(), ticket.waited_ms(now_ms), now_ms);
+        if let (Some(pending), true) = (&self.pending, verdict.answered) {
+            pending.answered(ticket.stripe(), now_ms);
+            pending.took(ticket.stripe(), ticket.waited_ms(now_ms), now_ms);
         }
         if let Finding::Bad { class, .. } = verdict.finding {
             self.notes.failed(class);
@@ -67,12 +67,12 @@ impl Breaker {
         if !is_plain {
             return self.settle(ticket, CallOutcome::Success, now_ms);
         }
-        if let Some(flights) = &self.flights {
+        if let Some(pending) = &self.pending {
             if ticket.stage != Stage::Asked {
                 self.land(&ticket);
-                flights.took(ticket.stripe(), ticket.waited_ms(now_ms), now_ms);
+                pending.took(ticket.stripe(), ticket.waited_ms(now_ms), now_ms);
             }
-            flights.answered(ticket.stripe(), now_ms);
+            pending.answered(ticket.stripe(), now_ms);
         }
         self.window.record_success(ticket.stripe(), now_ms);
         self.streaks.succeed(ticket.generation);
@@ -116,8 +116,8 @@ impl Breaker {
         jitter: u32,
         now_ms: u64,
     ) -> Option<BreakerTransition> {
-        let flights = self.flights.as_ref().filter(|_| word.is_ruled())?;
-        let seen = flights.look(now_ms);
+        let pending = self.pending.as_ref().filter(|_| word.is_ruled())?;
+        let seen = pending.look(now_ms);
         if seen.stalled < self.rules.stalled_calls() {
             return None;
         }
@@ -230,12 +230,12 @@ impl Breaker {
         now_ms: u64,
     ) -> Option<BreakerTransition> {
         // While ramping, the probes' answers are recent.
-        let flights = self
-            .flights
+        let pending = self
+            .pending
             .as_ref()
             .filter(|_| word.is_ruled() && word.state() == BreakerState::Closed)?;
         // A breaker that has just closed has had no time to hear an answer.
-        let quiet_since = word.moment().max(flights.last_answer().unwrap_or(0));
+        let quiet_since = word.moment().max(pending.last_answer().unwrap_or(0));
         let quiet_ms = now_ms.saturating_sub(quiet_since);
         let abandoned = self.window.counts_after_record(now_ms).abandoned;
         let is_window = quiet_ms >= ms(self.rules.window()) && abandoned >= self.rules.calls_min();

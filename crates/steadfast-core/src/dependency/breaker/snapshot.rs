@@ -79,7 +79,7 @@ impl Breaker {
         let word = self.word();
         let state = word.state_at(now_ms);
         let round = self.read_round(word);
-        let airborne = self.flights.as_ref().map(|flights| flights.look(now_ms));
+        let under_way = self.pending.as_ref().map(|pending| pending.look(now_ms));
         let began = self.notes.outage.read().checked_sub(1);
         let rules = &self.rules;
         let since_ms = match (word.state(), state) {
@@ -116,8 +116,8 @@ impl Breaker {
             probes_running: round.running(),
             probes_succeeded: round.succeeded(),
             admitted_ratio,
-            in_flight: airborne.map(|seen| seen.calls),
-            oldest: airborne
+            in_flight: under_way.map(|seen| seen.calls),
+            oldest: under_way
                 .and_then(|seen| seen.oldest_ms)
                 .map(Duration::from_millis),
             last_failure: self.notes.last_failure(),

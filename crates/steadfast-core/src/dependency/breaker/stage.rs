@@ -57,8 +57,8 @@ impl Breaker {
         ticket.stage = Stage::Underway;
         ticket.started_ms = now_ms;
         ticket.jitter = (random >> 32) as u32;
-        let flights = self.flights.as_ref()?;
-        if flights.start(ticket.stripe(), now_ms) {
+        let pending = self.pending.as_ref()?;
+        if pending.start(ticket.stripe(), now_ms) {
             self.trip_if_stalled(self.word(), ticket.jitter, now_ms)
         } else {
             None
@@ -72,11 +72,11 @@ impl Breaker {
             return None;
         }
         let waited_ms = ticket.waited_ms(now_ms);
-        if let Some(flights) = &self.flights {
+        if let Some(pending) = &self.pending {
             if ticket.stage == Stage::Underway {
-                flights.end(ticket.stripe(), ticket.started_ms);
+                pending.end(ticket.stripe(), ticket.started_ms);
             }
-            flights.stream(ticket.stripe(), now_ms);
+            pending.stream(ticket.stripe(), now_ms);
         }
         ticket.stage = Stage::Answered;
         ticket.waited_ms = u32::try_from(waited_ms).unwrap_or(u32::MAX);
@@ -91,11 +91,11 @@ impl Breaker {
 
     /// Takes a call out of those under way.
     pub(super) fn land(&self, ticket: &Ticket) {
-        let Some(flights) = &self.flights else { return };
+        let Some(pending) = &self.pending else { return };
         match ticket.stage {
             Stage::Asked => {}
-            Stage::Underway => flights.end(ticket.stripe(), ticket.started_ms),
-            Stage::Answered => flights.end_stream(ticket.stripe()),
+            Stage::Underway => pending.end(ticket.stripe(), ticket.started_ms),
+            Stage::Answered => pending.end_stream(ticket.stripe()),
         }
     }
 }

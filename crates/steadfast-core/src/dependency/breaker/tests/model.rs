@@ -1,5 +1,5 @@
 //! A breaker written the naive way, from a list of results that is counted anew for every
-//! question, against the one of words and atomics. The stall rule is off here: `flights`
+//! question, against the one of words and atomics. The stall rule is off here: `pending_calls`
 //! has a model of its own.
 
 mod naive;

@@ -4,7 +4,7 @@
 //! counts starts and ends in cohorts: eight slots for each stripe, each a quarter of the
 //! stall limit wide, so "how many calls are older than the limit" is a sum and nothing is
 //! kept for each call. A slot that is needed again hands those still running to the
-//! *elders*, who are counted together with the time slot of the oldest.
+//! *older ones*, who are counted together with the time slot of the oldest.
 //!
 //! A call counts as stalled when it is older than the limit **and** nothing has been
 //! answered since it started. So long calls beside healthy traffic are not stalled, and a
@@ -24,7 +24,7 @@ use crate::{
 };
 
 #[derive(Debug)]
-pub(super) struct Flights {
+pub(super) struct PendingCalls {
     stripes: Box<[Stripe]>,
     stripe_mask: usize,
     slot: Period,
@@ -32,7 +32,7 @@ pub(super) struct Flights {
 
 /// Calls under way at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Airborne {
+pub(super) struct Pending {
     pub(super) calls: u32,
     /// Those of them that wait for an answer.
     pub(super) waiting: u32,
@@ -44,7 +44,7 @@ pub(super) struct Airborne {
     pub(super) stalled: u32,
 }
 
-impl Flights {
+impl PendingCalls {
     pub(super) fn new(limit_ms: u64, stripes: usize) -> Self {
         let stripes = stripes.max(1).next_power_of_two();
         Self {
@@ -163,17 +163,17 @@ impl Flights {
             .and_then(|moment| moment.checked_sub(1))
     }
 
-    pub(super) fn look(&self, now_ms: u64) -> Airborne {
+    pub(super) fn look(&self, now_ms: u64) -> Pending {
         let answered = self.last_answer().map(|moment| self.slot.of(moment));
-        let mut seen = Airborne::default();
+        let mut seen = Pending::default();
         for stripe in &self.stripes {
             for slot in &stripe.slots {
                 let (epoch, count) = split(slot.load(Relaxed));
                 self.add(&mut seen, epoch, count, answered, now_ms);
             }
-            let (epoch, biased) = split(stripe.elders.load(Relaxed));
-            let elders = biased.saturating_sub(BIAS);
-            self.add(&mut seen, epoch, elders, answered, now_ms);
+            let (epoch, biased) = split(stripe.older.load(Relaxed));
+            let older = biased.saturating_sub(BIAS);
+            self.add(&mut seen, epoch, older, answered, now_ms);
             let streams = stripe.streams.load(Relaxed);
             seen.calls = seen
                 .calls
@@ -182,7 +182,7 @@ impl Flights {
         seen
     }
 
-    fn add(&self, seen: &mut Airborne, epoch: u64, count: u64, answered: Option<u64>, now: u64) {
+    fn add(&self, seen: &mut Pending, epoch: u64, count: u64, answered: Option<u64>, now: u64) {
         if count == 0 {
             return;
         }
@@ -209,7 +209,7 @@ struct Stripe {
     /// time slot 40 | calls 24.
     slots: [AtomicU64; SLOTS],
     /// time slot of the oldest 40 | calls + [`BIAS`] 24.
-    elders: AtomicU64,
+    older: AtomicU64,
     /// The moment of the last answer plus one; zero is never.
     answered: AtomicU64,
     /// Calls whose answer has begun and goes on. Its end comes to the same stripe.
@@ -224,7 +224,7 @@ impl Default for Stripe {
     fn default() -> Self {
         Self {
             slots: Default::default(),
-            elders: AtomicU64::new(join(0, BIAS)),
+            older: AtomicU64::new(join(0, BIAS)),
             answered: AtomicU64::new(0),
             streams: AtomicU64::new(0),
             longest: AtomicU64::new(0),
@@ -256,12 +256,12 @@ impl Stripe {
     }
 
     fn change_elders(&self, change: impl Fn(u64, u64) -> (u64, u64)) {
-        let mut seen = self.elders.load(Relaxed);
+        let mut seen = self.older.load(Relaxed);
         loop {
             let (oldest, count) = split(seen);
             let (oldest, count) = change(oldest, count);
             let next = join(oldest, count.clamp(1, COUNT_MAX));
-            match self.elders.compare_exchange(seen, next, Relaxed, Relaxed) {
+            match self.older.compare_exchange(seen, next, Relaxed, Relaxed) {
                 Ok(_) => return,
                 Err(other) => seen = other,
             }
@@ -279,7 +279,7 @@ const fn join(epoch: u64, count: u64) -> u64 {
 }
 
 /// Four slots to the limit make an age good to a quarter, and eight slots keep a call out
-/// of the elders for at least one and three quarters of the limit.
+/// of the older for at least one and three quarters of the limit.
 const SLOTS_PER_LIMIT: u64 = 4;
 /// See above. Loom gets fewer to look at.
 #[cfg(not(loom))]
@@ -300,42 +300,42 @@ mod tests {
 
     #[test]
     fn a_call_is_stalled_after_the_limit_and_not_before() {
-        let flights = Flights::new(1_000, 1);
-        flights.start(0, 10);
-        assert_eq!(flights.look(1_010).stalled, 0);
-        assert_eq!(flights.look(1_250).stalled, 1);
-        assert_eq!(flights.look(9_999).stalled, 1);
-        flights.end(0, 10);
-        assert_eq!(flights.look(9_999), Airborne::default());
+        let pending = PendingCalls::new(1_000, 1);
+        pending.start(0, 10);
+        assert_eq!(pending.look(1_010).stalled, 0);
+        assert_eq!(pending.look(1_250).stalled, 1);
+        assert_eq!(pending.look(9_999).stalled, 1);
+        pending.end(0, 10);
+        assert_eq!(pending.look(9_999), Pending::default());
     }
 
     #[test]
     fn an_answer_clears_every_call_that_started_before_it() {
-        let flights = Flights::new(1_000, 2);
-        flights.start(0, 0);
-        flights.answered(1, 600);
-        flights.start(1, 700);
-        flights.start(1, 750);
-        let seen = flights.look(5_000);
+        let pending = PendingCalls::new(1_000, 2);
+        pending.start(0, 0);
+        pending.answered(1, 600);
+        pending.start(1, 700);
+        pending.start(1, 750);
+        let seen = pending.look(5_000);
         assert_eq!((seen.calls, seen.stalled), (3, 1));
         assert_eq!(seen.oldest_ms, Some(5_000));
     }
 
     #[test]
     fn elders_are_counted_until_they_end() {
-        let flights = Flights::new(1_000, 1);
-        flights.start(0, 0);
-        flights.start(0, 1);
-        assert!(flights.start(0, 2_000));
-        assert!(!flights.start(0, 2_001));
-        let seen = flights.look(2_100);
+        let pending = PendingCalls::new(1_000, 1);
+        pending.start(0, 0);
+        pending.start(0, 1);
+        assert!(pending.start(0, 2_000));
+        assert!(!pending.start(0, 2_001));
+        let seen = pending.look(2_100);
         assert_eq!((seen.calls, seen.stalled), (4, 2));
-        flights.end(0, 0);
-        flights.end(0, 1);
-        assert_eq!(flights.look(2_100).calls, 2);
-        flights.end(0, 2_000);
-        flights.end(0, 2_001);
-        assert_eq!(flights.look(2_100), Airborne::default());
+        pending.end(0, 0);
+        pending.end(0, 1);
+        assert_eq!(pending.look(2_100).calls, 2);
+        pending.end(0, 2_000);
+        pending.end(0, 2_001);
+        assert_eq!(pending.look(2_100), Pending::default());
     }
 
     proptest! {
@@ -344,19 +344,19 @@ mod tests {
         fn starts_and_ends_in_any_order_balance(
             steps in prop::collection::vec((0_u64..900, 0_usize..3, any::<bool>(), any::<prop::sample::Index>()), 1..200),
         ) {
-            let flights = Flights::new(1_000, 3);
+            let pending = PendingCalls::new(1_000, 3);
             let mut list: Vec<(usize, u64)> = Vec::new();
             let mut now = 0;
             for (wait, stripe, ends, pick) in steps {
                 now += wait;
                 if ends && !list.is_empty() {
                     let (stripe, started) = list.swap_remove(pick.index(list.len()));
-                    flights.end(stripe, started);
+                    pending.end(stripe, started);
                 } else {
-                    flights.start(stripe, now);
+                    pending.start(stripe, now);
                     list.push((stripe, now));
                 }
-                let seen = flights.look(now);
+                let seen = pending.look(now);
                 prop_assert_eq!(seen.calls as usize, list.len());
                 let old = list.iter().filter(|(_, at)| now - at >= 1_000).count();
                 let surely = list.iter().filter(|(_, at)| now - at >= 1_250).count();
