@@ -71,6 +71,7 @@
 //! This file uses atomics. The control word is the only one that others depend on.
 
 mod admit;
+mod control_word;
 mod doubt;
 mod drive;
 mod faults;
@@ -93,7 +94,6 @@ mod streak;
 mod trip;
 mod trip_rules;
 pub(crate) mod window;
-mod word;
 
 use std::{
     ops::Deref,
@@ -126,7 +126,7 @@ use crate::{
 pub struct Breaker {
     rules: TripRules,
     origin: Instant,
-    /// [`word::Word`]: what an admission depends on.
+    /// [`control_word::ControlWord`]: what an admission depends on.
     control: Padded<AtomicU64>,
     /// [`round::Round`]: the probes of the present round.
     round: Padded<AtomicU64>,
@@ -157,7 +157,7 @@ impl Breaker {
         let pending = rules
             .stall_ms
             .map(|limit| pending_calls::PendingCalls::new(limit, stripes));
-        let word = word::Word::new(rules.mode());
+        let word = control_word::ControlWord::new(rules.mode());
         let breaker = Self {
             window: Window::new(rules.bucket_ms(), trip_rules::BUCKETS, stripes),
             pending,
@@ -221,13 +221,13 @@ impl Breaker {
     }
 
     #[inline]
-    fn word(&self) -> word::Word {
+    fn word(&self) -> control_word::ControlWord {
         #[cfg(loom)]
         self.turn
             .fetch_add(1, crate::sync::atomic::Ordering::Relaxed);
         // Acquire: pairs with the release in `Breaker::exchange`, so that the notes of a
         // step are seen by whoever sees the step.
-        word::Word(self.control.load(Acquire))
+        control_word::ControlWord(self.control.load(Acquire))
     }
 
     fn is_current(&self, generation: u32) -> bool {
@@ -237,7 +237,7 @@ impl Breaker {
     fn ms(&self, now: Instant) -> u64 {
         let since = now.saturating_duration_since(self.origin);
         let ms = since.as_secs().saturating_mul(1_000) + u64::from(since.subsec_millis());
-        ms.min(word::MOMENT_MAX)
+        ms.min(control_word::MOMENT_MAX)
     }
 
     fn instant(&self, ms: u64) -> Instant {

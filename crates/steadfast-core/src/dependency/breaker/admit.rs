@@ -7,13 +7,13 @@ use std::time::Instant;
 
 use super::{
     Breaker,
+    control_word::{ControlWord, Event, TAG_BITS, tag},
     reason::BreakerReason,
     refusal::BreakerRefusal,
     round::{Round, Standing},
     stage::Stage,
     state::{BreakerMode, BreakerState},
     step::BreakerTransition,
-    word::{Event, TAG_BITS, Word, tag},
 };
 use crate::sync::atomic::{
     AtomicU64,
@@ -38,7 +38,7 @@ pub(crate) struct Ticket {
 
 impl Ticket {
     #[inline]
-    fn new(word: Word, kind: Kind, now_ms: u64, stripe: usize, random: u64) -> Self {
+    fn new(word: ControlWord, kind: Kind, now_ms: u64, stripe: usize, random: u64) -> Self {
         Self {
             started_ms: now_ms,
             // Stripes are taken modulo their number, so the high bits are of no use.
@@ -54,7 +54,7 @@ impl Ticket {
 
     /// Makes the ticket of a call whose time has not begun.
     #[inline]
-    pub(super) fn untimed(word: Word, stripe: usize) -> Self {
+    pub(super) fn untimed(word: ControlWord, stripe: usize) -> Self {
         let mut ticket = Self::new(word, Kind::Call, 0, stripe, 0);
         ticket.stage = Stage::Asked;
         ticket
@@ -139,7 +139,11 @@ impl Breaker {
     /// Looks for calls that hang before it admits: where nothing ticks, the first call of
     /// each quarter of the stall limit does.
     #[cold]
-    fn admit_after_look(&self, word: Word, mut ticket: Ticket) -> Result<Ticket, BreakerRefusal> {
+    fn admit_after_look(
+        &self,
+        word: ControlWord,
+        mut ticket: Ticket,
+    ) -> Result<Ticket, BreakerRefusal> {
         let now_ms = ticket.started_ms;
         let Some(moved) = self.trip_if_stalled(word, ticket.jitter, now_ms) else {
             return Ok(ticket);
@@ -164,7 +168,7 @@ impl Breaker {
         now_ms: u64,
         random: u32,
         jitter: u32,
-    ) -> (Word, Option<Kind>, Option<BreakerTransition>) {
+    ) -> (ControlWord, Option<Kind>, Option<BreakerTransition>) {
         let mut moved = None;
         loop {
             let word = self.word();
@@ -209,7 +213,7 @@ impl Breaker {
 
     /// Takes a probe's slot if the round has one; [`Standing::Free`] means taken. Returns
     /// `None` if the round is over.
-    fn start_probe(&self, word: Word, now_ms: u64) -> Option<Standing> {
+    fn start_probe(&self, word: ControlWord, now_ms: u64) -> Option<Standing> {
         let mut standing = Standing::Full;
         self.edit_round(word, |round| {
             standing = round.standing(&self.rules.round, now_ms);
@@ -222,7 +226,7 @@ impl Breaker {
     /// it, or `None` if the machine is not in that round any more.
     pub(super) fn edit_round(
         &self,
-        word: Word,
+        word: ControlWord,
         mut change: impl FnMut(Round) -> Option<Round>,
     ) -> Option<Round> {
         let change = |round| change(Round(round)).map(|round| round.0);
@@ -234,7 +238,7 @@ impl Breaker {
     pub(super) fn edit(
         &self,
         cell: &AtomicU64,
-        word: Word,
+        word: ControlWord,
         mut change: impl FnMut(u64) -> Option<u64>,
     ) -> Option<u64> {
         let tag = tag(word.generation());
@@ -260,7 +264,7 @@ impl Breaker {
     /// Takes the step that a decided round asks for.
     pub(super) fn end_round(
         &self,
-        word: Word,
+        word: ControlWord,
         standing: Standing,
         jitter: u32,
         now_ms: u64,

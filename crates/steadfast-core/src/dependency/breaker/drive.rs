@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use super::{
     Breaker,
+    control_word::Event,
     pending_calls::PendingCalls,
     reason::BreakerReason,
     round::Standing,
     state::{BreakerMode, BreakerState},
     step::BreakerTransition,
     trip_rules::ms,
-    word::Event,
 };
 use crate::{FailureClass, dependency::breaker::window::WindowCounts};
 

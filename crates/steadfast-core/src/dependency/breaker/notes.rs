@@ -8,8 +8,8 @@
 //! This file uses atomics.
 
 use super::{
+    control_word::{TAG_BITS, tag},
     reason::{class_at, class_index},
-    word::{TAG_BITS, tag},
 };
 use crate::{
     FailureClass,

@@ -15,7 +15,7 @@
 
 use super::{
     Breaker,
-    word::{TAG_BITS, Word},
+    control_word::{ControlWord, TAG_BITS},
 };
 
 /// Calls that a ramp lets run at once in any case: TCP's initial window (RFC 6928), and as
@@ -63,7 +63,7 @@ impl Ramp {
 impl Breaker {
     /// Lets a call into the ramp that `word` is in, if it is no flood or `by_share` says
     /// so. Returns `None` if the ramp is over.
-    pub(super) fn enter_ramp(&self, word: Word, by_share: bool) -> Option<bool> {
+    pub(super) fn enter_ramp(&self, word: ControlWord, by_share: bool) -> Option<bool> {
         let mut enters = false;
         self.edit(&self.ramp, word, |ramp| {
             enters = by_share || Ramp(ramp).has_room();
@@ -73,7 +73,7 @@ impl Breaker {
     }
 
     /// Takes a call out of the ramp that `word` is in.
-    pub(super) fn leave_ramp(&self, word: Word, succeeded: bool) -> Option<Ramp> {
+    pub(super) fn leave_ramp(&self, word: ControlWord, succeeded: bool) -> Option<Ramp> {
         let left = |ramp| Some(Ramp(ramp).leave(succeeded).0);
         self.edit(&self.ramp, word, left).map(Ramp)
     }

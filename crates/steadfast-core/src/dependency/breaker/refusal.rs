@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use super::{
     Breaker,
+    control_word::{ControlWord, tag},
     reason::BreakerReason,
     round::{Round, Standing},
     state::{BreakerMode, BreakerState},
     step::BreakerTransition,
-    word::{Word, tag},
 };
 use crate::{FailureClass, sync::atomic::Ordering::Acquire};
 
@@ -62,7 +62,7 @@ impl Breaker {
     }
 
     #[cold]
-    fn refuses_at(&self, word: Word, now_ms: u64) -> bool {
+    fn refuses_at(&self, word: ControlWord, now_ms: u64) -> bool {
         match (word.mode(), word.state_at(now_ms)) {
             (BreakerMode::ForcedClosed | BreakerMode::Observe, _) => false,
             (BreakerMode::ForcedOpen, _) | (_, BreakerState::Open) => true,
@@ -75,7 +75,7 @@ impl Breaker {
     }
 
     #[cold]
-    fn look_with_care(&self, word: Word, now_ms: u64) -> Result<(), BreakerRefusal> {
+    fn look_with_care(&self, word: ControlWord, now_ms: u64) -> Result<(), BreakerRefusal> {
         let state = match word.mode() {
             BreakerMode::ForcedClosed | BreakerMode::Observe => return Ok(()),
             BreakerMode::ForcedOpen => BreakerState::Open,
@@ -101,7 +101,7 @@ impl Breaker {
     #[cold]
     pub(super) fn refusal(
         &self,
-        word: Word,
+        word: ControlWord,
         now_ms: u64,
         transition: Option<BreakerTransition>,
     ) -> BreakerRefusal {
@@ -117,7 +117,7 @@ impl Breaker {
         }
     }
 
-    pub(super) fn outage_reason(&self, word: Word) -> Option<BreakerReason> {
+    pub(super) fn outage_reason(&self, word: ControlWord) -> Option<BreakerReason> {
         if word.mode() == BreakerMode::ForcedOpen {
             return Some(BreakerReason::Mode(BreakerMode::ForcedOpen));
         }
@@ -125,7 +125,7 @@ impl Breaker {
     }
 
     /// Reads the round that `word` is in, without writing it down if it is new.
-    pub(super) fn read_round(&self, word: Word) -> Round {
+    pub(super) fn read_round(&self, word: ControlWord) -> Round {
         let tag = tag(word.generation());
         // Acquire: pairs with the exchange in `Breaker::edit_round`.
         let round = Round(self.round.load(Acquire));
@@ -136,7 +136,7 @@ impl Breaker {
         }
     }
 
-    fn retry_after(&self, word: Word, now_ms: u64) -> Duration {
+    fn retry_after(&self, word: ControlWord, now_ms: u64) -> Duration {
         if word.mode() == BreakerMode::ForcedOpen {
             // Nobody knows when a person will lift it.
             return self.rules.open_max();

@@ -5,7 +5,7 @@
 //! generation, so a round begins without anybody resetting the word. A failed probe is not
 //! counted: it ends the round by a step of the control word.
 
-use super::word::{MOMENT_MAX, TAG_BITS};
+use super::control_word::{MOMENT_MAX, TAG_BITS};
 
 /// The most probes, successes and inconclusive probes of one round.
 pub(super) const ROUND_COUNT_MAX: u32 = (1 << COUNT_BITS) - 1;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{
     Breaker,
     admit::{Kind, Ticket},
+    control_word::{ControlWord, Event},
     outcome::CallOutcome,
     reason::BreakerReason,
     round::Standing,
@@ -13,7 +14,6 @@ use super::{
     state::BreakerState,
     step::BreakerTransition,
     trip_rules::ms,
-    word::{Event, Word},
 };
 
 impl Breaker {
@@ -112,7 +112,7 @@ impl Breaker {
     /// Trips if enough calls hang.
     pub(super) fn trip_if_stalled(
         &self,
-        word: Word,
+        word: ControlWord,
         jitter: u32,
         now_ms: u64,
     ) -> Option<BreakerTransition> {
@@ -130,7 +130,7 @@ impl Breaker {
 
     fn settle_call(
         &self,
-        word: Word,
+        word: ControlWord,
         ticket: Ticket,
         verdict: Verdict,
         now_ms: u64,
@@ -197,7 +197,7 @@ impl Breaker {
     /// are what probes are elsewhere: enough successes confirm it, a failure ends it.
     fn settle_in_ramp(
         &self,
-        word: Word,
+        word: ControlWord,
         ticket: Ticket,
         verdict: Verdict,
         now_ms: u64,
@@ -225,7 +225,7 @@ impl Breaker {
     /// only the silence tells the two apart.
     fn trip_if_unanswered(
         &self,
-        word: Word,
+        word: ControlWord,
         jitter: u32,
         now_ms: u64,
     ) -> Option<BreakerTransition> {
@@ -293,7 +293,7 @@ impl Breaker {
 
     pub(super) fn settle_probe(
         &self,
-        word: Word,
+        word: ControlWord,
         ticket: Ticket,
         verdict: Verdict,
         now_ms: u64,

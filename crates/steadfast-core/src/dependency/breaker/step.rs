@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::{
     Breaker,
+    control_word::{ControlWord, Event},
     reason::{BreakerReason, REASON_BITS},
     state::{BreakerMode, BreakerState},
-    word::{Event, Word},
 };
 use crate::sync::atomic::Ordering::{AcqRel, Acquire};
 
@@ -42,7 +42,7 @@ impl BreakerTransition {
     /// Packs a step that an admission took: `reason 52 | from 2 | to 2 | mode 2 | how many
     /// generations the permit is ahead 6`. It is never zero.
     pub(super) fn pack(self, generation: u32) -> u64 {
-        let bits = |state| Word::pack(state, self.mode, 0, 0, 0).0;
+        let bits = |state| ControlWord::pack(state, self.mode, 0, 0, 0).0;
         let ahead = generation.wrapping_sub(self.generation);
         self.reason.pack()
             | (bits(self.from) & 0b11) << REASON_BITS
@@ -59,11 +59,11 @@ impl Breaker {
         generation: u32,
         now_ms: u64,
     ) -> Option<BreakerTransition> {
-        let next = Word(packed >> (REASON_BITS + 2));
+        let next = ControlWord(packed >> (REASON_BITS + 2));
         let ahead = sign_extend(packed >> (REASON_BITS + 6));
         Some(BreakerTransition {
             reason: BreakerReason::unpack(packed, &self.rules)?,
-            from: Word(packed >> REASON_BITS).state(),
+            from: ControlWord(packed >> REASON_BITS).state(),
             to: next.state(),
             mode: next.mode(),
             at: self.instant(now_ms),
@@ -127,7 +127,7 @@ impl Breaker {
     /// Ends a round of probes badly.
     pub(super) fn fail_round(
         &self,
-        word: Word,
+        word: ControlWord,
         reason: BreakerReason,
         retry_after: Option<Duration>,
         jitter: u32,
@@ -155,7 +155,7 @@ impl Breaker {
     /// Ends a round of probes well.
     pub(super) fn pass_round(
         &self,
-        word: Word,
+        word: ControlWord,
         probes: u32,
         now_ms: u64,
     ) -> Option<BreakerTransition> {
@@ -172,7 +172,7 @@ impl Breaker {
     /// Takes a step that explains itself.
     pub(super) fn advance(
         &self,
-        word: Word,
+        word: ControlWord,
         event: Event,
         reason: BreakerReason,
         now_ms: u64,
@@ -183,8 +183,8 @@ impl Breaker {
 
     pub(super) fn exchange(
         &self,
-        word: Word,
-        next: Word,
+        word: ControlWord,
+        next: ControlWord,
         reason: BreakerReason,
         now_ms: u64,
     ) -> Option<BreakerTransition> {
@@ -204,7 +204,13 @@ impl Breaker {
     }
 
     /// Writes down when and, if an outage begins or is found again in a ramp, why.
-    pub(super) fn note_opening(&self, word: Word, next: Word, reason: BreakerReason, now_ms: u64) {
+    pub(super) fn note_opening(
+        &self,
+        word: ControlWord,
+        next: ControlWord,
+        reason: BreakerReason,
+        now_ms: u64,
+    ) {
         let is_current = || self.is_current(word.generation());
         let generation = next.generation();
         let is_trip = matches!(word.state(), BreakerState::Closed | BreakerState::Ramping);
@@ -225,7 +231,7 @@ impl Breaker {
     }
 
     /// Writes down an outage that begins with the breaker itself.
-    pub(super) fn note_outage(&self, word: Word, reason: BreakerReason, now_ms: u64) {
+    pub(super) fn note_outage(&self, word: ControlWord, reason: BreakerReason, now_ms: u64) {
         let generation = word.generation();
         let is_current = || true;
         self.notes

@@ -13,7 +13,7 @@ use crate::sync::atomic::{
     Ordering::{AcqRel, Acquire, Relaxed},
 };
 
-use super::word::{MOMENT_MAX, TAG_BITS, tag};
+use super::control_word::{MOMENT_MAX, TAG_BITS, tag};
 
 /// The highest count a streak can reach.
 pub(super) const STREAK_MAX: u32 = (1 << COUNT_BITS) - 1;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    round::RoundLimits, rules::wilson_lower, state::BreakerMode, trip::Trip, word::LEVEL_MAX,
+    control_word::LEVEL_MAX, round::RoundLimits, rules::wilson_lower, state::BreakerMode,
+    trip::Trip,
 };
 use crate::FailureClass;
 

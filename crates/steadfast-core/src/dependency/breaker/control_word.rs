@@ -26,7 +26,7 @@ pub(super) const LEVEL_MAX: u32 = (1 << LEVEL_BITS) - 1;
 pub(super) const TAG_BITS: u32 = 12;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Word(pub(super) u64);
+pub(super) struct ControlWord(pub(super) u64);
 
 /// What can happen to a breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub(super) enum Event {
     Mode(BreakerMode),
 }
 
-impl Word {
+impl ControlWord {
     pub(super) const fn new(mode: BreakerMode) -> Self {
         let state = match mode {
             BreakerMode::ForcedOpen => BreakerState::Open,
@@ -289,7 +289,7 @@ mod tests {
         BreakerMode::Observe,
     ];
 
-    fn word() -> impl Strategy<Value = Word> {
+    fn word() -> impl Strategy<Value = ControlWord> {
         (
             0..4_usize,
             0..4_usize,
@@ -299,9 +299,9 @@ mod tests {
             any::<bool>(),
         )
             .prop_map(|(state, mode, generation, level, moment, is_unproven)| {
-                let word = Word::pack(STATES[state], MODES[mode], generation, level, moment);
+                let word = ControlWord::pack(STATES[state], MODES[mode], generation, level, moment);
                 let is_unproven = is_unproven && word.state() == BreakerState::Ramping;
-                Word(word.0 | if is_unproven { UNPROVEN } else { 0 })
+                ControlWord(word.0 | if is_unproven { UNPROVEN } else { 0 })
             })
     }
 
@@ -354,23 +354,23 @@ mod tests {
             (Ramping, Event::RampOver, Some(Closed)),
             (Open, Event::RampOver, None),
         ] {
-            let word = Word::pack(state, BreakerMode::Auto, 7, 1, 100);
-            let next = word.step(event, 100).map(Word::state);
+            let word = ControlWord::pack(state, BreakerMode::Auto, 7, 1, 100);
+            let next = word.step(event, 100).map(ControlWord::state);
             assert_eq!(next, expected, "{state} {event:?}");
         }
     }
 
     #[test]
     fn a_timer_that_is_not_due_moves_nothing() {
-        let open = Word::pack(BreakerState::Open, BreakerMode::Auto, 7, 1, 100);
+        let open = ControlWord::pack(BreakerState::Open, BreakerMode::Auto, 7, 1, 100);
         assert_eq!(open.step(Event::ProbeDue, 99), None);
-        let ramping = Word::pack(BreakerState::Ramping, BreakerMode::Auto, 7, 1, 100);
+        let ramping = ControlWord::pack(BreakerState::Ramping, BreakerMode::Auto, 7, 1, 100);
         assert_eq!(ramping.step(Event::RampOver, 99), None);
     }
 
     #[test]
     fn a_ramp_that_a_check_began_closes_only_once_calls_have_confirmed_it() {
-        let probing = Word::pack(BreakerState::Probing, BreakerMode::Auto, 7, 2, 100);
+        let probing = ControlWord::pack(BreakerState::Probing, BreakerMode::Auto, 7, 2, 100);
         let ramping = probing.step(Event::CheckVouched { ramp_ms: 50 }, 100);
         let ramping = ramping.expect("it vouches");
         let fields = (ramping.generation(), ramping.level(), ramping.moment());
@@ -378,12 +378,12 @@ mod tests {
         assert_eq!(ramping.step(Event::RampOver, 9_000), None);
         assert_eq!(ramping.state_at(9_000), BreakerState::Ramping);
         let observed = ramping.step(Event::Mode(BreakerMode::Observe), 200);
-        assert!(observed.is_some_and(Word::is_unproven));
+        assert!(observed.is_some_and(ControlWord::is_unproven));
         let confirmed = ramping.step(Event::Confirmed, 120).expect("calls did");
         assert_eq!(confirmed.generation(), 8, "its evidence stays");
         assert_eq!(confirmed.step(Event::Confirmed, 120), None, "once");
         assert_eq!(confirmed.state_at(149), BreakerState::Ramping);
-        let closed = confirmed.step(Event::RampOver, 150).map(Word::state);
+        let closed = confirmed.step(Event::RampOver, 150).map(ControlWord::state);
         assert_eq!(closed, Some(BreakerState::Closed));
         let tripped = ramping.step(
             Event::Trip {
@@ -398,7 +398,7 @@ mod tests {
 
     #[test]
     fn a_level_heals_by_one_for_each_healthy_interval() {
-        let closed = Word::pack(BreakerState::Closed, BreakerMode::Auto, 7, 9, 1_000);
+        let closed = ControlWord::pack(BreakerState::Closed, BreakerMode::Auto, 7, 9, 1_000);
         for (now, expected) in [
             (1_000, 6),
             (10_999, 6),
@@ -408,7 +408,7 @@ mod tests {
         ] {
             assert_eq!(closed.level_at(now, 10_000, 6), expected, "at {now}");
         }
-        let ramping = Word::pack(BreakerState::Ramping, BreakerMode::Auto, 7, 3, 1_000);
+        let ramping = ControlWord::pack(BreakerState::Ramping, BreakerMode::Auto, 7, 3, 1_000);
         assert_eq!(ramping.level_at(900_000, 10_000, 6), 3);
     }
 
@@ -416,7 +416,7 @@ mod tests {
         #[test]
         fn what_is_packed_is_unpacked(state in 0..4_usize, mode in 0..4_usize,
             generation in 0..=GENERATION_MAX, level in 0..=LEVEL_MAX, moment in 0..=MOMENT_MAX) {
-            let word = Word::pack(STATES[state], MODES[mode], generation, level, moment);
+            let word = ControlWord::pack(STATES[state], MODES[mode], generation, level, moment);
             prop_assert_eq!(word.state(), STATES[state]);
             prop_assert_eq!(word.mode(), MODES[mode]);
             prop_assert_eq!(word.generation(), generation);
