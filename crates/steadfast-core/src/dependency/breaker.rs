@@ -47,7 +47,7 @@
 //! ```text
 //! word:   Open ─(wait is over: a call, a tick, a passed check)─▶ Probing, a new generation
 //! ask     admit::decide  loads the word, and edits the round of its generation
-//! slot    round::start   running + 1, if the round has room; else the call is refused
+//! slot    probe_round::start   running + 1, if the round has room; else the call is refused
 //! lease   …              runs from the first probe that nobody has answered
 //! head    permit::answered  judges the head of a stream: the probe becomes *heard*
 //! end     settle::settle_probe, which looks whether the generation is still the word's
@@ -56,7 +56,7 @@
 //!         ├ said nothing   ─▶ inconclusive + 1, its slot is free; too many ─▶ Open
 //!         └ late           ─▶ nothing: the lease was over, and its round with it
 //! drop    settle::release  as if it had said nothing, without a time
-//! silence round::standing  LeaseOver, seen by the next call, look or tick ─▶ Open
+//! silence probe_round::standing  LeaseOver, seen by the next call, look or tick ─▶ Open
 //! ```
 //!
 //! # Hazards
@@ -80,10 +80,10 @@ mod outcome;
 mod pending_calls;
 pub(crate) mod period;
 mod permit;
+mod probe_round;
 mod ramp;
 mod reason;
 mod refusal;
-mod round;
 mod rules;
 mod settle;
 mod snapshot;
@@ -128,7 +128,7 @@ pub struct Breaker {
     origin: Instant,
     /// [`control_word::ControlWord`]: what an admission depends on.
     control: Padded<AtomicU64>,
-    /// [`round::Round`]: the probes of the present round.
+    /// [`probe_round::ProbeRound`]: the probes of the present round.
     round: Padded<AtomicU64>,
     /// [`ramp::Ramp`]: the calls of the present ramp.
     ramp: Padded<AtomicU64>,

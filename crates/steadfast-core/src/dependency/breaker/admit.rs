@@ -8,9 +8,9 @@ use std::time::Instant;
 use super::{
     Breaker,
     control_word::{ControlWord, Event, TAG_BITS, tag},
+    probe_round::{ProbeRound, Standing},
     reason::BreakerReason,
     refusal::BreakerRefusal,
-    round::{Round, Standing},
     stage::Stage,
     state::{BreakerMode, BreakerState},
     step::BreakerTransition,
@@ -227,10 +227,10 @@ impl Breaker {
     pub(super) fn edit_round(
         &self,
         word: ControlWord,
-        mut change: impl FnMut(Round) -> Option<Round>,
-    ) -> Option<Round> {
-        let change = |round| change(Round(round)).map(|round| round.0);
-        self.edit(&self.round, word, change).map(Round)
+        mut change: impl FnMut(ProbeRound) -> Option<ProbeRound>,
+    ) -> Option<ProbeRound> {
+        let change = |round| change(ProbeRound(round)).map(|round| round.0);
+        self.edit(&self.round, word, change).map(ProbeRound)
     }
 
     /// Changes a word that begins with the tag of the generation it is of; it is fresh if

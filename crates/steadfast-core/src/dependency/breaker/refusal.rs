@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use super::{
     Breaker,
     control_word::{ControlWord, tag},
+    probe_round::{ProbeRound, Standing},
     reason::BreakerReason,
-    round::{Round, Standing},
     state::{BreakerMode, BreakerState},
     step::BreakerTransition,
 };
@@ -125,14 +125,14 @@ impl Breaker {
     }
 
     /// Reads the round that `word` is in, without writing it down if it is new.
-    pub(super) fn read_round(&self, word: ControlWord) -> Round {
+    pub(super) fn read_round(&self, word: ControlWord) -> ProbeRound {
         let tag = tag(word.generation());
         // Acquire: pairs with the exchange in `Breaker::edit_round`.
-        let round = Round(self.round.load(Acquire));
+        let round = ProbeRound(self.round.load(Acquire));
         if word.state() == BreakerState::Probing && round.tag() == tag {
             round
         } else {
-            Round::fresh(tag)
+            ProbeRound::fresh(tag)
         }
     }
 

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use super::{
     faults::Faults,
-    round::{ROUND_COUNT_MAX, RoundLimits, SILENT_MS},
+    probe_round::{ROUND_COUNT_MAX, RoundLimits, SILENT_MS},
     state::BreakerMode,
     trip_rules::{TripRules, level_max, ms},
 };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    control_word::LEVEL_MAX, round::RoundLimits, rules::wilson_lower, state::BreakerMode,
+    control_word::LEVEL_MAX, probe_round::RoundLimits, rules::wilson_lower, state::BreakerMode,
     trip::Trip,
 };
 use crate::FailureClass;

@@ -11,7 +11,7 @@ use super::control_word::{MOMENT_MAX, TAG_BITS};
 pub(super) const ROUND_COUNT_MAX: u32 = (1 << COUNT_BITS) - 1;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Round(pub(super) u64);
+pub(super) struct ProbeRound(pub(super) u64);
 
 /// The bounds of a round.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +44,7 @@ pub(super) enum Standing {
     Exhausted,
 }
 
-impl Round {
+impl ProbeRound {
     pub(super) const fn fresh(tag: u64) -> Self {
         Self(tag)
     }
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn no_more_probes_run_than_are_allowed_or_needed() {
-        let round = Round::fresh(5).start(&LIMITS, 0);
+        let round = ProbeRound::fresh(5).start(&LIMITS, 0);
         assert_eq!(round.standing(&LIMITS, 0), Standing::Free);
         let round = round.start(&LIMITS, 0);
         assert_eq!(round.standing(&LIMITS, 0), Standing::Full);
@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_lease_runs_from_the_first_unanswered_probe() {
-        let round = Round::fresh(5).start(&LIMITS, 0).start(&LIMITS, 90);
+        let round = ProbeRound::fresh(5).start(&LIMITS, 0).start(&LIMITS, 90);
         assert_eq!(round.standing(&LIMITS, 99), Standing::Full);
         assert_eq!(round.standing(&LIMITS, 100), Standing::LeaseOver);
         let answered = round.succeed(&LIMITS, 95);
@@ -270,7 +270,7 @@ mod tests {
             lease_ms: 5_000,
             silent_ms: SILENT_MS,
         };
-        let round = Round::fresh(5).start(&limits, 0);
+        let round = ProbeRound::fresh(5).start(&limits, 0);
         assert_eq!(round.standing(&limits, SILENT_MS - 1), Standing::Full);
         assert_eq!(round.standing(&limits, SILENT_MS), Standing::Free);
         let beside = round.start(&limits, SILENT_MS);
@@ -287,7 +287,7 @@ mod tests {
 
     #[test]
     fn a_check_does_not_outvote_a_probe_that_runs() {
-        let mut round = Round::fresh(5).start(&LIMITS, 0);
+        let mut round = ProbeRound::fresh(5).start(&LIMITS, 0);
         for _ in 0..5 {
             round = round.succeed_by_check();
         }
@@ -298,7 +298,7 @@ mod tests {
 
     #[test]
     fn a_round_ends_after_too_many_inconclusive_probes() {
-        let round = Round::fresh(5).start(&LIMITS, 0).give_back();
+        let round = ProbeRound::fresh(5).start(&LIMITS, 0).give_back();
         assert_eq!(round.standing(&LIMITS, 0), Standing::Free);
         let round = round.start(&LIMITS, 0).give_back();
         assert_eq!(round.standing(&LIMITS, 0), Standing::Exhausted);
