@@ -75,7 +75,7 @@ mod control_word;
 mod doubt;
 mod drive;
 mod faults;
-mod notes;
+mod outage_record;
 mod outcome;
 mod pending_calls;
 pub(crate) mod period;
@@ -134,7 +134,7 @@ pub struct Breaker {
     ramp: Padded<AtomicU64>,
     streaks: Padded<streak::Streaks>,
     hush: doubt::Hush,
-    notes: Padded<notes::Notes>,
+    record: Padded<outage_record::OutageRecord>,
     window: Window,
     /// `None` if the stall rule is off.
     pending: Option<pending_calls::PendingCalls>,
@@ -167,7 +167,7 @@ impl Breaker {
             ramp: Padded::default(),
             streaks: Padded::default(),
             hush: doubt::Hush::default(),
-            notes: Padded::default(),
+            record: Padded::default(),
             rules,
             #[cfg(loom)]
             turn: AtomicU64::default(),

@@ -183,7 +183,7 @@ impl Breaker {
                 (_, BreakerState::Open) => None,
                 (_, BreakerState::Probing) => match self.start_probe(word, now_ms) {
                     Some(Standing::Free) => {
-                        self.notes.probed(jitter);
+                        self.record.probed(jitter);
                         Some(Kind::Probe)
                     }
                     Some(Standing::Full) => None,
@@ -275,7 +275,7 @@ impl Breaker {
             Standing::Passed => return self.pass_round(word, limits.successes, now_ms),
             Standing::LeaseOver => {
                 // Silence is an answer too, and it is no check's.
-                self.notes.call_failed(now_ms);
+                self.record.call_failed(now_ms);
                 BreakerReason::ProbeSilent {
                     lease: self.rules.probe_lease(),
                 }

@@ -65,7 +65,7 @@ impl Breaker {
         }
         let failing = || {
             let (failures, first) = self.streaks.misses.read(word.generation())?;
-            let last = self.notes.last_call_failure()?;
+            let last = self.record.last_call_failure()?;
             let spread = last.saturating_sub(first);
             let is_young = now_ms.saturating_sub(last) <= ms(self.rules.window());
             (failures >= FAILURES && spread >= SPREAD_MS && is_young).then(|| {

@@ -114,7 +114,7 @@ impl Breaker {
         let since_ms = self.ms(since);
         let word = self.word();
         let is_idle = || self.read_round(word).running() == 0 && !self.hangs(now_ms);
-        let failed = self.notes.last_call_failure();
+        let failed = self.record.last_call_failure();
         if word.state() != BreakerState::Probing
             || now_ms.saturating_sub(since_ms) < self.rules.ramp_ms
             || failed.is_some_and(|at| at >= since_ms)
@@ -147,7 +147,7 @@ impl Breaker {
     /// no call has failed since one window before it, and none hangs.
     pub(crate) fn is_out_by_check_alone(&self, now: Instant) -> bool {
         let word = self.word();
-        let began = self.notes.outage.read().checked_sub(1);
+        let began = self.record.outage.read().checked_sub(1);
         let by_check = matches!(
             self.outage_reason(word),
             Some(BreakerReason::CheckFailed(_))
@@ -156,7 +156,7 @@ impl Breaker {
             return false;
         };
         let window = ms(self.rules.window());
-        let failed = self.notes.last_call_failure();
+        let failed = self.record.last_call_failure();
         failed.is_none_or(|at| at.saturating_add(window) < began) && !self.hangs(self.ms(now))
     }
 
@@ -189,11 +189,11 @@ impl Breaker {
                 if self.outvotes(failing_from, now).is_some() {
                     return None;
                 }
-                self.notes.failed(class);
+                self.record.failed(class);
                 self.trip(word.generation(), reason, None, jitter, now_ms)
             }
             BreakerState::Probing if self.read_round(word).succeeded() == 0 => {
-                self.notes.failed(class);
+                self.record.failed(class);
                 self.fail_round(word, reason, None, jitter, now_ms)
             }
             BreakerState::Probing | BreakerState::Open => None,

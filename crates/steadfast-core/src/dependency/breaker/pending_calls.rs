@@ -116,14 +116,14 @@ impl PendingCalls {
         self.stripe(stripe).streams.fetch_sub(1, Relaxed);
     }
 
-    /// Notes that the dependency answered something.
+    /// OutageRecord that the dependency answered something.
     pub(super) fn answered(&self, stripe: usize, now_ms: u64) {
         // One more than the moment, so that zero means never. A store that goes back by
         // the skew of two threads makes the rule later, never earlier than its limit.
         self.stripe(stripe).answered.store(now_ms + 1, Relaxed);
     }
 
-    /// Notes what an answer took. One word of each stripe keeps the longest of a period, and
+    /// OutageRecord what an answer took. One word of each stripe keeps the longest of a period, and
     /// one that of the period before.
     #[inline]
     pub(super) fn took(&self, stripe: usize, took_ms: u64, now_ms: u64) {

@@ -89,7 +89,7 @@ impl Breaker {
                     Standing::Free | Standing::Passed => Ok(()),
                     Standing::Full => Err(self.refusal(word, now_ms, None)),
                     over @ (Standing::LeaseOver | Standing::Exhausted) => {
-                        let jitter = self.notes.probe_jitter();
+                        let jitter = self.record.probe_jitter();
                         let moved = self.end_round(word, over, jitter, now_ms);
                         Err(self.refusal(self.word(), now_ms, moved))
                     }
@@ -105,14 +105,14 @@ impl Breaker {
         now_ms: u64,
         transition: Option<BreakerTransition>,
     ) -> BreakerRefusal {
-        let began = self.notes.outage.read().checked_sub(1);
+        let began = self.record.outage.read().checked_sub(1);
         BreakerRefusal {
             state: word.state_at(now_ms),
             mode: word.mode(),
             reason: self.outage_reason(word),
             since: self.instant(began.unwrap_or(now_ms)),
             retry_after: self.retry_after(word, now_ms),
-            last_failure: self.notes.last_failure(),
+            last_failure: self.record.last_failure(),
             transition: transition.map(Box::new),
         }
     }
@@ -121,7 +121,7 @@ impl Breaker {
         if word.mode() == BreakerMode::ForcedOpen {
             return Some(BreakerReason::Mode(BreakerMode::ForcedOpen));
         }
-        BreakerReason::unpack(self.notes.tripped.read(), &self.rules)
+        BreakerReason::unpack(self.record.tripped.read(), &self.rules)
     }
 
     /// Reads the round that `word` is in, without writing it down if it is new.

@@ -35,8 +35,8 @@ impl Breaker {
             pending.took(ticket.stripe(), ticket.waited_ms(now_ms), now_ms);
         }
         if let Finding::Bad { class, .. } = verdict.finding {
-            self.notes.failed(class);
-            self.notes.call_failed(now_ms);
+            self.record.failed(class);
+            self.record.call_failed(now_ms);
         }
         let word = self.word();
         if word.generation() != ticket.generation {
@@ -305,7 +305,7 @@ impl Breaker {
             Finding::Good | Finding::Nothing => None,
         };
         if let Some(reason) = reason {
-            self.notes.call_failed(now_ms);
+            self.record.call_failed(now_ms);
             return self.fail_round(word, reason, verdict.retry_after, ticket.jitter, now_ms);
         }
         let mut is_late = false;

@@ -80,10 +80,10 @@ impl Breaker {
         let state = word.state_at(now_ms);
         let round = self.read_round(word);
         let under_way = self.pending.as_ref().map(|pending| pending.look(now_ms));
-        let began = self.notes.outage.read().checked_sub(1);
+        let began = self.record.outage.read().checked_sub(1);
         let rules = &self.rules;
         let since_ms = match (word.state(), state) {
-            (BreakerState::Open, BreakerState::Open) => self.notes.opened.read(),
+            (BreakerState::Open, BreakerState::Open) => self.record.opened.read(),
             (BreakerState::Ramping, BreakerState::Ramping) => {
                 word.moment().saturating_sub(rules.ramp_ms)
             }
@@ -120,7 +120,7 @@ impl Breaker {
             oldest: under_way
                 .and_then(|seen| seen.oldest_ms)
                 .map(Duration::from_millis),
-            last_failure: self.notes.last_failure(),
+            last_failure: self.record.last_failure(),
             doubt: self.doubt(now),
         }
     }

@@ -115,7 +115,7 @@ impl Breaker {
         let class = match reason {
             BreakerReason::ProbeFailed(class) | BreakerReason::CheckFailed(class) => Some(class),
             BreakerReason::ConsecutiveFailures { .. } | BreakerReason::FailureRatio { .. } => {
-                self.notes.last_failure()
+                self.record.last_failure()
             }
             _ => None,
         };
@@ -216,31 +216,31 @@ impl Breaker {
         let is_trip = matches!(word.state(), BreakerState::Closed | BreakerState::Ramping);
         // A note that is kept gets the new tag too: tags that are far apart would be
         // mistaken for each other.
-        self.notes.tripped.write(
+        self.record.tripped.write(
             generation,
             |kept| if is_trip { reason.pack() } else { kept },
             is_current,
         );
         let is_outage_new = word.state() == BreakerState::Closed;
-        self.notes.outage.write(
+        self.record.outage.write(
             generation,
             |kept| if is_outage_new { now_ms + 1 } else { kept },
             is_current,
         );
-        self.notes.opened.write(generation, |_| now_ms, is_current);
+        self.record.opened.write(generation, |_| now_ms, is_current);
     }
 
     /// Writes down an outage that begins with the breaker itself.
     pub(super) fn note_outage(&self, word: ControlWord, reason: BreakerReason, now_ms: u64) {
         let generation = word.generation();
         let is_current = || true;
-        self.notes
+        self.record
             .tripped
             .write(generation, |_| reason.pack(), is_current);
-        self.notes
+        self.record
             .outage
             .write(generation, |_| now_ms + 1, is_current);
-        self.notes.opened.write(generation, |_| now_ms, is_current);
+        self.record.opened.write(generation, |_| now_ms, is_current);
     }
 }
 

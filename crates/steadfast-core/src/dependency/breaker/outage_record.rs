@@ -20,7 +20,7 @@ use crate::{
 };
 
 #[derive(Debug, Default)]
-pub(super) struct Notes {
+pub(super) struct OutageRecord {
     /// Why the outage began: [`super::BreakerReason::pack`].
     pub(super) tripped: Note,
     /// When it began, plus one; zero is never.
@@ -34,7 +34,7 @@ pub(super) struct Notes {
     probe_jitter: AtomicU64,
 }
 
-impl Notes {
+impl OutageRecord {
     /// Remembers the kind of the latest failure.
     pub(super) fn failed(&self, class: FailureClass) {
         let index = class_index(class) + 1;
