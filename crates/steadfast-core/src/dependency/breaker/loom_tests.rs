@@ -187,7 +187,7 @@ fn loom_a_call_that_ends_while_its_slot_rolls_leaves_no_trace() {
         assert_eq!(pending.look(4_000).calls, 2);
         pending.end(0, 2_000);
         pending.end(0, 4_000);
-        assert_eq!(pending.look(4_000), pending::Pending::default());
+        assert_eq!(pending.look(4_000), pending_calls::Pending::default());
     });
 }
 

@@ -65,7 +65,7 @@ impl PendingCalls {
             let (at, count) = split(seen);
             if at > epoch {
                 // This thread is late and its slot belongs to a newer one.
-                stripe.join_elders(epoch, 1);
+                stripe.join_older(epoch, 1);
                 return false;
             }
             let next = if at == epoch {
@@ -77,7 +77,7 @@ impl PendingCalls {
                 Ok(_) if at == epoch => return false,
                 Ok(_) => {
                     if count > 0 {
-                        stripe.join_elders(at, count);
+                        stripe.join_older(at, count);
                     }
                     return true;
                 }
@@ -95,7 +95,7 @@ impl PendingCalls {
         loop {
             let (at, count) = split(seen);
             if at != epoch || count == 0 {
-                stripe.leave_elders();
+                stripe.leave_older();
                 return;
             }
             match slot.compare_exchange(seen, join(epoch, count - 1), Relaxed, Relaxed) {
@@ -238,8 +238,8 @@ impl Stripe {
         &self.slots[(epoch % SLOTS as u64) as usize]
     }
 
-    fn join_elders(&self, epoch: u64, calls: u64) {
-        self.change_elders(|oldest, count| {
+    fn join_older(&self, epoch: u64, calls: u64) {
+        self.change_older(|oldest, count| {
             let oldest = if count <= BIAS {
                 epoch
             } else {
@@ -251,11 +251,11 @@ impl Stripe {
 
     /// One elder ends. It may be here before the hand-over that made it an elder has
     /// counted it, which is why the count has a bias to go below zero with.
-    fn leave_elders(&self) {
-        self.change_elders(|oldest, count| (oldest, count - 1));
+    fn leave_older(&self) {
+        self.change_older(|oldest, count| (oldest, count - 1));
     }
 
-    fn change_elders(&self, change: impl Fn(u64, u64) -> (u64, u64)) {
+    fn change_older(&self, change: impl Fn(u64, u64) -> (u64, u64)) {
         let mut seen = self.older.load(Relaxed);
         loop {
             let (oldest, count) = split(seen);
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn elders_are_counted_until_they_end() {
+    fn older_calls_are_counted_until_they_end() {
         let pending = PendingCalls::new(1_000, 1);
         pending.start(0, 0);
         pending.start(0, 1);
