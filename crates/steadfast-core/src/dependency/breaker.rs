@@ -47,7 +47,7 @@
 //! ```text
 //! word:   Open ─(wait is over: a call, a tick, a passed check)─▶ Probing, a new generation
 //! ask     admit::decide  loads the word, and edits the round of its generation
-//! slot    probe_round::start   running + 1, if the round has room; else the call is refused
+//! slot    probe_round::start  running + 1, if the round has room; else the call is refused
 //! lease   …              runs from the first probe that nobody has answered
 //! head    permit::answered  judges the head of a stream: the probe becomes *heard*
 //! end     settle::settle_probe, which looks whether the generation is still the word's

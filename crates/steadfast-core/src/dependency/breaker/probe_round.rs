@@ -1,5 +1,5 @@
-//! A round of probes in one word: how many run, how many succeeded, how many found
-//! nothing out, and until when the round waits for the next answer.
+//! A round of probes (*half-open*) in one word: how many run, how many succeeded, how many
+//! found nothing out, and until when the round waits for the next answer.
 //!
 //! `tag 12 | running 4 | succeeded 4 | inconclusive 4 | lease 38`. The tag is the round's
 //! generation, so a round begins without anybody resetting the word. A failed probe is not
