@@ -19,18 +19,17 @@ mod here;
 mod hooks;
 mod latecomers;
 mod leaving_headers;
-mod live;
 pub(crate) mod report;
 mod room;
 mod settings;
 mod tasks;
 mod token;
+mod wait_group;
 
 pub(crate) use departure::Departure;
 pub(crate) use here::here;
 pub(crate) use latecomers::note_request;
 pub(crate) use leaving_headers::LeavingHeaders;
-pub(crate) use live::{Live, LiveGuard};
 pub use report::{
     Advice, Closed, Cut, DrainReport, HookEnd, HookReport, HookStage, LameDuckEnd, Stuck,
 };
@@ -41,3 +40,4 @@ pub use settings::Drain;
 #[cfg(feature = "ws")]
 pub(crate) use token::READY_MAX;
 pub use token::{DrainPermit, DrainToken, UntilLeaving};
+pub(crate) use wait_group::{WaitGroup, WaitGroupMember};

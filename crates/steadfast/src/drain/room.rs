@@ -13,7 +13,9 @@ use tokio::{
     sync::{Notify, watch},
 };
 
-use super::{Closed, Cut, Drain, DrainReport, Stuck, hooks::Hooks, live::Live, tasks::Tasks};
+use super::{
+    Closed, Cut, Drain, DrainReport, Stuck, hooks::Hooks, tasks::Tasks, wait_group::WaitGroup,
+};
 
 /// How far the drain has come, for whoever holds a connection or a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,10 +78,10 @@ pub(crate) struct Room {
     pub(crate) hooks: Hooks,
     pub(crate) tasks: Tasks,
     /// Work that handlers asked to be waited for.
-    pub(crate) permits: Live,
+    pub(crate) permits: WaitGroup,
     /// WebSockets that close when they are told. Where an accept loop sees connections, it
     /// counts those that do not.
-    pub(crate) sockets: Live,
+    pub(crate) sockets: WaitGroup,
     #[cfg_attr(not(feature = "ws"), expect(dead_code, reason = "only WebSockets ask"))]
     pub(crate) stream_door: StreamDoor,
     pub(crate) hurry: Notify,
@@ -144,8 +146,8 @@ impl Room {
             settings,
             hooks: Hooks::default(),
             tasks: Tasks::default(),
-            permits: Live::default(),
-            sockets: Live::default(),
+            permits: WaitGroup::default(),
+            sockets: WaitGroup::default(),
             stream_door,
             hurry: Notify::new(),
             stage: watch::Sender::new(Stage::Serving),

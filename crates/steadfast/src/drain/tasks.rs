@@ -7,7 +7,7 @@ use std::{
 
 use tokio::task::{AbortHandle, JoinHandle};
 
-use super::live::{Live, LiveGuard};
+use super::wait_group::{WaitGroup, WaitGroupMember};
 
 /// Ended tasks are forgotten whenever the list has grown by this many.
 const SWEEP_EVERY: usize = 64;
@@ -15,7 +15,7 @@ const SWEEP_EVERY: usize = 64;
 /// The tasks that run. Their number is bounded by whoever spawns them.
 #[derive(Debug, Default)]
 pub(crate) struct Tasks {
-    live: Live,
+    live: WaitGroup,
     handles: Mutex<Handles>,
 }
 
@@ -32,7 +32,7 @@ impl Tasks {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let alive: LiveGuard = self.live.enter();
+        let alive: WaitGroupMember = self.live.enter();
         let task = tokio::spawn(async move {
             let _alive = alive;
             future.await

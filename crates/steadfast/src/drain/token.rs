@@ -23,7 +23,7 @@ use steadfast_core::Refusal;
 
 #[cfg(feature = "ws")]
 use super::room::StreamPlace;
-use super::{LiveGuard, Room, Stage, here};
+use super::{Room, Stage, WaitGroupMember, here};
 
 /// Tells a handler when to leave, and lets it be waited for.
 ///
@@ -177,7 +177,7 @@ const NO_TOKEN: &str = "no drain token: protect with a guard or add DrainLayer\n
 
 /// Work that the drain waits for, until this is dropped.
 #[derive(Debug)]
-pub struct DrainPermit(#[allow(dead_code, reason = "held for its drop")] LiveGuard);
+pub struct DrainPermit(#[allow(dead_code, reason = "held for its drop")] WaitGroupMember);
 
 /// A stream that ends when its token says so. See [`DrainToken::until_leaving`].
 #[pin_project]

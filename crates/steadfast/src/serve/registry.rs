@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::conn::Conn;
 use crate::{
     clock,
-    drain::{Live, LiveGuard, Room},
+    drain::{Room, WaitGroup, WaitGroupMember},
 };
 
 /// How long a connection has to be idle to give way to a new one, how many are asked at once,
@@ -26,7 +26,7 @@ const ROOM_EVERY: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Registry {
     places: Arc<Semaphore>,
-    live: Live,
+    live: WaitGroup,
     open: Arc<Mutex<Open>>,
 }
 
@@ -41,7 +41,7 @@ struct Open {
 pub(super) struct Registered {
     number: u64,
     open: Arc<Mutex<Open>>,
-    _live: LiveGuard,
+    _live: WaitGroupMember,
     _place: Option<OwnedSemaphorePermit>,
 }
 
@@ -49,7 +49,7 @@ impl Registry {
     pub(super) fn new(max: usize) -> Self {
         Self {
             places: Arc::new(Semaphore::new(max)),
-            live: Live::default(),
+            live: WaitGroup::default(),
             open: Arc::default(),
         }
     }

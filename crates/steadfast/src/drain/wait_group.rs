@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 
 /// A count that somebody waits for to become zero. Clones share.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Live(Arc<Count>);
+pub(crate) struct WaitGroup(Arc<Count>);
 
 #[derive(Debug, Default)]
 struct Count {
@@ -14,11 +14,11 @@ struct Count {
     none: Notify,
 }
 
-impl Live {
+impl WaitGroup {
     /// Counts one more, until what this returns is dropped.
-    pub(crate) fn enter(&self) -> LiveGuard {
+    pub(crate) fn enter(&self) -> WaitGroupMember {
         *self.number() += 1;
-        LiveGuard(self.clone())
+        WaitGroupMember(self.clone())
     }
 
     /// Returns how many there are.
@@ -47,9 +47,9 @@ impl Live {
 
 /// One that is counted.
 #[derive(Debug)]
-pub(crate) struct LiveGuard(Live);
+pub(crate) struct WaitGroupMember(WaitGroup);
 
-impl Drop for LiveGuard {
+impl Drop for WaitGroupMember {
     fn drop(&mut self) {
         let mut number = self.0.number();
         *number -= 1;
