@@ -16,7 +16,7 @@ use crate::{
     request::priority::Priority,
     shed::{
         inflight::tokens::Token,
-        wait_queue::{Asking, Entered, PlaceNo, QueueSnapshot, Tempo, Told, WaitQueue},
+        wait_queue::{Asking, Entered, PlaceNo, QueueSnapshot, Tempo, WaitQueue, WaitState},
     },
     sync::{local::Local, stripe},
 };
@@ -62,14 +62,14 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedTicket<T> {
             return Poll::Pending;
         };
         let told = queue.ask(place, &gate.tokens, waker, now);
-        if told == Told::Wait {
+        if told == WaitState::Wait {
             return Poll::Pending;
         }
         self.place = None;
         let stripe = stripe::current();
         Poll::Ready(match told {
-            Told::Wait => unreachable!("it was looked at above"),
-            Told::Run(token) if self.stream => match gate.foresee_stream(stripe, now) {
+            WaitState::Wait => unreachable!("it was looked at above"),
+            WaitState::Run(token) if self.stream => match gate.foresee_stream(stripe, now) {
                 Ok(()) => {
                     let ask = Ask::new(route).priority(self.priority).stream(true);
                     Ok(ShedGate::run(&self.owner, token, stripe, ask, now))
@@ -79,14 +79,14 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedTicket<T> {
                     Err(refusal)
                 }
             },
-            Told::Run(token) => {
+            WaitState::Run(token) => {
                 let ask = Ask::new(route).priority(self.priority);
                 Ok(ShedGate::run(&self.owner, token, stripe, ask, now))
             }
-            Told::Refuse(rule, queued) => {
+            WaitState::Refuse(rule, queued) => {
                 Err(gate.refuse(rule, Some(queued), self.priority, stripe, now))
             }
-            Told::TooLate(token, queued) => {
+            WaitState::TooLate(token, queued) => {
                 gate.give_back(stripe, token, Some(now));
                 Err(gate.refuse(Rule::Deadline, Some(queued), self.priority, stripe, now))
             }

@@ -138,7 +138,7 @@ pub(crate) enum Entered {
 
 /// What became of a request that waits.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum WaitState {
     Wait,
     Run(Token),
     /// Its turn came when its caller had left; the token goes back.
@@ -215,7 +215,13 @@ impl WaitQueue {
     }
 
     /// Tells a request what became of it. Unless it still waits, its place is free.
-    pub(crate) fn ask(&self, place: PlaceNo, tokens: &Tokens, waker: &Waker, now: Instant) -> Told {
+    pub(crate) fn ask(
+        &self,
+        place: PlaceNo,
+        tokens: &Tokens,
+        waker: &Waker,
+        now: Instant,
+    ) -> WaitState {
         let mut inner = lock(&self.inner);
         inner.see(now);
         let waiter = inner.line.waiter_mut(place);
@@ -228,7 +234,7 @@ impl WaitQueue {
                 drop(inner);
                 // Outside the lock, as above.
                 drop(old);
-                return Told::Wait;
+                return WaitState::Wait;
             }
             fate => fate,
         };
@@ -245,17 +251,17 @@ impl WaitQueue {
         };
         match fate {
             Fate::Granted(token) if queued.deadline_left == Some(Duration::ZERO) => {
-                Told::TooLate(token, queued)
+                WaitState::TooLate(token, queued)
             }
-            Fate::Granted(token) => Told::Run(token),
-            Fate::Displaced => Told::Refuse(Rule::QueueFull, queued),
+            Fate::Granted(token) => WaitState::Run(token),
+            Fate::Displaced => WaitState::Refuse(Rule::QueueFull, queued),
             Fate::Waiting | Fate::Late => {
                 let rule = if queued.deadline_left == Some(Duration::ZERO) {
                     Rule::Deadline
                 } else {
                     Rule::QueueTimeout
                 };
-                Told::Refuse(rule, queued)
+                WaitState::Refuse(rule, queued)
             }
         }
     }

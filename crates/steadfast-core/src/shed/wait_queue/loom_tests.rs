@@ -58,7 +58,7 @@ impl Gate {
             Entered::Run(_) => true,
             Entered::Wait(place, _) => {
                 let told = self.queue.ask(place, &self.tokens, Waker::noop(), self.now);
-                matches!(told, Told::Run(_))
+                matches!(told, WaitState::Run(_))
             }
             Entered::Refuse(..) => false,
         }

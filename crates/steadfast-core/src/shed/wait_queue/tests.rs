@@ -66,7 +66,7 @@ impl Gate {
         }
     }
 
-    fn ask(&self, place: PlaceNo) -> Told {
+    fn ask(&self, place: PlaceNo) -> WaitState {
         self.queue.ask(place, &self.tokens, Waker::noop(), self.now)
     }
 
@@ -237,20 +237,20 @@ proptest! {
                     let waiting = model.waiting.iter().find(|(_, _, other, _)| *other == place).copied();
                     let told = gate.ask(place);
                     match waiting {
-                        Some((.., until)) if gate.now < until => prop_assert_eq!(told, Told::Wait),
+                        Some((.., until)) if gate.now < until => prop_assert_eq!(told, WaitState::Wait),
                         Some(_) => {
-                            prop_assert!(matches!(told, Told::Refuse(Rule::QueueTimeout | Rule::Deadline, _)));
+                            prop_assert!(matches!(told, WaitState::Refuse(Rule::QueueTimeout | Rule::Deadline, _)));
                             model.forget(place);
                             tickets.retain(|other| *other != place);
                         }
                         None if granted.contains(&place) => {
-                            let (Told::Run(token) | Told::TooLate(token, _)) = told else { panic!("{told:?}") };
+                            let (WaitState::Run(token) | WaitState::TooLate(token, _)) = told else { panic!("{told:?}") };
                             running.push(token);
                             granted.retain(|other| *other != place);
                             tickets.retain(|other| *other != place);
                         }
                         None => {
-                            prop_assert!(matches!(told, Told::Refuse(..)), "{:?}", told);
+                            prop_assert!(matches!(told, WaitState::Refuse(..)), "{:?}", told);
                             tickets.retain(|other| *other != place);
                         }
                     }
@@ -326,13 +326,13 @@ fn a_deadline_that_passes_in_the_queue_is_the_rule_that_is_named() {
     assert_eq!(until, gate.now + 30 * MS);
     let patient = gate.waits(Priority::Default);
     gate.now += 30 * MS;
-    let Told::Refuse(rule, queued) = gate.ask(hasty) else {
+    let WaitState::Refuse(rule, queued) = gate.ask(hasty) else {
         panic!("waits on")
     };
     assert_eq!((rule, queued.waited), (Rule::Deadline, 30 * MS));
-    assert_eq!(gate.ask(patient), Told::Wait);
+    assert_eq!(gate.ask(patient), WaitState::Wait);
     gate.now += 70 * MS;
-    let Told::Refuse(rule, queued) = gate.ask(patient) else {
+    let WaitState::Refuse(rule, queued) = gate.ask(patient) else {
         panic!("waits on")
     };
     assert_eq!((rule, queued.waited), (Rule::QueueTimeout, 100 * MS));
@@ -357,14 +357,14 @@ fn who_is_granted_is_woken_and_nobody_else() {
     for (place, count) in places.into_iter().zip(&counts) {
         let waker = Waker::from(Arc::clone(count));
         let told = gate.queue.ask(place, &gate.tokens, &waker, gate.now);
-        assert_eq!(told, Told::Wait);
+        assert_eq!(told, WaitState::Wait);
     }
     gate.release(Token::Within);
     let woken = counts
         .each_ref()
         .map(|count| count.0.load(Ordering::SeqCst));
     assert_eq!(woken, [0, 1], "the critical one, although it came later");
-    assert_eq!(gate.ask(places[1]), Told::Run(Token::Within));
+    assert_eq!(gate.ask(places[1]), WaitState::Run(Token::Within));
     gate.leave(places[0]);
     assert_eq!(
         Arc::strong_count(&counts[0]),
@@ -379,7 +379,7 @@ fn who_was_granted_and_leaves_hands_the_token_on() {
     let (first, second) = (gate.waits(Priority::Default), gate.waits(Priority::Default));
     gate.release(Token::Within);
     gate.leave(first);
-    assert_eq!(gate.ask(second), Told::Run(Token::Within));
+    assert_eq!(gate.ask(second), WaitState::Run(Token::Within));
     assert_eq!(gate.tokens.in_flight(), 4);
 }
 
