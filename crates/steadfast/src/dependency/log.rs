@@ -42,7 +42,7 @@ pub(crate) struct Outage {
     pub(crate) failed: u64,
 }
 
-enum Told {
+enum Transition {
     Down,
     Up(Outage),
 }
@@ -56,7 +56,7 @@ impl Log {
         };
         let dependency = view.name.as_str();
         match told {
-            Told::Down => {
+            Transition::Down => {
                 let class = view.class(now).map_or("", |class| class.code());
                 let reason = view
                     .reason(now)
@@ -68,7 +68,7 @@ impl Log {
                     dependency, class, reason, last_error, "a dependency is down"
                 );
             }
-            Told::Up(outage) => {
+            Transition::Up(outage) => {
                 let lasted_ms = outage.lasted.map_or(0, |it| it.as_millis());
                 let Outage {
                     refused, failed, ..
@@ -88,7 +88,7 @@ impl Log {
         view: &DependencyView,
         health: Health,
         now: Instant,
-    ) -> Option<Told> {
+    ) -> Option<Transition> {
         let mut outages = self.lock();
         let on = outages.last.filter(|last| last.lasted.is_none());
         match on {
@@ -102,12 +102,12 @@ impl Log {
                     refused,
                     failed: failed.saturating_sub(tripped.into()),
                 });
-                Some(Told::Down)
+                Some(Transition::Down)
             }
             Some(on) if health.is_up() => {
                 let over = on.so_far(state, now);
                 outages.last = Some(over);
-                Some(Told::Up(over))
+                Some(Transition::Up(over))
             }
             _ => None,
         }

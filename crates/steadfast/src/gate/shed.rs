@@ -27,4 +27,4 @@ mod waiting;
 pub use layer::{ShedBody, ShedFuture, ShedLayer, ShedService};
 pub use settings::{OBSERVED_LIMIT_DEFAULT, Shed};
 pub use shedder::{Shedder, StreamPermit};
-pub(crate) use waiting::{Turn, Waiting};
+pub(crate) use waiting::{Resumed, Waiting};

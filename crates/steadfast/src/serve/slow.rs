@@ -37,12 +37,12 @@ impl Bound {
 /// Shared by the connections of a server.
 #[derive(Debug, Default)]
 pub(super) struct Slow {
-    told: Mutex<Told>,
+    told: Mutex<LastReport>,
     streams_both_ways: OnceLock<()>,
 }
 
 #[derive(Debug, Default)]
-struct Told {
+struct LastReport {
     last: Option<Instant>,
     unsaid: u64,
 }

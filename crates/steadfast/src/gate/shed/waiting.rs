@@ -38,7 +38,7 @@ pub(crate) struct Waiting<S, A, T: AsRef<ShedGate> + Send + Sync + 'static> {
 
 /// A request whose turn has come.
 #[derive(Debug)]
-pub(crate) struct Turn<S, A, T: AsRef<ShedGate> + Send + Sync + 'static> {
+pub(crate) struct Resumed<S, A, T: AsRef<ShedGate> + Send + Sync + 'static> {
     pub(crate) decided: Result<ShedPermit<T>, Refusal>,
     pub(crate) service: S,
     pub(crate) request: Request<A>,
@@ -77,7 +77,7 @@ impl<S, A, T: AsRef<ShedGate> + Send + Sync + 'static> Waiting<S, A, T> {
         self: Pin<&mut Self>,
         open: impl Fn() -> Result<(), Refusal>,
         cx: &mut Context<'_>,
-    ) -> Poll<Turn<S, A, T>> {
+    ) -> Poll<Resumed<S, A, T>> {
         let mut this = self.project();
         let (_, request) = this
             .kept
@@ -108,7 +108,7 @@ impl<S, A, T: AsRef<ShedGate> + Send + Sync + 'static> Waiting<S, A, T> {
             .kept
             .take()
             .expect("a future is not polled after it is ready");
-        Poll::Ready(Turn {
+        Poll::Ready(Resumed {
             decided,
             service,
             request,

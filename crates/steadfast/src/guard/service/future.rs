@@ -24,7 +24,7 @@ use crate::{
     drain::here,
     gate::{
         early::{Awaited, Early},
-        shed::{Turn, Waiting},
+        shed::{Resumed, Waiting},
     },
     guard::body::GuardBody,
     instance::traffic,
@@ -256,17 +256,17 @@ impl<F, S, A> GuardFuture<F, S, A> {
 
     /// Begins a request that has waited, or refuses it.
     #[cold]
-    fn begin(turn: Turn<S, A, Gates>, gates: &Gates, manner: Manner) -> Self
+    fn begin(resumed: Resumed<S, A, Gates>, gates: &Gates, manner: Manner) -> Self
     where
         S: Service<Request<A>, Future = F> + Clone,
     {
-        let Turn {
+        let Resumed {
             decided,
             mut service,
             request,
             deadline,
             streams,
-        } = turn;
+        } = resumed;
         let mut head = RequestHead::of(&request);
         head.deadline = deadline;
         match decided {
