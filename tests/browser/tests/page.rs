@@ -13,6 +13,11 @@ use shop::{Shop, TOKEN};
 /// Whether anything is wider than the window, which makes a person scroll both ways.
 const OVERFLOWS: &str = "document.scrollingElement.scrollWidth > window.innerWidth";
 
+/// Whether this is the first finding.
+fn first_finding(id: &str) -> String {
+    format!("document.querySelector('#findings .card .small code')?.innerText === '{id}'")
+}
+
 /// What a person with any means must be able to do with a page, and what it must not do.
 async fn is_fit_for_everybody(page: &Page, own: &str) {
     for dark in [false, true] {
@@ -80,6 +85,7 @@ async fn a_healthy_service_says_so_to_everybody() {
     ])
     .await;
     is_fit_for_everybody(&page, shop.url()).await;
+    shop.picture(&page, "healthy").await;
     let stranger = browser.page().await;
     stranger.go(&format!("{}/why503/", shop.url())).await;
     stranger.says(&["Sign in to why503"]).await;
@@ -156,6 +162,7 @@ async fn an_overload_comes_into_an_open_page_by_itself() {
         "{told}"
     );
     is_fit_for_everybody(&page, shop.url()).await;
+    shop.picture(&page, "overload").await;
     page.dark(false).await;
     let picture = page.window().await;
     assert!(picture.len() > 10_000, "{} bytes", picture.len());
@@ -199,6 +206,7 @@ async fn maintenance_and_drain_are_ordered_by_whoever_types_the_token() {
     .await;
     drop(asking);
     is_fit_for_everybody_but_faults(&page).await;
+    shop.picture(&page, "maintenance").await;
     page.fill(&[("maintenance-token", TOKEN)], "End maintenance")
         .await;
     page.says(&["It is off."]).await;
@@ -210,6 +218,7 @@ async fn maintenance_and_drain_are_ordered_by_whoever_types_the_token() {
         "This process is leaving; that cannot be taken back.",
     ])
     .await;
+    shop.picture(&page, "drain").await;
 }
 
 /// After a wrong token the console has the 401 of its answer.
@@ -250,6 +259,7 @@ async fn a_dead_database_is_named_with_its_last_error() {
         "{asked}"
     );
     is_fit_for_everybody(&page, shop.url()).await;
+    shop.picture(&page, "dead-database").await;
     postgres.start_again();
     page.says(&["Serving"]).await;
     page.until("health", "document.querySelector('#state .well')")
@@ -281,6 +291,61 @@ async fn an_exhausted_pool_names_the_line_that_holds_its_connections() {
     )
     .await;
     is_fit_for_everybody(&page, shop.url()).await;
+    shop.picture(&page, "exhausted-pool").await;
+    drop((held, asking));
+}
+
+/// Goal: connections that are kept are called a leak, with the line that keeps them. Method: all
+/// ten are held for a minute, again and again, and half a minute is the pool's own bound.
+#[tokio::test]
+async fn connections_that_are_kept_are_a_leak_with_their_line() {
+    let shop = Shop::start(&[]).await;
+    let browser = Browser::start().await;
+    let page = browser.page().await;
+    page.go(&shop.link()).await;
+    page.says(&["Serving everything."]).await;
+    let held = shop.keep_asking_from("/report?ms=60000", 10);
+    let asking = shop.keep_asking("/report?ms=1");
+    page.until("the leak as the first finding", &first_finding("pool.leak"))
+        .await;
+    page.says(&["store.rs:", "held for too long", "Who holds connections"])
+        .await;
+    page.until(
+        "who keeps it too long",
+        "document.querySelector('#dependencies .tag.bad')",
+    )
+    .await;
+    let asked = page.eval("[...document.querySelectorAll('#checklist li')].find(it => it.innerText.includes('Are connections available?')).innerText").await;
+    let asked = asked.as_str().expect("text");
+    assert!(asked.contains("look here"), "{asked}");
+    is_fit_for_everybody(&page, shop.url()).await;
+    shop.picture(&page, "leak").await;
+    drop((held, asking));
+}
+
+/// Goal: handlers that take long stand in front of the overload that they make, with their
+/// route. Method: they fill both places for longer than the ten seconds after which one is slow.
+#[tokio::test]
+async fn a_slow_handler_is_named_before_the_overload_that_it_makes() {
+    let shop = Shop::start(&[("STEADFAST__SHED__LIMIT", "2")]).await;
+    let browser = Browser::start().await;
+    let page = browser.page().await;
+    page.go(&shop.link()).await;
+    page.says(&["Serving everything."]).await;
+    let held = shop.hold("/work?ms=60000", 2).await;
+    let asking = shop.keep_asking("/products");
+    page.says(&["Refusing ", "because 2 of 2 places are taken"])
+        .await;
+    page.until(
+        "the handler as the first finding",
+        &first_finding("app.slow_handler"),
+    )
+    .await;
+    page.says(&["/work", "app.shed"]).await;
+    page.says(&["The request that has run longest: /work"])
+        .await;
+    is_fit_for_everybody(&page, shop.url()).await;
+    shop.picture(&page, "slow-handler").await;
     drop((held, asking));
 }
 

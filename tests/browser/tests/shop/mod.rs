@@ -2,6 +2,7 @@
 
 use std::{ops::Deref, path::PathBuf, time::Duration};
 
+use browser::Page;
 use example_testing::{Answer, Example, eventually};
 use tokio::task::JoinSet;
 
@@ -58,17 +59,40 @@ impl Shop {
         held
     }
 
+    /// Takes a picture of the whole page, and keeps it for whoever looks at it where the
+    /// variable `WHY503_PICTURES` names a directory.
+    pub(crate) async fn picture(&self, page: &Page, situation: &str) {
+        page.dark(false).await;
+        let picture = page.picture().await;
+        assert!(
+            picture.len() > 10_000,
+            "{situation}: {} bytes",
+            picture.len()
+        );
+        if let Some(directory) = std::env::var_os("WHY503_PICTURES") {
+            let file = std::path::Path::new(&directory).join(format!("{situation}.png"));
+            std::fs::write(file, picture).expect("the picture is written");
+        }
+    }
+
     /// Asks twice a second until what is returned is dropped, so that what goes on is going
     /// on for as long as somebody looks.
     pub(crate) fn keep_asking(&self, path: &str) -> JoinSet<()> {
-        let (caller, path) = (self.caller(), path.to_owned());
+        self.keep_asking_from(path, 1)
+    }
+
+    /// The same from several clients, each of which waits for its answer.
+    pub(crate) fn keep_asking_from(&self, path: &str, clients: usize) -> JoinSet<()> {
         let mut asking = JoinSet::new();
-        asking.spawn(async move {
-            loop {
-                let _ = caller.try_ask(http::Method::GET, &path, &[], "").await;
-                tokio::time::sleep(Duration::from_millis(500)).await;
-            }
-        });
+        for _ in 0..clients {
+            let (caller, path) = (self.caller(), path.to_owned());
+            asking.spawn(async move {
+                loop {
+                    let _ = caller.try_ask(http::Method::GET, &path, &[], "").await;
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
+            });
+        }
         asking
     }
 }
