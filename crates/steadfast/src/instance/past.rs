@@ -10,6 +10,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use steadfast_core::plumbing::inert;
 
 use crate::refusal::facts::Facts;
 
@@ -179,7 +180,7 @@ pub(crate) fn runs(lines: impl Iterator<Item = Line>, own: &str, since: &str) ->
             None => {
                 runs.push(Run {
                     id: line.run.clone(),
-                    started: line.said.at().to_owned(),
+                    started: inert(line.said.at()).into(),
                     ..Run::default()
                 });
                 runs.len() - 1
@@ -207,13 +208,16 @@ impl Said {
 }
 
 impl Run {
+    /// Takes what a line says. Its texts are made harmless once more: the file may have been
+    /// written by somebody else.
     fn take(&mut self, said: Said) {
+        let tame = |text: String| inert(&text).into_owned();
         if said.at() > self.last_seen.as_str() {
-            self.last_seen = said.at().to_owned();
+            self.last_seen = inert(said.at()).into();
         }
         match said {
             Said::Started { at, version, pid } => {
-                (self.started, self.version, self.pid) = (at, version, pid);
+                (self.started, self.version, self.pid) = (tame(at), version.map(tame), pid);
             }
             Said::Alive { .. } => {}
             Said::Changed {
@@ -224,11 +228,11 @@ impl Run {
                 why,
             } => {
                 let change = PastChange {
-                    at,
-                    subject,
-                    from,
-                    to,
-                    why,
+                    at: tame(at),
+                    subject: tame(subject),
+                    from: tame(from),
+                    to: tame(to),
+                    why: tame(why),
                 };
                 push_bounded(&mut self.changes, change);
             }
@@ -240,10 +244,10 @@ impl Run {
                 evidence,
             } => {
                 let incident = PastIncident {
-                    cause,
-                    rule,
-                    source,
-                    first: at,
+                    cause: tame(cause),
+                    rule: tame(rule),
+                    source: tame(source),
+                    first: tame(at),
                     last: None,
                     count: None,
                     evidence,
@@ -262,10 +266,10 @@ impl Run {
                         == (cause.as_str(), source.as_str(), first.as_str())
                 });
                 if let Some(incident) = same {
-                    (incident.last, incident.count) = (Some(at), Some(count));
+                    (incident.last, incident.count) = (Some(tame(at)), Some(count));
                 }
             }
-            Said::Ended { how, .. } => self.ended = Some(how),
+            Said::Ended { how, .. } => self.ended = Some(tame(how)),
         }
     }
 }

@@ -334,7 +334,7 @@ mod tests {
         let shares = Shares::new(start);
         assert_eq!(shares.first(start), None);
         for minute in 0..20 {
-            for name in 0..10_000 {
+            for name in 0..200 {
                 let name = format!("{name}-{}", "x".repeat(1000));
                 shares.saw(&name, start + 60 * minute * SECOND);
             }
@@ -350,6 +350,21 @@ mod tests {
                 .max();
             assert!(longest <= Some(NAME_LEN_MAX));
         }
+    }
+
+    #[test]
+    fn a_hostile_name_is_kept_as_what_it_looks_like() {
+        let start = clock::now();
+        let shares = Shares::new(start);
+        for at in 0..200 {
+            let name = "/<b>\u{1b}[31m\u{202e}\0\u{2028}";
+            shares.saw(name, start + SECOND * at);
+        }
+        let name = shares.first(start + 200 * SECOND).expect("enough").name;
+        for live in ['\u{1b}', '\u{202e}', '\0', '\u{2028}'] {
+            assert!(!name.contains(live), "{name:?}");
+        }
+        assert!(name.starts_with("/<b>"), "{name}");
     }
 
     #[test]

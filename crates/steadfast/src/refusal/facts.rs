@@ -75,9 +75,15 @@ impl<'de> Deserialize<'de> for Facts {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Facts, A::Error> {
                 let mut facts = Vec::new();
-                while let Some(fact) = map.next_entry()? {
+                while let Some((name, value)) = map.next_entry::<String, Json>()? {
+                    let value = match value {
+                        Json::String(text) => inert(&text).into(),
+                        Json::Number(_) | Json::Bool(_) => value,
+                        // Nobody here has written it.
+                        Json::Null | Json::Array(_) | Json::Object(_) => continue,
+                    };
                     if facts.len() < FACTS_MAX {
-                        facts.push(fact);
+                        facts.push((inert(&name).into(), value));
                     }
                 }
                 Ok(Facts(facts))

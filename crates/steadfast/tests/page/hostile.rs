@@ -98,3 +98,110 @@ async fn a_form_of_any_bytes_is_taken() {
         assert_eq!(ask(&app, request).await.status, 401);
     }
 }
+
+/// Goal: whatever bytes a path has, the page stays whole. Method: over a real connection, since
+/// a request in memory cannot have them.
+#[tokio::test]
+async fn a_path_of_any_bytes_leaves_the_page_whole() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let guard = builder().build().expect("valid");
+    let control = guard.control();
+    let main = guard.protect(app());
+    let app = main.clone();
+    let server = common::serve(|listener| async move { guard.serve(listener, main).await }).await;
+    control.begin_maintenance("moving house", None);
+    let asks = async |path: &[u8]| {
+        let stream = tokio::net::TcpStream::connect(server.address).await;
+        let mut stream = stream.expect("a connection");
+        let head = [
+            b"GET ",
+            path,
+            b" HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+        ];
+        stream.write_all(&head.concat()).await.expect("sent");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.expect("an answer");
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    // What is no text is no path, and nobody's refusal.
+    for path in [&b"/\xff\xfe"[..], b"/\xed\xa0\x80", b"/\xc3("] {
+        let answer = asks(path).await;
+        assert!(answer.starts_with("HTTP/1.1 400"), "{path:?}: {answer}");
+    }
+    for path in [
+        &b"/%ff%fe%00%1b[31m%3Cscript%3Ealert(1)%E2%80%AE"[..],
+        "/\u{202e}\u{200b}\u{2028}".as_bytes(),
+    ] {
+        let answer = asks(path).await;
+        assert!(answer.starts_with("HTTP/1.1 503"), "{path:?}: {answer}");
+    }
+    for headers in [&[HTML][..], &[]] {
+        let page = ask(&app, with_token("/why503/", headers)).await;
+        assert_eq!(page.status, 200);
+        for live in LIVE.iter().filter(|live| !live.starts_with('<')) {
+            assert!(!page.body.contains(live), "{live:?} in {}", page.body);
+        }
+        assert!(
+            page.body.contains("/%ff%fe%00%1b[31m%3Cscript%3E"),
+            "{}",
+            page.body
+        );
+    }
+}
+
+/// Goal: a history that somebody else has written does nothing on the page.
+#[tokio::test]
+async fn a_hostile_history_is_inert() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("history");
+    let hostile = serde_json::to_string(TEXT).expect("text");
+    let said = [
+        format!(
+            r#"{{"run":"a","what":"started","at":"2999-01-01T00:00:00.000Z","version":{hostile},"pid":7}}"#
+        ),
+        format!(
+            r#"{{"run":"a","what":"changed","at":"2999-01-01T00:00:01.000Z","subject":{hostile},"from":{hostile},"to":{hostile},"why":{hostile}}}"#
+        ),
+        format!(
+            r#"{{"run":"a","what":"began","at":"2999-01-01T00:00:02.000Z","cause":{hostile},"rule":{hostile},"source":{hostile},"evidence":{{"reason":{hostile},{hostile}:7,"deep":[{hostile}]}}}}"#
+        ),
+        format!(r#"{{"run":"a","what":"ended","at":"2999-01-01T00:00:03.000Z","how":{hostile}}}"#),
+    ];
+    let lines: String = said
+        .iter()
+        .map(|json| format!("{} {json}\n", checksum(json)))
+        .collect();
+    std::fs::write(&file, lines).expect("written");
+    let guard = builder().history_file(&file).build().expect("valid");
+    let app = guard.protect(app());
+    let _running = guard.start().expect("started");
+    let read = async || !ask(&app, with_token("/why503/", &[])).await.json()["earlier"].is_null();
+    common::soon("the history", async {
+        while !read().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    for headers in [&[HTML][..], &[]] {
+        let page = ask(&app, with_token("/why503/", headers)).await;
+        let is_json = page.header("content-type").contains("json");
+        for live in LIVE
+            .iter()
+            .filter(|live| !(is_json && live.starts_with('<')))
+        {
+            assert!(!page.body.contains(live), "{live:?} in {}", page.body);
+        }
+        assert!(page.body.contains("alert(1)"), "it is shown: {}", page.body);
+    }
+}
+
+/// As each line of a history begins.
+fn checksum(json: &str) -> String {
+    use sha2::{Digest, Sha256};
+    let digest = Sha256::digest(json.as_bytes());
+    digest[..8]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}

@@ -5,6 +5,7 @@ mod common;
 
 mod access;
 mod events;
+mod flood;
 mod history;
 mod hostile;
 mod json;

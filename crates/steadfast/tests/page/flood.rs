@@ -1,0 +1,61 @@
+//! A flood of refusals: counted exactly, kept within bounds, and still found.
+
+use steadfast_core::plumbing::{RECENT_PER_STRIPE, RUNS_PER_STRIPE};
+
+use super::*;
+
+/// Refusals of each of two floods; `cargo xtask bench page` has a million.
+const FLOOD: usize = 10_000;
+const PATHS: usize = 1_000;
+const IDS: usize = 100;
+const THREADS: usize = 4;
+
+/// Goal: the page of a process that has refused very much is as large as before, its counts are
+/// exact, and what it does not show singly is counted. Method: four threads refuse at once, over
+/// many paths and ids, twice; what is kept must not grow.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_flood_of_refusals_is_counted_exactly_and_kept_within_bounds() {
+    let (guard, app) = refusing();
+    let _running = guard.start().expect("started");
+    let mut kept = Vec::new();
+    for round in 1..=2 {
+        let floods: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                let app = app.clone();
+                tokio::spawn(async move {
+                    for at in (thread..FLOOD).step_by(THREADS) {
+                        let (path, id) = (format!("/{}", at % PATHS), format!("id-{}", at % IDS));
+                        let asked = request("GET", &path, &[("x-request-id", &id)]);
+                        assert_eq!(ask(&app, asked).await.status, 503);
+                    }
+                })
+            })
+            .collect();
+        for flood in floods {
+            flood.await.expect("no panic");
+        }
+        let page = ask(&app, with_token("/why503/", &[])).await;
+        let told = page.json();
+        let all = (round * FLOOD) as u64;
+        assert_eq!(told["refusals"]["by_cause"]["maintenance"], all);
+        assert_eq!(told["incidents"].as_array().expect("a list").len(), 1);
+        let recent = told["recent"].as_array().expect("a list").len();
+        let incident = told["incidents"][0]["count"].as_u64().expect("a count");
+        let dropped = told["refusals"]["not_written_down"].as_u64();
+        let dropped = dropped.expect("a count");
+        // Whoever found its stripe's lock taken is in the sum, and in no run.
+        assert_eq!(incident + dropped, all);
+        kept.push((recent, page.body.len()));
+    }
+    let stripes = steadfast_core::plumbing::stripe::STRIPES;
+    let (recent, size) = kept[1];
+    assert!(recent <= RECENT_PER_STRIPE * stripes, "{kept:?}");
+    assert!(RUNS_PER_STRIPE > 1, "one run is kept for each stripe");
+    let (before, size_before) = kept[0];
+    assert!(recent <= before + RECENT_PER_STRIPE, "{kept:?}");
+    assert!(size <= size_before + RECENT_PER_STRIPE * 600, "{kept:?}");
+    // The latest of an id are found, however many there were.
+    let found = ask(&app, with_token("/why503/id-99", &[])).await.json();
+    let found = found["refusals"].as_array().expect("a list");
+    assert!(!found.is_empty() && found.len() <= recent, "{found:?}");
+}
