@@ -7,8 +7,9 @@
 //! from a client's complaint can be looked up, and the most recent state changes.
 //!
 //! A request never waits here. Each stripe has its own lock, which only its own threads
-//! and readers take; a refusal that finds it taken is counted as dropped instead. The
-//! totals by cause are exact all the same: they are counters beside the locks.
+//! and readers take; a refusal that finds it taken is counted as dropped instead, and so is
+//! one of which enough are kept ([`sample`]). The totals by cause are exact all the same: they
+//! are counters beside the locks.
 //!
 //! An incident is one however many stripes it was counted on, and begins once: the runs of
 //! all stripes share its [`Clock`], and of those who find that it has stopped one sets it
@@ -18,22 +19,27 @@
 mod changes;
 mod clock;
 mod entry;
+mod sample;
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, TryLockError},
-    time::Duration,
+    sync::{Arc, OnceLock, TryLockError},
+    time::{Duration, Instant},
 };
 
 pub use changes::CHANGES_KEPT;
 use changes::Changes;
 use clock::Clock;
 pub use entry::{Answered, Incident, Recorded, RefusalId, RequestNote, StateChange, Total};
+use sample::Sample;
 
 use crate::{
     name::Name,
     refusal::{Refusal, cause::Cause},
-    sync::stripe::{self, Counter, Padded, STRIPES},
+    sync::{
+        origin::Origin,
+        stripe::{self, Counter, Padded, STRIPES},
+    },
 };
 
 /// A run of refusals ends when none came for this long. Longer than the longest jittered
@@ -66,6 +72,8 @@ pub struct LedgerView {
 #[derive(Debug)]
 pub struct Ledger {
     stripes: Box<[Padded<std::sync::Mutex<Page>>]>,
+    /// The first refusal, from which moments are counted.
+    origin: OnceLock<Origin>,
     /// One for each cause and source that was ever refused by.
     clocks: std::sync::Mutex<Vec<(Cause, Name, Arc<Clock>)>>,
     changes: Changes,
@@ -76,6 +84,7 @@ pub struct Ledger {
 #[derive(Debug, Default)]
 struct Page {
     recent: VecDeque<Recorded>,
+    sample: Sample,
     open: Vec<Run>,
     closed: VecDeque<Incident>,
     totals: Vec<Total>,
@@ -85,6 +94,8 @@ struct Page {
 #[derive(Debug)]
 struct Run {
     incident: Incident,
+    /// Until when another refusal belongs to it: the gap after the last one.
+    open_until: Instant,
     clock: Arc<Clock>,
 }
 
@@ -100,6 +111,7 @@ impl Ledger {
     pub fn new() -> Self {
         Self {
             stripes: (0..STRIPES).map(|_| Padded::default()).collect(),
+            origin: OnceLock::new(),
             clocks: std::sync::Mutex::default(),
             changes: Changes::default(),
             by_cause: std::array::from_fn(|_| Counter::new()),
@@ -109,18 +121,41 @@ impl Ledger {
 
     /// Writes down one refusal. Returns `true` if it begins an incident, which is when
     /// one line in the log is due.
-    pub fn record(&self, recorded: Recorded) -> bool {
-        self.record_at(stripe::current(), recorded)
+    ///
+    /// `route` is the path that was asked for. All refusals are counted; `whole` is called for
+    /// those that are kept singly, which is each one that begins an incident, and in each second
+    /// the first 32 of a stripe and one for each further cause and route.
+    pub fn record(
+        &self,
+        refusal: Refusal,
+        route: &str,
+        whole: impl FnOnce(Refusal) -> Recorded,
+    ) -> bool {
+        self.record_at(stripe::current(), refusal, route, whole)
     }
 
-    fn record_at(&self, stripe: usize, recorded: Recorded) -> bool {
-        self.by_cause[recorded.refusal.cause().index()].add_at(stripe, 1);
+    fn record_at(
+        &self,
+        stripe: usize,
+        refusal: Refusal,
+        route: &str,
+        whole: impl FnOnce(Refusal) -> Recorded,
+    ) -> bool {
+        let cause = refusal.cause();
+        self.by_cause[cause.index()].add_at(stripe, 1);
         let Some(mut page) = try_lock(&self.stripes[stripe].0) else {
             self.dropped.add_at(stripe, 1);
             return false;
         };
-        let begins = page.count(&recorded.refusal, |refusal| self.clock(refusal));
-        push_bounded(&mut page.recent, recorded, RECENT_PER_STRIPE);
+        let origin = self.origin.get_or_init(|| Origin::new(refusal.at()));
+        let nanos = origin.nanos(refusal.at());
+        let begins = page.count(&refusal, nanos, |refusal| self.clock(refusal));
+        let keeps = page.sample.keeps(nanos, cause, route);
+        if keeps || begins {
+            push_bounded(&mut page.recent, whole(refusal), RECENT_PER_STRIPE);
+        } else {
+            self.dropped.add_at(stripe, 1);
+        }
         begins
     }
 
@@ -134,7 +169,7 @@ impl Ledger {
         if clocks.len() == SOURCES_MAX {
             return None;
         }
-        let clock = Arc::new(Clock::new(refusal.at()));
+        let clock = Arc::new(Clock::new());
         clocks.push((cause, source.clone(), Arc::clone(&clock)));
         Some(clock)
     }
@@ -157,7 +192,8 @@ impl Ledger {
         self.by_cause[cause.index()].sum()
     }
 
-    /// Returns how many refusals were counted and answered, but not written down.
+    /// Returns how many refusals were counted and answered, but not kept singly: enough were,
+    /// or somebody was reading the page that it belonged on.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped.sum()
@@ -220,6 +256,7 @@ impl Page {
     fn count(
         &mut self,
         refusal: &Refusal,
+        nanos: u64,
         clock: impl FnOnce(&Refusal) -> Option<Arc<Clock>>,
     ) -> bool {
         let (cause, rule, now) = (refusal.cause(), refusal.rule(), refusal.at());
@@ -250,21 +287,25 @@ impl Page {
         };
         if let Some(run) = self.open.iter_mut().find(|run| run.incident.is_of(refusal)) {
             let incident = &mut run.incident;
-            if incident.is_open(now) {
+            if now <= run.open_until {
                 incident.count += 1;
                 incident.last = incident.last.max(now);
             } else {
                 let old = std::mem::replace(incident, fresh());
                 push_bounded(&mut self.closed, old, RUNS_PER_STRIPE);
             }
-            return run.clock.goes_on(now);
+            run.open_until = run.incident.last + INCIDENT_GAP;
+            return run.clock.goes_on(nanos);
         }
         let Some(clock) = clock(refusal) else {
             return false;
         };
-        let begins = clock.goes_on(now);
-        let incident = fresh();
-        self.open.push(Run { incident, clock });
+        let begins = clock.goes_on(nanos);
+        self.open.push(Run {
+            incident: fresh(),
+            open_until: now + INCIDENT_GAP,
+            clock,
+        });
         begins
     }
 }
@@ -319,7 +360,6 @@ mod tests {
     use super::*;
     use crate::{refusal::evidence::Evidence, testing::origin};
     use proptest::prelude::*;
-    use std::time::Instant;
 
     const SOURCES: [Name; 2] = [Name::from_static("shed"), Name::from_static("lifecycle")];
 
@@ -341,6 +381,13 @@ mod tests {
         }
     }
 
+    impl Ledger {
+        fn takes(&self, stripe: usize, recorded: Recorded) -> bool {
+            let refusal = recorded.refusal.clone();
+            self.record_at(stripe, refusal, "/", |_| recorded)
+        }
+    }
+
     #[test]
     fn an_incident_is_an_unbroken_run_whichever_stripes_it_was_counted_on() {
         let start = origin();
@@ -349,7 +396,7 @@ mod tests {
             .into_iter()
             .map(|(second, stripe)| {
                 let at = start + Duration::from_secs(second);
-                ledger.record_at(stripe, recorded(second.into(), 0, at))
+                ledger.takes(stripe, recorded(second.into(), 0, at))
             })
             .collect();
         assert_eq!(begins, [true, false, false, true, false]);
@@ -374,13 +421,13 @@ mod tests {
         let ledger = Ledger::new();
         for second in 0..=30 {
             let at = start + Duration::from_secs(second);
-            let begins = ledger.record_at(0, recorded(second.into(), 0, at));
+            let begins = ledger.takes(0, recorded(second.into(), 0, at));
             assert_eq!(begins, second == 0);
         }
         // As a reader does, or a refusal on that stripe.
         let _busy = lock(&ledger.stripes[0].0);
         let at = start + Duration::from_secs(31);
-        assert!(!ledger.record_at(1, recorded(31, 0, at)), "said twice");
+        assert!(!ledger.takes(1, recorded(31, 0, at)), "said twice");
     }
 
     #[test]
@@ -391,7 +438,7 @@ mod tests {
             // As if one of another source were about to begin.
             let other = lock(&ledger.clocks);
             let ledger = &ledger;
-            scope.spawn(move || said.send(ledger.record_at(1, recorded(1, 0, origin()))));
+            scope.spawn(move || said.send(ledger.takes(1, recorded(1, 0, origin()))));
             // Long enough for whoever does not wait to have lost it.
             let early = hears.recv_timeout(Duration::from_millis(50)).ok();
             drop(other);
@@ -410,7 +457,7 @@ mod tests {
             of.refusal = Refusal::new(name, evidence, Duration::ZERO, origin());
             of
         };
-        let begins = |stripe, number| ledger.record_at(stripe, named(number));
+        let begins = |stripe, number| ledger.takes(stripe, named(number));
         assert!((0..SOURCES_MAX).all(|number| begins(0, number)));
         assert!(!begins(0, SOURCES_MAX) && !begins(1, SOURCES_MAX + 1));
         assert!(!begins(1, 0), "it goes on, on another stripe");
@@ -422,18 +469,42 @@ mod tests {
         let now = origin();
         let ledger = Ledger::new();
         for number in [1, 11, 2] {
-            ledger.record(recorded(number, 0, now));
+            ledger.takes(0, recorded(number, 0, now));
         }
         assert_eq!(ledger.find("00000000-0000-0000-0000-00000000000b").len(), 1);
         assert_eq!(ledger.find("r1").len(), 2, "request ids repeat");
         assert_eq!(ledger.find("none").len(), 0);
+        assert_eq!(ledger.find("00000000-0000-0000-0000-00000000000B").len(), 1);
+        for odd in [
+            "00000000-0000-0000-0000-0000000000b",
+            "00000000-0000-00000000-0000-0000000b",
+            "00000000-0000-0000-0000-+0000000000b",
+        ] {
+            assert_eq!(RefusalId::parse(odd), None, "{odd}");
+        }
+    }
+
+    #[test]
+    fn in_a_storm_all_are_counted_and_a_sample_is_kept() {
+        let ledger = Ledger::new();
+        for number in 0..10_000 {
+            ledger.takes(3, recorded(number, 0, origin()));
+        }
+        let view = ledger.view();
+        assert_eq!(ledger.count(Cause::Draining), 10_000);
+        assert_eq!(view.incidents[0].count, 10_000);
+        assert_eq!(view.recent.len() as u64 + ledger.dropped(), 10_000);
+        assert!(
+            view.recent.len() < RECENT_PER_STRIPE,
+            "one route, one cause"
+        );
     }
 
     #[test]
     fn a_refusal_never_waits_for_a_reader() {
         let ledger = Ledger::new();
         let page = lock(&ledger.stripes[0].0);
-        assert!(!ledger.record_at(0, recorded(1, 0, origin())));
+        assert!(!ledger.takes(0, recorded(1, 0, origin())));
         drop(page);
         assert_eq!((ledger.dropped(), ledger.count(Cause::Draining)), (1, 1));
     }
@@ -449,7 +520,7 @@ mod tests {
             let mut now = origin();
             for (number, (stripe, source, gap)) in refusals.iter().enumerate() {
                 now += Duration::from_secs(*gap / 20 * gap);
-                ledger.record_at(*stripe, recorded(number as u128, *source, now));
+                ledger.takes(*stripe, recorded(number as u128, *source, now));
             }
             let view = ledger.view();
             prop_assert!(view.recent.len() <= STRIPES * RECENT_PER_STRIPE);

@@ -17,6 +17,7 @@ pub(crate) mod inflight;
 pub mod limit;
 pub(crate) mod limiter;
 mod memory;
+mod moment;
 mod pace;
 mod permit;
 mod pressure;
@@ -37,6 +38,7 @@ use std::time::{Duration, Instant};
 pub use gate::Decision;
 use memory::MemoryGuard;
 pub use memory::MemorySnapshot;
+use moment::Moments;
 use pace::Pace;
 pub use permit::{Outcome, ShedPermit};
 pub use request::Ask;
@@ -85,6 +87,7 @@ pub struct ShedGate {
     held_nanos: Counter,
     settled: Counter,
     pace: Pace,
+    moments: Moments,
     queue: Option<WaitQueue>,
 }
 
@@ -115,6 +118,7 @@ impl ShedGate {
             held_nanos: Counter::new(),
             settled: Counter::new(),
             pace: Pace::new(now),
+            moments: Moments::new(),
             queue: settings.queue.map(|queue| WaitQueue::new(queue, now)),
         })
     }

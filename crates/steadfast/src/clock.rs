@@ -35,6 +35,21 @@ pub(crate) fn wall(moment: Instant) -> Duration {
     }
 }
 
+/// The same in whole milliseconds, which is what ids have.
+pub(crate) fn wall_millis(moment: Instant) -> u64 {
+    let wall = wall(moment);
+    wall.as_secs() * 1000 + u64::from(wall.subsec_millis())
+}
+
+/// Returns the moment of a wall time, `None` if no `Instant` can say it.
+pub(crate) fn moment(wall: Duration) -> Option<Instant> {
+    let (origin, epoch) = anchor();
+    match wall.checked_sub(*epoch) {
+        Some(later) => origin.checked_add(later),
+        None => origin.checked_sub(*epoch - wall),
+    }
+}
+
 #[allow(
     clippy::disallowed_methods,
     reason = "the one reading of the wall clock; everything later is counted from it"
@@ -111,6 +126,17 @@ fn civil(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_moment_is_found_again_by_its_wall_time() {
+        let now = now();
+        let later = now + Duration::from_secs(5);
+        let earlier = now.checked_sub(Duration::from_millis(1)).unwrap_or(now);
+        for at in [earlier, now, later] {
+            assert_eq!(moment(wall(at)), Some(at));
+        }
+        assert_eq!(moment(Duration::MAX), None);
+    }
 
     #[test]
     fn dates_are_right_across_leap_years() {

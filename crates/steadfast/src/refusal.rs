@@ -9,8 +9,9 @@
 //!
 //! Laws kept: nobody else builds a 503 (a source check looks); strangers see cause, id and
 //! retry hint, and no name or number unless [`Disclosure::Full`] says so; the ledger never
-//! makes a request wait. A refusal costs one allocation for its text and those of its
-//! header map; the header values are slices of that text.
+//! makes a request wait. What all refusals of a cause have in common is made once
+//! ([`wording`]); one more costs an allocation for its text, one for its mark and those of its
+//! header map.
 //!
 //! ```
 //! use http::Request;
@@ -29,6 +30,7 @@
 
 pub mod causes;
 pub(crate) mod facts;
+mod id;
 mod layer;
 mod mark;
 pub(crate) mod negotiate;
@@ -36,6 +38,7 @@ mod own;
 pub(crate) mod page;
 pub(crate) mod policy;
 pub(crate) mod render;
+mod wording;
 
 use std::time::{Duration, Instant};
 
@@ -45,7 +48,7 @@ use http::{HeaderMap, Response, StatusCode};
 use http_body_util::Full;
 use steadfast_core::{
     Cause, Evidence, Ledger, Local, Name, Refusal, RetryHint,
-    plumbing::{Answered, Recorded, RefusalId, RefusedInside, StateChange},
+    plumbing::{Answered, Incident, Recorded, RefusalId, RefusedInside, StateChange},
 };
 
 pub use layer::{ExplainFuture, ExplainLayer, ExplainService};
@@ -212,6 +215,19 @@ pub(crate) fn is_type_base(url: &str) -> bool {
     url.chars().all(plain) && url.parse().is_ok_and(absolute)
 }
 
+/// What is still known of a refusal.
+#[derive(Clone, Debug)]
+pub(crate) enum Recalled {
+    /// All of it.
+    Whole(Recorded),
+    /// What its id says, and which incident it was of.
+    ByItsId {
+        id: RefusalId,
+        said: id::Said,
+        incident: Incident,
+    },
+}
+
 /// On a response that a room inside this one has rendered and written down.
 #[derive(Clone)]
 struct Explained(Cause, Name);
@@ -223,6 +239,8 @@ pub struct Explain(Local<State>);
 #[derive(Debug)]
 struct State {
     settings: ExplainSettings,
+    wordings: wording::Wordings,
+    ids: id::Ids,
     ledger: Ledger,
     /// When a lost refusal was last reported.
     lost_said: std::sync::Mutex<Option<Instant>>,
@@ -241,6 +259,8 @@ impl Explain {
     pub fn new(settings: ExplainSettings) -> Self {
         Self(Local::new(State {
             settings,
+            wordings: wording::Wordings::new(),
+            ids: id::Ids::new(),
             ledger: Ledger::new(),
             lost_said: std::sync::Mutex::default(),
         }))
@@ -260,11 +280,12 @@ impl Explain {
 
     /// The same for a refusal that the caller does not need any more.
     pub(crate) fn answer(&self, refusal: Refusal, head: &RequestHead) -> Response<Full<Bytes>> {
-        let id = new_id(refusal.at());
+        let id = self.0.ids.make(&refusal, refusal.at());
         let spread = self.0.settings.retry.spread(&refusal, fastrand::u64(..));
         // Whole milliseconds, so that the header, rounded up, agrees with the body.
         let retry_after = Duration::from_millis(millis(spread));
-        let mut response = render::response(&self.0.settings, &refusal, id, retry_after, head);
+        let (settings, wordings) = (&self.0.settings, &self.0.wordings);
+        let mut response = render::response(settings, wordings, &refusal, id, retry_after, head);
         if RefusedInside::scope() != 0 {
             // Another room is around this one, and must neither write it down nor mark it.
             let explained = Explained(refusal.cause(), refusal.refused_by().clone());
@@ -277,8 +298,10 @@ impl Explain {
     /// Marks a 503 that the application made itself, and writes it down. Nothing but the
     /// header `why-503` is changed: the answer is the application's.
     fn mark(&self, headers: &mut HeaderMap, refusal: Refusal, head: &RequestHead) {
-        let id = new_id(clock::now());
-        mark::on(headers, &refusal, id);
+        let id = self.0.ids.make(&refusal, clock::now());
+        let (settings, wordings) = (&self.0.settings, &self.0.wordings);
+        let wording = wordings.of(&refusal, &settings.type_base);
+        mark::on(headers, wording.why(Some(&render::IdText::of(id))));
         let answered = Answered::Status(StatusCode::SERVICE_UNAVAILABLE.as_u16());
         self.write_down(refusal, id, Duration::ZERO, answered, head);
     }
@@ -291,19 +314,42 @@ impl Explain {
         answered: Answered,
         head: &RequestHead,
     ) {
-        let recorded = Recorded {
+        let whole = |refusal| Recorded {
             id,
             refusal,
             retry_after: told,
             answered,
             request: head.note(),
         };
-        if let Some(listener) = &self.0.settings.listener {
-            listener.tell(&recorded);
-        }
-        if self.ledger().record(recorded) {
+        let begins = match &self.0.settings.listener {
+            Some(listener) => {
+                let recorded = whole(refusal.clone());
+                listener.tell(&recorded);
+                self.ledger().record(refusal, head.path(), |_| recorded)
+            }
+            None => self.ledger().record(refusal, head.path(), whole),
+        };
+        if begins {
             self.say_that_it_begins(id);
         }
+    }
+
+    /// Finds refusals by their own id, the request's or the trace's. One that was not kept
+    /// singly is known by what its id says, as long as its incident is.
+    pub(crate) fn find(&self, id: &str) -> Vec<Recalled> {
+        let kept = self.ledger().find(id);
+        if !kept.is_empty() {
+            return kept.into_iter().map(Recalled::Whole).collect();
+        }
+        self.recall(id).into_iter().collect()
+    }
+
+    fn recall(&self, id: &str) -> Option<Recalled> {
+        let id = RefusalId::parse(id)?;
+        let said = self.0.ids.read(id)?;
+        let incidents = self.ledger().incidents();
+        let incident = incidents.into_iter().find(|it| said.is_of(it))?;
+        Some(Recalled::ByItsId { id, said, incident })
     }
 
     /// Says that requests are refused, for the first of a run: the ledger counts the rest, so
@@ -373,16 +419,6 @@ pub(crate) fn hand_over(refusal: Refusal) -> Response<Full<Bytes>> {
     response
 }
 
-/// Returns a new UUIDv7 (RFC 9562, 5.7): 48 bits of wall time in milliseconds, then random.
-/// Not taken from a shared counter: ids of one millisecond need no order among them, and a
-/// counter would be a line that all threads write.
-fn new_id(at: Instant) -> RefusalId {
-    let millis = clock::wall(at).as_millis() & 0xffff_ffff_ffff;
-    let random = fastrand::u128(..) >> 48;
-    let random = (random & !(0xf << 76) & !(0b11 << 62)) | (0x7 << 76) | (0b10 << 62);
-    RefusalId((millis << 80) | random)
-}
-
 /// Returns whether a response's `why-503` names this cause.
 #[cfg(feature = "test-util")]
 pub(crate) fn says(headers: &HeaderMap, cause: Cause) -> bool {
@@ -397,16 +433,6 @@ pub(crate) fn says(headers: &HeaderMap, cause: Cause) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_id_is_a_uuid_of_version_7_that_sorts_by_time() {
-        let now = clock::now();
-        let (first, later) = (new_id(now), new_id(now + Duration::from_millis(2)));
-        assert!(first.to_string() < later.to_string());
-        let text = first.to_string();
-        assert_eq!((text.len(), &text[14..15]), (36, "7"));
-        assert!(matches!(&text[19..20], "8" | "9" | "a" | "b"), "{text}");
-    }
 
     #[test]
     fn a_type_base_that_is_no_url_is_a_fault() {

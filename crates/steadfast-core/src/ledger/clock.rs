@@ -1,34 +1,30 @@
 //! Atomics. When an incident last went on, for all stripes that count it.
 
-use std::time::Instant;
-
 use super::INCIDENT_GAP;
 use crate::sync::{
     atomic::{AtomicU64, Ordering},
-    origin::{Origin, nanos},
+    origin::nanos,
 };
 
 /// Goes on with each refusal of an incident, and has stopped when none came for
 /// [`INCIDENT_GAP`].
 #[derive(Debug)]
 pub(super) struct Clock {
-    origin: Origin,
-    /// Nanoseconds from the origin to the last refusal, plus one; 0 before the first.
+    /// Nanoseconds from the ledger's origin to the last refusal, plus one; 0 before the first.
     last: AtomicU64,
 }
 
 impl Clock {
-    pub(super) fn new(origin: Instant) -> Self {
+    pub(super) fn new() -> Self {
         Self {
-            origin: Origin::new(origin),
             last: AtomicU64::new(0),
         }
     }
 
-    /// Takes a refusal in. Returns whether it sets the clock going: of those who come
-    /// together, one does.
-    pub(super) fn goes_on(&self, now: Instant) -> bool {
-        let at = self.origin.nanos(now).saturating_add(1);
+    /// Takes a refusal in, so many nanoseconds after the ledger's origin. Returns whether it sets
+    /// the clock going: of those who come together, one does.
+    pub(super) fn goes_on(&self, at: u64) -> bool {
+        let at = at.saturating_add(1);
         // Relaxed: the word is all there is to know, and its own order tells who was first.
         let before = self.last.fetch_max(at, Ordering::Relaxed);
         before == 0 || at.saturating_sub(before) > nanos(INCIDENT_GAP)
@@ -42,14 +38,13 @@ mod loom_tests {
 
     #[test]
     fn loom_of_two_who_come_together_one_begins() {
-        let start = crate::testing::origin();
-        loom::model(move || {
-            let clock = Arc::new(Clock::new(start));
-            assert!(clock.goes_on(start));
-            let after = start + INCIDENT_GAP * 2;
+        loom::model(|| {
+            let clock = Arc::new(Clock::new());
+            assert!(clock.goes_on(0));
+            let after = nanos(INCIDENT_GAP * 2);
             let other = Arc::clone(&clock);
             let there = thread::spawn(move || other.goes_on(after));
-            let here = clock.goes_on(after + INCIDENT_GAP / 2);
+            let here = clock.goes_on(after + nanos(INCIDENT_GAP / 2));
             assert!(here ^ there.join().expect("joined"));
         });
     }

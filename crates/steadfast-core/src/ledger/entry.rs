@@ -21,6 +21,22 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RefusalId(pub u128);
 
+impl RefusalId {
+    /// Reads an id as it is written: 32 hexadecimal digits of either case in five groups.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let groups = text.split('-').map(str::len);
+        if !groups.eq([8, 4, 4, 4, 12]) {
+            return None;
+        }
+        let mut id = 0;
+        for digit in text.chars().filter(|c| *c != '-') {
+            id = id << 4 | u128::from(digit.to_digit(16)?);
+        }
+        Some(Self(id))
+    }
+}
+
 impl fmt::Display for RefusalId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let id = self.0;
@@ -159,7 +175,7 @@ impl Recorded {
                 .trace_id
                 .as_deref()
                 .is_some_and(|trace| trace.eq_ignore_ascii_case(id))
-            || (id.len() == 36 && self.id.to_string().eq_ignore_ascii_case(id))
+            || RefusalId::parse(id) == Some(self.id)
     }
 }
 

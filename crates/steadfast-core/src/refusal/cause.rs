@@ -168,6 +168,20 @@ impl Rule {
     pub fn from_code(code: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|rule| rule.code() == code)
     }
+
+    /// Returns this rule's position in [`Rule::ALL`], for tables.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        match self {
+            Self::Limit => 0,
+            Self::QueueFull => 1,
+            Self::QueueTimeout => 2,
+            Self::Deadline => 3,
+            Self::RuntimeLag => 4,
+            Self::Memory => 5,
+            Self::Priority => 6,
+        }
+    }
 }
 
 impl fmt::Display for Rule {
@@ -200,7 +214,8 @@ mod tests {
             assert_eq!(Cause::from_code(cause.code()), Some(cause));
             assert_eq!(cause.index(), position);
         }
-        for rule in Rule::ALL {
+        for (position, rule) in Rule::ALL.into_iter().enumerate() {
+            assert_eq!(rule.index(), position);
             assert_eq!(Rule::from_code(rule.code()), Some(rule));
         }
         assert_eq!(Cause::from_code("Overloaded"), None);

@@ -1,6 +1,9 @@
 //! The decision on one request: a token, or the numbers that say why not.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{Ask, ShedGate, ShedPermit, ShedTicket};
 use crate::{
@@ -14,6 +17,7 @@ use crate::{
     shed::{
         inflight::{running::PlaceId, tokens::Token},
         limiter::Heard,
+        moment::{Of, Shared},
         reservation::Reserved,
         runtime_lag::Line,
     },
@@ -124,6 +128,30 @@ impl ShedGate {
         self.driver.arrived(stripe, false, self.counts(), now);
         self.offer(stripe, Some(now));
         let (limit, kept) = self.tokens.limit_and_kept(priority);
+        let of = Of {
+            rule,
+            priority,
+            limit,
+            kept,
+        };
+        let Shared { evidence, hint } = match queue {
+            // How long the queue is changes with each that comes.
+            Some(_) => self.explain(of, queue, now),
+            None => self
+                .moments
+                .shared(stripe, of, now, || self.explain(of, None, now)),
+        };
+        Refusal::sharing(SOURCE, evidence, hint, now)
+    }
+
+    /// Makes the evidence of a refusal at the limit, and predicts when to come again.
+    fn explain(&self, of: Of, queue: Option<Queued>, now: Instant) -> Shared {
+        let Of {
+            rule,
+            priority,
+            limit,
+            kept,
+        } = of;
         let in_flight = self.tokens.in_flight();
         // What was kept decides only where there was a place.
         let kept = if in_flight < limit { kept } else { 0 };
@@ -148,6 +176,9 @@ impl ShedGate {
             queue,
             pressure,
         };
-        Refusal::new(SOURCE, Evidence::Overloaded(overloaded), hint, now)
+        Shared {
+            evidence: Arc::new(Evidence::Overloaded(overloaded)),
+            hint,
+        }
     }
 }

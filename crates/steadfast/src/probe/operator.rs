@@ -230,8 +230,8 @@ impl Ask<'_> {
     }
 
     fn look_up(&self, id: &str) -> Response<Full<Bytes>> {
-        let found = self.room.control.explain().ledger().find(id);
-        let found: Vec<_> = found.iter().map(RefusalEntry::of).collect();
+        let found = self.room.control.explain().find(id);
+        let found: Vec<_> = found.iter().map(RefusalEntry::recalled).collect();
         let status = match found.is_empty() {
             true => StatusCode::NOT_FOUND,
             false => StatusCode::OK,

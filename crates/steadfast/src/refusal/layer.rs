@@ -19,7 +19,7 @@ use steadfast_core::{
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{APPLICATION, Explain, Explained, new_id, render};
+use super::{APPLICATION, Explain, Explained, render};
 use crate::{
     clock,
     request::{body::GateBody, head::RequestHead},
@@ -236,7 +236,7 @@ impl Explain {
             if matches!(answered, Answered::Status(400..=502 | 504..) | Answered::Nothing) {
                 self.say_that_it_was_lost(&refusal, answered);
             }
-            let id = new_id(refusal.at());
+            let id = self.0.ids.make(&refusal, refusal.at());
             self.write_down(refusal, id, Duration::ZERO, answered, head);
         }
     }

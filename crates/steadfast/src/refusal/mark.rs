@@ -1,26 +1,22 @@
 //! The mark on a 503 that an application made itself.
 
 use http::{HeaderMap, HeaderValue};
-use steadfast_core::{Refusal, plumbing::RefusalId};
 
-use super::render::{IdText, WHY, why};
+use super::render::WHY;
 
 /// Puts the mark on an application's own 503.
 ///
 /// What an upstream said of itself stays readable before it, since in a structured dictionary
 /// the last member of a name counts. Its promise that the request may be repeated does not:
 /// here a handler was entered.
-pub(super) fn on(headers: &mut HeaderMap, refusal: &Refusal, id: RefusalId) {
+pub(super) fn on(headers: &mut HeaderMap, ours: HeaderValue) {
     let said: Vec<_> = headers
         .get_all(WHY)
         .iter()
         .filter_map(without_promise)
         .collect();
     headers.remove(WHY);
-    let mut ours = String::new();
-    why(&mut ours, refusal, Some(&IdText::of(id)));
-    let ours = HeaderValue::try_from(ours).ok();
-    for value in said.into_iter().chain(ours) {
+    for value in said.into_iter().chain([ours]) {
         headers.append(WHY, value);
     }
 }

@@ -54,17 +54,15 @@ impl OwnEnvelope {
         ))
     }
 
-    pub(super) fn write(&self, out: &mut String, refusal: &Refusal, id: RefusalId, told: Duration) {
-        let mut sentence = String::new();
-        render::detail(&mut sentence, refusal, told);
-        out.push_str(&(self.make)(&EnvelopeFor {
+    pub(super) fn make(&self, refusal: &Refusal, id: RefusalId, told: Duration) -> String {
+        (self.make)(&EnvelopeFor {
             cause: refusal.cause(),
             rule: refusal.rule(),
             id,
             retry_after: told,
             safe_to_retry: refusal.safe_to_retry(),
-            detail: sentence,
-        }));
+            detail: render::detail(refusal, told),
+        })
     }
 }
 

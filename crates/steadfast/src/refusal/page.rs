@@ -68,8 +68,14 @@ pub(super) fn policy() -> HeaderValue {
     POLICY.get_or_init(make).clone()
 }
 
-/// Writes the page.
-pub(super) fn write(out: &mut String, page: &PageFor) {
+/// Makes the page.
+pub(super) fn of(page: &PageFor) -> String {
+    let mut out = String::new();
+    write(&mut out, page);
+    out
+}
+
+fn write(out: &mut String, page: &PageFor) {
     let words = words(page.language);
     let (title, text) = words.of(page.cause);
     let seconds = page.retry_after.as_secs() + u64::from(page.retry_after.subsec_nanos() > 0);

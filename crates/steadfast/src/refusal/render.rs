@@ -1,6 +1,9 @@
 //! One refusal in the forms that clients read: problem+json, a page, a line, gRPC.
+//!
+//! Most of a problem is the same for each refusal of its cause, and is kept in
+//! [`super::wording`]; what is written here is the rest.
 
-use std::{fmt::Write, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
@@ -12,51 +15,47 @@ use super::{
     facts::Facts,
     negotiate::{self, Form},
     page::{self, PageFor},
+    wording::{Wording, Wordings},
 };
 use crate::request::head::RequestHead;
 
 pub(super) const WHY: HeaderName = HeaderName::from_static("why-503");
 
-const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
-
-/// Room for the longest of the usual answers, so that the text is allocated once.
-const TEXT_CAPACITY: usize = 640;
-
 /// Renders a refusal.
 pub(super) fn response(
     settings: &ExplainSettings,
+    wordings: &Wordings,
     refusal: &Refusal,
     id: RefusalId,
     told: Duration,
     head: &RequestHead,
 ) -> Response<Full<Bytes>> {
+    let wording = wordings.of(refusal, &settings.type_base);
+    let id_text = IdText::of(id);
+    let why = wording.why(Some(&id_text));
     if head.grpc {
-        return grpc(refusal, id, told);
+        return grpc(refusal, why, told);
     }
     let form = negotiate::form(head.accept.as_ref());
-    let id_text = IdText::of(id);
-    let mut text = Text::new();
-    let why = text.span(|out| why(out, refusal, Some(&id_text)));
-    let seconds = text.span(|out| push_number(out, whole_seconds(told)));
-    let body = text.span(|out| match form {
+    let body = match form {
         Form::Problem => match &settings.envelope {
-            Some(own) => own.write(out, refusal, id, told),
-            None => problem(out, settings, refusal, Some(&id_text), told),
+            Some(own) => own.make(refusal, id, told).into(),
+            None => {
+                let full = settings.disclosure == Disclosure::Full;
+                let disclosed = full.then(|| disclosed(refusal));
+                wording.problem(Some(&id_text), told, disclosed.as_deref())
+            }
         },
-        Form::Html => html(out, settings, refusal, id, told, head),
-        Form::Text => line(out, refusal, id, told),
-    });
-    let text = text.freeze();
-    let mut headers = HeaderMap::with_capacity(8);
-    headers.insert(header::CONTENT_TYPE, settings.content_type(form));
-    headers.insert(header::CACHE_CONTROL, NO_STORE);
-    headers.insert(header::VARY, HeaderValue::from_static("accept"));
+        Form::Html => html(settings, refusal, id, told, head).into(),
+        Form::Text => line(refusal, id, told).into(),
+    };
+    let mut headers = wording.headers(why, told);
+    if form != Form::Problem || settings.envelope.is_some() {
+        headers.insert(header::CONTENT_TYPE, settings.content_type(form));
+    }
     if form == Form::Html {
         of_page(&mut headers, settings, head);
     }
-    insert(&mut headers, header::RETRY_AFTER, text.slice(seconds));
-    insert(&mut headers, WHY, text.slice(why));
-    let body = text.slice(body);
     let body = if head.method == Method::HEAD {
         // What a GET would have had; the body itself must not be sent (RFC 9110, 9.3.2).
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
@@ -73,31 +72,20 @@ pub(super) fn response(
 /// Renders what a handler's refusal looks like where no explain layer is around it.
 pub(super) fn bare(refusal: &Refusal) -> Response<Full<Bytes>> {
     let told = refusal.retry_after().max(Duration::from_secs(1));
-    let settings = ExplainSettings::default();
-    debug_assert_eq!(settings.type_base, TYPE_BASE_DEFAULT);
-    let mut text = Text::new();
-    let why = text.span(|out| why(out, refusal, None));
-    let body = text.span(|out| problem(out, &settings, refusal, None, told));
-    let text = text.freeze();
-    let mut response = Response::new(Full::new(text.slice(body)));
+    let wording = Wording::of(refusal, TYPE_BASE_DEFAULT);
+    let body = wording.problem(None, told, None);
+    let mut headers = wording.headers(wording.why(None), told);
+    // It is a problem for everybody.
+    headers.remove(header::VARY);
+    let mut response = Response::new(Full::new(body));
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, content_type(Form::Problem));
-    headers.insert(header::CACHE_CONTROL, NO_STORE);
-    headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(told)));
-    insert(headers, WHY, text.slice(why));
+    *response.headers_mut() = headers;
     response
 }
 
 /// A gRPC refusal: HTTP 200 with the status in the headers ("trailers-only"), which is the
 /// only form that a gRPC client reads as UNAVAILABLE with a pushback.
-fn grpc(refusal: &Refusal, id: RefusalId, told: Duration) -> Response<Full<Bytes>> {
-    let mut text = Text::new();
-    let why = text.span(|out| why(out, refusal, Some(&IdText::of(id))));
-    // Percent-encoding is not needed: sentences are ASCII without `%`.
-    let message = text.span(|out| out.push_str(refusal.cause().sentence()));
-    let pushback = text.span(|out| push_number(out, millis(told)));
-    let text = text.freeze();
+fn grpc(refusal: &Refusal, why: HeaderValue, told: Duration) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::new()));
     let headers = response.headers_mut();
     headers.insert(
@@ -105,118 +93,37 @@ fn grpc(refusal: &Refusal, id: RefusalId, told: Duration) -> Response<Full<Bytes
         HeaderValue::from_static("application/grpc"),
     );
     headers.insert("grpc-status", HeaderValue::from_static("14"));
-    insert(
-        headers,
-        HeaderName::from_static("grpc-message"),
-        text.slice(message),
-    );
-    insert(
-        headers,
+    // Percent-encoding is not needed: sentences are ASCII without `%`.
+    let message = HeaderValue::from_static(refusal.cause().sentence());
+    headers.insert(HeaderName::from_static("grpc-message"), message);
+    headers.insert(
         HeaderName::from_static("grpc-retry-pushback-ms"),
-        text.slice(pushback),
+        HeaderValue::from(millis(told)),
     );
-    insert(headers, WHY, text.slice(why));
+    headers.insert(WHY, why);
     response
 }
 
 /// Whole seconds, rounded up: a client that comes a moment early is refused again.
-fn whole_seconds(told: Duration) -> u64 {
+pub(super) fn whole_seconds(told: Duration) -> u64 {
     told.as_secs() + u64::from(told.subsec_nanos() > 0)
 }
 
-/// Writes the structured-field dictionary (RFC 9651).
-pub(super) fn why(out: &mut String, refusal: &Refusal, id: Option<&IdText>) {
-    out.push_str("cause=");
-    out.push_str(refusal.cause().code());
-    if let Some(rule) = refusal.rule() {
-        out.push_str(";rule=");
-        out.push_str(rule.code());
-    }
-    if let Some(id) = id {
-        out.push_str(", id=\"");
-        out.push_str(id.as_str());
-        out.push('"');
-    }
-    if refusal.safe_to_retry() {
-        out.push_str(", safe-to-retry");
-    }
-}
-
-/// Writes the problem (RFC 9457).
-fn problem(
-    out: &mut String,
-    settings: &ExplainSettings,
-    refusal: &Refusal,
-    id: Option<&IdText>,
-    told: Duration,
-) {
-    let cause = refusal.cause();
-    // Nothing needs escaping: codes and sentences are ours, and the base was checked.
-    for part in [
-        "{\"type\":\"",
-        &settings.type_base,
-        "#",
-        cause.code(),
-        "\",\"title\":\"",
-        cause.title(),
-        "\",\"status\":503,\"detail\":\"",
-    ] {
-        out.push_str(part);
-    }
-    detail(out, refusal, told);
-    if let Some(id) = id {
-        out.push_str("\",\"instance\":\"urn:uuid:");
-        out.push_str(id.as_str());
-    }
-    out.push_str("\",\"cause\":\"");
-    out.push_str(cause.code());
-    out.push('"');
-    if let Some(rule) = refusal.rule() {
-        out.push_str(",\"rule\":\"");
-        out.push_str(rule.code());
-        out.push('"');
-    }
-    out.push_str(",\"retry_after_ms\":");
-    push_number(out, millis(told));
-    out.push_str(",\"safe_to_retry\":");
-    out.push_str(if refusal.safe_to_retry() {
-        "true"
-    } else {
-        "false"
-    });
-    if settings.disclosure == Disclosure::Full {
-        let evidence = Facts::of(refusal.evidence()).into_json();
-        let source = refusal.refused_by();
-        write_display(
-            out,
-            format_args!(",\"source\":\"{source}\",\"evidence\":{evidence}"),
-        );
-    }
-    out.push('}');
-}
-
-/// Writes the one sentence that is fit for everybody.
-pub(super) fn detail(out: &mut String, refusal: &Refusal, told: Duration) {
-    let seconds = whole_seconds(told);
-    out.push_str(refusal.cause().sentence());
-    out.push_str("; retry after ");
-    push_number(out, seconds);
-    out.push_str(if seconds == 1 {
-        " second."
-    } else {
-        " seconds."
-    });
+/// What only colleagues are shown: members of the problem, with the comma before them.
+fn disclosed(refusal: &Refusal) -> String {
+    let evidence = Facts::of(refusal.evidence()).into_json();
+    let source = refusal.refused_by();
+    format!(",\"source\":\"{source}\",\"evidence\":{evidence}")
 }
 
 /// Writes the page for people: the application's own, if it has one.
 fn html(
-    out: &mut String,
     settings: &ExplainSettings,
     refusal: &Refusal,
     id: RefusalId,
     told: Duration,
     head: &RequestHead,
-) {
+) -> String {
     let page = PageFor {
         cause: refusal.cause(),
         id,
@@ -225,8 +132,8 @@ fn html(
         language: head.language,
     };
     match &settings.page {
-        Some(own) => out.push_str(&own.make(&page)),
-        None => page::write(out, &page),
+        Some(own) => own.make(&page),
+        None => page::of(&page),
     }
 }
 
@@ -241,9 +148,16 @@ fn of_page(headers: &mut HeaderMap, settings: &ExplainSettings, head: &RequestHe
     }
 }
 
-fn line(out: &mut String, refusal: &Refusal, id: RefusalId, told: Duration) {
-    detail(out, refusal, told);
-    write_display(out, format_args!(" ({}, {id})\n", refusal.cause()));
+fn line(refusal: &Refusal, id: RefusalId, told: Duration) -> String {
+    let (detail, cause) = (detail(refusal, told), refusal.cause());
+    format!("{detail} ({cause}, {id})\n")
+}
+
+/// The one sentence that is fit for everybody.
+pub(super) fn detail(refusal: &Refusal, told: Duration) -> String {
+    let (sentence, seconds) = (refusal.cause().sentence(), whole_seconds(told));
+    let unit = if seconds == 1 { "second" } else { "seconds" };
+    format!("{sentence}; retry after {seconds} {unit}.")
 }
 
 pub(crate) fn millis(time: Duration) -> u64 {
@@ -258,52 +172,6 @@ pub(super) fn content_type(form: Form) -> HeaderValue {
     })
 }
 
-fn insert(headers: &mut HeaderMap, name: HeaderName, value: Bytes) {
-    // Codes, digits and our own sentences are always a valid header value.
-    if let Ok(value) = HeaderValue::from_maybe_shared(value) {
-        headers.insert(name, value);
-    }
-}
-
-/// One text that body and header values are cut from, so that they share an allocation.
-struct Text(String);
-
-impl Text {
-    fn new() -> Self {
-        Self(String::with_capacity(TEXT_CAPACITY))
-    }
-
-    fn span(&mut self, write: impl FnOnce(&mut String)) -> std::ops::Range<usize> {
-        let start = self.0.len();
-        write(&mut self.0);
-        start..self.0.len()
-    }
-
-    fn freeze(self) -> Bytes {
-        Bytes::from(self.0)
-    }
-}
-
-fn write_display(out: &mut String, value: impl std::fmt::Display) {
-    // Writing to a String cannot fail.
-    let _ = write!(out, "{value}");
-}
-
-/// Writes digits without the formatting machinery, which costs more than the digits.
-fn push_number(out: &mut String, mut number: u64) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.push_str(std::str::from_utf8(&digits[at..]).expect("digits are ASCII"));
-}
-
 /// An id's text, written once and copied into header and body.
 #[derive(Clone, Copy)]
 pub(super) struct IdText([u8; 36]);
@@ -311,21 +179,18 @@ pub(super) struct IdText([u8; 36]);
 impl IdText {
     pub(super) fn of(id: RefusalId) -> Self {
         const HEX: &[u8; 16] = b"0123456789abcdef";
+        /// Where the two digits of each byte stand.
+        const AT: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
         let mut text = [b'-'; 36];
-        let mut at = 0;
-        for byte in id.0.to_be_bytes() {
-            if matches!(at, 8 | 13 | 18 | 23) {
-                at += 1;
-            }
+        for (at, byte) in AT.into_iter().zip(id.0.to_be_bytes()) {
             text[at] = HEX[usize::from(byte >> 4)];
             text[at + 1] = HEX[usize::from(byte & 15)];
-            at += 2;
         }
         Self(text)
     }
 
-    fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).expect("hexadecimal digits are ASCII")
+    pub(super) const fn as_bytes(&self) -> &[u8] {
+        &self.0
     }
 }
 
@@ -369,6 +234,7 @@ mod tests {
         let told = Duration::from_millis(3200);
         let response = response(
             &settings,
+            &Wordings::new(),
             &overloaded(),
             ID,
             told,
@@ -452,6 +318,7 @@ mod tests {
         let told = Duration::from_millis(3200);
         let answer = response(
             &settings,
+            &Wordings::new(),
             &overloaded(),
             ID,
             told,
@@ -466,13 +333,8 @@ mod tests {
     }
 
     #[test]
-    fn the_fast_writers_agree_with_the_formatting_machinery() {
-        for number in [0, 7, 10, 3200, u64::MAX] {
-            let mut out = String::new();
-            push_number(&mut out, number);
-            assert_eq!(out, number.to_string());
-        }
-        assert_eq!(IdText::of(ID).as_str(), ID.to_string());
+    fn the_fast_writer_of_ids_agrees_with_the_formatting_machinery() {
+        assert_eq!(IdText::of(ID).as_bytes(), ID.to_string().as_bytes());
     }
 
     #[test]
@@ -481,6 +343,7 @@ mod tests {
         let settings = ExplainSettings::default();
         let answer = response(
             &settings,
+            &Wordings::new(),
             &overloaded(),
             ID,
             Duration::ZERO,

@@ -108,9 +108,14 @@ impl RequestHead {
         head
     }
 
+    /// Returns the path that was asked for, without the query.
+    pub(crate) fn path(&self) -> &str {
+        self.path.as_ref().map_or("/", PathAndQuery::path)
+    }
+
     /// Returns what the ledger keeps.
     pub(crate) fn note(&self) -> RequestNote {
-        let path = self.path.as_ref().map_or("/", PathAndQuery::path);
+        let path = self.path();
         let mut end = path.len().min(PATH_LEN_MAX);
         while !path.is_char_boundary(end) {
             end -= 1;

@@ -80,6 +80,42 @@ async fn every_answer_keeps_to_its_schema() {
     drop(running);
 }
 
+/// Goal: in a storm not every refusal is kept one by one, and yet each id that a client was
+/// told leads to its cause, its rule, its moment and its incident; an invented one does not.
+#[tokio::test(start_paused = true)]
+async fn every_id_of_a_storm_is_known() {
+    let (guard, app) = refusing();
+    let before = guard.control().explain().ledger().dropped();
+    let mut ids = Vec::new();
+    for _ in 0..200 {
+        ids.push(ask(&app, to("/")).await.id());
+    }
+    let not_kept = guard.control().explain().ledger().dropped() - before;
+    assert!(not_kept >= 100, "{not_kept}");
+    let found = json!({ "$ref": "#/$defs/found", "$defs": schema()["$defs"] });
+    let mut recalled = 0;
+    for id in &ids {
+        let answer = ask(&app, with_token(&format!("/why503/{id}"), &[])).await;
+        assert_eq!(answer.status, 200, "{id}");
+        keeps_to(&found, &answer);
+        let one = &answer.json()["refusals"][0];
+        assert_eq!(one["id"], **id);
+        assert_eq!(one["cause"], "maintenance");
+        assert_eq!(one["safe_to_retry"], true);
+        assert_eq!(one["evidence"]["reason"], "moving house");
+        recalled += u64::from(one["note"].is_string());
+    }
+    assert_eq!(recalled, not_kept);
+    let page = ask(&app, with_token(&format!("/why503/{}", ids[199]), &[HTML])).await;
+    assert!(page.body.contains("start of its incident"), "{}", page.body);
+    // As another instance would make it: one digit of its own differs.
+    let last = &ids[199];
+    let digit = if &last[22..23] == "0" { "1" } else { "0" };
+    let other = format!("{}{digit}{}", &last[..22], &last[23..]);
+    let nothing = ask(&app, with_token(&format!("/why503/{other}"), &[])).await;
+    assert_eq!(nothing.status, 404, "{other}");
+}
+
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 /// Goal: whoever reads the JSON in a terminal meets the sentence first and the details last.

@@ -203,7 +203,7 @@ pub(super) fn refusals(refusals: &[RefusalEntry]) -> Markup {
                                     " by " (refusal.source)
                                 }
                                 td {
-                                    @if refusal.answered == "refusal" { "503, again in " (times::length(refusal.retry_after_ms)) } @else { (refusal.answered) }
+                                    @if refusal.note.is_some() { "503" } @else if refusal.answered == "refusal" { "503, again in " (times::length(refusal.retry_after_ms)) } @else { (refusal.answered) }
                                     @if refusal.safe_to_retry { ", safe to repeat" }
                                 }
                                 td {
@@ -211,7 +211,10 @@ pub(super) fn refusals(refusals: &[RefusalEntry]) -> Markup {
                                     @if let Some(id) = &refusal.request_id { br; "request " code { (id) } }
                                     @if let Some(id) = &refusal.trace_id { br; "trace " code { (id) } }
                                 }
-                                td { (facts(&refusal.evidence)) }
+                                td {
+                                    (facts(&refusal.evidence))
+                                    @if let Some(note) = refusal.note { p.small { (note) } }
+                                }
                             }
                         }
                     }

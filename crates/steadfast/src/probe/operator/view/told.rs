@@ -5,12 +5,12 @@ use std::time::Instant;
 use serde::Serialize;
 use steadfast_core::{
     Rule,
-    plumbing::{Incident, LedgerView, Recorded, StateChange, inert},
+    plumbing::{Answered, Incident, LedgerView, Recorded, StateChange, inert},
 };
 
 use crate::{
     clock,
-    refusal::{facts::Facts, millis},
+    refusal::{Recalled, facts::Facts, millis},
 };
 
 /// An unbroken run of refusals.
@@ -46,6 +46,9 @@ pub(crate) struct RefusalEntry {
     pub(crate) answered: String,
     pub(crate) retry_after_ms: u64,
     pub(crate) safe_to_retry: bool,
+    /// What has to be known to read this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) note: Option<&'static str>,
     pub(crate) evidence: Facts,
 }
 
@@ -97,10 +100,37 @@ impl RefusalEntry {
             answered: recorded.answered.to_string(),
             retry_after_ms: millis(recorded.retry_after),
             safe_to_retry: refusal.safe_to_retry(),
+            note: None,
             evidence: Facts::of(refusal.evidence()),
         }
     }
+
+    /// Says what is still known.
+    pub(crate) fn recalled(recalled: &Recalled) -> Self {
+        match recalled {
+            Recalled::Whole(recorded) => Self::of(recorded),
+            Recalled::ByItsId { id, said, incident } => Self {
+                id: id.to_string(),
+                at: clock::rfc3339(said.at()),
+                cause: said.cause().code(),
+                rule: said.rule().map(Rule::code),
+                source: incident.source.to_string(),
+                request: "not kept".to_owned(),
+                request_id: None,
+                trace_id: None,
+                answered: Answered::Refusal.to_string(),
+                retry_after_ms: 0,
+                safe_to_retry: !said.entered(),
+                note: Some(BY_ITS_ID),
+                evidence: Facts::of(&incident.evidence),
+            },
+        }
+    }
 }
+
+/// Why less is known of a refusal than of others.
+const BY_ITS_ID: &str = "Refusals came faster than they are kept one by one. Cause, rule and \
+    moment are this one's; the numbers are those at the start of its incident.";
 
 impl Change {
     pub(super) fn of(change: &StateChange) -> Self {
