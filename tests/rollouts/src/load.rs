@@ -144,6 +144,7 @@ pub struct Load {
 #[derive(Debug)]
 struct Shared {
     endpoints: Endpoints,
+    posts_streams: bool,
     pool: Pool,
     books: Mutex<Books>,
 }
@@ -162,9 +163,14 @@ enum Pool {
 }
 
 impl Load {
-    /// Starts it.
+    /// Starts it. Streamed answers are asked for by POST too if `posts_streams`.
     #[must_use]
-    pub fn start(rate_per_sec: u32, endpoints: Endpoints, http2: bool) -> Self {
+    pub fn start(
+        rate_per_sec: u32,
+        endpoints: Endpoints,
+        http2: bool,
+        posts_streams: bool,
+    ) -> Self {
         let pool = if http2 {
             Pool::H2(Mutex::default())
         } else {
@@ -172,6 +178,7 @@ impl Load {
         };
         let shared = Arc::new(Shared {
             endpoints,
+            posts_streams,
             pool,
             books: Mutex::default(),
         });
@@ -249,11 +256,8 @@ impl Shared {
             5 => Target::Stream,
             _ => Target::Fast,
         };
-        let method = if (id / 10).is_multiple_of(2) {
-            Method::Get
-        } else {
-            Method::Post
-        };
+        let gets = (id / 10).is_multiple_of(2) || target == Target::Stream && !self.posts_streams;
+        let method = if gets { Method::Get } else { Method::Post };
         let name = id.to_string();
         let answer = match &self.pool {
             Pool::H1(pool) => self.over_h1(pool, id, method, target).await,

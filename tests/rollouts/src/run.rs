@@ -82,7 +82,8 @@ pub async fn rollout(plan: Plan, program: &Program) -> Outcome {
     for index in 0..backends.len() {
         back_in("the front", || front.has_in(index)).await;
     }
-    let load = Load::start(plan.rate_per_sec, endpoints.clone(), http2);
+    let posts_streams = plan.front.carries_posted_streams();
+    let load = Load::start(plan.rate_per_sec, endpoints.clone(), http2, posts_streams);
     let mut ended = Vec::new();
     for restart in 0..plan.restarts {
         let index = usize::try_from(restart % 2).expect("0 or 1");
