@@ -59,7 +59,7 @@ impl Refusals {
             by_cause: Counts(Cause::ALL.map(|cause| ledger.count(cause))),
             last_hour: Period::of(seen, HOUR, 1),
             last_day: Period::of(seen, day, QUARTER),
-            not_written_down: ledger.dropped(),
+            not_written_down: ledger.dropped() + ledger.passed_over(),
         }
     }
 }
