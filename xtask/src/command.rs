@@ -20,7 +20,7 @@ commands:
             `bench serve [--quick] [--json]` what serving costs beside `axum::serve`,
             `bench logs [--size 1G] [--json]` how fast logs are attributed, beside `halog`
   scenarios make real faults with real programs, and print what the doctor says of each beside the
-            runbook's commands: `scenarios [--quick] [--json] [--why] [--table] [NAME]...`
+            runbook's commands: `scenarios [--quick] [--json] [--why] [--table] [--picture] [NAME]...`
   fuzz      give every parser of logs mutated lines, 10 million each unless told
   help      this text
 

@@ -113,10 +113,13 @@ pub(crate) struct Options {
     #[arg(long, value_name = "ID", help_heading = "A service with Steadfast")]
     pub(crate) explain: Option<String>,
 
-    /// PostgreSQL, or PgBouncer, that the service uses: `postgres://user:password@host/db`
+    /// PostgreSQL, or PgBouncer, that the service uses: `postgres://user:password@host/db`; without
+    /// a URL, what `PGHOST`, `PGPORT`, `PGUSER`, `PGPASSWORD` and `PGDATABASE` say, as for psql
     #[arg(
         long,
         value_name = "URL",
+        num_args = 0..=1,
+        default_missing_value = "",
         env = "WHY503_PG",
         hide_env_values = true,
         help_heading = "What stands behind"
@@ -212,6 +215,15 @@ pub(crate) struct Options {
         help_heading = "What stands in front"
     )]
     pub(crate) kube: Option<String>,
+
+    /// Count what logs and the kernel said since then as of now: `15m`, or `2026-11-29T08:35`
+    #[arg(long, value_name = "TIME", value_parser = logs::moment, help_heading = "What stands in front")]
+    pub(crate) since: Option<i64>,
+
+    /// Hold an idle connection to what stands behind the proxy until it is closed, or the time is
+    /// over, and compare with the proxy's own
+    #[arg(long, help_heading = "What stands in front")]
+    pub(crate) keep_alive: bool,
 
     /// Print one JSON document (`"schema":"why503/1"`) instead of text
     #[arg(long, help_heading = "Output")]
@@ -323,7 +335,22 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::SUCCESS
         }
         Some(Command::Man) => man(),
-        None => doctor::run(&cli.options),
+        None => doctor::run(&cli.options.settled()),
+    }
+}
+
+impl Options {
+    /// An option whose value may be left out takes what stands behind it, the service too.
+    fn settled(mut self) -> Self {
+        let is_service = |it: &&String| it.starts_with("http://") || it.starts_with("https://");
+        if self.target.is_none()
+            && let Some(text) = self.pg.as_ref().filter(is_service)
+            && let Ok(target) = Target::parse(text)
+        {
+            self.target = Some(target);
+            self.pg = Some(String::new());
+        }
+        self
     }
 }
 
@@ -366,6 +393,33 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_url_of_postgresql_may_be_left_out() {
+        let pg = |arguments: &[&str]| {
+            let cli = Cli::try_parse_from(arguments).expect("it is right");
+            let options = cli.options.settled();
+            (options.target.map(|it| it.to_string()), options.pg)
+        };
+        let shop = Some("http://shop/".to_owned());
+        let given = Some("postgres://db/x".to_owned());
+        for (arguments, expected) in [
+            (
+                &["why503", "http://shop/", "--pg"][..],
+                (shop.clone(), Some(String::new())),
+            ),
+            (
+                &["why503", "--pg", "http://shop/"],
+                (shop.clone(), Some(String::new())),
+            ),
+            (
+                &["why503", "--pg", "postgres://db/x", "http://shop/"],
+                (shop.clone(), given),
+            ),
+        ] {
+            assert_eq!(pg(arguments), expected, "{arguments:?}");
+        }
     }
 
     #[test]

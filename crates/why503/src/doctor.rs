@@ -198,10 +198,12 @@ pub(crate) async fn examine(
         refusals: &refusals,
         found: &found,
     };
+    // What a proxy's own check asks for is asked at the service too.
+    let aside = u8::from(proxy::stands_at(&job, found.port));
     progress.say("looking at the host, and at what stands around the service");
     let mut probes: Vec<Probe> = early.into_iter().collect();
     let (rest, evidence) = tokio::join!(
-        prober.rest(pending, gap, found.first.as_ref()),
+        prober.rest(pending, gap, found.first.as_ref(), aside),
         collect(&job)
     );
     probes.extend(rest);
@@ -331,8 +333,9 @@ impl Prober<'_> {
         first: Option<Asked<'a>>,
         gap: Duration,
         answered: Option<&Probe>,
+        aside: u8,
     ) -> Vec<Probe> {
-        let mut left = planned(self.options.probes, answered).saturating_sub(1);
+        let mut left = planned(self.options.probes, answered, aside).saturating_sub(1);
         let mut open: FuturesUnordered<Asked<'a>> = first.into_iter().collect();
         let mut probes = Vec::new();
         let mut next = tokio::time::interval_at(clock::now() + gap, gap);
@@ -354,14 +357,14 @@ impl Prober<'_> {
 }
 
 /// How many of the probes ask for the URL itself; the others ask beside it.
-fn planned(probes: u8, answered: Option<&Probe>) -> u8 {
+fn planned(probes: u8, answered: Option<&Probe>, aside: u8) -> u8 {
     let others = match answered.and_then(|it| it.answer.as_ref()) {
         // Who is silent is asked for no other path.
         None => 1,
         Some(answer) if answer.headers.contains_key("why-503") => 3,
         Some(_) => 2,
     };
-    probes - others.min(probes - 1)
+    probes - (others + aside).min(probes - 1)
 }
 
 #[cfg(test)]
@@ -370,7 +373,7 @@ mod tests {
 
     #[test]
     fn most_probes_ask_for_the_url_itself() {
-        let planned: Vec<u8> = (1..=6).map(|it| planned(it, None)).collect();
+        let planned: Vec<u8> = (1..=6).map(|it| planned(it, None, 0)).collect();
         assert_eq!(planned, [1, 1, 2, 3, 4, 5]);
     }
 

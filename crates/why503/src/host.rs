@@ -221,6 +221,8 @@ async fn measure(job: &Job<'_>, scope: Scope) -> Collected {
     let (port, namespace) = (job.found.port, job.found.namespace);
     // Half of what is left, so that the second look is not cut.
     let gap = (job.within(job.options.budget) / 2).min(SAMPLE_GAP);
+    let since = job.options.since.map(crate::logs::seconds_since);
+    let window = since.map_or(kernel_log::WINDOW, |it| it.max(kernel_log::WINDOW));
     let first = blocking(move || {
         let group = process::Sample::take(&owners)
             .main()
@@ -232,6 +234,7 @@ async fn measure(job: &Job<'_>, scope: Scope) -> Collected {
             kernel: pressure::Sample::take(namespace),
             group,
             counters,
+            window,
         }
     });
     let mut all = Collected::new();
@@ -244,7 +247,11 @@ async fn measure(job: &Job<'_>, scope: Scope) -> Collected {
         return all;
     };
     for look in 0..QUEUE_LOOKS {
-        let looked = blocking(move || queue_facts(port, namespace));
+        let socket = job.target.socket.clone().filter(|_| port == 0);
+        let looked = blocking(move || match socket {
+            Some(socket) => queue::tell_unix(&socket),
+            None => queue::tell(port, namespace),
+        });
         match job.bounded(LOOK_MAX, looked).await.flatten() {
             Some(facts) => all.extend(facts),
             None => break,
@@ -270,6 +277,8 @@ struct Look {
     kernel: pressure::Sample,
     group: Option<group::Group>,
     counters: group::Sample,
+    /// How far back the kernel's log counts.
+    window: Duration,
 }
 
 impl Look {
@@ -315,35 +324,12 @@ impl Look {
         kernel_log::tell(
             program.as_deref(),
             uptime(),
-            SystemTime::from(jiff::Timestamp::now()),
+            SystemTime::from(clock::wall()),
+            self.window,
             &mut all,
         );
         all
     }
-}
-
-/// The accept queues of the port; each socket of `SO_REUSEPORT` on its own, since a full one
-/// hides in a sum.
-fn queue_facts(port: u16, namespace: Option<u32>) -> Collected {
-    let mut all = Collected::new();
-    if port == 0 {
-        return all;
-    }
-    match queue::queues(namespace) {
-        Ok(queues) => {
-            for queue in queues.iter().filter(|it| it.addr.port() == port) {
-                let (now, max) = (u64::from(queue.now), u64::from(queue.max));
-                let source = format!("sock_diag, {} (inode {})", queue.addr, queue.inode);
-                all.saw(&source, Tied::Port(port), Process::AcceptQueue { now, max });
-            }
-        }
-        Err(error) => all.could_not(
-            Id::HostAcceptQueueFull,
-            &format!("sock_diag: {error}"),
-            "run as root",
-        ),
-    }
-    all
 }
 
 /// What the service manager says.

@@ -132,6 +132,11 @@ fn now() -> (i64, i64) {
     (universal + i64::from(now.offset().seconds()), universal)
 }
 
+/// For how long a moment of the command line has been over.
+pub(crate) fn seconds_since(moment: i64) -> std::time::Duration {
+    std::time::Duration::from_secs(u64::try_from(now().0 - moment).unwrap_or(0))
+}
+
 /// Reads a size: `512M`, `4G`, or bytes.
 ///
 /// # Errors

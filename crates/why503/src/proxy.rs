@@ -13,6 +13,7 @@
 
 mod apache;
 mod asked;
+mod behind;
 mod caddy;
 mod envoy;
 mod files;
@@ -108,8 +109,14 @@ pub(crate) async fn collect(job: &Job<'_>) -> Collected {
     let here: BTreeSet<u16> = servers.iter().filter_map(|it| local_port(it)).collect();
     let behind = here.into_iter().take(BEHIND_MAX);
     let behind = behind.map(|port| host::behind(job, port));
-    let (knocked, behind) = tokio::join!(join_all(knocks), join_all(behind));
-    for facts in knocked.into_iter().chain(behind) {
+    let places: Vec<_> = servers.iter().filter_map(|it| it.parse().ok()).collect();
+    let (knocked, behind, checked, held) = tokio::join!(
+        join_all(knocks),
+        join_all(behind),
+        behind::check(job, &seen, &places),
+        behind::hold(job, &seen, &places),
+    );
+    for facts in knocked.into_iter().chain(behind).chain([checked, held]) {
         seen.extend(facts);
     }
     seen

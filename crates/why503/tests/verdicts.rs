@@ -264,6 +264,35 @@ fn unix_sockets_and_ipv6_are_asked_too() {
 }
 
 #[test]
+fn the_accept_queue_of_a_unix_socket_is_looked_at() {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, connect, listen, socket};
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("app.sock");
+    let addr = SocketAddrUnix::new(&path).expect("a short path");
+    let new = || socket(AddressFamily::UNIX, SocketType::STREAM, None).expect("a socket");
+    let listener = new();
+    bind(&listener, &addr).expect("a new file");
+    listen(&listener, 1).expect("it listens");
+    // Nobody accepts: one fits, and one more.
+    let held: Vec<_> = (0..2)
+        .map(|_| {
+            let stream = new();
+            connect(&stream, &addr).expect("there is room");
+            stream
+        })
+        .collect();
+    let report = json(&["--budget", "5", &format!("unix:{}", path.display())]);
+    let (code, id, sure) = said(&report);
+    assert_eq!(
+        (code, id, sure),
+        (20, "host.accept_queue_full", "proven"),
+        "{:#}",
+        report.1
+    );
+    drop(held);
+}
+
+#[test]
 fn exit_zero_changes_the_code_and_nothing_else() {
     let server =
         Server::answering(|_| answer("503 Service Unavailable", &["why-503: cause=draining"], ""));

@@ -1,10 +1,12 @@
-//! A service that answers everything in one way, as a process of its own: `app-tested STATUS`. Its
-//! first line is the address that it listens at.
+//! A service that answers everything in one way, as a process of its own: `app-tested STATUS
+//! [IDLE]`. Its first line is the address that it listens at; a connection that is idle for so many
+//! milliseconds is closed.
 
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
     process::ExitCode,
+    time::Duration,
 };
 
 fn main() -> ExitCode {
@@ -18,7 +20,9 @@ fn main() -> ExitCode {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
         std::process::exit(0);
     });
+    let idle = std::env::args().nth(2).and_then(|it| it.parse().ok());
     for stream in listener.incoming().flatten() {
+        let _ = stream.set_read_timeout(idle.map(Duration::from_millis));
         let status = status.clone();
         std::thread::spawn(move || answer(stream, &status));
     }

@@ -15,6 +15,7 @@
 mod app;
 mod bench;
 mod doctor;
+mod picture;
 mod report;
 mod runbook;
 mod score;
@@ -23,13 +24,14 @@ mod stage;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: scenarios [--quick] [--json] [--why] [--table] [NAME]...
+const USAGE: &str = "usage: scenarios [--quick] [--json] [--why] [--table] [--picture] [NAME]...
 
   NAME      only those whose name begins so
   --quick   a few of each kind, for the suite
   --json    a line for each scenario instead of a table
   --why     the doctor's report where it was wrong
-  --table   the table as Markdown, for docs/scenarios.md";
+  --table   the table as Markdown, for docs/scenarios.md
+  --picture what the doctor prints of one, as SVG, for the README";
 
 fn main() -> ExitCode {
     // The same program plays the doctor and the small services around it.
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
             "--json" => options.json = true,
             "--why" => options.why = true,
             "--table" => options.table = true,
+            "--picture" => options.picture = true,
             it if it.starts_with('-') => {
                 eprintln!("scenarios: unknown option `{it}`\n{USAGE}");
                 return ExitCode::from(64);

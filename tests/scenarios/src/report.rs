@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::{
     doctor::{self, Said},
-    runbook,
+    picture, runbook,
     score::{Score, score},
     set::{self, Scenario},
     stage::Side,
@@ -19,6 +19,7 @@ pub(crate) struct Options {
     pub(crate) json: bool,
     pub(crate) why: bool,
     pub(crate) table: bool,
+    pub(crate) picture: bool,
     pub(crate) names: Vec<String>,
 }
 
@@ -43,6 +44,14 @@ pub(crate) fn run(options: &Options) -> ExitCode {
                 .any(|name| it.name.starts_with(name.as_str()));
         named && (!options.quick || it.quick)
     };
+    if options.picture {
+        let Some(scenario) = set::all().into_iter().find(chosen) else {
+            eprintln!("scenarios: no scenario has such a name");
+            return ExitCode::from(64);
+        };
+        print!("{}", picture::draw(scenario));
+        return ExitCode::SUCCESS;
+    }
     let mut outcomes = Vec::new();
     for scenario in set::all().into_iter().filter(chosen) {
         let outcome = play(scenario);

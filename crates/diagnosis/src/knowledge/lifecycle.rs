@@ -209,7 +209,27 @@ pub(super) const ROWS: &[Row] = &[
                 O::Wire(Wire::HealthCheck { path, status }) => Some((path, *status)),
                 _ => None,
             }) {
-                if works && (300..500).contains(&status) {
+                let expects = view.pick(|seen| match seen {
+                    O::Proxy(Proxy::CheckPath {
+                        path: it, expects, ..
+                    }) if it == path => Some(expects),
+                    _ => None,
+                });
+                let expects = expects.first().map(|(fact, it)| (*fact, it.as_str()));
+                let is_wrong = match expects {
+                    // An error of the service is no wrong door.
+                    Some((_, expects)) => status < 500 && !is_expected(expects, status),
+                    None => (300..500).contains(&status),
+                };
+                if let (true, true, Some((check, expects))) = (works, is_wrong, expects) {
+                    let says = format!(
+                        "The balancer's check asks for {path}, which answers {status} while the service works; it expects {expects}."
+                    );
+                    found
+                        .find(fact, Proven, Direct, says)
+                        .from(expects.to_owned())
+                        .cite(check);
+                } else if works && is_wrong {
                     found
                         .find(
                             fact,
@@ -220,7 +240,7 @@ pub(super) const ROWS: &[Row] = &[
                             ),
                         )
                         .from("200-299");
-                } else if status < 300 {
+                } else if !is_wrong && status < 400 {
                     found.well(fact);
                 }
             }
@@ -253,4 +273,18 @@ pub(super) const ROWS: &[Row] = &[
 fn wrong_door(last_check: &str) -> Option<u16> {
     let status: u16 = last_check.strip_prefix("L7STS ")?.get(..3)?.parse().ok()?;
     (300..500).contains(&status).then_some(status)
+}
+
+/// Whether a status is one of `200-399,401`; of what is written in another way nobody can tell.
+fn is_expected(expects: &str, status: u16) -> bool {
+    let mut parts = expects.split(',').map(|part| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let bounds = first
+            .trim()
+            .parse::<u16>()
+            .ok()
+            .zip(last.trim().parse::<u16>().ok());
+        bounds.is_none_or(|(first, last)| (first..=last).contains(&status))
+    });
+    parts.any(|it| it)
 }

@@ -1,9 +1,11 @@
 //! MySQL and MariaDB.
 
+use std::time::Duration;
+
 use super::{effects::at_the_application, errors_with, gone, hangs, named};
 use crate::{
     Confidence::{Likely, Possible, Proven},
-    Id, Mysql, Observation as O, Ratio, Role, ServerKind as Kind,
+    Id, Lasting, Mysql, Observation as O, Ratio, Role, ServerKind as Kind,
     engine::{
         Found,
         Strength::{Direct, Pressure},
@@ -41,6 +43,51 @@ pub(super) const ROWS: &[Row] = &[
         commands: &["grep State /proc/PID/status", "kill -CONT PID"],
         effects: at_the_application![Id::PoolStuck, Id::PoolUnreachable, Id::PoolApp, Id::DepHung],
         judge: |view, found| hangs(view, found, &[Kind::Mysql], "MySQL"),
+    },
+    Row {
+        id: Id::MysqlLocks,
+        role: Role::Fault,
+        title: "Queries wait for a lock",
+        means: "One transaction holds rows, or the definition of a table, and others wait for it: a statement for its row lock (innodb_lock_wait_timeout, 50 s by default), an ALTER TABLE for the end of every transaction that has touched the table, and every later statement behind that.",
+        outside: "Slow, then an empty pool; error 1205 once the wait is over.",
+        inside: "trx_state *LOCK WAIT* in information_schema.innodb_trx and who blocks it; *Waiting for table metadata lock* in the process list.",
+        threshold: "A wait of more than five seconds.",
+        fix: "End the transaction at the root, not those that wait. Then keep transactions short, and give migrations a lock_wait_timeout.",
+        commands: &[
+            "mysql -e \"SELECT trx_mysql_thread_id, trx_state, trx_started, trx_wait_started FROM information_schema.innodb_trx ORDER BY trx_started\"",
+            "mysql -e \"SELECT id, user, time, state FROM information_schema.processlist WHERE state LIKE 'Waiting for%lock'\"",
+            "mysql -e \"KILL PID\"",
+        ],
+        effects: at_the_application![Id::PoolStuck, Id::PoolApp, Id::MysqlExhausted, Id::DepHung],
+        judge: |view, found| {
+            for (fact, (waiting, longest, root, holder)) in view.pick(|seen| match seen {
+                O::Mysql(Mysql::Locks {
+                    waiting,
+                    longest,
+                    root,
+                    holder,
+                }) => Some((*waiting, *longest, *root, holder)),
+                _ => None,
+            }) {
+                if waiting == 0 || longest <= Duration::from_secs(5) {
+                    found.well(fact);
+                    continue;
+                }
+                let at_the_root = if root == 0 {
+                    String::new()
+                } else {
+                    format!("; at the root is session {root}: {holder}")
+                };
+                let says = format!(
+                    "{waiting} sessions wait for a lock, the longest for {}{at_the_root}.",
+                    Lasting(longest)
+                );
+                let case = found.find(fact, Proven, Direct, says).from("5 s");
+                if root != 0 {
+                    case.with("PID", &root);
+                }
+            }
+        },
     },
     Row {
         id: Id::MysqlExhausted,

@@ -235,6 +235,30 @@ pub(super) const ROWS: &[Row] = &[
         },
     },
     Row {
+        id: Id::PgReplication,
+        role: Role::Fault,
+        title: "Replication stands still",
+        means: "Commits wait for a standby that is not there, or a standby is far behind. With synchronous replication a commit is over only once a standby has it: when none is connected, each session that writes waits for ever, without an error and without a lock that one could see. A standby that is behind answers with the past.",
+        outside: "Writes hang and pools empty while reads are well; or reads miss what was just written.",
+        inside: "wait_event *SyncRep* in pg_stat_activity; synchronous_standby_names beside pg_stat_replication. On the standby, the time since the last replayed transaction, where more has been received or nothing is.",
+        threshold: "A commit that has waited for more than five seconds; 30 s behind while something fails.",
+        fix: "Bring the standby back, or take it out of synchronous_standby_names and reload: sessions that wait go on at once. For one that is behind, see whether it receives (its log, max_wal_senders, a slot that is gone) and what long query on it holds the replay up.",
+        commands: &[
+            "psql -c \"SELECT application_name, state, sync_state, replay_lag FROM pg_stat_replication\"",
+            "psql -c \"SELECT pid, now() - query_start AS waits, left(query, 60) FROM pg_stat_activity WHERE wait_event = 'SyncRep'\"",
+            "psql -c \"ALTER SYSTEM SET synchronous_standby_names = ''\" -c \"SELECT pg_reload_conf()\"",
+        ],
+        effects: at_the_application![
+            Id::PgLocks,
+            Id::PgExhausted,
+            Id::PoolStuck,
+            Id::PoolApp,
+            Id::PgbWait,
+            Id::DepHung
+        ],
+        judge: replication,
+    },
+    Row {
         id: Id::PgReadOnly,
         role: Role::Fault,
         title: "PostgreSQL takes no writes",
@@ -390,5 +414,59 @@ fn sqlstate(view: &View<'_>, found: &mut Found<'_>, codes: &'static [&'static st
             Direct,
             format!("{says}{}: {text}.", named(fact)),
         );
+    }
+}
+
+/// Looks for commits that wait for a standby, and for standbys that are behind.
+fn replication(view: &View<'_>, found: &mut Found<'_>) {
+    const FAR: Duration = Duration::from_secs(30);
+    for (fact, (synchronous, wanted, behind, waiting, longest)) in view.pick(|seen| match seen {
+        O::Postgres(Postgres::Standbys {
+            synchronous,
+            wanted,
+            behind,
+            waiting,
+            longest,
+            ..
+        }) => Some((*synchronous, wanted, *behind, *waiting, *longest)),
+        _ => None,
+    }) {
+        if waiting > 0 && longest > Duration::from_secs(5) {
+            let (sure, whom) = if synchronous == 0 {
+                (Proven, format!("none of {wanted} is connected"))
+            } else {
+                (Likely, format!("{synchronous} are connected"))
+            };
+            let says = format!(
+                "{waiting} commits wait for a synchronous standby, the longest for {}; {whom}.",
+                Lasting(longest)
+            );
+            found.find(fact, sure, Direct, says).from("5 s");
+        } else if behind > FAR {
+            let says = format!("A standby is {} behind.", Lasting(behind));
+            found.find(fact, Possible, Pressure, says).from("30 s");
+        } else {
+            found.well(fact);
+        }
+    }
+    for (fact, (behind, receives)) in view.pick(|seen| match seen {
+        O::Postgres(Postgres::Standby { behind, receives }) => Some((*behind, *receives)),
+        _ => None,
+    }) {
+        if behind <= FAR {
+            found.well(fact);
+        } else if view.has_trouble() {
+            let but = if receives {
+                ""
+            } else {
+                ", and receives nothing"
+            };
+            let says = format!(
+                "PostgreSQL{} is a standby, {} behind{but}.",
+                named(fact),
+                Lasting(behind)
+            );
+            found.find(fact, Likely, Pressure, says).from("30 s");
+        }
     }
 }

@@ -64,6 +64,14 @@ area! {
         /// Sessions that wait for a lock, the longest wait, and the session at the root.
         Locks { waiting: u64, longest: Duration, root: u32, query: Text }
             = "lock waits", "{waiting}, longest {}, root pid {root}: {query}", Lasting(*longest);
+        /// On the master: standbys that are connected and those of them that a commit waits
+        /// for, the setting that says which, how far the last is behind, and commits that wait
+        /// for one.
+        Standbys { connected: u64, synchronous: u64, wanted: Text, behind: Duration, waiting: u64, longest: Duration }
+            = "pg_stat_replication", "{connected} standbys, {synchronous} synchronous (of \"{wanted}\"), {} behind, {waiting} commits wait", Lasting(*behind);
+        /// On a standby: how far it is behind, and whether it receives.
+        Standby { behind: Duration, receives: bool }
+            = "pg_stat_wal_receiver", "{} behind, {}", Lasting(*behind), if *receives { "receives" } else { "receives nothing" };
         /// Whether it takes no writes, and why: recovery, or a setting.
         ReadOnly { on: bool, why: Text } = "read-only", "{on} {why}";
     }
@@ -89,6 +97,10 @@ area! {
         Error { code: u16, message: Text } = "error", "{code}: {message}";
         /// Sessions and their bound.
         Sessions { used: u64, max: u64 } = "Threads_connected", "{used} of {max}";
+        /// Sessions that wait for a lock, the longest wait, and the session at the root (0 if it
+        /// is not known) with what it does.
+        Locks { waiting: u64, longest: Duration, root: u32, holder: Text }
+            = "waiting for a lock", "{waiting}, the longest for {}, behind session {root} {holder}", Lasting(*longest);
         /// Whether it takes no writes.
         ReadOnly { on: bool } = "read_only", "{on}";
     }

@@ -107,6 +107,17 @@ fn reached(kind: ServerKind, how: Reach) -> Fact {
     })
 }
 
+fn standbys(synchronous: u64, waiting: u64, longest: Duration) -> Fact {
+    db(Postgres::Standbys {
+        connected: synchronous,
+        synchronous,
+        wanted: "s1".into(),
+        behind: ms(1),
+        waiting,
+        longest,
+    })
+}
+
 fn hap_log(code: HaproxyCode) -> Fact {
     backend(Proxy::HaproxyEnds {
         code,
@@ -1375,6 +1386,17 @@ fn data() -> Vec<Case> {
             vec![slots(40)],
         ),
         case(
+            Id::PgReplication,
+            vec![failing(), standbys(0, 3, secs(40))],
+            vec![
+                standbys(1, 1, ms(20)),
+                db(Postgres::Standby {
+                    behind: secs(600),
+                    receives: false,
+                }),
+            ],
+        ),
+        case(
             Id::PgReadOnly,
             vec![
                 failing(),
@@ -1432,6 +1454,24 @@ fn data() -> Vec<Case> {
                 code: 1129,
                 message: "blocked".into(),
             }),
+        ),
+        case(
+            Id::MysqlLocks,
+            vec![
+                failing(),
+                db(Mysql::Locks {
+                    waiting: 4,
+                    longest: secs(30),
+                    root: 17,
+                    holder: "app, in its transaction for 60 s".into(),
+                }),
+            ],
+            vec![db(Mysql::Locks {
+                waiting: 1,
+                longest: secs(1),
+                root: 17,
+                holder: "app".into(),
+            })],
         ),
         case(
             Id::MysqlReadOnly,

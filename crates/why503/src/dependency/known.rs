@@ -121,7 +121,12 @@ fn given(job: &Job<'_>, seen: &mut Collected) -> Vec<(Address, bool)> {
         (Kind::Amqp, &options.amqp, Id::RabbitDown, "--amqp"),
         (Kind::Kafka, &options.kafka, Id::KafkaDown, "--kafka"),
     ] {
-        match text.as_deref().map(|text| Address::parse(kind, text)) {
+        let parse = |text: &str| match text {
+            // Whoever leaves the URL out means what psql would take.
+            "" if kind == Kind::Postgres => Ok(libpq(|name| std::env::var(name).ok())),
+            _ => Address::parse(kind, text),
+        };
+        match text.as_deref().map(parse) {
             Some(Ok(address)) => all.push((address, true)),
             Some(Err(why)) => {
                 let word = kind.word();
@@ -135,6 +140,23 @@ fn given(job: &Job<'_>, seen: &mut Collected) -> Vec<(Address, bool)> {
         }
     }
     all
+}
+
+/// What the variables of PostgreSQL's own clients say. A directory of Unix sockets is one of this
+/// host.
+fn libpq(variable: impl Fn(&str) -> Option<String>) -> Address {
+    let set = |name: &str| variable(name).filter(|it| !it.is_empty());
+    let host = set("PGHOST").filter(|it| !it.starts_with('/'));
+    let port = set("PGPORT").and_then(|it| it.parse().ok());
+    let host = host.unwrap_or_else(|| "localhost".to_owned());
+    let user = set("PGUSER").or_else(|| set("USER"));
+    Address {
+        password: set("PGPASSWORD"),
+        database: set("PGDATABASE").or_else(|| user.clone()),
+        tls: set("PGSSLMODE").is_some_and(|it| it.starts_with("req") || it.starts_with("ver")),
+        user,
+        ..Address::bare(Kind::Postgres, &host, port.unwrap_or(Kind::Postgres.port()))
+    }
 }
 
 /// What the environments and the command lines of the processes name, without the credentials:
@@ -291,6 +313,21 @@ mod tests {
                 .all(|it| it.password.is_none() && it.url.is_none())
         );
         assert_eq!(found[0].user.as_deref(), Some("app"));
+    }
+
+    #[test]
+    fn the_variables_of_psql_are_an_address() {
+        let named = libpq(|name| match name {
+            "PGHOST" => Some("db".to_owned()),
+            "PGPORT" => Some("5433".to_owned()),
+            "PGUSER" => Some("app".to_owned()),
+            "PGPASSWORD" => Some("geheim".to_owned()),
+            _ => None,
+        });
+        assert_eq!(named.to_string(), "postgres db:5433");
+        assert_eq!(named.database.as_deref(), Some("app"));
+        let none = libpq(|name| (name == "PGHOST").then(|| "/run/postgresql".to_owned()));
+        assert_eq!(none.to_string(), "postgres localhost:5432");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! gave a URL.
 
 pub(super) mod handshake;
+mod locks;
 mod session;
 
 use steadfast_diagnosis::{Id, Mysql, Reach, Server, ServerKind};
@@ -47,7 +48,7 @@ pub(crate) async fn look(job: &Job<'_>, known: &Known) -> Collected {
     }
     if !known.may_log_in || address.url.is_none() || address.user.is_none() {
         let remedy = "--mysql mysql://user:password@host/name";
-        for id in [Id::MysqlExhausted, Id::MysqlReadOnly] {
+        for id in [Id::MysqlExhausted, Id::MysqlLocks, Id::MysqlReadOnly] {
             seen.could_not(
                 id,
                 &format!("no session at {address} without a password"),
@@ -96,6 +97,23 @@ fn write(seen: &mut Collected, known: &Known, state: &State) {
         let used = used.saturating_sub(1);
         let source = format!("{address}, SHOW GLOBAL STATUS");
         seen.saw(&source, tied(address), Mysql::Sessions { used, max });
+    }
+    match &state.locks {
+        Some(Ok(locks)) => {
+            let seen_there = Mysql::Locks {
+                waiting: locks.waiting,
+                longest: locks.longest,
+                root: locks.root,
+                holder: locks.holder.as_str().into(),
+            };
+            let source = format!("{address}, innodb_trx and processlist");
+            seen.saw(&source, tied(address), seen_there);
+        }
+        Some(Err(why)) => {
+            let remedy = "give a user with the privilege PROCESS";
+            seen.could_not(Id::MysqlLocks, &format!("{address}: {why}"), remedy);
+        }
+        None => {}
     }
     let on = ["read_only", "super_read_only", "innodb_read_only"];
     let on = on.iter().any(|name| state.is_on(name));

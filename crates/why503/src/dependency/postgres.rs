@@ -10,6 +10,7 @@ mod facts;
 mod locks;
 mod pgbouncer;
 mod pooler;
+mod replication;
 mod session;
 pub(super) mod startup;
 mod state;
@@ -66,7 +67,12 @@ pub(crate) async fn look(job: &Job<'_>, known: &Known) -> Collected {
         } else {
             let name = address.to_string();
             let remedy = "--pg postgres://user:password@host/name";
-            for id in [Id::PgIdleInTx, Id::PgLocks, Id::PgReadOnly] {
+            for id in [
+                Id::PgIdleInTx,
+                Id::PgLocks,
+                Id::PgReplication,
+                Id::PgReadOnly,
+            ] {
                 seen.could_not(
                     id,
                     &format!("no session at {name} without a password"),
@@ -95,10 +101,11 @@ async fn ask(job: &Job<'_>, known: &Known, kind: ServerKind, seen: &mut Collecte
     let begun_at = clock::now();
     let answered = async {
         let session = Session::open(address, until(job)).await?;
-        session.ask(state::QUESTIONS).await
+        let tables = session.ask(state::QUESTIONS).await?;
+        Ok((tables, session.ask(replication::QUESTION).await))
     };
-    let answers = match answered.await {
-        Ok(tables) => tables,
+    let (answers, replicates) = match answered.await {
+        Ok(both) => both,
         Err(NoAnswer::Server(refused)) => {
             // Class 28: who one is. The server is well, and would have had a session.
             if refused.sqlstate.starts_with("28") {
@@ -138,6 +145,14 @@ async fn ask(job: &Job<'_>, known: &Known, kind: ServerKind, seen: &mut Collecte
     let rows: Vec<_> = answers.into_iter().map(|table| table.rows).collect();
     let state = State::read(&rows);
     facts::write(seen, address, &state);
+    match replicates.as_ref().map(|it| it.first()) {
+        Ok(Some(table)) => replication::write(seen, address, &table.rows),
+        _ => seen.could_not(
+            Id::PgReplication,
+            &format!("{address}: it does not tell of its replication"),
+            "psql -c 'TABLE pg_stat_replication'",
+        ),
+    }
     state.port.is_some_and(|port| port != address.port)
 }
 

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use steadfast_diagnosis::{Dns, DnsFault, Evidence, Outcome, Text, Tied, Tls, TlsFault, Via, Wire};
+use steadfast_diagnosis::{
+    Dns, DnsFault, Evidence, Id, Outcome, Text, Tied, Tls, TlsFault, Via, Wire,
+};
 
 use crate::{
     maker,
@@ -34,6 +36,14 @@ pub(crate) fn tell(probe: &Probe, target: &Target, into: &mut Evidence) {
         let after = probe.timing.first_byte.unwrap_or(probe.timing.total);
         for seen in maker::observe(answer, after) {
             into.saw(&source, tied.clone(), seen);
+        }
+        let offered = answer.header("alt-svc").unwrap_or("");
+        if offered.split(',').any(|it| it.trim().starts_with("h3")) {
+            into.could_not(
+                Id::HostFirewallDrop,
+                "the service offers HTTP/3 (alt-svc), which was not asked",
+                "curl --http3-only with the same URL",
+            );
         }
         // What comes out of a cache bears the date of whoever filled it.
         let date = answer

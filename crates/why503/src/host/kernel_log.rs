@@ -12,7 +12,7 @@ use steadfast_diagnosis::{Fact, Host, Id, KernelLog, Text, Tied};
 use crate::collect::Collected;
 
 /// What is longer ago explains no 503 of now.
-const WINDOW: Duration = Duration::from_secs(600);
+pub(super) const WINDOW: Duration = Duration::from_secs(600);
 
 /// The kernel's ring holds fewer.
 const RECORDS_MAX: usize = 200_000;
@@ -20,9 +20,15 @@ const RECORDS_MAX: usize = 200_000;
 /// Lines of one kind that are told.
 const TOLD_MAX: usize = 8;
 
-/// Says what the kernel wrote in the last ten minutes. `ours` is the program's name, `up` the
+/// Says what the kernel wrote within the window, ten minutes unless somebody says. `ours` is the program's name, `up` the
 /// time since boot, and `now` the wall clock.
-pub(super) fn tell(ours: Option<&str>, up: Duration, now: SystemTime, into: &mut Collected) {
+pub(super) fn tell(
+    ours: Option<&str>,
+    up: Duration,
+    now: SystemTime,
+    window: Duration,
+    into: &mut Collected,
+) {
     let log = OpenOptions::new()
         .read(true)
         .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)
@@ -52,7 +58,7 @@ pub(super) fn tell(ours: Option<&str>, up: Duration, now: SystemTime, into: &mut
         let Some((about, age, line)) = parse(&text, up) else {
             continue;
         };
-        if age > WINDOW || told >= TOLD_MAX {
+        if age > window || told >= TOLD_MAX {
             continue;
         }
         told += 1;

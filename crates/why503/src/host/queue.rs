@@ -1,6 +1,6 @@
 //! The accept queue of each listening socket, and its bound, which only netlink tells.
 
-use std::{fs::File, io, net::SocketAddr, os::fd::AsFd};
+use std::{fs::File, io, net::SocketAddr, os::fd::AsFd, path::Path};
 
 use netlink_packet_core::{
     NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
@@ -9,8 +9,12 @@ use netlink_packet_sock_diag::{
     SockDiagMessage,
     constants::{AF_INET, AF_INET6, IPPROTO_TCP},
     inet::{ExtensionFlags, InetRequest, SocketId, StateFlags},
+    unix,
 };
 use netlink_sys::{Socket, SocketAddr as NetlinkAddr, protocols::NETLINK_SOCK_DIAG};
+use steadfast_diagnosis::{Id, Process, Tied};
+
+use crate::collect::Collected;
 
 /// Listening sockets of one host that are kept.
 const LISTENING_MAX: usize = 4096;
@@ -29,6 +33,56 @@ pub(crate) struct Queue {
     pub(crate) max: u32,
     /// The socket's inode.
     pub(crate) inode: u64,
+}
+
+/// The accept queues of the port; each socket of `SO_REUSEPORT` on its own, since a full one
+/// hides in a sum.
+pub(super) fn tell(port: u16, namespace: Option<u32>) -> Collected {
+    let mut all = Collected::new();
+    if port == 0 {
+        return all;
+    }
+    match queues(namespace) {
+        Ok(queues) => {
+            for queue in queues.iter().filter(|it| it.addr.port() == port) {
+                let (now, max) = (u64::from(queue.now), u64::from(queue.max));
+                let source = format!("sock_diag, {} (inode {})", queue.addr, queue.inode);
+                all.saw(&source, Tied::Port(port), Process::AcceptQueue { now, max });
+            }
+        }
+        Err(error) => all.could_not(
+            Id::HostAcceptQueueFull,
+            &format!("sock_diag: {error}"),
+            "run as root",
+        ),
+    }
+    all
+}
+
+/// The accept queue of a Unix socket.
+pub(super) fn tell_unix(socket: &Path) -> Collected {
+    let mut all = Collected::new();
+    match of_unix(socket) {
+        Ok(Some((now, max))) => {
+            let source = format!("sock_diag, {}", socket.display());
+            let (now, max) = (u64::from(now), u64::from(max));
+            all.saw(&source, Tied::Service, Process::AcceptQueue { now, max });
+        }
+        Ok(None) => all.could_not(
+            Id::HostAcceptQueueFull,
+            &format!(
+                "no listening socket is bound to {} in this network namespace",
+                socket.display()
+            ),
+            "run why503 where the service runs",
+        ),
+        Err(error) => all.could_not(
+            Id::HostAcceptQueueFull,
+            &format!("sock_diag: {error}"),
+            "run as root",
+        ),
+    }
+    all
 }
 
 /// The queues of our own namespace, or of that in which the process is.
@@ -79,8 +133,66 @@ fn dump_family(family: u8, socket_id: SocketId) -> io::Result<Vec<Queue>> {
     socket.send(&bytes, 0)?;
 
     let mut queues = Vec::new();
+    replies(&mut socket, |it| {
+        if let SockDiagMessage::InetResponse(it) = it
+            && queues.len() < LISTENING_MAX
+        {
+            let id = &it.header.socket_id;
+            queues.push(Queue {
+                addr: SocketAddr::new(id.source_address, id.source_port),
+                now: it.header.recv_queue,
+                max: it.header.send_queue,
+                inode: u64::from(it.header.inode),
+            });
+        }
+    })?;
+    Ok(queues)
+}
+
+/// The queue of the listening Unix socket that is bound to this path: who waits, and the bound.
+///
+/// # Errors
+///
+/// The kernel's.
+pub(crate) fn of_unix(path: &Path) -> io::Result<Option<(u32, u32)>> {
+    let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
+    socket.bind_auto()?;
+    socket.connect(&NetlinkAddr::new(0, 0))?;
+    let mut header = NetlinkHeader::default();
+    header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    let request = unix::UnixRequest {
+        state_flags: unix::StateFlags::LISTEN,
+        inode: 0,
+        show_flags: unix::ShowFlags::NAME | unix::ShowFlags::RQLEN,
+        cookie: [0xff; 8],
+    };
+    let mut message = NetlinkMessage::new(header, SockDiagMessage::UnixRequest(request).into());
+    message.finalize();
+    let mut bytes = vec![0; message.buffer_len()];
+    message.serialize(&mut bytes);
+    socket.send(&bytes, 0)?;
+    let wanted = unix::nlas::UnixDiagName::Pathname(path.as_os_str().to_owned());
+    let mut found = None;
+    replies(&mut socket, |it| {
+        if let SockDiagMessage::UnixResponse(it) = it {
+            let is_it = it
+                .nlas
+                .iter()
+                .any(|nla| matches!(nla, unix::nlas::Nla::Name(name) if *name == wanted));
+            let length = it.nlas.iter().find_map(|nla| match nla {
+                unix::nlas::Nla::ReceiveQueueLength(now, max) => Some((*now, *max)),
+                _ => None,
+            });
+            found = length.filter(|_| is_it).or(found);
+        }
+    })?;
+    Ok(found)
+}
+
+/// Hands over each message of an answer.
+fn replies(socket: &mut Socket, mut each: impl FnMut(SockDiagMessage)) -> io::Result<()> {
     let mut buffer = Vec::with_capacity(MESSAGE_MAX);
-    loop {
+    for _ in 0..LISTENING_MAX {
         buffer.clear();
         let read = socket.recv(&mut buffer, 0)?;
         let mut rest = &buffer[..read];
@@ -89,26 +201,19 @@ fn dump_family(family: u8, socket_id: SocketId) -> io::Result<Vec<Queue>> {
                 .map_err(|error| io::Error::other(error.to_string()))?;
             let length = message.header.length as usize;
             match message.payload {
-                NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(it)) => {
-                    let id = &it.header.socket_id;
-                    queues.push(Queue {
-                        addr: SocketAddr::new(id.source_address, id.source_port),
-                        now: it.header.recv_queue,
-                        max: it.header.send_queue,
-                        inode: u64::from(it.header.inode),
-                    });
-                }
-                NetlinkPayload::Done(_) => return Ok(queues),
+                NetlinkPayload::InnerMessage(it) => each(it),
+                NetlinkPayload::Done(_) => return Ok(()),
                 NetlinkPayload::Error(error) => return Err(error.to_io()),
                 _ => {}
             }
-            if length == 0 || length > rest.len() || queues.len() > LISTENING_MAX {
-                return Ok(queues);
+            if length == 0 || length > rest.len() {
+                return Ok(());
             }
             // Messages are laid out at multiples of four.
             rest = &rest[length.next_multiple_of(4).min(rest.len())..];
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -134,5 +239,20 @@ mod tests {
             .find(|it| it.addr == addr)
             .expect("it is listed");
         assert_eq!((queue.now, queue.max), (1, 2));
+    }
+
+    #[test]
+    fn the_queue_of_a_unix_socket_shows_who_waits_and_its_bound() {
+        use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, listen, socket};
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("app.sock");
+        let listener = socket(AddressFamily::UNIX, SocketType::STREAM, None).expect("a socket");
+        let addr = SocketAddrUnix::new(&path).expect("a short path");
+        bind(&listener, &addr).expect("a new file");
+        listen(&listener, 3).expect("it listens");
+        let _waiting = std::os::unix::net::UnixStream::connect(&path).expect("there is room");
+        assert_eq!(of_unix(&path).expect("netlink answers"), Some((1, 3)));
+        let other = dir.path().join("other.sock");
+        assert_eq!(of_unix(&other).expect("netlink answers"), None);
     }
 }

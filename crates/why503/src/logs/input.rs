@@ -18,6 +18,8 @@ pub(crate) struct Lines {
     /// Whether the rest of a line that was too long is still to come.
     skipping: bool,
     ended: bool,
+    /// How long a chunk is, and how much is asked of the file at once.
+    lengths: (usize, usize),
     /// Lines of which only the beginning was looked at.
     pub(crate) cut: u64,
     /// What was read, unpacked.
@@ -93,10 +95,18 @@ impl Lines {
             carry: Vec::new(),
             skipping: false,
             ended: false,
+            lengths: (CHUNK, READ),
             cut: 0,
             bytes: 0,
             note: None,
         })
+    }
+
+    /// Reads in small chunks, so that millions of small inputs end in minutes.
+    #[cfg(test)]
+    pub(crate) fn small(mut self) -> Self {
+        self.lengths = (LINE_MAX, 1 << 10);
+        self
     }
 
     /// Puts whole lines into `chunk`, which is emptied first; false at the end.
@@ -105,8 +115,9 @@ impl Lines {
         chunk.append(&mut self.carry);
         let mut filled = chunk.len();
         // Once for the whole chunk: zeroing it again for each read would cost more than reading.
-        chunk.resize(CHUNK.max(filled + READ), 0);
-        while !self.ended && filled < CHUNK {
+        let (long, read) = self.lengths;
+        chunk.resize(long.max(filled + read), 0);
+        while !self.ended && filled < long {
             let got = self.read(&mut chunk[filled..], unpacking);
             let new = &mut chunk[filled..filled + got];
             filled += if self.skipping { self.skip(new) } else { got };

@@ -31,8 +31,14 @@ pub(crate) async fn collect(job: &Job<'_>) -> Collected {
         .first
         .as_ref()
         .is_none_or(|it| it.status().is_none_or(|it| it >= 500));
-    let read = tokio::task::spawn_blocking(move || read(&files));
-    let Some(Ok((tally, unread))) = job.bounded(SAMPLE_GAP, read).await else {
+    let since = job.options.since;
+    let read = tokio::task::spawn_blocking(move || read(&files, since));
+    let most = if since.is_some() {
+        READ_MAX
+    } else {
+        SAMPLE_GAP
+    };
+    let Some(Ok((tally, unread))) = job.bounded(most, read).await else {
         return found;
     };
     for (file, error) in unread {
@@ -79,14 +85,16 @@ const fn is_refusal(cause: Cause) -> bool {
     )
 }
 
-fn read(files: &[PathBuf]) -> (Tally, Vec<(PathBuf, io::Error)>) {
+fn read(files: &[PathBuf], since: Option<i64>) -> (Tally, Vec<(PathBuf, io::Error)>) {
     let (local, universal) = super::now();
+    let longest = since.map_or(RECENT, |since| (local - since).max(RECENT));
+    let end = if since.is_some() { SINCE_MAX } else { TAIL_MAX };
     let mut sum = Tally::default();
     let mut unread = Vec::new();
     for file in files {
-        match tail(file) {
+        match tail(file, end) {
             Ok(bytes) => sum.merge(Tally::of(
-                &recent(&bytes, &[local, universal]),
+                &recent(&bytes, &[local, universal], longest),
                 Scope::default(),
             )),
             Err(error) => unread.push((file.clone(), error)),
@@ -97,13 +105,13 @@ fn read(files: &[PathBuf]) -> (Tally, Vec<(PathBuf, io::Error)>) {
 }
 
 /// The end of a file, from the beginning of a line.
-fn tail(path: &Path) -> io::Result<Vec<u8>> {
+fn tail(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(TAIL_MAX)))?;
+    file.seek(SeekFrom::Start(length.saturating_sub(most)))?;
     let mut bytes = Vec::new();
-    file.take(TAIL_MAX).read_to_end(&mut bytes)?;
-    if length > TAIL_MAX {
+    file.take(most).read_to_end(&mut bytes)?;
+    if length > most {
         let first = memchr::memchr(b'\n', &bytes).map_or(bytes.len(), |at| at + 1);
         bytes.drain(..first);
     }
@@ -112,12 +120,14 @@ fn tail(path: &Path) -> io::Result<Vec<u8>> {
 
 /// The lines that were written in the last seconds before one of these moments, which are now on
 /// the clocks that logs use.
-fn recent(bytes: &[u8], nows: &[i64]) -> Vec<u8> {
+fn recent(bytes: &[u8], nows: &[i64], longest: i64) -> Vec<u8> {
     let mut kept = Vec::new();
     let mut near = false;
     for line in input::lines(bytes) {
         if let Some(at) = format::parse(line, Format::Auto).and_then(|it| it.time) {
-            near = nows.iter().any(|now| (now - at).abs() <= RECENT);
+            near = nows
+                .iter()
+                .any(|now| (-RECENT..=longest).contains(&(now - at)));
         }
         if near {
             kept.extend_from_slice(line);
@@ -131,6 +141,10 @@ fn recent(bytes: &[u8], nows: &[i64]) -> Vec<u8> {
 const RECENT: i64 = 20;
 /// A busy proxy writes this much in some seconds.
 const TAIL_MAX: u64 = 1 << 20;
+/// As much as is read in a second or two, where a longer time was asked for.
+const SINCE_MAX: u64 = 256 << 20;
+/// For so long it may be read.
+const READ_MAX: std::time::Duration = std::time::Duration::from_secs(6);
 
 #[cfg(test)]
 mod tests {
@@ -139,6 +153,10 @@ mod tests {
     const LINE: &str = "2026/11/29 08:35:58 [error] 1#1: *27 limiting requests, excess: 1.000 by zone \"one\", client: 127.0.0.1, server: , request: \"GET / HTTP/1.1\", host: \"a\"\n";
 
     fn said(now: i64, failed: bool) -> Vec<String> {
+        said_since(now, failed, RECENT)
+    }
+
+    fn said_since(now: i64, failed: bool, longest: i64) -> Vec<String> {
         let lines = format!(
             "{LINE}{}",
             LINE.replace("*27", "*28").replace(
@@ -146,7 +164,7 @@ mod tests {
                 "connect() failed (111: Connection refused) while connecting to upstream"
             )
         );
-        let mut tally = Tally::of(&recent(lines.as_bytes(), &[now]), Scope::default());
+        let mut tally = Tally::of(&recent(lines.as_bytes(), &[now], longest), Scope::default());
         tally.finish();
         let mut found = Collected::default();
         say(&tally, failed, &mut found);
@@ -158,6 +176,8 @@ mod tests {
         let now = 1_795_941_358;
         assert_eq!(said(now + 3, true).len(), 2);
         assert!(said(now + 60, true).is_empty());
+        // Unless somebody asks for what is longer ago.
+        assert_eq!(said_since(now + 60, true, 120).len(), 2);
     }
 
     #[test]

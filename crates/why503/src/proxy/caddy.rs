@@ -62,6 +62,11 @@ pub(crate) async fn look(
             .unwrap_or_default(),
     );
     let tied = Tied::backend(&answer.place);
+    if let Some((path, expects)) = &answer.check {
+        let (path, expects) = (path.as_str().into(), expects.as_str().into());
+        let checks = Proxy::CheckPath { by, path, expects };
+        seen.saw(&format!("{admin}, config"), tied.clone(), checks);
+    }
     let source = format!("{admin}, metrics and reverse_proxy/upstreams");
     let mut serving = 0;
     for upstream in &upstreams {

@@ -2,6 +2,8 @@
 
 pub(crate) mod admin;
 
+use std::time::Duration;
+
 use serde_json::Value;
 use steadfast_diagnosis::{EnvoyFlag, Id, Maker, Proxy, ServerIs, Tied};
 use tokio::time::sleep;
@@ -67,6 +69,7 @@ pub(crate) async fn look(
     let mut next = Next::new();
     for cluster in &wanted {
         write(&source, cluster, seen);
+        configured(&admin, &dump, &cluster.name, seen);
         next.extend(cluster.hosts.iter().map(|it| it.address.clone()));
     }
     counted(&admin, &before, &after, &wanted, seen);
@@ -159,6 +162,26 @@ fn write(source: &str, cluster: &Cluster, seen: &mut Collected) {
             up: serving > 0,
         },
     );
+}
+
+/// What the configuration of a cluster relies on: the path of its check, and idle connections.
+fn configured(admin: &Target, dump: &Value, cluster: &str, seen: &mut Collected) {
+    let source = format!("{admin}, config_dump");
+    let (by, tied) = (Maker::Envoy, Tied::backend(cluster));
+    if let Some((path, expects)) = admin::check(dump, cluster) {
+        let (path, expects) = (path.as_str().into(), expects.as_str().into());
+        seen.saw(
+            &source,
+            tied.clone(),
+            Proxy::CheckPath { by, path, expects },
+        );
+    }
+    let idle = admin::keep_alive_seconds(dump, cluster);
+    let idle = idle.and_then(|it| Duration::try_from_secs_f64(it).ok());
+    // Zero switches the time-out off.
+    if let Some(idle) = idle.filter(|it| !it.is_zero()) {
+        seen.saw(&source, tied, Proxy::KeepAlive { by, idle });
+    }
 }
 
 fn counted(admin: &Target, before: &str, after: &str, clusters: &[&Cluster], seen: &mut Collected) {

@@ -1,5 +1,6 @@
 //! HAProxy: its runtime socket and its configuration.
 
+mod check;
 pub(super) mod config;
 pub(super) mod stat;
 
@@ -70,6 +71,21 @@ pub(crate) async fn look(
         _ => None,
     };
     let is_answered = rules(&sections, asked, backend.as_deref(), seen);
+    if let Some(name) = &backend
+        && let Some((path, expects)) = check::check(&sections, name)
+    {
+        let (by, path, expects) = (
+            Maker::Haproxy,
+            path.as_str().into(),
+            expects.as_str().into(),
+        );
+        let checks = Proxy::CheckPath { by, path, expects };
+        seen.saw(
+            &format!("option httpchk of {name}"),
+            Tied::backend(name),
+            checks,
+        );
+    }
     let Some((path, before)) = rows else {
         return Next::new();
     };

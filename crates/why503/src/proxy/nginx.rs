@@ -6,6 +6,8 @@
 pub(super) mod directive;
 pub(super) mod route;
 
+use std::time::Duration;
+
 use steadfast_diagnosis::{Id, Maker, Proxy, Tied};
 
 use super::{Next, asked::Asked, files::Disk, found::Found};
@@ -75,6 +77,12 @@ pub(crate) fn look(job: &Job<'_>, proxy: &Found, asked: &Asked, seen: &mut Colle
     let Some(upstream) = route.upstream else {
         return Next::new();
     };
+    if let Some(seconds) = upstream.keep_alive.filter(|it| *it > 0) {
+        let idle = Duration::from_secs(seconds);
+        let by = Maker::Nginx;
+        let tied = Tied::backend(&upstream.name);
+        seen.saw(&upstream.place, tied, Proxy::KeepAlive { by, idle });
+    }
     if upstream.servers.is_empty() && !upstream.down.is_empty() {
         let listed = u64::try_from(upstream.down.len()).unwrap_or(u64::MAX);
         let backend = Proxy::Backend {

@@ -63,6 +63,10 @@ pub(crate) async fn look(
 fn write(source: &str, service: &Service, seen: &mut Collected) {
     let tied = Tied::backend(&service.name);
     let by = Maker::Traefik;
+    if let Some((path, expects)) = &service.check {
+        let (path, expects) = (path.as_str().into(), expects.as_str().into());
+        seen.saw(source, tied.clone(), Proxy::CheckPath { by, path, expects });
+    }
     for (url, up) in &service.servers {
         let is = if *up { ServerIs::Up } else { ServerIs::Down };
         let name = url.as_str().into();

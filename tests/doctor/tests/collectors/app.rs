@@ -32,6 +32,12 @@ impl App {
         Self::start(command.arg("503 Service Unavailable"))
     }
 
+    /// One that answers 200, and closes a connection that is idle for half a second.
+    pub(crate) fn impatient() -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_app-tested"));
+        Self::start(command.args(["200 OK", "500"]))
+    }
+
     fn answering(status: &str) -> Self {
         Self::start(Command::new(env!("CARGO_BIN_EXE_app-tested")).arg(status))
     }

@@ -1,6 +1,6 @@
 //! MariaDB.
 
-use mysql_async::Conn;
+use mysql_async::{Conn, prelude::Queryable};
 use support::MariaDb;
 use tokio::runtime::Runtime;
 
@@ -35,6 +35,39 @@ fn a_server_that_is_well_is_silent_and_a_full_one_is_not() {
         .names("mysql.exhausted")
         .sees("mysql", "error", "1040");
     drop(held);
+}
+
+#[test]
+fn the_session_at_the_root_of_the_locks_is_named() {
+    let mariadb = MariaDb::builder().start();
+    // Who may not see others is told so, and what it may see.
+    let app = App::well();
+    doctor(&[&app.url(), "--mysql", &mariadb.url()]).could_not("mysql.locks");
+    let _ = mariadb.sql("GRANT PROCESS ON *.* TO app@'127.0.0.1'");
+    let runtime = Runtime::new().unwrap();
+    let open = || runtime.block_on(Conn::from_url(mariadb.url())).unwrap();
+    let (mut root, mut waits) = (open(), open());
+    let run = |session: &mut Conn, sql: &str| runtime.block_on(session.query_drop(sql)).unwrap();
+    run(
+        &mut root,
+        "CREATE TABLE stock (n INT PRIMARY KEY, k INT) ENGINE=InnoDB",
+    );
+    run(&mut root, "INSERT INTO stock VALUES (1, 1)");
+    run(&mut root, "BEGIN");
+    run(&mut root, "UPDATE stock SET k = 2 WHERE n = 1");
+    let waiting = runtime.spawn(async move {
+        let _ = waits.query_drop("UPDATE stock SET k = 3 WHERE n = 1").await;
+    });
+    std::thread::sleep(std::time::Duration::from_secs(7));
+    let number = root.id().to_string();
+    asked(&mariadb.url()).names("mysql.locks").sees(
+        "mysql",
+        "locks",
+        &format!("\"root\":{number}"),
+    );
+    run(&mut root, "ROLLBACK");
+    runtime.block_on(waiting).unwrap();
+    asked(&mariadb.url()).is_silent_on(&["mysql."]);
 }
 
 #[test]

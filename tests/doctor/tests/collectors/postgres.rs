@@ -6,7 +6,7 @@ use support::Postgres;
 use tokio::runtime::Runtime;
 use tokio_postgres::{Client, NoTls};
 
-use crate::{App, Told, doctor};
+use crate::{App, Told, doctor, told::doctor_with};
 
 /// Sessions that stay until they are dropped.
 pub(crate) struct Held {
@@ -163,6 +163,49 @@ fn a_server_that_takes_no_writes_is_read_only() {
         .setting("default_transaction_read_only", "on")
         .start();
     asked(&postgres.admin_url()).finds("pg.read_only");
+}
+
+#[test]
+fn commits_that_wait_for_a_standby_are_told() {
+    let postgres = Postgres::builder().start();
+    let _ = postgres.sql("CREATE TABLE stock (n int)");
+    let mut held = Held::open(&postgres.admin_url(), 2);
+    // Its own commit is not waited for; the next one is.
+    let _ = postgres.sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+    let _ = postgres.sql("SELECT pg_reload_conf()");
+    for _ in 0..2 {
+        let session = held.sessions.pop().unwrap();
+        held.begin(session, "INSERT INTO stock VALUES (1)");
+    }
+    std::thread::sleep(Duration::from_secs(7));
+    asked(&postgres.admin_url())
+        .names("pg.replication")
+        .sees("postgres", "standbys", "nobody");
+    let _ = postgres.sql("ALTER SYSTEM RESET synchronous_standby_names");
+    let _ = postgres.sql("SELECT pg_reload_conf()");
+    asked(&postgres.admin_url()).is_silent_on(&["pg."]);
+}
+
+#[test]
+fn without_a_url_the_variables_of_psql_lead_to_the_server() {
+    let postgres = Postgres::builder().max_connections(9).start();
+    let app = App::well();
+    let port = postgres.port().to_string();
+    let named = [
+        ("PGHOST", "127.0.0.1"),
+        ("PGPORT", port.as_str()),
+        ("PGUSER", "postgres"),
+        ("PGPASSWORD", "admin-of-the-test"),
+        ("PGDATABASE", "postgres"),
+    ];
+    doctor_with(&named, &["--pg", &app.url()])
+        .is_silent_on(&["pg.", "dep."])
+        .sees("postgres", "slots", "\"max\":9")
+        .sees("postgres", "standbys", "\"connected\":0")
+        .keeps_secret("admin-of-the-test");
+    // Nobody asked for it.
+    let told = doctor_with(&named, &[&app.url()]);
+    assert!(!format!("{told:?}").contains(&format!("127.0.0.1:{port}")));
 }
 
 #[test]

@@ -86,6 +86,54 @@ fn haproxy_says_why_it_has_no_server() {
 }
 
 #[test]
+fn a_check_that_expects_another_answer_is_compared_with_the_one_it_gets() {
+    let (app, port) = (App::well(), free_port());
+    let caddy = |expects: &str| {
+        format!(
+            "{{\nadmin 127.0.0.1:{}\nauto_https off\npersist_config off\n}}\nhttp://:{port} {{\nbind 127.0.0.1\n\
+             reverse_proxy {} {{\nhealth_uri /\nhealth_interval 200ms\nhealth_status {expects}\n}}\n}}\n",
+            free_port(),
+            app.address()
+        )
+    };
+    let wrong = Caddy::start(port, &caddy("204"));
+    wait_for(port, "/", 503);
+    at(port, "/")
+        .names("app.health_misconfig")
+        .sees("proxy", "check_path", "204")
+        .sees("wire", "health_check", "200");
+    drop(wrong);
+    let _right = Caddy::start(port, &caddy("2xx"));
+    wait_for(port, "/", 200);
+    let told = at(port, "/");
+    told.is_silent_on(ALL).is_silent_on(&["app."]);
+    assert_eq!(told.code, 0, "{told:?}");
+}
+
+#[test]
+fn a_service_that_closes_idle_connections_before_nginx_does_is_a_risk() {
+    let port = free_port();
+    let keeping = |app: &App| {
+        let config = Nginx::config(port, &[app.address()], "");
+        config.replacen(
+            "upstream app {",
+            "upstream app { keepalive 4; keepalive_timeout 30s;",
+            1,
+        )
+    };
+    let impatient = App::impatient();
+    let nginx = Nginx::start(&keeping(&impatient));
+    let told = at(port, "/");
+    told.names("deploy.keepalive_race")
+        .sees("wire", "keep_alive", "idle");
+    assert_eq!(told.code, 13, "{told:?}");
+    drop(nginx);
+    let patient = App::well();
+    let _nginx = Nginx::start(&keeping(&patient));
+    assert_eq!(at(port, "/").code, 0);
+}
+
+#[test]
 fn haproxy_whose_queue_is_full_is_told_from_one_without_servers() {
     let (slow, port) = (BlackHole::start(), free_port());
     let config = HaProxy::config(port, &[], "    timeout queue 1s");

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use mysql_async::{Conn, Opts, OptsBuilder, prelude::Queryable};
 use tokio::time::{Instant, timeout_at};
 
-use super::handshake::Refused;
+use super::{
+    handshake::Refused,
+    locks::{self, Locks},
+};
 use crate::{dependency::address::Address, wire::Fault};
 
 /// Most rows that a question brings back.
@@ -27,6 +30,8 @@ pub(crate) enum NoAnswer {
 pub(crate) struct State {
     /// `SHOW GLOBAL STATUS` and `SHOW GLOBAL VARIABLES`, by lower-case name.
     pub(crate) values: BTreeMap<String, String>,
+    /// Who waits for a lock, or why that is not known.
+    pub(crate) locks: Option<Result<Locks, String>>,
 }
 
 impl State {
@@ -65,6 +70,8 @@ pub(crate) async fn ask(address: &Address, until: Instant) -> Result<State, NoAn
                 state.values.insert(name.to_ascii_lowercase(), value);
             }
         }
+        let found = locks::ask(&mut session).await;
+        state.locks = Some(found.map_err(|why| why.to_string()));
         session.disconnect().await?;
         Ok(state)
     };

@@ -19,6 +19,8 @@ pub(crate) struct Answer {
     pub(crate) respond: Option<u64>,
     /// `reverse_proxy` to these (`dial`).
     pub(crate) upstreams: Option<Vec<String>>,
+    /// The path that the active check asks for, and the answers that it takes.
+    pub(crate) check: Option<(String, String)>,
     /// Where in the configuration: server and routes by their numbers.
     pub(crate) place: String,
     /// Whether a matcher that cannot be judged here came first.
@@ -77,6 +79,7 @@ fn routes(all: &Value, asked: &Asked, place: &str, found: &mut Answer, depth: u8
                     let dials = list(&handler["upstreams"]).iter();
                     let dials = dials.filter_map(|it| Some(it["dial"].as_str()?.to_owned()));
                     found.upstreams = Some(dials.collect());
+                    found.check = check(&handler["health_checks"]["active"]);
                     found.place = place;
                     return true;
                 }
@@ -88,6 +91,19 @@ fn routes(all: &Value, asked: &Asked, place: &str, found: &mut Answer, depth: u8
         }
     }
     false
+}
+
+/// The active check, if it asks for a path.
+fn check(active: &Value) -> Option<(String, String)> {
+    let path = active["uri"].as_str().or(active["path"].as_str())?;
+    let path = path.split('?').next().unwrap_or(path);
+    let expects = match active["expect_status"].as_u64() {
+        // One digit stands for its hundred.
+        Some(class @ 1..=9) => format!("{class}00-{class}99"),
+        Some(status) => status.to_string(),
+        None => "200-399".to_owned(),
+    };
+    Some((path.to_owned(), expects))
 }
 
 /// One of the sets has to hold, and of a set each matcher.

@@ -123,6 +123,56 @@ pub(crate) struct Route {
     pub(crate) is_unsure: bool,
 }
 
+/// The path that a cluster's check asks for, with the answers that it takes, of `/config_dump`.
+pub(crate) fn check(dump: &Value, cluster: &str) -> Option<(String, String)> {
+    let check = list(&configured(dump, cluster)?["health_checks"])
+        .iter()
+        .find_map(|it| it.get("http_health_check"))?;
+    let ranges = list(&check["expected_statuses"]).iter().map(|it| {
+        let number = |name: &str| {
+            let value = &it[name];
+            let text = value.as_str().and_then(|it| it.parse().ok());
+            value.as_u64().or(text).unwrap_or(0)
+        };
+        // Its end is the first that is not meant.
+        format!("{}-{}", number("start"), number("end").saturating_sub(1))
+    });
+    let ranges: Vec<_> = ranges.collect();
+    let expects = if ranges.is_empty() {
+        "200".to_owned()
+    } else {
+        ranges.join(",")
+    };
+    Some((string(&check["path"]), expects))
+}
+
+/// How long a cluster's idle connections are kept, in seconds; an hour unless somebody says.
+pub(crate) fn keep_alive_seconds(dump: &Value, cluster: &str) -> Option<f64> {
+    let cluster = configured(dump, cluster)?;
+    let options = cluster["typed_extension_protocol_options"].as_object();
+    let mut common = options
+        .into_iter()
+        .flat_map(|it| it.values())
+        .map(|it| &it["common_http_protocol_options"]);
+    let own = common.find_map(|it| it["idle_timeout"].as_str());
+    let own = own.or(cluster["common_http_protocol_options"]["idle_timeout"].as_str());
+    match own {
+        Some(text) => text.trim_end_matches('s').parse().ok(),
+        None => Some(3600.0),
+    }
+}
+
+/// The configuration of a cluster.
+fn configured<'a>(dump: &'a Value, name: &str) -> Option<&'a Value> {
+    let configs = list(&dump["configs"]).iter();
+    let mut all = configs.flat_map(|it| {
+        let both = ["static_clusters", "dynamic_active_clusters"].map(|kind| list(&it[kind]));
+        both.into_iter().flatten()
+    });
+    all.find(|it| it["cluster"]["name"] == name)
+        .map(|it| &it["cluster"])
+}
+
 pub(crate) mod routes;
 
 pub(crate) fn list(value: &Value) -> &[Value] {
@@ -173,6 +223,23 @@ mod tests {
         let grown = growth(&before, &after);
         assert_eq!(grown["cluster.app.upstream_rq_503"], 2);
         assert_eq!(grown["cluster.app.upstream_rq_pending_overflow"], 2);
+    }
+
+    #[test]
+    fn the_check_of_a_cluster_is_read() {
+        let dump = serde_json::json!({"configs": [{}, {"static_clusters": [
+            {"cluster": {"name": "app", "health_checks": [{"http_health_check": {"path": "/up"}}]}},
+            {"cluster": {"name": "api",
+                "common_http_protocol_options": {"idle_timeout": "30s"},
+                "health_checks": [{"http_health_check": {"path": "/x", "expected_statuses": [{"start": "200", "end": "300"}]}}]}},
+            {"cluster": {"name": "tcp", "health_checks": [{"tcp_health_check": {}}]}}
+        ]}]});
+        let told = |name| check(&dump, name).map(|(path, expects)| format!("{path} {expects}"));
+        assert_eq!(told("app").as_deref(), Some("/up 200"));
+        assert_eq!(told("api").as_deref(), Some("/x 200-299"));
+        assert_eq!((told("tcp"), told("gone")), (None, None));
+        let idle = ["app", "api", "gone"].map(|name| keep_alive_seconds(&dump, name));
+        assert_eq!(idle, [Some(3600.0), Some(30.0), None]);
     }
 
     #[test]

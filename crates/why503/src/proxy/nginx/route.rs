@@ -58,6 +58,8 @@ pub(crate) struct Upstream {
     pub(crate) servers: Vec<String>,
     /// Servers that the configuration marks `down`.
     pub(crate) down: Vec<String>,
+    /// For how many seconds idle connections are kept, if any are.
+    pub(crate) keep_alive: Option<u64>,
 }
 
 /// Follows a request; `None` if nobody listens at that port.
@@ -300,6 +302,7 @@ fn upstream(pass: &Directive, http: &[&Directive]) -> Upstream {
                 .into_iter()
                 .collect(),
             down: Vec::new(),
+            keep_alive: None,
             place: pass.place(),
             name: authority,
         };
@@ -313,6 +316,26 @@ fn upstream(pass: &Directive, http: &[&Directive]) -> Upstream {
         place: group.place(),
         servers: addresses(up),
         down: addresses(down),
+        keep_alive: group.all("keepalive").next().and_then(|_| {
+            let timeout = group.all("keepalive_timeout").next();
+            timeout.map_or(Some(60), |it| seconds(it.arg()))
+        }),
+    }
+}
+
+/// A time of nginx in whole seconds.
+fn seconds(text: &str) -> Option<u64> {
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let number: u64 = number.parse().ok()?;
+    match unit {
+        "" | "s" => Some(number),
+        "ms" => Some(number / 1000),
+        "m" => number.checked_mul(60),
+        "h" => number.checked_mul(3600),
+        _ => None,
     }
 }
 

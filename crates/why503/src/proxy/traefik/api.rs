@@ -20,6 +20,8 @@ pub(crate) struct Service {
     /// Whether it balances over servers of its own; others name further services.
     pub(crate) is_balancer: bool,
     pub(crate) errors: Vec<String>,
+    /// The path that its check asks for, and the answers that it takes.
+    pub(crate) check: Option<(String, String)>,
 }
 
 /// A router.
@@ -51,9 +53,17 @@ pub(crate) fn services(text: &str) -> Vec<Service> {
                 .collect(),
             is_balancer: it.get("loadBalancer").is_some(),
             errors: list(&it["error"]).iter().map(string).collect(),
+            check: check(&it["loadBalancer"]["healthCheck"]),
         }
     };
     list(&json).iter().map(service).collect()
+}
+
+fn check(check: &Value) -> Option<(String, String)> {
+    let path = check["path"].as_str()?;
+    let status = check["status"].as_u64().filter(|it| *it != 0);
+    let expects = status.map_or_else(|| "200-399".to_owned(), |it| it.to_string());
+    Some((path.to_owned(), expects))
 }
 
 /// The router of a request among `/api/http/routers`, by `/api/entrypoints`; and whether one that
