@@ -7,6 +7,7 @@ mod brownout;
 mod classes;
 mod fleet;
 mod healthy;
+mod sequence;
 mod steady;
 mod steps;
 
@@ -18,6 +19,7 @@ pub const WORK: Dist = Dist::Lognormal(0.010, 0.5);
 pub fn all() -> Vec<Scenario> {
     let mut all = healthy::all();
     all.extend(steady::all());
+    all.extend(sequence::all());
     all.extend(brownout::all());
     all.extend(steps::all());
     all.extend(classes::all());

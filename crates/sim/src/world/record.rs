@@ -60,7 +60,9 @@ impl Record {
         &mut self.bins[index]
     }
 
-    fn span(&self, from: f64, to: f64) -> &[Bin] {
+    /// The bins between two moments.
+    #[must_use]
+    pub fn between(&self, from: f64, to: f64) -> &[Bin] {
         let last = self.bins.len();
         let from = ((from / BIN).round() as usize).min(last);
         let to = ((to / BIN).round() as usize).clamp(from, last);
@@ -69,7 +71,7 @@ impl Record {
 
     /// Sum of a count between two moments.
     pub fn sum(&self, from: f64, to: f64, count: impl Fn(&Bin) -> u32) -> f64 {
-        self.span(from, to)
+        self.between(from, to)
             .iter()
             .map(|b| f64::from(count(b)))
             .sum()
@@ -102,7 +104,7 @@ impl Record {
     /// A quantile of the latency of those answered between two moments, in seconds.
     #[must_use]
     pub fn latency(&self, from: f64, to: f64, quantile: f64) -> f64 {
-        let bins = self.span(from, to).iter();
+        let bins = self.between(from, to).iter();
         let mut all: Vec<f32> = bins.flat_map(|b| b.latencies.iter().copied()).collect();
         if all.is_empty() {
             return 0.0;
@@ -115,7 +117,7 @@ impl Record {
     /// Seconds after `from` until goodput has been at least `rate` for 100 ms on end.
     #[must_use]
     pub fn recovery(&self, from: f64, to: f64, rate: f64) -> f64 {
-        let span = self.span(from, to);
+        let span = self.between(from, to);
         let good = |pair: &[Bin]| {
             let done: u32 = pair.iter().map(|b| b.done).sum();
             f64::from(done) / (BIN * pair.len() as f64) >= rate

@@ -12,6 +12,7 @@ use watch::Watch;
 mod clusters;
 mod cycle;
 mod engaged;
+mod growth;
 mod slope;
 mod sums;
 mod watch;
@@ -29,16 +30,18 @@ mod watch;
 /// **Open.** There is no limit. Requests are sampled into blocks of 16 in the order of their admission, and neighbouring blocks are compared: does latency rise *because* more were in flight?
 /// With `x` the difference of `ln(in flight at admission)` and `y` that of `ln(latency)`, the slope `sum(x y) / sum(x²)` is 1 behind a full pool.
 /// It must be at least 4 standard errors above nothing, over single blocks, pairs or fours, and survive without the pair that speaks most for it.
-/// Levels would not do: in flight follows latency in a healthy service too. Four things tell the two apart:
+/// Levels would not do: in flight follows latency in a healthy service too. Five things tell the two apart:
 ///
 /// - a latency that jumps by more than in flight begins a new story (a dependency that takes 300 ms longer moves latency first, and in flight only after it);
 /// - whatever moves slowly moves together, so the short ups and downs, without their trend, must follow each other too: measured slopes are 0.6-0.8 behind a pool and 0.0-0.2 behind a dependency that comes and goes;
 /// - what has been explained once in this way is not asked about again;
+/// - except where what waits outgrows everything but an overload: both in flight and latency say, by Little's law and without a baseline, that work comes 1.4 times as fast as it ends. Seconds at exactly the capacity, in which a queue became the normal, then hide nothing. Slower growth is told by fours of blocks well beyond the knee, each without what its neighbours share;
 /// - the queue must be worth a limit (1.8 times slower, and `2 N + 7` in flight) and not about to go away by itself.
 ///
 /// Where nothing can be learnt from latency any more, because most clients give up, it tries a limit if they did not give up while fewer were in flight.
 ///
 /// **Held.** The limit is `1.4 N + 1`. First it is *verified* against the requests that were admitted last without it: if the others are no faster, it is lifted, and saturation is not believed for 8 latencies, doubled each time.
+/// Where even these others queued for certain it comes down by half, and each half is verified against the one before.
 /// Then, while a tenth of the arrivals is refused, it *dips* to 0.65 for about one cohort of `max(16, limit / 2)` requests and compares those admitted in the dip with those admitted at the limit before and after it:
 /// `N = F_high * R_low / R_high`, with means and their standard error. Sums are kept over dips until they are sure, and dropped when the latency at the limit shows that the service became faster or slower meanwhile.
 /// Where nobody queues the limit grows by 3, and after two growths on end goes away.

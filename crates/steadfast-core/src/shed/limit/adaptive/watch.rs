@@ -5,11 +5,14 @@
 //! Behind a full pool a request admitted with twice as many in flight takes twice as long: `y = x`.
 //! A dependency that becomes slower moves `y` first, while `x` is still 0, and then moves `x` while `y` is 0: the sum of `x * y` stays small against its error, so nothing is concluded.
 //! Differences, not levels: that is what tells cause from coincidence here, since in flight follows latency in a healthy service too.
+//!
+//! Two more questions are asked where the short ups and downs say no, because those of a pool that is just full say nothing (`growth`, and `slope::apart`).
 
 use std::time::{Duration, Instant};
 
 use super::cycle::Group;
-use super::slope::{Difference, Noise, Saturation, Slope, saturation, slope};
+use super::growth::outgrows;
+use super::slope::{Difference, Noise, Saturation, apart, saturation, slope};
 use super::sums::Sums;
 use super::{BURST_PLUS, BURST_SHARE};
 
@@ -189,6 +192,7 @@ impl Watch {
     /// Asks the question of single blocks, of pairs and of fours: many in flight change fast, few change slowly.
     fn conclude(&mut self, now: Instant) -> Option<Saturation> {
         let mut whole = [Sums::default(); BLOCKS];
+        let mut opened = [now; BLOCKS];
         let (mut n, mut explained, mut newest) = (0, 0, None);
         // Forgotten with the last of its blocks, before serials come round to it again.
         self.explained = self
@@ -199,7 +203,7 @@ impl Watch {
             .map_or(BLOCKS as u32, |until| self.behind(until));
         for block in self.remembered() {
             if block.whole() {
-                whole[n] = block.sums;
+                (whole[n], opened[n]) = (block.sums, block.opened_at);
                 n += 1;
                 newest = Some(block);
                 if self.behind(block.serial) > since {
@@ -225,6 +229,9 @@ impl Watch {
         let by_queue = |pair: &[Sums]| Difference::new(&pair[0], &pair[1]).by_queue(noise);
         let story = whole.windows(2).rposition(|pair| !by_queue(pair));
         let whole = &whole[story.map_or(0, |last| last + 1)..];
+        let outgrown = outgrows(whole, &opened[n - whole.len()..n]);
+        // What grows like that is a story of its own, whatever explained the one before.
+        let explained = if outgrown { 0 } else { explained };
         let fresh = &whole[explained.saturating_sub(n - whole.len()).min(whole.len())..];
         let sure = |scale| slope(fresh, scale, 0.0, false).is_some_and(|slope| slope.sure());
         if ![1, 2, 4].into_iter().any(sure) {
@@ -234,7 +241,10 @@ impl Watch {
         let least = saturation(whole).map_or(found.knee, |s| s.knee.min(found.knee));
         // Whatever moves slowly moves together. Only a queue also follows the short ups and downs.
         let close = slope(whole, 1, NEWEST_SHARE * least, true);
-        if let Some(close) = close.filter(Slope::refutes) {
+        let refuted = close.filter(|close| {
+            close.refutes() && !outgrown && !apart(whole, least).is_some_and(|it| it.follows())
+        });
+        if let Some(close) = refuted {
             if close.explains() {
                 self.explained = Some(self.serial);
             }

@@ -27,6 +27,8 @@ pub(super) struct Trial {
     pub(super) low: Group,
     /// What the watch saw, and the first of its blocks that is compared with a new limit.
     pub(super) watched: Option<(Sums, u32)>,
+    /// Whether the limit is on its way down by halves, so that what it stands at is no estimate.
+    pub(super) falls: bool,
 }
 
 impl Trial {
@@ -41,6 +43,7 @@ impl Trial {
             high: Group::default(),
             low: Group::default(),
             watched: None,
+            falls: false,
         }
     }
 }
@@ -122,6 +125,7 @@ impl Engaged {
     pub(super) fn forget(&mut self) {
         self.trial.high = Group::default();
         self.trial.low = Group::default();
+        self.trial.falls = false;
         self.rest.kept = Kept::default();
         self.trial.epoch = next(self.trial.epoch);
         self.rest.calm = None;
