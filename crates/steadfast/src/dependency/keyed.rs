@@ -341,7 +341,7 @@ mod tests {
         );
     }
 
-    /// Method: the lock is taken; who wanted it would wait for ever.
+    /// Method: the lock is taken while a thread asks, which would wait for it for ever.
     #[tokio::test(start_paused = true)]
     async fn keys_beyond_the_bound_cost_a_look_each_and_no_walk() {
         let settings = KeyedSettings::default().keys_max(2);
@@ -349,9 +349,17 @@ mod tests {
         let _ = (shards.of("a"), shards.of("b"));
         let others = shards.of("c");
         let taken = shards.0.idle.lock().expect("nobody panicked");
-        for n in 0..1_000 {
-            assert!(shards.of(&format!("invented-{n}")).is(&others));
-        }
+        let runtime = tokio::runtime::Handle::current();
+        let (told, hears) = std::sync::mpsc::channel();
+        let (asked, shared) = (shards.clone(), others.clone());
+        std::thread::spawn(move || {
+            // For the clock, which stands still.
+            let _inside = runtime.enter();
+            let share = |n: &u32| asked.of(&format!("invented-{n}")).is(&shared);
+            told.send((0..1_000).filter(share).count())
+        });
+        let sharing = hears.recv_timeout(Duration::from_secs(60));
+        assert_eq!(sharing, Ok(1_000), "a call waited for the lock");
         drop(taken);
         tokio::time::advance(LOOK_EVERY).await;
         assert!(shards.of("c").is(&others), "it looked again");
