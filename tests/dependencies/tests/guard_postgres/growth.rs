@@ -77,15 +77,13 @@ async fn slow_connects_refuse_nobody_while_a_connection_works() {
     let postgres = Postgres::builder().start();
     let relay = Relay::start(port(&postgres));
     let inner = pool(&url_over(&relay, &postgres), 10);
-    let (db, orders_db) = guarded(&inner, |guard| {
-        guard.connect_max(Duration::from_millis(200))
-    });
+    let (db, orders_db) = guarded(&inner, |guard| guard.connect_max(Duration::from_secs(2)));
     wait_until("a connection", || async {
         at_once(&db, 1, 0).await.is_empty()
     })
     .await;
     let before = failures(&orders_db);
-    relay.delay_connects(Duration::from_millis(700));
+    relay.delay_connects(Duration::from_secs(5));
     wait_until("more connections", || async {
         let refused = at_once(&db, 10, 5).await;
         assert_eq!(refused.len(), 0, "{:?}", refused[0]);
@@ -177,10 +175,10 @@ async fn a_role_with_less_room_than_places_serves_as_a_smaller_pool() {
     let _ = postgres.sql("ALTER ROLE app CONNECTION LIMIT 20");
     wait_until("eight connections", || async {
         let _ = at_once(&db, 40, 20).await;
-        inner.size() == 8
+        // One that is being opened counts too.
+        inner.size() == 8 && db.snapshot().room.is_none()
     })
     .await;
-    assert_eq!(db.snapshot().room, None);
 }
 
 /// Goal: a password that was changed is told to whoever operates it, and refuses nobody as
