@@ -67,6 +67,7 @@ mod pursuit;
 mod reading;
 mod recent;
 mod refuse;
+mod restart;
 mod settings;
 mod snapshot;
 #[cfg(all(test, not(loom)))]

@@ -34,6 +34,18 @@ pub(super) fn situations() -> Vec<Situation> {
         .quick()
         .together(),
         Situation::new(
+            "gone-for-1s-at-10",
+            "PostgreSQL is gone for 1.5 s, at 10 requests a second: all requests",
+            |_, side, _| Box::pin(gone(side, Duration::from_millis(1500))),
+        )
+        .together(),
+        Situation::new(
+            "gone-for-2s-at-10",
+            "PostgreSQL is gone for 2.2 s, at 10 requests a second: all requests",
+            |_, side, _| Box::pin(gone(side, Duration::from_millis(2200))),
+        )
+        .together(),
+        Situation::new(
             "burst-after-checks",
             "40 at once after an outage and then 40 s of nothing but checks that pass",
             |_, side, pace| Box::pin(after_checks(side, pace)),
@@ -112,18 +124,24 @@ async fn outage(side: Side, pace: Pace, rate: f64) -> Seen {
 }
 
 async fn restart(side: Side) -> Seen {
+    gone(side, Duration::ZERO).await
+}
+
+/// Asks while the server goes, stays away for so long, and comes back.
+async fn gone(side: Side, away: Duration) -> Seen {
     let mut server = blocking(|| Postgres::builder().start());
     let pool = postgres::pool(10, &server.admin_url());
     let app = postgres::app(side, &pool, HOLDS_NONE);
     app.ready().await;
     let asked = tokio::spawn({
         let app = app.clone();
-        async move { load::steady(&app, "/", 10.0, Duration::from_secs(6)).await }
+        async move { load::steady(&app, "/", 10.0, Duration::from_secs(8)).await }
     });
     // Between two requests: one that is being answered when the server goes fails on either side.
     tokio::time::sleep(Duration::from_millis(1050)).await;
     blocking(|| {
         server.stop();
+        std::thread::sleep(away);
         server.start_again();
     });
     let answers = asked.await.expect("it runs to its end");

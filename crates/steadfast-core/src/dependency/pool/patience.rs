@@ -78,6 +78,9 @@ impl Book {
     /// Returns from when on one who waits since then waits in vain, unless something happens: no
     /// connection has come back or answered for too long, and none is being opened.
     pub(super) fn vain_at(&self, since: Instant, now: Instant) -> Instant {
+        if let Some(at) = self.gone_for_good_at(since) {
+            return at;
+        }
         let still = if self.lent() > 0 {
             now + self.patience.none_back().saturating_sub(self.quiet(now))
         } else if self.used() > 0 {

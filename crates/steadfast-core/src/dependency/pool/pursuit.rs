@@ -16,7 +16,8 @@
 //!   back is not waited for.
 //! - It waits [`KNOCK_AFTER`](super::KNOCK_AFTER) for the pool's answer. Then one of those who wait asks the
 //!   server itself, because a driver that retries a refused connect is silent until its
-//!   time is over; the answer is told to all.
+//!   time is over; the answer is told to all. A server that was there a moment ago may be on
+//!   its way back, and is waited for while the driver goes on (`restart.rs`).
 //! - It tells the breaker that a connection cannot be had, which is a failure while none
 //!   works, and not that all are in use, which is none. That there is one is told by whoever
 //!   catches it.
@@ -26,6 +27,8 @@
 //!   end and gives the connection back.
 //!
 //! Until its first poll it is nobody: one that was made and forgotten has no place.
+
+mod restart;
 
 use std::{
     fmt,
@@ -79,6 +82,9 @@ pub struct PoolPursuit<D: PoolDriver> {
     permit: Option<Permit>,
     /// Whether an idle connection did not answer it.
     has_tried_idle: bool,
+    /// What it has heard of a server that may be on its way back, and until when it waits that
+    /// out.
+    restart: Option<(Instant, Failure)>,
     /// Until when it waits, if nothing happens.
     patient_until: Option<Instant>,
     is_over: bool,
@@ -108,6 +114,7 @@ impl<D: PoolDriver> PoolPursuit<D> {
             works: Vec::new(),
             permit: None,
             has_tried_idle: false,
+            restart: None,
             patient_until: None,
             is_over: false,
         }
@@ -185,7 +192,7 @@ impl<D: PoolDriver> PoolPursuit<D> {
                     return Poll::Ready(Err(PoolError::Driver(error)));
                 }
                 Event::Failed(failure) => self.failed(at, &failure, now),
-                Event::Heard(failure) if is_answer(&failure) => self.failed(at, &failure, now),
+                Event::Heard(failure) if is_answer(&failure) => self.heard(at, failure, now),
                 Event::Heard(silence) => {
                     let others = self.gate.works(now) || self.has_idle_to_try();
                     (!others).then(|| self.refuse(&silence, now))
@@ -294,7 +301,7 @@ impl<D: PoolDriver> PoolPursuit<D> {
         answers: bool,
         now: Instant,
     ) -> Option<Refusal> {
-        if answers {
+        if answers || self.restart.is_some() {
             return None;
         }
         if self.may_yet_be_served(silence.class(), now) {
@@ -421,6 +428,9 @@ impl<D: PoolDriver> PoolPursuit<D> {
             if let Poll::Ready(end) = self.poll_works(cx, now) {
                 return Poll::Ready(end);
             }
+            if let Some(refusal) = self.is_no_restart(now) {
+                return refused(refusal);
+            }
             match self.poll_turn(cx, now) {
                 Poll::Ready(start) => {
                     if let Err(refusal) = self.begin(start, now) {
@@ -461,7 +471,13 @@ impl<D: PoolDriver> PoolStep for PoolPursuit<D> {
         let until = self.patient_until.filter(|_| !has_turn);
         let own = self.deadline.filter(|_| ticket.is_some());
         let own = own.map(Deadline::instant);
-        works.chain(look).chain(until).chain(own).min()
+        let restart = self.restart.as_ref().map(|(until, _)| *until);
+        works
+            .chain(look)
+            .chain(until)
+            .chain(own)
+            .chain(restart)
+            .min()
     }
 }
 

@@ -7,6 +7,7 @@ mod homecoming;
 mod model;
 mod patience;
 mod pursuit;
+mod restart;
 mod scripted;
 mod waiting;
 

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Book, Slot, Wakes};
+use super::{super::restart::Restart, Book, Slot, Wakes};
 use crate::dependency::check::{FailureClass, failure::Failure};
 
 /// How long a connect failure explains why there is no connection, unless it is seen again.
@@ -33,6 +33,7 @@ pub(super) struct Server {
     failures: u64,
     /// When the last question was asked that the server has answered.
     answered_at: Option<Instant>,
+    restart: Restart,
 }
 
 impl Book {
@@ -81,6 +82,7 @@ impl Book {
     pub(super) fn opened(&mut self, asked_at: Instant, now: Instant, wakes: &mut Wakes) {
         self.server.trouble = None;
         self.server.said = None;
+        self.server.restart.served();
         self.growth.worked();
         let took = now.saturating_duration_since(asked_at);
         self.patience.connected(took);
@@ -118,6 +120,7 @@ impl Book {
             self.server.trouble = None;
             self.server.said = None;
         }
+        self.server.restart.served();
     }
 
     /// Notes that an idle connection answered, which does not show that the server would give
@@ -129,6 +132,7 @@ impl Book {
             self.server.trouble = None;
             self.server.said = None;
         }
+        self.server.restart.served();
     }
 
     /// Notes that the server has answered a question that was asked at `asked_at`.
@@ -199,6 +203,7 @@ impl Book {
     ) {
         self.counts.connects_failed += 1;
         self.server.failures += 1;
+        self.server.restart.failed(&failure, now);
         let since = self.trouble(now).map_or(now, |trouble| trouble.since);
         if failure.class() != FailureClass::Timeout {
             self.server.said = Some(failure.clone());
@@ -228,6 +233,11 @@ impl Book {
         let trouble = self.server.trouble.as_ref();
         let said = self.server.said.as_ref();
         said.or(trouble.map(|trouble| &trouble.failure))
+    }
+
+    /// Returns since when the server is gone that was there, if it is.
+    pub(in super::super) const fn restart(&self) -> &Restart {
+        &self.server.restart
     }
 
     /// Returns how many failures have been noted.
