@@ -14,7 +14,7 @@ pub trait Driver: sealed::Sealed {}
 pub(crate) type Options<DB> = <<DB as Database>::Connection as Connection>::Options;
 
 pub(crate) mod sealed {
-    use super::{Database, Endpoint, Options, Sessions, Slots};
+    use super::{Database, Endpoint, Options, SessionName, Sessions, Slots};
 
     #[expect(
         unnameable_types,
@@ -71,12 +71,39 @@ pub(crate) mod sealed {
             std::future::ready(None)
         }
 
+        /// Asks the server for a name by which another session can speak of this one; `None`
+        /// if there is no server.
+        fn session_name(
+            connection: &mut Self::Connection,
+        ) -> impl Future<Output = sqlx::Result<Option<SessionName>>> + Send {
+            let _ = connection;
+            std::future::ready(Ok(None))
+        }
+
+        /// Tells the server to end what the session of this name is asked, if that is still
+        /// the same one.
+        fn end_query(
+            connection: &mut Self::Connection,
+            name: &SessionName,
+        ) -> impl Future<Output = sqlx::Result<()>> + Send {
+            let _ = (connection, name);
+            std::future::ready(Ok(()))
+        }
+
         /// Asks the server how many sessions it gives; `None` if it has no such limit.
         fn slots(connection: &mut Self::Connection) -> impl Future<Output = Option<Slots>> + Send {
             let _ = connection;
             std::future::ready(None)
         }
     }
+}
+
+/// A session, as the server calls it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SessionName {
+    pub(crate) number: i64,
+    /// What tells it from one of the same number, on another server or at another time.
+    pub(crate) of: String,
 }
 
 /// How many sessions a server gives.
@@ -91,7 +118,7 @@ pub(crate) struct Slots {
 mod postgres {
     use sqlx::{Executor, Postgres, Row, postgres::PgConnectOptions};
 
-    use super::{Driver, Endpoint, Options, Sessions, Slots, sealed};
+    use super::{Driver, Endpoint, Options, SessionName, Sessions, Slots, sealed};
     use crate::version::raw_sql;
 
     /// How the probe's connection calls itself in `pg_stat_activity`.
@@ -165,6 +192,31 @@ mod postgres {
             row.try_get(0).ok()
         }
 
+        async fn session_name(
+            connection: &mut Self::Connection,
+        ) -> sqlx::Result<Option<SessionName>> {
+            let sql = "SELECT pid::int8, backend_start::text FROM pg_stat_activity \
+                       WHERE pid = pg_backend_pid()";
+            let row = connection.fetch_one(sql).await?;
+            Ok(Some(SessionName {
+                number: row.try_get(0)?,
+                of: row.try_get(1)?,
+            }))
+        }
+
+        async fn end_query(
+            connection: &mut Self::Connection,
+            name: &SessionName,
+        ) -> sqlx::Result<()> {
+            let SessionName { number, of } = name;
+            let sql = format!(
+                "SELECT pg_cancel_backend(pid) FROM pg_stat_activity \
+                 WHERE pid = {number} AND backend_start::text = '{}' AND state = 'active'",
+                of.replace('\'', "''"),
+            );
+            connection.execute(raw_sql(&sql)).await.map(drop)
+        }
+
         async fn slots(connection: &mut Self::Connection) -> Option<Slots> {
             // Servers before 16 have only the one kind of reserved slots.
             let sql = "SELECT current_setting('max_connections')::int8, \
@@ -183,7 +235,11 @@ mod postgres {
 mod mysql {
     use sqlx::{Executor, MySql, Row, mysql::MySqlConnectOptions};
 
-    use super::{Driver, Endpoint, Options, Sessions, Slots, sealed};
+    use super::{Driver, Endpoint, Options, SessionName, Sessions, Slots, sealed};
+    use crate::version::raw_sql;
+
+    /// Which server it is; a number of a session comes once in the life of one.
+    const SERVER: &str = "CONCAT(@@hostname, ' ', @@port, ' ', @@server_id)";
 
     /// What the sessions of this user, database and host do; `TIME` is for how many
     /// seconds each has done it.
@@ -238,6 +294,31 @@ mod mysql {
             let sql = "SELECT CAST(@@global.read_only OR @@global.innodb_read_only AS SIGNED)";
             let row = connection.fetch_one(sql).await.ok()?;
             Some(row.try_get::<i64, _>(0).ok()? == 0)
+        }
+
+        async fn session_name(
+            connection: &mut Self::Connection,
+        ) -> sqlx::Result<Option<SessionName>> {
+            let sql = format!("SELECT CAST(CONNECTION_ID() AS SIGNED), {SERVER}");
+            let row = connection.fetch_one(raw_sql(&sql)).await?;
+            Ok(Some(SessionName {
+                number: row.try_get(0)?,
+                of: row.try_get(1)?,
+            }))
+        }
+
+        async fn end_query(
+            connection: &mut Self::Connection,
+            name: &SessionName,
+        ) -> sqlx::Result<()> {
+            let row = connection
+                .fetch_one(raw_sql(&format!("SELECT {SERVER}")))
+                .await?;
+            if row.try_get::<String, _>(0)? != name.of {
+                return Ok(());
+            }
+            let sql = format!("KILL QUERY {}", name.number);
+            connection.execute(raw_sql(&sql)).await.map(drop)
         }
 
         /// One more than the limit is kept for administrators, beside it.

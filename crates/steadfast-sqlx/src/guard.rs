@@ -8,8 +8,9 @@
 //!   numbers: cause `pool-exhausted` if all connections are in use (and whether any comes
 //!   back, and which line of code has had one for longest) or the server has no slot free,
 //!   `dependency-down` with the last connect error if it cannot be reached;
-//! - learns that a server is gone within [`KNOCK_AFTER`](steadfast_core::plumbing::KNOCK_AFTER), and
-//!   tells the breaker, which then refuses at once;
+//! - learns that a server is gone within [`KNOCK_AFTER`](steadfast_core::plumbing::KNOCK_AFTER),
+//!   waits for up to 3 s for one that was there a moment ago, as the pool would, because it may
+//!   be restarted, and tells the breaker then, which refuses at once;
 //! - closes no connection when a request is cancelled or its deadline passes, and never
 //!   leaves one in a transaction that nobody knows of ([`PoolGuard::begin`]).
 //!
@@ -91,27 +92,7 @@
 //! for a cancel request nor the number of a MySQL session. Its session keeps its place until
 //! the server has ended it, and is closed after [`RETURN_MAX`](steadfast_core::plumbing::RETURN_MAX).
 //! A bound in the server ends it sooner (`statement_timeout`; MariaDB's `max_statement_time`),
-//! or, for the one report that has none, a second session:
-//!
-//! ```no_run
-//! # #[cfg(feature = "postgres")]
-//! # async fn run(db: steadfast_sqlx::PoolGuard<sqlx::Postgres>) -> sqlx::Result<()> {
-//! use std::time::Duration;
-//! use tokio::time::timeout;
-//!
-//! let mut session = db.acquire().await?;
-//! let pid = sqlx::query_scalar("SELECT pg_backend_pid()");
-//! let pid: i32 = pid.fetch_one(&mut session).await?;
-//! let report = sqlx::query("SELECT pg_sleep(600)").execute(&mut session);
-//! if timeout(Duration::from_secs(30), report).await.is_err() {
-//!     let cancel = sqlx::query("SELECT pg_cancel_backend($1)").bind(pid).execute(&db);
-//!     let _ = timeout(Duration::from_secs(1), cancel).await;
-//!     // Whatever became of it, nobody else gets this session.
-//!     session.close().await?;
-//! }
-//! # Ok(())
-//! # }
-//! ```
+//! or, for the one report that has none, [`GuardedTransaction::cancel_when_cut`].
 //!
 //! # Hazards
 //! - Who takes connections from the pool itself is not counted: a pool that lent little is busy.
@@ -126,6 +107,7 @@
 
 mod acquire;
 mod connection;
+mod cut;
 mod error;
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
 mod executor;

@@ -27,7 +27,7 @@ mod here {
         statement.as_str()
     }
 
-    #[cfg(feature = "postgres")]
+    #[cfg(any(feature = "postgres", feature = "mysql"))]
     /// Makes a query of a statement in which nothing comes from outside.
     pub(crate) fn raw_sql(statement: &str) -> sqlx::RawSql {
         sqlx::raw_sql(sqlx::AssertSqlSafe(statement.to_owned()))
@@ -76,7 +76,7 @@ mod here {
         statement
     }
 
-    #[cfg(feature = "postgres")]
+    #[cfg(any(feature = "postgres", feature = "mysql"))]
     /// Makes a query of a statement in which nothing comes from outside.
     pub(crate) fn raw_sql(statement: &str) -> sqlx::RawSql<'_> {
         sqlx::raw_sql(statement)
@@ -87,6 +87,6 @@ mod here {
 pub(crate) use here::SqlSafeStr;
 #[cfg(sqlx_08)]
 pub use here::SqlSafeStr;
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "mysql"))]
 pub(crate) use here::raw_sql;
 pub(crate) use here::{SqlStr, applied_migrations, dirty_version, text};

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use dependencies_tests::{guarded::state, wait_until};
-use sqlx::{Executor, MySql, mysql::MySqlPoolOptions};
+use sqlx::{Executor, MySql, Row, mysql::MySqlPoolOptions};
 use steadfast::{BreakerState, Cause, Dependency, Refusal, Trip};
 use steadfast_core::{CallKind, FailureClass};
 use steadfast_sqlx::{Error, PoolGuard, classify, guard};
@@ -165,4 +165,31 @@ async fn a_server_that_is_gone_opens_the_breaker_and_one_that_is_back_closes_it(
     .await;
     server.start_again();
     wait_until("a query", || async { db.execute("SELECT 1").await.is_ok() }).await;
+}
+
+/// Goal: the server ends what nobody waits for. Method: a pool of one has its place back
+/// although the report takes ten minutes.
+#[tokio::test]
+async fn a_query_that_is_cut_is_ended_in_the_server_where_that_is_wanted() {
+    let server = MariaDb::builder().start();
+    let pool = MySqlPoolOptions::new().max_connections(1);
+    let pool = pool.connect_lazy(&server.url()).unwrap();
+    let orders_db = Dependency::builder("orders-db").build().unwrap();
+    let builder = guard(&pool, &orders_db).silence_max(Duration::from_millis(300));
+    let db = builder.build().unwrap();
+    let number = async || {
+        let row = db.fetch_one("SELECT CONNECTION_ID()").await.unwrap();
+        row.get::<u64, _>(0)
+    };
+    let before = number().await;
+    let mut report = db.begin().await.unwrap();
+    report.cancel_when_cut().await.unwrap();
+    let query = (&mut *report).execute("SELECT SLEEP(600)");
+    query.await.map(drop).unwrap_err();
+    drop(report);
+    assert_eq!(number().await, before, "the session serves on");
+    let reports = server.sql(
+        "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE INFO = 'SELECT SLEEP(600)'",
+    );
+    assert_eq!(reports.trim(), "0");
 }

@@ -26,6 +26,8 @@ pub(super) struct Observer {
     pub(super) state: Arc<DependencyState>,
     pub(super) silence_max: Duration,
     pub(super) scout: Arc<dyn Scout>,
+    /// Taken by whoever tells the server something on a session beside the pool.
+    pub(super) telling: tokio::sync::Mutex<()>,
     sessions: Mutex<Sessions>,
 }
 
@@ -48,6 +50,7 @@ impl Observer {
             state,
             silence_max,
             scout,
+            telling: tokio::sync::Mutex::default(),
             sessions,
         }
     }

@@ -2,19 +2,23 @@
 
 use std::{fmt, mem, sync::Arc, time::Duration};
 
-use sqlx::{Database, pool::PoolConnection};
+use sqlx::{Connection, Database, pool::PoolConnection};
 use sqlx_core::transaction::TransactionManager;
-use steadfast_core::plumbing::{PoolCatch, PoolLease, PoolReturn};
+use steadfast_core::plumbing::{PoolCatch, PoolFuture, PoolLease, PoolReturn};
 use steadfast_pool::Timed;
 use tokio::{runtime::Handle, time::timeout};
 
 use super::{
     GuardedSavepoint,
     acquire::Connections,
+    cut::end_query,
     judged::{JudgedAnswer, JudgedRows, RowStream, Step},
     watch::{Patience, Watcher},
 };
-use crate::{clock, driver::Driver};
+use crate::{
+    clock,
+    driver::{Driver, SessionName},
+};
 
 /// How long a session that is closed may take to say goodbye. As long as sqlx waits.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
@@ -53,6 +57,8 @@ pub struct GuardedSession<DB: Driver> {
     lease: Option<PoolLease>,
     watcher: Watcher,
     connections: Arc<Connections<DB>>,
+    /// By which name the server ends what it is asked, if that was wanted.
+    name: Option<SessionName>,
 }
 
 impl<DB: Driver> GuardedSession<DB> {
@@ -80,6 +86,7 @@ impl<DB: Driver> GuardedSession<DB> {
             lease: Some(lease),
             watcher: Watcher::new(Arc::clone(&connections.observer)),
             connections,
+            name: None,
         }
     }
 
@@ -179,6 +186,16 @@ impl<DB: Driver> GuardedSession<DB> {
         self.answer(Patience::OfServer, rollback).await
     }
 
+    /// Asks the server by what name another session can have it end what this one is asked.
+    pub(super) async fn learn_name(&mut self) -> sqlx::Result<()> {
+        self.name = self
+            .answer(Patience::OfRequest, |connection| {
+                DB::session_name(connection)
+            })
+            .await?;
+        Ok(())
+    }
+
     pub(super) fn start_rollback(&mut self) {
         <DB as Database>::TransactionManager::start_rollback(self.connection());
     }
@@ -214,14 +231,24 @@ impl<DB: Driver> Drop for GuardedSession<DB> {
             discard(connection);
             return;
         };
-        let back = if self.watcher.is_over() {
+        let connections = Arc::clone(&self.connections);
+        let name = self.name.take().filter(|_| self.watcher.has_unanswered());
+        let back: PoolFuture<()> = if self.watcher.is_over() {
             let closed = timeout(CLOSE_MAX, connection.close());
-            Box::pin(async move { drop(closed.await) }) as _
+            Box::pin(async move { drop(closed.await) })
+        } else if let Some(name) = name {
+            let observer = Arc::clone(&connections.observer);
+            let ended = end_query(connections.pool.clone(), observer, name);
+            Box::pin(async move {
+                ended.await;
+                // What the server says of the query that it has ended.
+                let _ = connection.ping().await;
+                connection.return_to_pool().await;
+            })
         } else {
             // What sqlx's own drop spawns; here the place follows when it is done.
-            Box::pin(connection.return_to_pool()) as _
+            Box::pin(connection.return_to_pool())
         };
-        let connections = Arc::clone(&self.connections);
         let back = PoolReturn::new(connections, lease, back, clock::now());
         runtime.spawn(Timed::new(back));
     }

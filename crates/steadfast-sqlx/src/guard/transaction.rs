@@ -86,6 +86,30 @@ impl<DB: Driver> GuardedTransaction<DB> {
         }
     }
 
+    /// Has the server end whatever query of this transaction is cut, by its bound or because
+    /// its request has gone, so that the place is free soon and not when the query has run to
+    /// its own end. For a report without a `statement_timeout`.
+    ///
+    /// It costs a question now, and where something is cut a session beside the pool, one at
+    /// a time and for 2 s at most. Where none can be had, it is as without it. `COMMIT` and
+    /// `ROLLBACK` run to their end. It does nothing for SQLite.
+    ///
+    /// ```
+    /// # #[cfg(feature = "postgres")]
+    /// # async fn run(db: steadfast_sqlx::PoolGuard<sqlx::Postgres>) -> sqlx::Result<()> {
+    /// let mut report = db.begin_with("BEGIN READ ONLY").await?;
+    /// report.cancel_when_cut().await?;
+    /// sqlx::query("SELECT pg_sleep(600)").execute(&mut *report).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// What the server says to the question.
+    pub async fn cancel_when_cut(&mut self) -> sqlx::Result<()> {
+        self.session.learn_name().await
+    }
+
     /// Commits.
     ///
     /// # Errors

@@ -45,6 +45,8 @@ pub(super) struct Watcher {
     is_unsure: bool,
     /// Whether its holder has said that it writes.
     writes: bool,
+    /// Whether it was asked something that nobody waited for to the end.
+    has_unanswered: bool,
     /// Which generation of the pool's sessions it is of.
     generation: u64,
 }
@@ -68,6 +70,7 @@ impl Watcher {
             is_over: false,
             is_unsure: false,
             writes: false,
+            has_unanswered: false,
         }
     }
 
@@ -100,6 +103,12 @@ impl Watcher {
         self.is_over || self.is_unsure || self.generation < self.observer.generation()
     }
 
+    /// Whether the server may still work on something that nobody waits for. What has to come
+    /// to its own end, a commit, is none.
+    pub(super) const fn has_unanswered(&self) -> bool {
+        self.has_unanswered
+    }
+
     /// Says that what is asked writes: what succeeds shows that the server takes writes.
     pub(super) const fn set_writes(&mut self) {
         self.writes = true;
@@ -113,6 +122,7 @@ impl Watcher {
     /// Begins to watch one query.
     pub(super) fn watch(&mut self, patience: Patience) -> Watch<'_> {
         self.is_probe = false;
+        self.has_unanswered = patience == Patience::OfRequest;
         let permit = self.observer.permit();
         Watch {
             permit,
@@ -202,6 +212,7 @@ impl Watch<'_> {
     /// Ends well.
     pub(super) fn succeeded(&mut self) {
         let now = clock::now();
+        self.watcher.has_unanswered = false;
         if self.watcher.writes {
             self.watcher.observer.state.note_writable(now);
         }
@@ -213,6 +224,7 @@ impl Watch<'_> {
     /// Ends with an error, and returns what the caller is told.
     pub(super) fn failed(&mut self, error: sqlx::Error) -> sqlx::Error {
         let now = clock::now();
+        self.watcher.has_unanswered = false;
         let Heard { said, ends_session } = Heard::of(&error);
         self.watcher.is_over |= ends_session;
         let permit = self.permit.take();

@@ -3,6 +3,7 @@
 //! and afterwards no connection that is lost or in a transaction.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod cuts;
 mod departures;
 mod faults;
 mod growth;
