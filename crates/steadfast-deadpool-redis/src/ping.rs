@@ -2,14 +2,14 @@
 
 use std::sync::Mutex;
 
-use deadpool_redis::Pool;
+use deadpool_redis::{Connection, Pool, redis};
 use steadfast_core::{Check, CheckOutcome, CheckRun, Failure, FailureClass};
 use steadfast_pool::{
-    Patience,
+    First, Patience,
     counts::History,
+    first,
     probe::{Probe, Trouble},
 };
-use tokio::task::AbortHandle;
 
 use crate::{
     clock,
@@ -52,8 +52,9 @@ use crate::{
 /// is asked for in the next run. For a moment there are two of these connections: count two
 /// in `maxclients`.
 ///
-/// The first run of a process has an empty pool open a connection meanwhile: who waits for the
-/// start need not wait for a connect after it.
+/// The first run of a process has an empty pool open a connection, and that it serves is the
+/// answer: who waits for the start waits for one connect. Where the pool is late or gets none,
+/// and from the second run on, the check asks on its own session.
 ///
 /// # Cancel safety
 /// A run that is dropped closes the check's own connection. It never waits in the pool,
@@ -155,11 +156,41 @@ impl Ping {
         Ok(outcome.number("ping_ms", took.as_secs_f64() * 1e3))
     }
 
-    /// Has the pool open its first connection, beside the check's own first question: requests
-    /// that come meanwhile wait for the answer, and would wait for a connect after it.
-    fn warm(&self) -> AbortHandle {
+    /// Has the pool open its first connection, which answers if it is there in time.
+    async fn ask_first(
+        &self,
+        gauges: Gauges,
+        asked: impl Future<Output = Result<CheckOutcome, Failure>>,
+    ) -> Result<CheckOutcome, Failure> {
+        let server = self.server.as_ref().map_err(Clone::clone)?;
+        // What else the check is to find out needs its own session.
+        if server.writes {
+            return asked.await;
+        }
         let pool = self.pool.clone();
-        tokio::spawn(async move { drop(pool.get().await) }).abort_handle()
+        let opening = async move {
+            let mut session = pool.get().await.ok()?;
+            let asked_at = clock::now();
+            let ping = redis::cmd("PING");
+            let answer = ping.query_async::<()>(&mut *session).await;
+            let took = clock::now().saturating_duration_since(asked_at);
+            match answer {
+                Ok(()) => Some(took),
+                Err(_) => {
+                    // Closed, and not given back.
+                    drop(Connection::take(session));
+                    None
+                }
+            }
+        };
+        match first(opening, asked, Result::is_err).await {
+            First::OfPool(took) => {
+                self.history(|history| history.fresh.opened(clock::now()));
+                let outcome = self.history(|history| gauges.answered(history));
+                Ok(outcome.number("ping_ms", took.as_secs_f64() * 1e3))
+            }
+            First::Own(answer) => answer,
+        }
     }
 
     fn history<T>(&self, ask: impl FnOnce(&mut History) -> T) -> T {
@@ -179,11 +210,12 @@ impl Check for Ping {
         let outcome = if self.pool.is_closed() {
             CheckOutcome::fail(FailureClass::Other, "the application has closed the pool")
         } else {
-            let warming = (run.first && self.pool.status().size == 0).then(|| self.warm());
-            let asked = self.ask(gauges, Patience::new(until, now)).await;
-            if let (Some(warming), Err(_)) = (warming, &asked) {
-                warming.abort();
-            }
+            let asked = self.ask(gauges, Patience::new(until, now));
+            let asked = if run.first && gauges.counts.size == 0 {
+                self.ask_first(gauges, asked).await
+            } else {
+                asked.await
+            };
             asked.unwrap_or_else(|failure| CheckOutcome::fail(failure.class(), failure.message()))
         };
         gauges.numbers(outcome)

@@ -11,8 +11,8 @@
 //!   against a server.
 //! - The seam itself: [`PoolDriver`] is what an adapter implements, [`PoolGate`] what decides,
 //!   and the rest of the `Pool…` types what passes between the two.
-//! - [`Probe`](probe::Probe) keeps a check's own session and asks it; [`counts`] remembers what
-//!   earlier readings have shown.
+//! - [`Probe`](probe::Probe) keeps a check's own session and asks it, after the pool's own
+//!   connection has answered [`first`]; [`counts`] remembers what earlier readings have shown.
 //! - [`PoolGuardBuilder`] takes the settings, [`Gated`] is what every guard has, [`permit`]
 //!   judges what is asked on a session that is lent, and [`Told`] is what somebody is told who
 //!   gets no answer.
@@ -37,6 +37,7 @@ mod builder;
 pub mod clock;
 pub mod counts;
 mod drive;
+mod first;
 pub mod fresh;
 mod gated;
 mod gauge;
@@ -48,6 +49,7 @@ mod told;
 
 pub use builder::{Located, PoolGuardBuilder, PoolKind};
 pub use drive::{Drive, Timed};
+pub use first::{First, first};
 pub use gated::Gated;
 pub use gauge::attach;
 pub use patience::{FAIR_MAX, Patience};

@@ -5,11 +5,12 @@ use std::{future::poll_fn, pin::pin, sync::Mutex, task::Poll, time::Duration};
 use sqlx::{Connection, Database, Pool};
 use steadfast_core::{Check, CheckOutcome, CheckRun, CheckStatus, Deadline, Failure, FailureClass};
 use steadfast_pool::{
-    Patience,
+    First, Patience,
     counts::{Counts, History},
+    first,
     probe::{Answered, Probe},
 };
-use tokio::{task::AbortHandle, time::timeout_at};
+use tokio::time::timeout_at;
 
 use crate::{
     classify::classify,
@@ -54,8 +55,9 @@ pub const STUCK_AFTER: Duration = Duration::from_secs(30);
 /// shorter, is asked for in the next run. For a moment there are two of
 /// these connections: count two per instance in the server's limit.
 ///
-/// The first run of a process has an empty pool open a connection meanwhile: who waits for the
-/// start need not wait for a connect after it.
+/// The first run of a process has an empty pool open a connection, and that it serves is the
+/// answer: who waits for the start waits for one connect. Where the pool is late or gets none,
+/// and from the second run on, the check asks on its own session.
 ///
 /// For SQLite it borrows an idle connection of the pool, because a database in memory exists
 /// in no other, and opens the file anew as often, which finds that it was moved away or may
@@ -181,11 +183,31 @@ impl<DB: Driver> Ping<DB> {
         }
     }
 
-    /// Has the pool open its first connection, beside the check's own first question: requests
-    /// that come meanwhile wait for the answer, and would wait for a connect after it.
-    fn warm(&self) -> AbortHandle {
+    /// Has the pool open its first connection, which answers if it is there in time.
+    async fn ask_first(
+        &self,
+        counts: Counts,
+        asked: impl Future<Output = CheckOutcome>,
+    ) -> CheckOutcome {
         let acquired = self.pool.acquire();
-        tokio::spawn(async move { drop(acquired.await) }).abort_handle()
+        let opening = async move {
+            let mut connection = acquired.await.ok()?;
+            let asked_at = clock::now();
+            let answer = DB::round_trip(&mut connection).await;
+            let took = clock::now().saturating_duration_since(asked_at);
+            // It lies ready when that is told.
+            connection.return_to_pool().await;
+            answer.ok().map(|()| took)
+        };
+        let failed = |outcome: &CheckOutcome| outcome.status() == CheckStatus::Fail;
+        match first(opening, asked, failed).await {
+            First::OfPool(took) => {
+                self.history(|history| history.fresh.opened(clock::now()));
+                let outcome = judge::answered(&self.seen(counts, None));
+                outcome.number("ping_ms", took.as_secs_f64() * 1e3)
+            }
+            First::Own(outcome) => outcome,
+        }
     }
 
     /// Asks a connection of the pool, if one is idle, and opens a session beside it where
@@ -294,13 +316,12 @@ impl<DB: Driver> Check for Ping<DB> {
         let outcome = if self.pool.is_closed() {
             CheckOutcome::fail(FailureClass::Other, "the application has closed the pool")
         } else if server.is_there() {
-            let warming = (run.first && counts.size == 0).then(|| self.warm());
-            let patience = Patience::new(until, now);
-            let outcome = self.ask_server(counts, &server, patience).await;
-            if let (Some(warming), CheckStatus::Fail) = (warming, outcome.status()) {
-                warming.abort();
+            let asked = self.ask_server(counts, &server, Patience::new(until, now));
+            if run.first && counts.size == 0 {
+                self.ask_first(counts, asked).await
+            } else {
+                asked.await
             }
-            outcome
         } else {
             self.ask_in_pool(counts, until).await
         };

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use dependencies_tests::{ask, ask_until, ask_within, number, wait_until};
+use dependencies_tests::{ask, ask_first, ask_until, ask_within, number, wait_until};
 use sqlx::{
     PgPool, SqlSafeStr,
     migrate::{Migration, MigrationType, Migrator},
@@ -396,4 +396,24 @@ async fn migrations_are_looked_at_beside_a_held_pool() {
         dirty.message(),
         "migration 2 failed halfway and needs repair"
     );
+}
+
+/// Goal: who waits for the start waits for one connect, and finds it in the pool. Method: the
+/// sessions are counted, after the first answer and after the second.
+#[tokio::test]
+async fn the_first_answer_is_the_pools_own_first_connection() {
+    let postgres = Postgres::builder().start();
+    let pool = lazy_pool(&postgres.admin_url(), 2);
+    let check = ping(&pool);
+    // On a slow machine the check asks beside the pool, which opens its own all the same.
+    passes(&ask_first(&check).await);
+    idle(&pool, 1).await;
+    assert_eq!(sessions(&postgres).len(), 1);
+    passes(&ask(&check).await);
+    assert_eq!(sessions(&postgres).len(), 1);
+
+    let gone = lazy_pool("postgres://postgres@127.0.0.1:1/postgres", 2);
+    let outcome = ask_first(&ping(&gone)).await;
+    is(&outcome, CheckStatus::Fail, FailureClass::Unreachable);
+    wait_until("an end of the connect", || async { gone.size() == 0 }).await;
 }

@@ -3,8 +3,8 @@
 
 use std::{net::TcpStream, time::Duration};
 
-use deadpool_redis::{Config, Pool, PoolConfig, Runtime};
-use dependencies_tests::{ask, ask_until, ask_within, number, wait_until};
+use deadpool_redis::{Config, Pool, PoolConfig, Runtime, redis};
+use dependencies_tests::{ask, ask_first, ask_until, ask_within, number, wait_until};
 use steadfast_core::{CheckOutcome, CheckStatus, FailureClass};
 use steadfast_deadpool_redis::{ping, ping_url};
 use support::{BlackHole, Redis, free_port};
@@ -341,4 +341,26 @@ async fn a_cut_run_closes_its_connection() {
     wait_until("the end of the probe", || async { clients(&redis) == 1 }).await;
     passes(&ask(&check).await);
     drop(TcpStream::connect(("127.0.0.1", redis.port())).unwrap());
+}
+
+#[tokio::test]
+async fn the_first_answer_is_the_pools_own_first_connection() {
+    let redis = Redis::builder().arg("--maxclients").arg("1").start();
+    let pool = sized_pool(&redis.url(), 1);
+    // The client that brought the server up may not have been forgotten yet.
+    wait_until("a free slot", || async {
+        let first = ask_first(&ping(&pool)).await;
+        does_pass(&first) && pool.status().available == 1
+    })
+    .await;
+    let _: () = redis::cmd("PING")
+        .query_async(&mut pool.get().await.unwrap())
+        .await
+        .unwrap();
+    let gone = pool_at_nobody();
+    fails(&ask_first(&ping(&gone)).await, FailureClass::Unreachable);
+}
+
+fn pool_at_nobody() -> Pool {
+    pool(&format!("redis://127.0.0.1:{}/", free_port()))
 }
