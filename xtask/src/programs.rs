@@ -91,6 +91,13 @@ const PROGRAMS: &[Program] = &[
         always: false,
     },
     Program {
+        name: "prometheus",
+        files: &["prometheus", "promtool"],
+        debian: "prometheus",
+        pypi: None,
+        always: false,
+    },
+    Program {
         name: "memcached",
         files: &["memcached"],
         debian: "memcached",

@@ -7,6 +7,7 @@ pub(crate) mod breakers;
 pub(crate) mod cgroup_sampler;
 pub(crate) mod environment;
 pub(crate) mod host_sampler;
+pub(crate) mod incidents;
 pub(crate) mod journal;
 pub(crate) mod metering;
 pub(crate) mod schedule;

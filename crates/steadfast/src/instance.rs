@@ -14,6 +14,3 @@ pub(crate) mod traffic;
 pub(crate) mod workers;
 
 pub use control::Control;
-
-/// The log of the self-audit: what cannot work, found before it fails.
-pub(crate) const AUDIT: &str = "steadfast::audit";

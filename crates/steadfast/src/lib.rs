@@ -79,6 +79,7 @@ mod duration;
 mod gate;
 mod guard;
 mod instance;
+mod log;
 mod meter;
 mod probe;
 mod refusal;

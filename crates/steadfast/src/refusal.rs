@@ -38,6 +38,7 @@ mod own;
 pub(crate) mod page;
 pub(crate) mod policy;
 pub(crate) mod render;
+mod span;
 mod wording;
 
 use std::time::{Duration, Instant};
@@ -314,6 +315,7 @@ impl Explain {
         answered: Answered,
         head: &RequestHead,
     ) {
+        span::tell(&refusal, id, answered);
         let whole = |refusal| Recorded {
             id,
             refusal,
@@ -364,14 +366,23 @@ impl Explain {
             Evidence::PoolExhausted(pool) => pool.last_error.as_deref(),
             _ => None,
         };
-        tracing::warn!(
-            target: "steadfast",
-            cause = refusal.cause().code(),
-            rule = refusal.rule().map_or("", |rule| rule.code()),
-            source = %refusal.refused_by(), %id, answered = %first.answered,
-            last_error = last_error.filter(|error| !error.is_empty()),
-            "refusing requests"
-        );
+        macro_rules! say {
+            ($say:ident) => {
+                tracing::$say!(
+                    target: crate::log::INCIDENT,
+                    cause = refusal.cause().code(),
+                    rule = refusal.rule().map_or("", |rule| rule.code()),
+                    source = %refusal.refused_by(), %id, answered = %first.answered,
+                    last_error = last_error.filter(|error| !error.is_empty()),
+                    "refusing requests"
+                )
+            };
+        }
+        match refusal.cause() {
+            // Somebody has ordered it, so nobody needs to do anything.
+            Cause::Maintenance => say!(info),
+            _ => say!(warn),
+        }
     }
 
     /// Writes a state change down and logs it once. `why` may come from outside: it is
@@ -379,7 +390,7 @@ impl Explain {
     pub(crate) fn note(&self, subject: &Name, from: &str, to: &str, why: &str) {
         let at = clock::now();
         let why = &*steadfast_core::plumbing::redact(why);
-        tracing::info!(target: "steadfast", %subject, from, to, why, "state changed");
+        tracing::info!(target: crate::log::STATE, %subject, from, to, why, "state changed");
         self.write_change(subject, from, to, why, at);
     }
 

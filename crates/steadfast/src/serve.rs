@@ -253,7 +253,7 @@ where
         loop {
             if !self.shared.registry.has_room() {
                 let open = self.shared.registry.count();
-                tracing::warn!(target: "steadfast", open, "no room for more connections; further ones wait");
+                tracing::warn!(target: crate::log::SERVE, open, "no room for more connections; further ones wait");
             }
             let registry = Arc::clone(&self.shared.registry);
             let short = || registry.make_some_room();
@@ -341,7 +341,7 @@ impl Shared {
             .is_err()
         {
             let open = self.registry.count();
-            tracing::warn!(target: "steadfast", open, "connections whose task blocks its thread are left behind");
+            tracing::warn!(target: crate::log::SERVE, open, "connections whose task blocks its thread are left behind");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Dependencies around clients that have no adapter of their own. Each file is one recipe, to
 //! be copied: a call that is refused while the dependency is down, judged once, and explained.
+//! One more, [`traces`], exports the spans of requests that were refused.
 //!
 //! | client | how | who judges |
 //! |---|---|---|
@@ -11,3 +12,4 @@
 pub mod over_bb8;
 pub mod over_fred;
 pub mod over_reqwest;
+pub mod traces;

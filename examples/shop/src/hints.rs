@@ -3,14 +3,21 @@
 use std::{
     fmt::Write as _,
     io::{self, Write},
+    net::SocketAddr,
 };
 
 use crate::settings::Token;
 
 /// Says where it listens, in the first line, and what to try. Whoever started it may have
 /// closed the other end of standard output; the shop serves all the same.
-pub(crate) fn print(url: &str, token: &Token, stand_in: bool) {
-    let text = format!("listening on {url}\n{}", to_try(url, token, stand_in));
+pub(crate) fn print(url: &str, token: &Token, stand_in: bool, metrics: Option<SocketAddr>) {
+    let metrics = metrics.map_or_else(String::new, |at| {
+        format!("metrics on http://{at}/metrics\n")
+    });
+    let text = format!(
+        "listening on {url}\n{metrics}{}",
+        to_try(url, token, stand_in)
+    );
     let mut out = io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }

@@ -9,6 +9,7 @@ mod cache;
 mod checks;
 mod hints;
 mod log;
+mod metrics;
 mod payments;
 mod problem;
 mod routes;
@@ -23,9 +24,12 @@ use std::{fmt, process::ExitCode};
 const USAGE: &str = "\
 usage: shop          serve on ADDR (default 127.0.0.1:8000)
        shop storm    start the service on a free port and put it through a storm
+       shop storm --series FILE
+                     a slow storm of three minutes, and its metrics as a unit test
+                     for promtool
 
 environment of `shop`: ADDR DATABASE_URL REDIS_URL PAYMENTS_URL PROBE_ADDR
-WHY503_TOKEN STEADFAST_CONFIG STEADFAST__… RUST_LOG; see examples/shop/README.md";
+METRICS_ADDR WHY503_TOKEN STEADFAST_CONFIG STEADFAST__… RUST_LOG; see examples/shop/README.md";
 
 /// What ends the program, in one line for the person who started it.
 #[derive(Debug)]
@@ -56,7 +60,10 @@ async fn main() -> ExitCode {
         .collect();
     let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => serve::run().await,
-        ["storm"] => storm::run().await.map(|()| ExitCode::SUCCESS),
+        ["storm"] => storm::run(None).await.map(|()| ExitCode::SUCCESS),
+        ["storm", "--series", file] => storm::run(Some(file.into()))
+            .await
+            .map(|()| ExitCode::SUCCESS),
         ["-h" | "--help" | "help"] => {
             println!("{USAGE}");
             Ok(ExitCode::SUCCESS)

@@ -10,7 +10,7 @@ use tokio::{net::TcpListener, sync::oneshot};
 use crate::{
     Fatal,
     app::{self, Shop},
-    cache, checks, hints, log,
+    cache, checks, hints, log, metrics,
     payments::{Payments, stand_in::StandIn},
     settings::Settings,
     store::Pool,
@@ -57,6 +57,10 @@ pub(crate) async fn run() -> Result<ExitCode, Fatal> {
         }
         None => None,
     };
+    let metrics = match settings.metrics_addr {
+        Some(addr) => Some(metrics::serve(addr).await?),
+        None => None,
+    };
     let guard = guard(&settings, &dependencies)?;
     let listener = listen(&settings.addr).await?;
     let address = listener.local_addr().map_err(Fatal::new)?;
@@ -77,6 +81,7 @@ pub(crate) async fn run() -> Result<ExitCode, Fatal> {
         &format!("http://{address}"),
         &settings.token,
         shop.stand_in.is_some(),
+        metrics,
     );
     let app = app::router(shop);
     let report = app::serve(&guard, listener, app)

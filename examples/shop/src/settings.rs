@@ -19,6 +19,7 @@ pub(crate) struct Settings {
     pub(crate) payments_url: Option<String>,
     pub(crate) config_file: Option<String>,
     pub(crate) probe_addr: Option<SocketAddr>,
+    pub(crate) metrics_addr: Option<SocketAddr>,
     pub(crate) token: Token,
 }
 
@@ -32,13 +33,6 @@ pub(crate) struct Token {
 
 impl Settings {
     pub(crate) fn from_env() -> Result<Self, Fatal> {
-        let probe_addr = text("PROBE_ADDR")?.map(|given| {
-            given.parse().map_err(|_| {
-                Fatal::new(format!(
-                    "PROBE_ADDR {given:?}; allowed is an address and a port, as 127.0.0.1:9000"
-                ))
-            })
-        });
         let token = match text("WHY503_TOKEN")? {
             Some(value) => Token { value, made: false },
             // 122 random bits.
@@ -53,10 +47,23 @@ impl Settings {
             redis_url: text("REDIS_URL")?,
             payments_url: text("PAYMENTS_URL")?,
             config_file: text("STEADFAST_CONFIG")?,
-            probe_addr: probe_addr.transpose()?,
+            probe_addr: address("PROBE_ADDR")?,
+            metrics_addr: address("METRICS_ADDR")?,
             token,
         })
     }
+}
+
+/// An address of this host, where something of its own listens.
+fn address(name: &str) -> Result<Option<SocketAddr>, Fatal> {
+    let parsed = text(name)?.map(|given| {
+        given.parse().map_err(|_| {
+            Fatal::new(format!(
+                "{name} {given:?}; allowed is an address and a port, as 127.0.0.1:9000"
+            ))
+        })
+    });
+    parsed.transpose()
 }
 
 /// A variable's value; one that is set to nothing counts as absent.

@@ -10,11 +10,13 @@ mod load;
 mod prober;
 mod report;
 mod screen;
+mod series;
 mod service;
 mod tally;
 
 use std::{
     io,
+    path::PathBuf,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -28,6 +30,7 @@ use load::Stream;
 use prober::Prober;
 use report::{Leaving, Report, Sample};
 use screen::Screen;
+use series::{Lengths, Series};
 use service::Service;
 use tally::Tally;
 
@@ -40,11 +43,6 @@ const WORK_MS: u32 = 200;
 /// Longest wait for the service to notice something.
 const NOTICE_MAX: Duration = Duration::from_secs(120);
 
-/// How long payments stays dead after the service has noticed.
-const DEAD: Duration = Duration::from_secs(4);
-
-const OVERLOAD: Duration = Duration::from_secs(6);
-
 const SECOND: Duration = Duration::from_secs(1);
 
 /// What the summary is made of.
@@ -52,12 +50,14 @@ struct Storm {
     client: Client,
     prober: Prober,
     screen: Screen,
+    lengths: Lengths,
 }
 
-/// Ends early when it is told to, and takes the service with it.
-pub(crate) async fn run() -> Result<(), Fatal> {
+/// Ends early when it is told to, and takes the service with it. With a file the storm is
+/// slow, and its metrics are written there as a unit test for alert rules.
+pub(crate) async fn run(series: Option<PathBuf>) -> Result<(), Fatal> {
     tokio::select! {
-        done = storm() => done,
+        done = storm(series) => done,
         told = told_to_end() => Err(told.map_or_else(Fatal::new, |()| Fatal::new("ended early"))),
     }
 }
@@ -77,7 +77,7 @@ async fn told_to_end() -> io::Result<()> {
     tokio::signal::ctrl_c().await
 }
 
-async fn storm() -> Result<(), Fatal> {
+async fn storm(series: Option<PathBuf>) -> Result<(), Fatal> {
     let mut service = Service::start(LIMIT).await?;
     let client = Client::new(service.url(), service.token());
     let prober = Prober::start(client.clone());
@@ -85,17 +85,34 @@ async fn storm() -> Result<(), Fatal> {
         return Err(service.fault("it did not become ready"));
     }
     let screen = Screen::begin(service.url(), LIMIT);
+    let lengths = series.as_ref().map_or(Lengths::QUICK, |_| Lengths::SLOW);
+    let series = series.map(|file| Series::start(file, service.metrics()));
     let mut storm = Storm {
         client,
         prober,
         screen,
+        lengths,
+    };
+    let over = |weather, alerts| {
+        if let Some(series) = &series {
+            series.ends(weather, alerts);
+        }
     };
 
     let (calm, orders) = storm.calm().await?;
+    over("calm", &[]);
     let overload = storm.overload().await;
+    over(
+        "overload",
+        &["SteadfastOverloaded", "SteadfastScalingBehind"],
+    );
     // At once: the ledger keeps single refusals only until newer ones need the room.
     let sample = Sample::find(&storm.client, &overload).await;
-    let payments = storm.payments(orders).await?;
+    let payments = storm.payments(orders, over).await?;
+    over("payments are back", &[]);
+    if let Some(series) = &series {
+        series.write()?;
+    }
     let (drain, leaving) = storm.drain(&mut service).await?;
     storm.screen.end();
 
@@ -103,7 +120,7 @@ async fn storm() -> Result<(), Fatal> {
     let report = Report::new(storm.screen.colours());
     report.heading();
     report.calm(&calm);
-    report.overload(&overload, OVERLOAD);
+    report.overload(&overload, lengths.overload);
     report.payments(&payments);
     report.drain(&drain, &leaving);
     report.probes(&storm.prober.seen());
@@ -144,7 +161,7 @@ impl Storm {
         for _ in 0..20 {
             orders.push(self.client.order().await?);
         }
-        let stream = Stream::new(40, 3 * SECOND, |number| match number % 4 {
+        let stream = Stream::new(40, self.lengths.calm, |number| match number % 4 {
             0 => Ask::order(),
             _ => Ask::get("/products"),
         });
@@ -155,14 +172,20 @@ impl Storm {
 
     /// Three times what it can do.
     async fn overload(&mut self) -> Arc<Tally> {
-        let stream = Stream::new(240, OVERLOAD, |_| Ask::get(format!("/work?ms={WORK_MS}")));
+        let stream = Stream::new(240, self.lengths.overload, |_| {
+            Ask::get(format!("/work?ms={WORK_MS}"))
+        });
         let tally = stream.tally();
         self.blow("overload", vec![stream]).await;
         tally
     }
 
     /// Payments dies, and is mended.
-    async fn payments(&mut self, orders: Arc<[String]>) -> Result<Payments, Fatal> {
+    async fn payments(
+        &mut self,
+        orders: Arc<[String]>,
+        ends: impl Fn(&'static str, &'static [&'static str]),
+    ) -> Result<Payments, Fatal> {
         let pay = move |number: u64| {
             let order = &orders[usize::try_from(number).unwrap_or(0) % orders.len()];
             Ask::post(format!("/pay/{order}"))
@@ -180,8 +203,8 @@ impl Storm {
             }
         });
         let over = {
-            let noticed = Arc::clone(&noticed);
-            move || noticed.get().is_some_and(|at| Instant::now() > *at + DEAD)
+            let (noticed, dead) = (Arc::clone(&noticed), self.lengths.dead);
+            move || noticed.get().is_some_and(|at| Instant::now() > *at + dead)
         };
         let dead = Stream::new(40, NOTICE_MAX, pay.clone()).until(over.clone());
         let others = Stream::new(40, NOTICE_MAX, |_| Ask::get("/products")).until(over);
@@ -194,6 +217,10 @@ impl Storm {
             .ok_or_else(unnoticed)?
             .saturating_duration_since(began);
 
+        ends(
+            "no payments",
+            &["SteadfastBreakerOpen", "SteadfastDependencyFailing"],
+        );
         self.client.payments("working").await?;
         // Customers go on trying. The first that get through are the probes; then the
         // breaker lets in more and more.
@@ -209,7 +236,7 @@ impl Storm {
             ));
         }
         let recovered = Instant::now().saturating_duration_since(began);
-        let stream = Stream::new(40, 2 * SECOND, pay);
+        let stream = Stream::new(40, self.lengths.mended, pay);
         let mended = stream.tally();
         self.blow("mended", vec![stream]).await;
         Ok(Payments {

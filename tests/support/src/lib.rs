@@ -29,9 +29,12 @@ mod nginx;
 mod pgbouncer;
 mod postgres;
 mod process;
+mod prometheus;
 mod redis;
 mod relay;
 mod user;
+
+use std::path::PathBuf;
 
 pub use apache::{Apache, Varnish};
 pub use cluster::RedisCluster;
@@ -43,5 +46,15 @@ pub use net::{BlackHole, free_port};
 pub use nginx::Nginx;
 pub use pgbouncer::{PgBouncer, PgBouncerBuilder};
 pub use postgres::{Postgres, PostgresBuilder};
+pub use prometheus::Prometheus;
 pub use redis::{Redis, RedisBuilder};
 pub use relay::Relay;
+
+/// Finds a program that a test calls itself.
+///
+/// # Panics
+/// If it is not installed; the panic names the package of Debian that brings it.
+#[must_use]
+pub fn program_of(name: &str, package: &str) -> PathBuf {
+    process::program(name, package, &[])
+}

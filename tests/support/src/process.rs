@@ -79,6 +79,11 @@ impl Process {
         true
     }
 
+    /// Whether it has not ended.
+    pub(crate) fn is_alive(&mut self) -> bool {
+        self.child.try_wait().is_ok_and(|status| status.is_none())
+    }
+
     /// Sends a signal to the process itself.
     pub(crate) fn signal(&self, signal: Signal) {
         signal_pid(self.pid(), signal);

@@ -38,6 +38,7 @@ const PLANS: &[Plan] = &[
             "duration",
             "meter",
             "clock",
+            "log",
         ],
         except: &[],
     },

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use steadfast_diagnosis::{Id, Role, Tied};
 
-use crate::instance::{AUDIT as TARGET, Control};
+use crate::instance::Control;
 
 /// Between two looks, in rounds of a second.
 const EVERY_ROUNDS: u32 = 30;
@@ -42,7 +42,7 @@ impl Audit {
                 continue;
             }
             if self.told.insert((risk.id, risk.about.clone())) {
-                tracing::warn!(target: TARGET, id = %risk.id, fix = risk.fix.text, "{}", risk.summary);
+                tracing::warn!(target: crate::log::AUDIT, id = %risk.id, fix = risk.fix.text, "{}", risk.summary);
             }
         }
     }

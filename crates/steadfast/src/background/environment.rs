@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use steadfast_diagnosis::Id;
 
-use crate::{drain::Drain, instance::AUDIT as TARGET};
+use crate::drain::Drain;
 
 /// How long the process manager waits for the drain, as far as that is known.
 pub(crate) fn stop_allowed(budget: Option<&Budget>) -> Option<Duration> {
@@ -30,11 +30,11 @@ pub(crate) fn warn(drain: &Drain, given: Option<&Budget>) {
     if let Some(fault) = found.and_then(|budget| budget.fault(drain)) {
         let id = Id::ConfigGrace;
         tracing::warn!(
-            target: TARGET, %id,
+            target: crate::log::AUDIT, %id,
             "{fault}; if it is longer, say Guard::builder().budget(…)"
         );
     }
     if let Some(fault) = parent::swallows_signals() {
-        tracing::warn!(target: "steadfast", "{fault}");
+        tracing::warn!(target: crate::log::AUDIT, "{fault}");
     }
 }

@@ -2,77 +2,108 @@
 //!
 //! The facade's counters are shared cache lines, so requests do not touch them: they count
 //! on stripes in core, and once a second a task publishes the sums. Names start with
-//! `steadfast_`; no label has a path or an id. A label `guard` tells several guards of one
-//! process apart.
+//! `steadfast_` and stand in one table (`names`); no label has a path, an id or an error, so
+//! there are as many series as gates, dependencies and causes. What can happen is published as
+//! zero before it does, because a rate needs a value to start from. A label `guard` tells
+//! several guards of one process apart.
 
-use std::time::{Duration, Instant};
+#[cfg(feature = "metrics")]
+mod names;
+
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use steadfast_core::{
-    CallKind, Health, Phase, Priority,
+    CallKind, Cause, FailureClass, Health, Name, Phase, Priority, Rule,
     limit::ChangeReason,
     plumbing::{LagPhase, Memory, ShedSnapshot},
 };
 
-use crate::{clock, instance::Control, meter::Meters};
+use crate::{
+    background::incidents::Incidents,
+    clock,
+    drain::Cut,
+    instance::Control,
+    meter::{self, Meters},
+};
 
 /// Largest share refused that demand is computed from: beyond it a hundredth more or less
 /// would swing the metric.
 const SHARE_MAX: f64 = 0.99;
 
+/// Rounds between two descriptions; a recorder may be installed late.
+#[cfg(feature = "metrics")]
+const DESCRIBE_EVERY: u32 = 60;
+
 /// Publishes sums once a round.
 #[derive(Debug)]
 pub(crate) struct Meter {
+    /// The service's name and version.
+    service: Option<(String, String)>,
+    /// Of each dependency, the classes in which it was down.
+    outages: HashSet<(Name, FailureClass)>,
+    rounds: u32,
     last: Option<(Instant, u64)>,
     meters: Meters,
 }
 
 impl Meter {
     /// `name` is that of the guard, if it has one.
-    pub(crate) fn new(name: Option<&str>) -> Self {
+    pub(crate) fn new(name: Option<&str>, service: Option<(String, String)>) -> Self {
         Self {
+            service,
+            outages: HashSet::new(),
+            rounds: 0,
             last: None,
             meters: Meters::of_guard(name),
         }
     }
 
     /// Publishes, and keeps what the operator's page shows of this minute.
-    pub(crate) fn publish(&mut self, control: &Control) {
+    pub(crate) fn publish(&mut self, control: &Control, incidents: &Incidents) {
+        #[cfg(feature = "metrics")]
+        if self.rounds % DESCRIBE_EVERY == 0 {
+            names::describe();
+        }
+        self.rounds = self.rounds.wrapping_add(1);
         let now = clock::now();
         let shed = control.shedder().snapshot();
         let demand = self.demand(&shed, now);
         let ledger = control.explain().ledger();
         control.minutes().observe(ledger, &shed, demand, now);
-        let meters = &self.meters;
-        meters.total("steadfast_admitted_total", &[], shed.admitted);
-        meters.gauge("steadfast_in_flight", &[], f64::from(shed.in_flight));
-        meters.gauge(
-            "steadfast_limit",
-            &[],
-            shed.limit.map_or(f64::INFINITY, f64::from),
-        );
-        meters.total(
-            "steadfast_would_refuse_total",
-            &[],
-            shed.would_refuse
-                .saturating_add(shed.lag.would_refuse + shed.memory.would_refuse),
-        );
-        meters.gauge(
-            "steadfast_runtime_lag_seconds",
-            &[],
-            shed.lag.lag.as_secs_f64(),
-        );
-        meters.gauge("steadfast_lag_refused_ratio", &[], shed.lag.refused_ratio);
+        self.shed(&shed);
+        if let Some(demand) = demand {
+            self.meters.gauge("steadfast_demand", &[], demand);
+        }
+        self.refusals(control, incidents);
+        self.dependencies(control, now);
+        self.life(control, now);
+    }
+
+    fn shed(&self, shed: &ShedSnapshot) {
+        let out = &self.meters;
+        out.total("steadfast_admitted_total", &[], shed.admitted);
+        out.gauge("steadfast_in_flight", &[], f64::from(shed.in_flight));
+        let limit = shed.limit.map_or(f64::INFINITY, f64::from);
+        out.gauge("steadfast_limit", &[], limit);
+        let lag = &shed.lag;
+        let observed = lag.would_refuse + shed.memory.would_refuse;
+        let would_refuse = shed.would_refuse.saturating_add(observed);
+        out.total("steadfast_would_refuse_total", &[], would_refuse);
+        out.gauge("steadfast_runtime_lag_seconds", &[], lag.lag.as_secs_f64());
+        out.gauge("steadfast_lag_refused_ratio", &[], lag.refused_ratio);
         if let Some(queue) = &shed.queue {
             // Whole numbers will not do for the sum, so it is a gauge; `rate()` of it is the
             // mean number of requests that wait.
-            meters.gauge(
-                "steadfast_queue_seconds",
-                &[],
-                queue.waits.total.as_secs_f64(),
-            );
-            meters.gauge("steadfast_queue_length", &[], f64::from(queue.len));
+            let waited = queue.waits.total.as_secs_f64();
+            out.gauge("steadfast_queue_seconds", &[], waited);
+            out.gauge("steadfast_queue_length", &[], f64::from(queue.len));
         }
-        meters.gauge("steadfast_streams", &[], f64::from(shed.streams.open));
+        let streams = &shed.streams;
+        out.gauge("steadfast_streams", &[], f64::from(streams.open));
+        out.gauge("steadfast_streams_limit", &[], f64::from(streams.max));
         let seen = &shed.memory.seen;
         let ratios = [
             ("steadfast_memory_ratio", seen.memory.map(Memory::ratio)),
@@ -84,31 +115,49 @@ impl Meter {
         ];
         for (name, ratio) in ratios {
             if let Some(ratio) = ratio {
-                meters.gauge(name, &[], ratio);
+                out.gauge(name, &[], ratio);
             }
         }
         for class in Priority::ALL {
-            meters.gauge(
-                "steadfast_reserved_places",
-                &[("priority", class.code())],
-                f64::from(shed.reserve.kept[class.index()]),
-            );
+            let kept = f64::from(shed.reserve.kept[class.index()]);
+            let with = [("priority", class.code())];
+            out.gauge("steadfast_reserved_places", &with, kept);
         }
-        meters.gauge("steadfast_streams_limit", &[], f64::from(shed.streams.max));
-        if let Some(demand) = demand {
-            meters.gauge("steadfast_demand", &[], demand);
+    }
+
+    fn refusals(&self, control: &Control, incidents: &Incidents) {
+        let out = &self.meters;
+        let refused = |cause: Cause, rule: Option<Rule>, source: &str, count| {
+            let rule = rule.map_or("", Rule::code);
+            let with = [("cause", cause.code()), ("rule", rule), ("source", source)];
+            out.total("steadfast_refusals_total", &with, count);
+        };
+        for rule in Rule::ALL {
+            refused(Cause::Overloaded, Some(rule), "shed", 0);
+        }
+        for cause in [Cause::Starting, Cause::Draining, Cause::Maintenance] {
+            refused(cause, None, "lifecycle", 0);
+        }
+        refused(Cause::Application, None, "application", 0);
+        for dependency in &control.readiness().dependencies {
+            refused(Cause::DependencyDown, None, dependency.name().as_str(), 0);
         }
         for total in control.explain().ledger().totals() {
-            meters.total(
-                "steadfast_refusals_total",
-                &[
-                    ("cause", total.cause.code()),
-                    ("rule", total.rule.map_or("", steadfast_core::Rule::code)),
-                    ("source", &total.source.to_string()),
-                ],
-                total.count,
-            );
+            refused(total.cause, total.rule, total.source.as_str(), total.count);
         }
+        for (began, lasts) in incidents.known() {
+            let with = [
+                ("cause", began.cause.code()),
+                ("source", began.source.as_str()),
+            ];
+            let since = if lasts { unix(began.first) } else { 0.0 };
+            self.meters
+                .gauge("steadfast_incident_start_time_seconds", &with, since);
+        }
+    }
+
+    fn dependencies(&mut self, control: &Control, now: Instant) {
+        let out = &self.meters;
         let (_, snapshot) = control.readiness().verdict(now);
         for seen in &snapshot.dependencies {
             let state = match seen.health(now) {
@@ -117,50 +166,72 @@ impl Meter {
                 Health::Failing => 2.0,
                 Health::Unknown => 3.0,
             };
-            meters.gauge(
-                "steadfast_dependency_state",
-                &[("dependency", &seen.name.to_string())],
-                state,
-            );
+            let with = [("dependency", seen.name.as_str())];
+            out.gauge("steadfast_dependency_state", &with, state);
         }
         for dependency in &control.readiness().dependencies {
-            meters.total(
-                "steadfast_outages_total",
-                &[("dependency", &dependency.name().to_string())],
-                dependency.outages(now).count,
-            );
+            let name = dependency.name().as_str();
+            let with = [("dependency", name)];
+            let outages = dependency.outages(now);
+            out.total("steadfast_outages_total", &with, outages.count);
+            let on = outages.last.filter(|last| last.lasted.is_none());
+            let down = on.map(|on| {
+                let class = dependency.view().class(now);
+                (on.began, class.unwrap_or(FailureClass::Other))
+            });
+            if let Some((_, class)) = down {
+                self.outages.insert((dependency.name().clone(), class));
+            }
+            let known = self
+                .outages
+                .iter()
+                .filter(|(of, _)| of == dependency.name());
+            for (_, class) in known {
+                let with = [("class", class.code()), ("dependency", name)];
+                let on = down.filter(|(_, now)| now == class);
+                let since = on.map_or(0.0, |(began, _)| unix(began));
+                out.gauge("steadfast_outage_start_time_seconds", &with, since);
+            }
             let calls = dependency.state().calls();
             for kind in CallKind::ALL {
-                if calls.of(kind) != 0 {
-                    meters.total(
-                        "steadfast_dependency_calls_total",
-                        &[
-                            ("dependency", &dependency.name().to_string()),
-                            ("outcome", kind.code()),
-                        ],
-                        calls.of(kind),
-                    );
-                }
+                let with = [("dependency", name), ("outcome", kind.code())];
+                out.total("steadfast_dependency_calls_total", &with, calls.of(kind));
             }
-        }
-        for dependency in &control.readiness().dependencies {
             let pools = dependency.state().pool_readings(now);
             let waits = pools.map(|pool| pool.waited_total.as_secs_f64());
             if let Some(waited) = waits.reduce(|sum, pool| sum + pool) {
                 // The facade's counters are whole numbers, and waits are fractions of a
                 // second; `rate()` of it is the mean number of requests that wait.
-                meters.gauge(
-                    "steadfast_pool_wait_seconds_total",
-                    &[("dependency", &dependency.name().to_string())],
-                    waited,
-                );
+                out.gauge("steadfast_pool_wait_seconds_total", &with, waited);
+                let with = [
+                    ("cause", Cause::PoolExhausted.code()),
+                    ("rule", ""),
+                    ("source", name),
+                ];
+                out.total("steadfast_refusals_total", &with, 0);
             }
         }
-        let phase = control.phase();
+    }
+
+    fn life(&self, control: &Control, now: Instant) {
+        let out = &self.meters;
+        let life = control.readiness().life.view(now);
         for known in Phase::ALL {
-            let is = if phase == Some(known) { 1.0 } else { 0.0 };
-            meters.gauge("steadfast_phase", &[("phase", known.as_str())], is);
+            let is = if life.phase == Some(known) { 1.0 } else { 0.0 };
+            out.gauge("steadfast_phase", &[("phase", known.as_str())], is);
         }
+        out.gauge("steadfast_phase_start_time_seconds", &[], unix(life.since));
+        let declared = if life.maintenance.is_some() { 1.0 } else { 0.0 };
+        out.gauge("steadfast_maintenance", &[], declared);
+        if let Some((service, version)) = &self.service {
+            let with = [("service", service.as_str()), ("version", version.as_str())];
+            out.gauge("steadfast_build_info", &with, 1.0);
+        }
+        // These are counted where they happen; the series are there from the start.
+        for (reason, _) in Cut::default().by_reason() {
+            meter::count("steadfast_drain_cut_total", &[("reason", reason)], 0);
+        }
+        meter::count("steadfast_accept_errors_total", &[], 0);
     }
 
     /// Offered concurrency over the limit, by Little's law: arrivals a second, refused ones
@@ -189,6 +260,11 @@ impl Meter {
             _ => demand,
         })
     }
+}
+
+/// Seconds since the Unix epoch.
+fn unix(moment: Instant) -> f64 {
+    clock::wall(moment).as_secs_f64()
 }
 
 /// How many can run, as far as it is known. A limit that went away because nobody was

@@ -46,7 +46,7 @@ pub(crate) fn listen(control: Control) -> io::Result<()> {
 fn react(control: &Control, seen: u32, interrupted: bool) {
     use std::io::IsTerminal;
     if control.phase() == Some(Phase::Stopped) {
-        tracing::warn!(target: "steadfast", "a signal after the drain; ending now");
+        tracing::warn!(target: crate::log::DRAIN, "a signal after the drain; ending now");
         std::process::exit(FORCED);
     }
     match seen {
@@ -55,7 +55,7 @@ fn react(control: &Control, seen: u32, interrupted: bool) {
         1 => control.begin_drain(if interrupted { "SIGINT" } else { "SIGTERM" }),
         2 => control.hurry(),
         _ => {
-            tracing::error!(target: "steadfast", "told three times; ending now");
+            tracing::error!(target: crate::log::DRAIN, "told three times; ending now");
             std::process::exit(FORCED);
         }
     }

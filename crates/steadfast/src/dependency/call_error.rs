@@ -127,7 +127,7 @@ impl<E: IntoResponse> IntoResponse for CallError<E> {
         match self {
             Self::Refused(refusal) => refusal::carry(refusal),
             Self::TimedOut(late) => {
-                tracing::error!(target: "steadfast", error = %late, "a handler failed");
+                tracing::error!(target: crate::log::APPLICATION, error = %late, "a handler failed");
                 StatusCode::GATEWAY_TIMEOUT.into_response()
             }
             Self::Inner(error) => error.into_response(),

@@ -73,7 +73,7 @@ impl IntoResponse for Error {
         if let Some(refusal) = self.refusal() {
             return refusal::carry(refusal.clone());
         }
-        tracing::error!(target: "steadfast", error = %Chain(&*self.inner), "a handler failed");
+        tracing::error!(target: crate::log::APPLICATION, error = %Chain(&*self.inner), "a handler failed");
         if self.is_late() {
             return StatusCode::GATEWAY_TIMEOUT.into_response();
         }

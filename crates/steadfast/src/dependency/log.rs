@@ -64,7 +64,7 @@ impl Log {
                     .unwrap_or_default();
                 let last_error = view.last_error().map_or("", |last| &*last.message);
                 tracing::warn!(
-                    target: "steadfast",
+                    target: crate::log::DEPENDENCY,
                     dependency, class, reason, last_error, "a dependency is down"
                 );
             }
@@ -74,7 +74,7 @@ impl Log {
                     refused, failed, ..
                 } = outage;
                 tracing::info!(
-                    target: "steadfast",
+                    target: crate::log::DEPENDENCY,
                     dependency, lasted_ms, refused, failed, health = health.as_str(),
                     "a dependency is up again"
                 );
@@ -161,12 +161,12 @@ impl DependencyListener for Log {
             let last = dependency.last_call_error();
             let last_error = last.as_ref().map_or("", |last| &*last.message);
             tracing::warn!(
-                target: "steadfast",
+                target: crate::log::DEPENDENCY,
                 dependency = %name, key, from, to, mode, %why, last_error, "a breaker moved"
             );
         } else {
             tracing::info!(
-                target: "steadfast",
+                target: crate::log::DEPENDENCY,
                 dependency = %name, key, from, to, mode, %why, "a breaker moved"
             );
         }

@@ -81,7 +81,7 @@ impl Hooks {
             let took = clock::now().saturating_duration_since(began);
             if end != HookEnd::Done {
                 let (hook, stage) = (&*hook.name, stage.as_str());
-                tracing::warn!(target: "steadfast", hook, stage, ?took, "a hook ended badly: {end}");
+                tracing::warn!(target: crate::log::DRAIN, hook, stage, ?took, "a hook ended badly: {end}");
             }
             let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
             reports.push(HookReport::new(&hook.name, stage, end, took));

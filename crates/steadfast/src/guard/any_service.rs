@@ -141,5 +141,5 @@ fn failed() -> Response {
 #[cold]
 fn say(error: impl Into<BoxError>) {
     let error: &dyn fmt::Display = &error.into();
-    tracing::error!(target: "steadfast", %error, "the service failed");
+    tracing::error!(target: crate::log::APPLICATION, %error, "the service failed");
 }

@@ -11,11 +11,7 @@ use http::{HeaderMap, header};
 
 use steadfast_diagnosis::Id;
 
-use crate::{
-    instance::{AUDIT, around::Around},
-    probe::paths::Front,
-    request::class::is_preflight,
-};
+use crate::{instance::around::Around, probe::paths::Front, request::class::is_preflight};
 
 /// Says which routes of the application the guard answers itself, and keeps them for the
 /// diagnosis.
@@ -24,7 +20,7 @@ pub(super) fn warn_of_shadowed(app: &Router, front: &Front) {
     if !shadowed.is_empty() {
         front.0.control.around().hides(&shadowed);
         tracing::warn!(
-            target: AUDIT, id = %Id::ConfigShadowedRoute,
+            target: crate::log::AUDIT, id = %Id::ConfigShadowedRoute,
             routes = %shadowed.join(" "),
             "the guard answers these paths itself, so the application's routes are never asked; \
              move them, or the guard's with Probes"
@@ -102,7 +98,7 @@ impl Cors {
             }
             self.said.call_once(|| {
                 tracing::warn!(
-                    target: AUDIT, id = %Id::ConfigCors,
+                    target: crate::log::AUDIT, id = %Id::ConfigCors,
                     "the CORS layer is inside the guard, so browsers show scripts a network error \
                      instead of a refusal; put it outside: guard.protect(app).layer(cors)"
                 );

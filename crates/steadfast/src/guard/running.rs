@@ -18,7 +18,8 @@ use super::{Guard, Settings};
 use crate::{
     background::{
         audit::Audit, breakers, cgroup_sampler::CgroupSampler, environment,
-        host_sampler::HostSampler, journal::Journal, metering::Meter, schedule, signals,
+        host_sampler::HostSampler, incidents::Incidents, journal::Journal, metering::Meter,
+        schedule, signals,
     },
     clock,
     instance::{
@@ -56,6 +57,7 @@ pub struct Running {
     tasks: Vec<JoinHandle<()>>,
     probes: Vec<ProbeListener>,
     journal: Option<Arc<Journal>>,
+    incidents: Arc<Incidents>,
     control: Control,
 }
 
@@ -108,12 +110,16 @@ impl Running {
         // stalled too.
         control.readiness().pulse.beat(Duration::ZERO, now);
         tasks.push(tokio::spawn(beat(control.clone())));
-        let told = journal.clone();
-        tasks.push(tokio::spawn(tick(
-            control.clone(),
-            guard.settings.clone(),
-            told,
-        )));
+        let incidents = Arc::new(Incidents::default());
+        let service = guard.front().0.profile.service.clone();
+        let meter = Meter::new(guard.settings.name.as_deref(), service);
+        let telling = Telling {
+            meter,
+            incidents: Arc::clone(&incidents),
+            journal: journal.clone(),
+        };
+        let round = tick(control.clone(), guard.settings.clone(), telling);
+        tasks.push(tokio::spawn(round));
         tasks.extend(schedule::run_checks(control.readiness()));
         tasks.push(breakers::run_breakers(control.readiness()));
         #[cfg(feature = "systemd")]
@@ -121,7 +127,7 @@ impl Running {
         let probe_listener = probes.iter().find_map(ProbeListener::address);
         let probe_listener = probe_listener.map(|address| address.to_string());
         tracing::info!(
-            target: "steadfast",
+            target: crate::log::STATE,
             mounted = %guard.settings.mounted,
             probe_listener = probe_listener.as_deref().unwrap_or("none"),
             lame_duck_max = ?guard.drain().lame_duck_max, grace = ?guard.drain().grace,
@@ -131,6 +137,7 @@ impl Running {
             tasks,
             probes,
             journal,
+            incidents,
             control,
         })
     }
@@ -147,6 +154,7 @@ impl Drop for Running {
         for task in &self.tasks {
             task.abort();
         }
+        self.incidents.stop(self.control.explain().ledger());
         // It waits for the last line, a second at most: the process is about to end.
         if let Some(journal) = &self.journal {
             journal.end(&self.control);
@@ -171,9 +179,16 @@ async fn beat(control: Control) {
     }
 }
 
+/// Who tells others once a second what the guard knows.
+#[derive(Debug)]
+struct Telling {
+    meter: Meter,
+    incidents: Arc<Incidents>,
+    journal: Option<Arc<Journal>>,
+}
+
 /// What is done once a second.
-async fn tick(control: Control, settings: Settings, journal: Option<Arc<Journal>>) {
-    let mut meter = Meter::new(settings.name.as_deref());
+async fn tick(control: Control, settings: Settings, mut tell: Telling) {
     let mut audit = Audit::default();
     let mut sampler = CgroupSampler::start("/".into());
     let host = HostSampler::start();
@@ -230,9 +245,10 @@ async fn tick(control: Control, settings: Settings, journal: Option<Arc<Journal>
         if !deploy_is_told {
             deploy_is_told = tell_deploy(&control);
         }
-        meter.publish(&control);
+        tell.incidents.round(control.explain().ledger());
+        tell.meter.publish(&control, &tell.incidents);
         audit.round(&control);
-        if let Some(journal) = &journal {
+        if let Some(journal) = &tell.journal {
             journal.follow(&control);
         }
         tokio::time::sleep(overload::ROUND).await;

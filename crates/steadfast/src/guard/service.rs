@@ -201,7 +201,7 @@ impl<S> GuardService<S> {
         let gates = &*self.gates;
         gates.twice.call_once(|| {
             tracing::error!(
-                target: "steadfast",
+                target: crate::log::APPLICATION,
                 "an application is protected twice by the same guard; the inner one steps aside"
             );
         });

@@ -20,7 +20,7 @@ impl BreakerListener {
             let listener = Arc::new(Self(Arc::downgrade(ready)));
             if !dependency.state().listen(listener) {
                 tracing::warn!(
-                    target: "steadfast", dependency = %dependency.name(),
+                    target: crate::log::AUDIT, dependency = %dependency.name(),
                     "too many guards know this dependency; this one does not hear of its breaker"
                 );
             }

@@ -218,14 +218,14 @@ impl Control {
         // The one that was started on, since an order may come in on the probe listener's.
         let started_on = self.0.room.runtime.get().cloned();
         let Some(runtime) = started_on.or_else(|| Handle::try_current().ok()) else {
-            tracing::error!(target: "steadfast", why, "a drain needs a tokio runtime; nothing was done");
+            tracing::error!(target: crate::log::DRAIN, why, "a drain needs a tokio runtime; nothing was done");
             return;
         };
         if !self.advance(Phase::LameDuck) {
             return;
         }
         let why = steadfast_core::plumbing::redact(why);
-        tracing::info!(target: "steadfast", %why, "leaving");
+        tracing::info!(target: crate::log::DRAIN, %why, "leaving");
         let since = clock::now();
         let length = lame_duck.max(&self.0.room.settings);
         self.0.readiness.life.ramp(length, since);
@@ -277,7 +277,7 @@ impl Control {
         R: Future<Output = ()> + Send + 'static,
     {
         if !self.0.room.hooks.add(stage, name, hook) {
-            tracing::error!(target: "steadfast", name, "more than 64 hooks; this one will not run");
+            tracing::error!(target: crate::log::DRAIN, name, "more than 64 hooks; this one will not run");
         }
     }
 

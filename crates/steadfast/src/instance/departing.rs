@@ -194,9 +194,14 @@ fn tell(report: &DrainReport, control: &Control) {
     }
     let summary = report.summary();
     control.explain().note(&DRAIN, "begun", "over", &summary);
-    if report.is_clean() {
-        tracing::info!(target: "steadfast", %report, "drained");
+    // One line, as everything in the log.
+    let is_clean = report.is_clean();
+    let report = report.to_string();
+    let lines: Vec<_> = report.lines().map(str::trim).collect();
+    let report = lines.join("; ");
+    if is_clean {
+        tracing::info!(target: crate::log::DRAIN, %report, "drained");
     } else {
-        tracing::warn!(target: "steadfast", %report, "drained, and cut what did not finish");
+        tracing::warn!(target: crate::log::DRAIN, %report, "drained, and cut what did not finish");
     }
 }

@@ -155,7 +155,7 @@ async fn listen(bound: Bound, door: Door, front: Front, stopped: watch::Receiver
         Bound::Unix(listener) => socket::listen(listener, door, front, stopped).await,
     };
     if let Err(error) = ended {
-        tracing::error!(target: "steadfast", %error, "the probe listener cannot run");
+        tracing::error!(target: crate::log::PROBE, %error, "the probe listener cannot run");
     }
 }
 
@@ -226,7 +226,7 @@ async fn serve(
     };
     tokio::select! {
         ended = connection => if let Err(error) = ended {
-            tracing::debug!(target: "steadfast", %error, "a probe connection ended early");
+            tracing::debug!(target: crate::log::PROBE, %error, "a probe connection ended early");
         },
         () = longest => {}
     }

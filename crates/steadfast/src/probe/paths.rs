@@ -204,7 +204,7 @@ impl Room {
             self.balancer_warning.call_once(|| {
                 let agent: String = agent.chars().take(64).collect();
                 tracing::warn!(
-                    target: "steadfast",
+                    target: crate::log::AUDIT,
                     agent, ready = %self.paths.ready,
                     "a load balancer probes the health path; it should probe the ready path, \
                      because health stays 200 while this instance leaves"

@@ -151,7 +151,7 @@ impl Attempts {
         let over = counts.in_a_row.saturating_sub(FREE_MAX);
         if over == 1 {
             tracing::warn!(
-                target: "steadfast", wrong_tokens = counts.ever,
+                target: crate::log::PROBE, wrong_tokens = counts.ever,
                 "somebody shows wrong tokens to the operator's page"
             );
         }

@@ -256,7 +256,7 @@ impl Explain {
             *said = Some(now);
         }
         tracing::error!(
-            target: "steadfast",
+            target: crate::log::APPLICATION,
             cause = refusal.cause().code(), source = %refusal.refused_by(), answered = %answered,
             "a refusal left the application as another answer: its error type does not pass \
              refusals on, see `steadfast::Error`"

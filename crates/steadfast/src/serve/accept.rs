@@ -47,7 +47,7 @@ where
         }
         meter::count("steadfast_accept_errors_total", &[], 1);
         if pause == PAUSE_MIN || pause == PAUSE_MAX {
-            tracing::error!(target: "steadfast", %error, ?pause, "connections cannot be accepted");
+            tracing::error!(target: crate::log::SERVE, %error, ?pause, "connections cannot be accepted");
         }
         if is_short(&error) {
             short();
@@ -193,7 +193,7 @@ fn refuse_new<L: 'static>(listener: &L) -> bool {
         SockFilter::new(0x06, 0, 0, u32::MAX),
     ];
     if let Err(error) = socket2::SockRef::from(tcp).attach_filter(&refuse_syn) {
-        tracing::debug!(target: "steadfast", %error, "a connection may be reset as the listener closes");
+        tracing::debug!(target: crate::log::SERVE, %error, "a connection may be reset as the listener closes");
         return false;
     }
     tcp.local_addr().is_ok_and(|at| !at.ip().is_loopback())

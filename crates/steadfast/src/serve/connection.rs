@@ -95,7 +95,7 @@ fn failed(ended: Option<Result<(), hyper::Error>>) -> bool {
     let Some(Err(error)) = ended else {
         return false;
     };
-    tracing::debug!(target: "steadfast", %error, "a connection ended early");
+    tracing::debug!(target: crate::log::SERVE, %error, "a connection ended early");
     true
 }
 

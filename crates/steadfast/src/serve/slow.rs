@@ -63,7 +63,7 @@ impl Slow {
             told.last = Some(now);
             std::mem::take(&mut told.unsaid)
         };
-        tracing::warn!(target: "steadfast", bound, path, unsaid, "a peer was too slow and was ended");
+        tracing::warn!(target: crate::log::SERVE, bound, path, unsaid, "a peer was too slow and was ended");
     }
 
     /// An answer shows that this service speaks a protocol whose requests may be silent.

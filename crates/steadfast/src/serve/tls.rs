@@ -279,9 +279,11 @@ impl Files {
         let mut seen = self.seen();
         match (&fault, reloaded) {
             (Some(fault), _) if seen.fault.as_ref() != Some(fault) => {
-                tracing::error!(target: "steadfast", %path, %fault, "certificates not reloaded; the old ones stay");
+                tracing::error!(target: crate::log::SERVE, %path, %fault, "certificates not reloaded; the old ones stay");
             }
-            (_, Ok(true)) => tracing::info!(target: "steadfast", %path, "certificates reloaded"),
+            (_, Ok(true)) => {
+                tracing::info!(target: crate::log::SERVE, %path, "certificates reloaded")
+            }
             _ => {}
         }
         seen.fault = fault;

@@ -121,6 +121,13 @@ impl Client {
         Some(String::from_utf8_lossy(response.body()).trim().to_owned())
     }
 
+    /// Returns a text, as what gathers metrics reads it.
+    pub(super) async fn text(&self, ask: Ask) -> Option<String> {
+        let asked = tokio::time::timeout(ANSWER_MAX, self.send(ask, false)).await;
+        let response = asked.ok()?.ok()?;
+        Some(String::from_utf8_lossy(response.body()).into_owned())
+    }
+
     /// Makes an order and returns its id.
     pub(super) async fn order(&self) -> Result<String, Fatal> {
         let response = self.send(Ask::order(), false).await?;

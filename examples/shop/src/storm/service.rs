@@ -32,6 +32,7 @@ pub(super) struct Service {
     /// Where it keeps its files, since one that is killed does not tidy up.
     _directory: TempDir,
     url: String,
+    metrics: String,
     token: String,
     last_line: LastLine,
 }
@@ -53,6 +54,7 @@ impl Service {
         let mut child = command
             .env("TMPDIR", directory.path())
             .env("ADDR", "127.0.0.1:0")
+            .env("METRICS_ADDR", "127.0.0.1:0")
             .env("RUST_LOG", "error")
             .env("WHY503_TOKEN", &token)
             .env("STEADFAST__SHED__LIMIT", limit.to_string())
@@ -75,6 +77,7 @@ impl Service {
             child,
             _directory: directory,
             url: String::new(),
+            metrics: String::new(),
             token,
             last_line,
         };
@@ -88,12 +91,21 @@ impl Service {
             }
             _ => return Err(service.fault("it did not start to listen")),
         }
+        if let Ok(Some(line)) = said.next_line().await {
+            let at = line.strip_prefix("metrics on ");
+            service.metrics = at.unwrap_or_default().to_owned();
+        }
         tokio::spawn(keep_last(said, LastLine::default()));
         Ok(service)
     }
 
     pub(super) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Where it tells its metrics.
+    pub(super) fn metrics(&self) -> &str {
+        &self.metrics
     }
 
     pub(super) fn token(&self) -> &str {

@@ -54,6 +54,6 @@ async fn watch(every: Duration) {
 
 fn send(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        tracing::warn!(target: "steadfast", %error, "systemd was not told");
+        tracing::warn!(target: crate::log::AUDIT, %error, "systemd was not told");
     }
 }

@@ -68,7 +68,7 @@ impl File {
         if let Err(error) = self.try_append(text.as_bytes()) {
             self.failed.call_once(|| {
                 tracing::warn!(
-                    target: "steadfast", %error, path = %self.path.display(),
+                    target: crate::log::AUDIT, %error, path = %self.path.display(),
                     "the history cannot be written; the next process will know nothing of this one"
                 );
             });
