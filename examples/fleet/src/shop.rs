@@ -88,10 +88,19 @@ impl Instance {
 
     /// Orders it to leave, as an operator does.
     pub async fn drain(&self) {
+        self.order(Method::POST, "/why503/drain").await;
+    }
+
+    /// Takes it out on purpose, as an operator does.
+    pub async fn declare_maintenance(&self) {
+        self.order(Method::PUT, "/why503/maintenance?reason=moving")
+            .await;
+    }
+
+    async fn order(&self, method: Method, path: &str) {
         let bearer = format!("Bearer {TOKEN}");
         let headers = [("authorization", bearer.as_str())];
-        let answer = self.shop.ask(Method::POST, "/why503/drain", &headers, "");
-        let answer = answer.await;
+        let answer = self.shop.ask(method, path, &headers, "").await;
         assert!(answer.status < 300, "{answer:?}");
     }
 }

@@ -19,6 +19,8 @@ pub enum Trouble {
     Overload,
     /// One instance is told to leave.
     Drain,
+    /// Somebody has taken one out on purpose.
+    Maintenance,
 }
 
 /// The instance whose database is paused.
@@ -26,6 +28,9 @@ const PAUSED: usize = 1;
 
 /// The instance that is drained.
 const DRAINED: usize = 0;
+
+/// The instance that is taken out.
+const TAKEN_OUT: usize = 2;
 
 /// A fleet to which things happen.
 #[derive(Debug)]
@@ -55,10 +60,10 @@ impl Story {
     /// Returns the name of the instance that is in trouble on its own.
     #[must_use]
     pub fn victim(&self, trouble: Trouble) -> &str {
-        let which = if trouble == Trouble::Drain {
-            DRAINED
-        } else {
-            PAUSED
+        let which = match trouble {
+            Trouble::Drain => DRAINED,
+            Trouble::Maintenance => TAKEN_OUT,
+            _ => PAUSED,
         };
         self.fleet.instances()[which].name()
     }
@@ -87,6 +92,11 @@ impl Story {
                 }
             }
             Trouble::Drain => self.fleet.instances()[DRAINED].drain().await,
+            Trouble::Maintenance => {
+                self.fleet.instances()[TAKEN_OUT]
+                    .declare_maintenance()
+                    .await;
+            }
         }
         eventually("Prometheus sees it", || self.is_seen(trouble)).await;
         began
@@ -103,7 +113,7 @@ impl Story {
                 }
             }
             // There is no way back.
-            Trouble::None | Trouble::Drain => return,
+            Trouble::None | Trouble::Drain | Trouble::Maintenance => return,
         }
         eventually("Prometheus sees that it is over", || async {
             let refusing = self.panel("Refusing now").await;
@@ -124,7 +134,11 @@ impl Story {
                 let refusing = self.panel("Refusing now").await;
                 refusing.len() >= self.fleet.instances().len()
             }
-            Trouble::Drain => !self.panel("Out of rotation").await.is_empty(),
+            Trouble::Drain | Trouble::Maintenance => {
+                let out = self.panel("Out of rotation").await;
+                let victim = self.victim(trouble);
+                out.iter().any(|it| it.label("instance") == victim)
+            }
         };
         seen.then_some(())
     }

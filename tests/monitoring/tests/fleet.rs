@@ -160,6 +160,16 @@ async fn the_dashboard_says_which_instance_refuses_what_since_when_and_whether_i
     assert_eq!(story.panel("Refusing now").await, []);
     answered.ask_all(&story).await;
 
+    // Another one is taken out, and both are told apart.
+    story.make(Trouble::Maintenance).await;
+    let out = story.panel("Out of rotation").await;
+    let taken_out = story.victim(Trouble::Maintenance).to_owned();
+    assert_eq!(
+        instances(&out),
+        BTreeSet::from([victim.as_str(), taken_out.as_str()])
+    );
+    answered.ask_all(&story).await;
+
     let never: Vec<_> = queries()
         .into_iter()
         .filter(|it| !answered.0.contains(&it.expr))
