@@ -34,7 +34,7 @@ use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::{BoxError, Router, extract::Request};
 use bytes::Bytes;
-use steadfast_core::{Name, plumbing::Start};
+use steadfast_core::plumbing::Start;
 use tower_layer::Layer;
 use tower_service::Service;
 
