@@ -125,9 +125,10 @@ mod tests {
             since: Duration::ZERO,
         };
         let gate = Name::from_static("gate");
-        ledger.record(Recorded {
+        let refusal = Refusal::new(gate, evidence, Duration::ZERO, at);
+        ledger.record(refusal, "/", |refusal| Recorded {
             id: RefusalId(1),
-            refusal: Refusal::new(gate, evidence, Duration::ZERO, at),
+            refusal,
             retry_after: Duration::ZERO,
             answered: Answered::Refusal,
             request: RequestNote::default(),
