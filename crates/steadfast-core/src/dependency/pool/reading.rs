@@ -62,7 +62,8 @@ impl PoolGauge for PoolGate {
 
     fn trouble(&self, now: Instant) -> Option<Failure> {
         self.try_look(|book| {
-            let trouble = book.trouble(now).filter(|_| !book.works(now))?;
+            let holds = !book.works(now) || book.is_silent(now);
+            let trouble = book.trouble(now).filter(|_| holds)?;
             Some(trouble.failure.clone())
         })?
     }

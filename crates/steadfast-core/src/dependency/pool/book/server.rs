@@ -227,6 +227,19 @@ impl Book {
         trouble.filter(|trouble| stands || is_fresh(trouble))
     }
 
+    /// Whether the server was silent when it was asked, and nothing has come back since: then a
+    /// hold is no sign that it works. Somebody may be in the middle of a long query beside
+    /// slow connects, so this is enough to say so, and not to refuse anybody.
+    pub(in super::super) fn is_silent(&self, now: Instant) -> bool {
+        let is_silence = |trouble: &&Trouble| {
+            let class = trouble.failure.class();
+            matches!(class, FailureClass::Timeout | FailureClass::Stuck)
+        };
+        let trouble = self.trouble(now).filter(is_silence);
+        let asked_at = trouble.map(|trouble| trouble.asked_at);
+        asked_at.is_some_and(|at| self.quiet(now) >= now.saturating_duration_since(at))
+    }
+
     /// Returns the last reason why no connection could be opened, however old, unless one
     /// could be since.
     pub(in super::super) fn last_trouble(&self) -> Option<&Failure> {

@@ -254,3 +254,22 @@ fn a_prediction_must_be_far_beyond_the_limit() {
     // served in five; half as many more may come.
     assert_eq!(queue.len(), 36);
 }
+
+/// Goal: a server that hangs in the middle of a query is known before that query is given up.
+#[test]
+fn a_hold_does_not_vouch_for_a_server_that_answers_nobody() {
+    let start = origin();
+    let pool = Pool::new(start);
+    let mut held: Vec<_> = (0..2).map(|_| lend(&pool.gate, start)).collect();
+    let mut pursuit = pool.pursue(None);
+    let asked = start + SECOND;
+    waits(&mut pursuit, asked - KNOCK_AFTER);
+    waits(&mut pursuit, asked);
+    pool.answer(0, Err(Failure::new(FailureClass::Stuck, "it hangs")));
+    let now = asked + SECOND / 2;
+    waits(&mut pursuit, now);
+    let trouble = |now| PoolGauge::trouble(&*pool.gate, now);
+    assert!(trouble(now).is_some(), "nobody was answered since");
+    held.remove(0).give_back(now);
+    assert_eq!(trouble(now), None, "somebody was");
+}
