@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::{
     net::free_port,
-    process::{Process, STARTS_MAX, program},
+    process::{Process, STARTS_MAX, program, signalled},
     user::ServerUser,
 };
 
@@ -91,6 +91,8 @@ impl MariaDbBuilder {
     }
 }
 
+signalled!(MariaDb);
+
 impl MariaDb {
     /// Starts to describe a server.
     pub const fn builder() -> MariaDbBuilder {
@@ -103,15 +105,6 @@ impl MariaDb {
     #[must_use]
     pub const fn port(&self) -> u16 {
         self.port
-    }
-
-    /// Returns its pid.
-    ///
-    /// # Panics
-    /// If it is stopped.
-    #[must_use]
-    pub fn pid(&self) -> u32 {
-        self.process.as_ref().expect("it is running").pid()
     }
 
     /// Returns the URL of the user `app` in the database `app`; neither has a place kept
@@ -202,28 +195,6 @@ impl MariaDb {
         self.stop();
         self.settings.push(format!("--{name}={value}"));
         self.start_again();
-    }
-
-    /// Stops it where it is (SIGSTOP): the kernel still takes connections for it.
-    ///
-    /// # Panics
-    /// If it is stopped.
-    pub fn pause(&mut self) {
-        self.process
-            .as_ref()
-            .expect("it is running")
-            .signal(Signal::STOP);
-    }
-
-    /// Lets it go on after [`pause`](Self::pause).
-    ///
-    /// # Panics
-    /// If it is stopped.
-    pub fn resume(&mut self) {
-        self.process
-            .as_ref()
-            .expect("it is running")
-            .signal(Signal::CONT);
     }
 
     fn socket(&self) -> PathBuf {

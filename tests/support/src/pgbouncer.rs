@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::{
     net::free_port,
     postgres::{ADMIN_PASSWORD, Postgres, USERS, psql},
-    process::{Process, STARTS_MAX, program},
+    process::{Process, STARTS_MAX, program, signalled},
     user::ServerUser,
 };
 
@@ -78,6 +78,8 @@ impl PgBouncerBuilder {
         bouncer
     }
 }
+
+signalled!(PgBouncer);
 
 impl PgBouncer {
     /// Starts to describe one.
@@ -180,28 +182,6 @@ impl PgBouncer {
             );
             self.port = free_port();
         }
-    }
-
-    /// Stops it where it is (SIGSTOP): the kernel still takes connections for it.
-    ///
-    /// # Panics
-    /// If it is stopped.
-    pub fn pause(&mut self) {
-        self.process
-            .as_ref()
-            .expect("it is running")
-            .signal(Signal::STOP);
-    }
-
-    /// Lets it go on after [`pause`](Self::pause).
-    ///
-    /// # Panics
-    /// If it is stopped.
-    pub fn resume(&mut self) {
-        self.process
-            .as_ref()
-            .expect("it is running")
-            .signal(Signal::CONT);
     }
 
     fn log_path(&self) -> PathBuf {

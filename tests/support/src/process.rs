@@ -18,6 +18,42 @@ pub(crate) const STARTS_MAX: u32 = 3;
 /// Most of a log that is shown.
 const LOG_SHOWN_MAX: usize = 4_000;
 
+/// What tests do to a server whose process is in its field `process` while it runs.
+macro_rules! signalled {
+    ($server:ty) => {
+        impl $server {
+            /// Returns its pid.
+            ///
+            /// # Panics
+            /// If it is stopped.
+            #[must_use]
+            pub fn pid(&self) -> u32 {
+                self.process.as_ref().expect("it is running").pid()
+            }
+
+            /// Stops it where it is (SIGSTOP): the kernel still takes connections for it.
+            ///
+            /// # Panics
+            /// If it is stopped.
+            pub fn pause(&mut self) {
+                let process = self.process.as_ref().expect("it is running");
+                process.signal(rustix::process::Signal::STOP);
+            }
+
+            /// Lets it go on after [`pause`](Self::pause).
+            ///
+            /// # Panics
+            /// If it is stopped.
+            pub fn resume(&mut self) {
+                let process = self.process.as_ref().expect("it is running");
+                process.signal(rustix::process::Signal::CONT);
+            }
+        }
+    };
+}
+
+pub(crate) use signalled;
+
 #[derive(Debug)]
 pub(crate) struct Process {
     name: &'static str,

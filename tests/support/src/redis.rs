@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::{
     net::free_port,
-    process::{PATIENCE, Process, STARTS_MAX, program},
+    process::{PATIENCE, Process, STARTS_MAX, program, signalled},
 };
 
 /// A Redis server of its own.
@@ -61,6 +61,8 @@ impl RedisBuilder {
     }
 }
 
+signalled!(Redis);
+
 impl Redis {
     /// Starts to describe a server.
     pub const fn builder() -> RedisBuilder {
@@ -71,15 +73,6 @@ impl Redis {
     #[must_use]
     pub const fn port(&self) -> u16 {
         self.port
-    }
-
-    /// Returns its pid.
-    ///
-    /// # Panics
-    /// If it is stopped.
-    #[must_use]
-    pub fn pid(&self) -> u32 {
-        self.process.as_ref().expect("it is running").pid()
     }
 
     /// Returns its URL, without credentials.
@@ -185,28 +178,6 @@ impl Redis {
             );
             self.port = free_port();
         }
-    }
-
-    /// Stops it where it is (SIGSTOP): the kernel still takes connections for it.
-    ///
-    /// # Panics
-    /// If it is stopped.
-    pub fn pause(&mut self) {
-        self.process
-            .as_ref()
-            .expect("it is running")
-            .signal(Signal::STOP);
-    }
-
-    /// Lets it go on after [`pause`](Self::pause).
-    ///
-    /// # Panics
-    /// If it is stopped.
-    pub fn resume(&mut self) {
-        self.process
-            .as_ref()
-            .expect("it is running")
-            .signal(Signal::CONT);
     }
 }
 
