@@ -17,6 +17,7 @@ commands:
             `bench overload [--quick] [--json]` what each limiter makes of overload,
             `bench harm [--quick] [--json]` what a guarded pool makes worse than the bare one,
             `bench truth [--quick] [--json]` what is said of a dependency that fails, and when,
+            `bench page [--quick] [--json]` whether the operator's page is there when needed,
             `bench serve [--quick] [--json]` what serving costs beside `axum::serve`,
             `bench logs [--size 1G] [--json]` how fast logs are attributed, beside `halog`
   scenarios make real faults with real programs, and print what the doctor says of each beside the

@@ -2,7 +2,7 @@
 //! [`traps`] in which situations a circuit breaker misbehaves, [`rollouts::command`] what restarts
 //! under load lose, [`overload`] what a limiter makes of too much of it, [`harm`] what the guard of a
 //! pool makes worse than the bare pool, [`truth`] what it says of a dependency that fails, [`serve`] what
-//! serving costs beside `axum::serve`.
+//! serving costs beside `axum::serve`, [`page`] whether the operator's page is there when it is needed.
 
 mod answering;
 mod callgrind;
@@ -12,6 +12,7 @@ mod congestion;
 mod harm;
 mod overhead;
 mod overload;
+mod page;
 mod rows;
 mod serve;
 mod stack;
@@ -28,6 +29,7 @@ const USAGE: &str = "usage: bench overhead|traps [--json]
        bench overload [--quick] [--json] [--watch] [--peer NAME]... [--backend NAME]... [--phase NAME]...
        bench harm [--quick] [--json] [--why] [--runs N] [--situation NAME]...
        bench truth [--quick] [--json] [--why] [--runs N] [--situation NAME]...
+       bench page [--quick] [--json]
        bench serve [--quick] [--json] [--runs N] [--instructions]";
 
 fn main() -> ExitCode {
@@ -45,6 +47,8 @@ fn main() -> ExitCode {
         ["harm", options @ ..] => harm::main(options),
         ["harm-server", side, address, url] => harm::serve(side, address, url),
         ["truth", options @ ..] => truth::main(options),
+        ["page", options @ ..] => page::main(options),
+        ["page-server", what @ ..] => page::serve(what),
         ["serve", options @ ..] => serve::main(options),
         ["serve-server", subject, workers, cores, machine] => {
             serve::server(subject, workers, cores, machine)

@@ -2,6 +2,7 @@
 
 mod bare;
 mod breakers;
+mod ledger;
 mod limiters;
 mod routers;
 
@@ -60,5 +61,12 @@ impl Row {
 
 /// Returns every row; a base stands before what it is the base of.
 pub(crate) fn all() -> Vec<Row> {
-    [routers::ROWS, bare::ROWS, breakers::ROWS, limiters::ROWS].concat()
+    [
+        routers::ROWS,
+        ledger::ROWS,
+        bare::ROWS,
+        breakers::ROWS,
+        limiters::ROWS,
+    ]
+    .concat()
 }
