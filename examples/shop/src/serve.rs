@@ -98,9 +98,7 @@ pub(crate) async fn run() -> Result<ExitCode, Fatal> {
 const CLOSE_MAX: Duration = Duration::from_secs(1);
 
 fn guard(settings: &Settings, dependencies: &[Dependency]) -> Result<Guard, Fatal> {
-    let probes = Probes::default()
-        .aliases()
-        .service("shop", env!("CARGO_PKG_VERSION"));
+    let probes = Probes::default().aliases().built(steadfast::build!());
     let mut guard = Guard::builder().probes(probes).token(&settings.token.value);
     for dependency in dependencies {
         guard = guard.dependency(dependency);
