@@ -42,18 +42,19 @@ impl Bench for Refusals {
         };
         for call in 0..calls {
             let gate = Name::from_static("gate");
-            let made = Recorded {
+            let refusal = Refusal::new(gate, evidence.clone(), Duration::ZERO, at);
+            let whole = |refusal| Recorded {
                 id: RefusalId(call.into()),
-                refusal: Refusal::new(gate, evidence.clone(), Duration::ZERO, at),
+                refusal,
                 retry_after: Duration::from_secs(1),
                 answered: Answered::Refusal,
                 request: RequestNote::default(),
             };
             match self.records {
                 true => {
-                    std::hint::black_box(self.ledger.record(made));
+                    std::hint::black_box(self.ledger.record(refusal, "/", whole));
                 }
-                false => drop(std::hint::black_box(made)),
+                false => drop(std::hint::black_box(refusal)),
             }
         }
     }
