@@ -126,14 +126,16 @@ async fn flood(refusals: u64) -> io::Result<()> {
     held.abort();
     let count = |value: &Value| value.as_u64().unwrap_or_default();
     let counted = count(&told["refusals"]["by_cause"]["overloaded"]);
-    let dropped = count(&told["refusals"]["not_written_down"]);
+    let not_singly = count(&told["refusals"]["not_written_down"]);
+    let dropped = control.explain().ledger().dropped();
     let in_incident = count(&told["incidents"][0]["count"]);
     println!(
         "{}",
         json!({
             "bench": "page", "situation": "flood", "refusals": refusals,
             "paths": PATHS.min(refusals), "ids": IDS.min(refusals),
-            "counted": counted, "in_the_incident": in_incident, "not_written_down": dropped,
+            "counted": counted, "in_the_incident": in_incident, "dropped": dropped,
+            "not_kept_singly": not_singly,
             "exact": counted == refusals && in_incident + dropped == refusals,
             "memory_kib_before": before, "memory_kib_after": after,
             "page_bytes_before": size_before, "page_bytes_after": size_after,
