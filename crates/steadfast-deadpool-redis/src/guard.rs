@@ -1,6 +1,7 @@
 //! The guard of a pool: who gets a connection, who waits, and who is refused with a reason.
 //!
-//! [`guard`] puts a [`PoolGate`](steadfast_core::PoolGate) in front of a pool and a dependency's breaker behind it.
+//! [`guard`] puts a [`PoolGate`](steadfast_core::plumbing::PoolGate) in front of a pool and a
+//! dependency's breaker behind it.
 //! Against `pool.get()` it
 //! - never waits for ever, whatever the pool's own timeouts are: no longer than the
 //!   request's own deadline, and not at all where that is in vain;

@@ -1,7 +1,8 @@
 //! The guard of a pool: who gets a connection, who waits, who is refused with a reason, and
 //! what becomes of every query.
 //!
-//! [`guard`] puts a [`PoolGate`](steadfast_core::PoolGate) in front of a pool and a dependency's breaker behind it.
+//! [`guard`] puts a [`PoolGate`](steadfast_core::plumbing::PoolGate) in front of a pool and a
+//! dependency's breaker behind it.
 //! Against `pool.acquire()` it
 //! - waits no longer than the request's own deadline, and not at all where that is in vain;
 //! - says which of the many things `PoolTimedOut` stands for it was, as a refusal with
