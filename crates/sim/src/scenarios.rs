@@ -7,6 +7,7 @@ mod brownout;
 mod classes;
 mod fleet;
 mod healthy;
+mod reported;
 mod sequence;
 mod steady;
 mod steps;
@@ -22,6 +23,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(sequence::all());
     all.extend(brownout::all());
     all.extend(steps::all());
+    all.extend(reported::all());
     all.extend(classes::all());
     all.extend(fleet::all());
     all

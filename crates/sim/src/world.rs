@@ -12,6 +12,7 @@ use record::Record;
 use setup::{Balance, Load, Setup};
 
 pub mod gate;
+mod processor;
 pub mod record;
 mod serving;
 pub mod setup;
@@ -206,7 +207,8 @@ impl<'a> World<'a> {
             self.schedule(at, Event::Restart);
         }
         self.schedule(record::BIN * 0.999, Event::Note);
-        if self.setup.slices.is_some() || self.setup.has_classes() {
+        if self.setup.slices.is_some() || self.setup.has_classes() || !self.setup.stalls.is_empty()
+        {
             self.beat(self.now);
         }
     }
@@ -235,21 +237,6 @@ impl<'a> World<'a> {
 
     fn instant(&self) -> Instant {
         self.base + Duration::from_nanos(self.now)
-    }
-
-    /// Until when the process waits for a processor, if it does.
-    fn sleeps_until(&mut self) -> Option<u64> {
-        let (awake, asleep) = self.setup.slices?;
-        while self.now >= self.slice.1 {
-            let ends = self.slice.1 + nanos(awake * (0.5 + self.slices.unit()));
-            self.slice = (ends, ends + nanos(asleep * (0.5 + self.slices.unit())));
-        }
-        (self.now >= self.slice.0).then_some(self.slice.1)
-    }
-
-    /// Does it when the process runs again, in the order in which it was due.
-    fn postpone(&mut self, due: Scheduled, wakes: u64) {
-        self.events.push(Reverse(Scheduled { at: wakes, ..due }));
     }
 
     fn happen(&mut self, event: Event) {

@@ -310,3 +310,18 @@ fn an_overload_after_seconds_at_the_capacity_times_nobody_out() {
         }
     }
 }
+
+#[test]
+fn after_a_hiccup_at_ten_times_the_load_it_goes_on_within_a_second() {
+    for name in ["hiccup-10x", "hiccup-10x-leavers", "hiccup-10x-long"] {
+        holds(name, 1..=2);
+    }
+}
+
+#[test]
+fn what_other_limits_were_reported_to_do_it_does_not() {
+    holds("short-25us", 1..=1);
+    holds("collector-0.5x", 1..=1);
+    mostly("collector-2x", 1..=2, 1);
+    holds("degraded-for-good", 1..=2);
+}

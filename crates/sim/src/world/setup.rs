@@ -110,6 +110,8 @@ pub struct Setup {
     /// How long the processes run and then wait for a processor that others use, in
     /// seconds: means, each drawn between half and one and a half of it.
     pub slices: Option<(f64, f64)>,
+    /// Moments from which the processes stand still, and for how long, in seconds: a hiccup of the machine, or a pause of a collector.
+    pub stalls: Vec<(f64, f64)>,
     /// Instances `0..n` restart with a fresh limit at a moment.
     pub restart: Option<(f64, usize)>,
 }
@@ -139,6 +141,7 @@ impl Setup {
             retries: (0, 0.0),
             leaves: 0.0,
             slices: None,
+            stalls: Vec::new(),
             restart: None,
         }
     }
