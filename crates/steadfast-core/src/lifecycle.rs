@@ -64,7 +64,7 @@ struct Inner {
     /// The start, until it has passed.
     starting: Option<start::Starting>,
     /// Those who wait for it.
-    room: start::Room,
+    waiting: start::StartQueue,
     refuse_from: Option<Instant>,
     by_operator: Option<Maintenance>,
     by_file: Option<Maintenance>,
@@ -96,7 +96,7 @@ impl Lifecycle {
                 phase: None,
                 since: now,
                 starting: None,
-                room: start::Room::default(),
+                waiting: start::StartQueue::default(),
                 refuse_from: None,
                 by_operator: None,
                 by_file: None,
@@ -282,7 +282,7 @@ impl Lifecycle {
         let mut inner = lock(&self.inner);
         let result = make(&mut inner);
         self.publish(&inner, now);
-        let waiting = inner.room.wakers();
+        let waiting = inner.waiting.wakers();
         drop(inner);
         waiting.into_iter().for_each(std::task::Waker::wake);
         result
@@ -374,7 +374,7 @@ impl Inner {
             ));
         }
         let starting = self.starting.as_ref().filter(|it| it.holds(now))?;
-        Some(starting.refusal(self.room.len(), now))
+        Some(starting.refusal(self.waiting.len(), now))
     }
 }
 

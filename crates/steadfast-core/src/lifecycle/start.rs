@@ -118,13 +118,13 @@ impl Starting {
 
 /// Those who wait, in the order in which they came.
 #[derive(Debug, Default)]
-pub(super) struct Room {
+pub(super) struct StartQueue {
     /// `None` is one who has not been polled since it came or was woken.
     places: BTreeMap<u64, Option<Waker>>,
     next: u64,
 }
 
-impl Room {
+impl StartQueue {
     pub(super) fn len(&self) -> usize {
         self.places.len()
     }
@@ -169,7 +169,7 @@ impl StartTicket {
         let mut kept = Some(waker.clone());
         let mut inner = lock(&self.life.inner);
         if now < self.until && inner.may_wait(now) {
-            if let Some(place) = inner.room.places.get_mut(&self.place) {
+            if let Some(place) = inner.waiting.places.get_mut(&self.place) {
                 std::mem::swap(place, &mut kept);
             }
             drop(inner);
@@ -183,7 +183,7 @@ impl StartTicket {
 
 impl Drop for StartTicket {
     fn drop(&mut self) {
-        let gone = lock(&self.life.inner).room.places.remove(&self.place);
+        let gone = lock(&self.life.inner).waiting.places.remove(&self.place);
         drop(gone);
     }
 }
@@ -208,7 +208,7 @@ impl Lifecycle {
         let until = inner
             .waits_until(deadline, now)
             .filter(|until| now < *until);
-        let ticket = until.and_then(|until| Some((until, inner.room.enter()?)));
+        let ticket = until.and_then(|until| Some((until, inner.waiting.enter()?)));
         drop(inner);
         match ticket {
             Some((until, place)) => Decision::Wait(StartTicket {

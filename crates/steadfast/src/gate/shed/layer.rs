@@ -15,7 +15,7 @@ use steadfast_core::{Ask, ConfigError, Decision, Local, Outcome, ShedGate, plumb
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{Shed, Shedder, Waiting, shedder::Room};
+use super::{Shed, Shedder, Waiting, shedder::ShedState};
 use crate::{
     clock,
     refusal::Explain,
@@ -74,7 +74,7 @@ impl<S> Layer<S> for ShedLayer {
 #[derive(Clone, Debug)]
 pub struct ShedService<S> {
     inner: S,
-    room: Local<Room>,
+    room: Local<ShedState>,
     explain: Explain,
 }
 
@@ -163,17 +163,17 @@ enum State<F, S, A> {
     Refused(Option<Response<Full<Bytes>>>),
     Waiting {
         #[pin]
-        waiting: Waiting<S, A, Room>,
+        waiting: Waiting<S, A, ShedState>,
         explain: Explain,
     },
     /// It stands in line. The service has not been asked.
     Lined {
-        permit: Held<Room>,
+        permit: Held<ShedState>,
         /// `None` once its turn has come.
         kept: Option<Box<Lined<S, A>>>,
     },
     Running {
-        permit: Held<Room>,
+        permit: Held<ShedState>,
         #[pin]
         inner: F,
     },
@@ -195,7 +195,7 @@ where
     /// Begins a request that has a permit, or lines it up. A service may do its work in `call`,
     /// and what is refused at its turn must not have been done.
     fn begin(
-        permit: Held<Room>,
+        permit: Held<ShedState>,
         service: &mut S,
         request: Request<A>,
         refusing: impl FnOnce() -> (Explain, RequestHead),
@@ -300,7 +300,7 @@ where
 /// permit to the end.
 #[pin_project]
 #[derive(Debug)]
-pub struct ShedBody<B>(#[pin] GateBody<HeldBody<B, Room>>);
+pub struct ShedBody<B>(#[pin] GateBody<HeldBody<B, ShedState>>);
 
 impl<B: Body<Data = Bytes>> Body for ShedBody<B> {
     type Data = Bytes;

@@ -18,17 +18,17 @@ use crate::{
 
 /// The operator's end of load shedding: read it, change it while it runs. Clones share.
 #[derive(Clone, Debug)]
-pub struct Shedder(pub(super) Local<Room>);
+pub struct Shedder(pub(super) Local<ShedState>);
 
 /// What all handles share.
 #[derive(Debug)]
-pub(crate) struct Room {
+pub(crate) struct ShedState {
     pub(super) gate: ShedGate,
     pub(super) classes: Classes,
     pub(super) deadlines: Deadlines,
 }
 
-impl AsRef<ShedGate> for Room {
+impl AsRef<ShedGate> for ShedState {
     fn as_ref(&self) -> &ShedGate {
         &self.gate
     }
@@ -41,7 +41,7 @@ impl Shedder {
     /// Every fault of the settings.
     pub fn new(shed: &Shed) -> Result<Self, ConfigError> {
         ConfigError::check(shed.faults())?;
-        Ok(Self(Local::new(Room {
+        Ok(Self(Local::new(ShedState {
             gate: ShedGate::new(&shed.settings, fastrand::u64(..), clock::now())?,
             classes: shed.classes()?,
             deadlines: shed.deadlines.clone(),
@@ -174,5 +174,6 @@ impl Shedder {
 #[derive(Debug)]
 #[must_use = "a permit that is dropped at once lets everything stay open"]
 pub struct StreamPermit(
-    #[expect(dead_code, reason = "it is held for its drop")] core::plumbing::StreamPermit<Room>,
+    #[expect(dead_code, reason = "it is held for its drop")]
+    core::plumbing::StreamPermit<ShedState>,
 );
