@@ -163,7 +163,7 @@ async fn series_are_as_many_as_gates_and_dependencies_whatever_comes() {
         "steadfast_outage_start_time_seconds",
     ];
     assert_eq!(new, since);
-    for ((name, labels), _) in &after {
+    for (name, labels) in after.keys() {
         for (key, value) in labels {
             assert!(is_inert(value), "{name} {key}: {value:?}");
             assert!(value.chars().count() <= 64, "{name} {key}: {}", value.len());
