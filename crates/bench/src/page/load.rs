@@ -88,10 +88,9 @@ fn read_answer(connection: &mut BufReader<TcpStream>) -> io::Result<u16> {
                 .and_then(|it| it.parse().ok())
                 .unwrap_or(0);
         }
-        if let Some((name, value)) = line.split_once(':') {
-            if name.eq_ignore_ascii_case("content-length") {
-                length = value.trim().parse().map_err(io::Error::other)?;
-            }
+        let header = line.split_once(':');
+        if let Some((_, value)) = header.filter(|it| it.0.eq_ignore_ascii_case("content-length")) {
+            length = value.trim().parse().map_err(io::Error::other)?;
         }
     }
     io::copy(&mut connection.take(length), &mut io::sink())?;
