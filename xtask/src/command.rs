@@ -22,7 +22,7 @@ commands:
             `bench logs [--size 1G] [--json]` how fast logs are attributed, beside `halog`
   scenarios make real faults with real programs, and print what the doctor says of each beside the
             runbook's commands: `scenarios [--quick] [--json] [--why] [--table] [--picture] [NAME]...`
-  fuzz      give every parser of logs mutated lines, 10 million each unless told
+  fuzz      give every parser of the doctor mutated inputs, 10 million each unless told
   help      this text
 
 options of test:

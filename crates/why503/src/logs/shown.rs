@@ -37,7 +37,9 @@ const fn is_invisible(c: char) -> bool {
 
 /// The text in at most so many columns, with `…` where it was cut.
 pub(crate) fn fit(text: &str, columns: usize) -> String {
-    let wide = |c: char| c.width().unwrap_or(0);
+    // A mark on the letter before it takes no column and counts for one, or a stranger could pile
+    // up as many as he likes.
+    let wide = |c: char| c.width().unwrap_or(0).max(1);
     if text.chars().map(wide).sum::<usize>() <= columns {
         return text.to_owned();
     }
@@ -109,6 +111,7 @@ mod tests {
         assert_eq!(fit("日本語", 5), "日本…");
         assert_eq!(fit("abc", 3), "abc");
         assert_eq!(fit("abc", 0), "…");
+        assert_eq!(fit(&"a\u{302e}".repeat(9), 4), "a\u{302e}a…");
     }
 
     #[test]
