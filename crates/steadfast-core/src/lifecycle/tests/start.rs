@@ -145,7 +145,7 @@ fn who_finds_the_room_full_is_refused_at_once_and_who_leaves_makes_room() {
     tickets.push(waits(&life, now));
     let _ = refused(&life, now);
     drop(tickets);
-    assert_eq!(lock(&life.inner).room.len(), 0);
+    assert_eq!(lock(&life.inner).waiting.len(), 0);
 }
 
 #[test]
