@@ -19,6 +19,7 @@ commands:
             `bench truth [--quick] [--json]` what is said of a dependency that fails, and when,
             `bench page [--quick] [--json]` whether the operator's page is there when needed,
             `bench serve [--quick] [--json]` what serving costs beside `axum::serve`,
+            `bench soak [--quick] [--json]` what a million requests and hostile peers leave behind,
             `bench logs [--size 1G] [--json]` how fast logs are attributed, beside `halog`
   scenarios make real faults with real programs, and print what the doctor says of each beside the
             runbook's commands: `scenarios [--quick] [--json] [--why] [--table] [--picture] [NAME]...`

@@ -2,7 +2,8 @@
 //! [`traps`] in which situations a circuit breaker misbehaves, [`rollouts::command`] what restarts
 //! under load lose, [`overload`] what a limiter makes of too much of it, [`harm`] what the guard of a
 //! pool makes worse than the bare pool, [`truth`] what it says of a dependency that fails, [`serve`] what
-//! serving costs beside `axum::serve`, [`page`] whether the operator's page is there when it is needed.
+//! serving costs beside `axum::serve`, [`page`] whether the operator's page is there when it is needed,
+//! [`soak`] what a million requests and peers that mean harm leave behind.
 
 mod answering;
 mod callgrind;
@@ -15,6 +16,7 @@ mod overload;
 mod page;
 mod rows;
 mod serve;
+mod soak;
 mod stack;
 mod timing;
 mod traps;
@@ -30,7 +32,8 @@ const USAGE: &str = "usage: bench overhead|traps [--json]
        bench harm [--quick] [--json] [--why] [--runs N] [--situation NAME]...
        bench truth [--quick] [--json] [--why] [--runs N] [--situation NAME]...
        bench page [--quick] [--json]
-       bench serve [--quick] [--json] [--runs N] [--instructions]";
+       bench serve [--quick] [--json] [--runs N] [--instructions]
+       bench soak [--quick] [--json]";
 
 fn main() -> ExitCode {
     let all: Vec<String> = std::env::args().skip(1).collect();
@@ -53,6 +56,8 @@ fn main() -> ExitCode {
         ["serve-server", subject, workers, cores, machine] => {
             serve::server(subject, workers, cores, machine)
         }
+        ["soak", options @ ..] => soak::main(options),
+        ["soak-server"] => soak::server(),
         // What callgrind runs: one row, a fixed number of calls.
         ["row", name, calls] => match (Row::named(name), calls.parse()) {
             (Some(row), Ok(calls)) => {

@@ -21,6 +21,7 @@ use std::{io, net::SocketAddr, process::ExitCode, time::Duration};
 use crate::child::Process;
 use cores::Cores;
 use figures::{Row, Window};
+pub(crate) use load::one_over_http2;
 use load::{Body, Load, Protocol};
 use options::Options;
 

@@ -352,7 +352,6 @@ fn caddy(port: u16, backends: [SocketAddr; 2], active: bool) -> String {
     );
     if !active {
         replace(&mut config, "# fail_duration", "fail_duration");
-        replace(&mut config, "# lb_try_duration", "lb_try_duration");
         for line in ["health_uri", "health_interval", "health_timeout"] {
             replace(&mut config, line, &format!("# {line}"));
         }

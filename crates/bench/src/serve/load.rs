@@ -11,7 +11,7 @@ use tokio::{net::TcpStream, task::JoinSet};
 use super::cores::Cores;
 use crate::clock;
 
-pub(super) use h2::one as one_over_http2;
+pub(crate) use h2::one as one_over_http2;
 
 /// What is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

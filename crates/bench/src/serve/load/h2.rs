@@ -71,7 +71,7 @@ pub(super) async fn ask(
 }
 
 /// A connection's first bytes, with one request.
-pub(in crate::serve) fn one(path: &str) -> Vec<u8> {
+pub(crate) fn one(path: &str) -> Vec<u8> {
     let mut peer = Peer::new(path);
     peer.ask();
     peer.out
