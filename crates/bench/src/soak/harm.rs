@@ -189,7 +189,7 @@ impl Others {
                 }
                 let began = Instant::now();
                 match timeout(ANSWER_MAX, ask(&mut socket, address)).await {
-                    Ok(Ok(())) => seen.took.push(began.elapsed()),
+                    Ok(Ok(())) => seen.took.push(Instant::now() - began),
                     _ => {
                         seen.unanswered += 1;
                         socket = None;

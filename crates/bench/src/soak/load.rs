@@ -148,7 +148,11 @@ async fn answer(socket: &mut TcpStream, request: &[u8], over_http2: bool) -> io:
         return Ok(End::Crossed);
     }
     let (mut bytes, mut got) = ([0; 1024], Vec::new());
-    while !got.ends_with(b"hello") && !(over_http2 && got.windows(5).any(|it| it == b"hello")) {
+    let is_whole = |got: &[u8]| match over_http2 {
+        true => got.windows(5).any(|it| it == b"hello"),
+        false => got.ends_with(b"hello"),
+    };
+    while !is_whole(&got) {
         let left = until.saturating_duration_since(Instant::now());
         match timeout(left, socket.read(&mut bytes)).await? {
             Ok(0) | Err(_) if got.is_empty() => return Ok(End::Crossed),
