@@ -167,6 +167,8 @@ impl Scraped {
             "# A real storm, scraped: `cargo run -p shop -- storm --series FILE` writes this file.\n\
              # `promtool test rules` holds the rules against it.\n\
              rule_files:\n  - recording.yaml\n  - alerts.yaml\nevaluation_interval: {SCRAPE_SECS}s\n\
+             # Otherwise promtool takes the groups in any order, and an alert may be a step late.\n\
+             group_eval_order: [steadfast-recording, steadfast-alerts]\n\
              tests:\n  - name: a storm\n    interval: {SCRAPE_SECS}s\n    input_series:\n"
         );
         for (series, values) in &self.series {
