@@ -13,6 +13,7 @@
 )]
 
 mod app;
+mod attribution;
 mod bench;
 mod doctor;
 mod picture;

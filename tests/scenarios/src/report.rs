@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, process::ExitCode};
 use serde_json::json;
 
 use crate::{
+    attribution::{self, Attributed},
     doctor::{self, Said},
     picture, runbook,
     score::{Score, score},
@@ -32,6 +33,7 @@ struct Outcome {
     sick: Said,
     well: Said,
     said_runbook: [Option<&'static str>; 2],
+    logs: Attributed,
 }
 
 /// Runs them; 0 if the doctor was right about all.
@@ -73,7 +75,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     }
     let right = outcomes
         .iter()
-        .all(|it| it.doctor.fault && it.doctor.twin && it.exit);
+        .all(|it| it.doctor.fault && it.doctor.twin && it.exit && it.logs.wrong.is_empty());
     ExitCode::from(u8::from(!right))
 }
 
@@ -81,10 +83,11 @@ fn play(scenario: &'static Scenario) -> Outcome {
     let ask = |side| {
         let stage = (scenario.set_up)(side);
         let said = doctor::ask(&stage);
-        (said, runbook::ask(&stage))
+        let runbook = runbook::ask(&stage);
+        (said, runbook, attribution::of(scenario, &stage))
     };
-    let (well, runbook_well) = ask(Side::Well);
-    let (sick, runbook_sick) = ask(Side::Sick);
+    let (well, runbook_well, _) = ask(Side::Well);
+    let (sick, runbook_sick, logs) = ask(Side::Sick);
     // Silent is: no finding, and the exit code that says so.
     let twin = well.id.as_deref().or((well.exit != 0).then_some("(exit)"));
     Outcome {
@@ -95,6 +98,7 @@ fn play(scenario: &'static Scenario) -> Outcome {
         sick,
         well,
         said_runbook: [runbook_sick, runbook_well],
+        logs,
     }
 }
 
@@ -118,6 +122,8 @@ fn line(outcome: &Outcome) -> serde_json::Value {
         "runbook_twin_said": outcome.said_runbook[1],
         "runbook_right": outcome.runbook.fault,
         "runbook_twin_silent": outcome.runbook.twin,
+        "log_failed": outcome.logs.failed,
+        "log_wrong": outcome.logs.wrong,
     })
 }
 
@@ -136,6 +142,9 @@ fn print(outcome: &Outcome, why: bool) {
         mark(outcome.runbook.fault && outcome.runbook.twin),
         outcome.said_runbook[0].unwrap_or("-"),
     );
+    for wrong in &outcome.logs.wrong {
+        println!("    of its log, not true: {wrong}");
+    }
     let wrong = !outcome.doctor.fault || !outcome.exit;
     if why && wrong {
         println!("{:#}", outcome.sick.report);
@@ -166,6 +175,16 @@ fn summary(outcomes: &[Outcome]) {
         "{:<32}{:>8}{:>10}",
         "exit code right",
         format!("{}/{all}", count(&|it| it.exit)),
+        "-"
+    );
+    let logged = count(&|it| it.logs.failed > 0);
+    println!(
+        "{:<32}{:>8}{:>10}",
+        "every line of its log right",
+        format!(
+            "{}/{logged}",
+            count(&|it| it.logs.failed > 0 && it.logs.wrong.is_empty())
+        ),
         "-"
     );
     let mut confused: BTreeMap<(&str, String), usize> = BTreeMap::new();

@@ -5,6 +5,7 @@ use std::{
     any::Any,
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpStream},
+    path::PathBuf,
     thread,
     time::Duration,
 };
@@ -26,6 +27,8 @@ pub(crate) struct Stage {
     /// Where the runbook's commands find PostgreSQL and Redis.
     pub(crate) postgres: Option<u16>,
     pub(crate) redis: Option<u16>,
+    /// Where what stands in front logs.
+    pub(crate) logs: Vec<PathBuf>,
     kept: Vec<Box<dyn Any>>,
 }
 
@@ -46,6 +49,12 @@ impl Stage {
     /// Keeps something alive.
     pub(crate) fn keep(mut self, value: impl Any) -> Self {
         self.kept.push(Box::new(value));
+        self
+    }
+
+    /// Names a log of what stands in front.
+    pub(crate) fn log(mut self, path: PathBuf) -> Self {
+        self.logs.push(path);
         self
     }
 

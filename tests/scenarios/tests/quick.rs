@@ -26,7 +26,15 @@ fn the_doctor_is_right_about_the_quick_ones() {
         assert_eq!(line["right"], true, "{line:#}");
         assert_eq!(line["exit_right"], true, "{line:#}");
         assert_eq!(line["twin_silent"], true, "{line:#}");
+        assert_eq!(line["log_wrong"], serde_json::json!([]), "{line:#}");
     }
+    let logged = lines
+        .iter()
+        .filter(|it| it["log_failed"].as_u64() > Some(0));
+    assert!(
+        logged.count() >= 4,
+        "HAProxy, nginx, Envoy and Traefik write logs"
+    );
 }
 
 #[test]

@@ -34,6 +34,8 @@ impl Envoy {
                 command.arg("-c").arg(file);
                 // Several on one host need ids of their own, and one thread serves a test.
                 command.args(["--use-dynamic-base-id", "--concurrency", "1", "-l", "error"]);
+                // Whoever reads its access log does so soon after.
+                command.args(["--file-flush-interval-msec", "100"]);
             },
         ))
     }

@@ -126,7 +126,13 @@ impl HaProxy {
     /// Returns what it has logged.
     #[must_use]
     pub fn log(&self) -> String {
-        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+        fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    /// Returns where it logs.
+    #[must_use]
+    pub fn log_path(&self) -> PathBuf {
+        self.dir.path().join("log")
     }
 
     /// Returns its pid.

@@ -155,6 +155,7 @@ static_resources:
         typed_config:
           \"@type\": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
           stat_prefix: web
+          access_log: [ {{ name: file, typed_config: {{ \"@type\": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog, path: {{dir}}/access.log }} }} ]
           route_config:
             validate_clusters: false
             virtual_hosts: [ {{ name: all, domains: [\"*\"], routes: [ {{ match: {{ prefix: / }}, {route} }} ] }} ]
@@ -170,6 +171,7 @@ static_resources:
     let envoy = Envoy::start(port, &config);
     let stage = Stage::at(port)
         .tell("--envoy-admin", format!("http://127.0.0.1:{admin}"))
+        .log(envoy.path("access.log"))
         .keep(envoy);
     (stage, port, admin)
 }

@@ -121,6 +121,7 @@ fn well(backend: &str) -> Stage {
 fn told(port: u16, haproxy: HaProxy) -> Stage {
     Stage::at(port)
         .tell("--haproxy-socket", haproxy.socket().display())
+        .log(haproxy.log_path())
         .keep(haproxy)
 }
 

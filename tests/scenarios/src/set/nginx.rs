@@ -94,5 +94,7 @@ fn in_front(server: u16, location: &str) -> Stage {
     Stage::at(port)
         .tell("--nginx-error-log", log.display())
         .tell("--nginx-config", file.display())
+        .log(log.with_file_name("access.log"))
+        .log(log)
         .keep(nginx)
 }

@@ -116,7 +116,7 @@ fn traefik(port: u16, server: u16, service: &str) -> Stage {
     let admin = free_port();
     let config = format!(
         "[entryPoints.web]\naddress = \"127.0.0.1:{port}\"\n[entryPoints.traefik]\naddress = \"127.0.0.1:{admin}\"\n\
-         [api]\ninsecure = true\n[global]\ncheckNewVersion = false\nsendAnonymousUsage = false\n"
+         [api]\ninsecure = true\n[accessLog]\nfilePath = \"{{dir}}/access.log\"\n[global]\ncheckNewVersion = false\nsendAnonymousUsage = false\n"
     );
     let dynamic = format!(
         "[http.routers.app]\nrule = \"PathPrefix(`/`)\"\nservice = \"app\"\nentryPoints = [\"web\"]\n\
@@ -125,17 +125,19 @@ fn traefik(port: u16, server: u16, service: &str) -> Stage {
     let traefik = Traefik::start(port, &config, &dynamic);
     Stage::at(port)
         .tell("--traefik-api", format!("http://127.0.0.1:{admin}"))
+        .log(traefik.path("access.log"))
         .keep(traefik)
 }
 
 fn caddy(port: u16, server: u16, proxy: &str) -> Stage {
     let admin = free_port();
     let config = format!(
-        "{{\nadmin 127.0.0.1:{admin}\nauto_https off\npersist_config off\n}}\nhttp://:{port} {{\nbind 127.0.0.1\n\
+        "{{\nadmin 127.0.0.1:{admin}\nauto_https off\npersist_config off\n}}\nhttp://:{port} {{\nbind 127.0.0.1\nlog {{\noutput file {{dir}}/access.log\n}}\n\
          reverse_proxy 127.0.0.1:{server} {{\n{proxy}}}\n}}\n"
     );
     let caddy = Caddy::start(port, &config);
     Stage::at(port)
         .tell("--caddy-admin", format!("http://127.0.0.1:{admin}"))
+        .log(caddy.path("access.log"))
         .keep(caddy)
 }
