@@ -46,7 +46,8 @@ impl Options {
             },
             false => Share {
                 connections: 5_000,
-                requests_each: 20,
+                // One in eight speaks HTTP/2 and asks once.
+                requests_each: 23,
                 hostile: 1_000,
             },
         }
