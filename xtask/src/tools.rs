@@ -5,7 +5,7 @@ use std::process;
 
 use crate::{
     programs,
-    step::{Call, Failure, Step},
+    step::{Call, Step},
     workspace::{Workspace, cargo},
 };
 
@@ -24,7 +24,11 @@ pub(crate) fn dependencies() -> Step<'static> {
                 println!("known faults not looked at: their database cannot be reached");
                 Ok(())
             }
-            Err(said) => Err(Failure::check(said)),
+            // News from outside: the same commit must not pass on one day and fail on the next.
+            Err(said) => {
+                println!("known faults, to be looked at:\n{said}");
+                Ok(())
+            }
         }
     })
 }
