@@ -73,6 +73,7 @@ fn is_true(scenario: &Scenario, id: &str) -> bool {
 fn also(scenario: &Scenario) -> &'static [&'static str] {
     match scenario.name {
         "haproxy-all-down" => &["hap.refused_unchecked"],
+        "health-behind-login" => &["hap.all_down"],
         "haproxy-passed-through" | "envoy-passed-through" | "nginx-passed-through" => {
             &["proxy.passthrough", "ngx.passthrough", "app.own_503"]
         }
