@@ -323,6 +323,7 @@ impl Look {
         let program = now.main().and_then(sockets::program);
         kernel_log::tell(
             program.as_deref(),
+            port,
             uptime(),
             SystemTime::from(clock::wall()),
             self.window,

@@ -20,10 +20,11 @@ const RECORDS_MAX: usize = 200_000;
 /// Lines of one kind that are told.
 const TOLD_MAX: usize = 8;
 
-/// Says what the kernel wrote within the window, ten minutes unless somebody says. `ours` is the program's name, `up` the
-/// time since boot, and `now` the wall clock.
+/// Says what the kernel wrote within the window, ten minutes unless somebody says. `ours` is the program's name, `port`
+/// the one that is asked, `up` the time since boot, and `now` the wall clock.
 pub(super) fn tell(
     ours: Option<&str>,
+    port: u16,
     up: Duration,
     now: SystemTime,
     window: Duration,
@@ -59,6 +60,10 @@ pub(super) fn tell(
             continue;
         };
         if age > window || told >= TOLD_MAX {
+            continue;
+        }
+        // Handshakes that flood somebody else's port are no trouble of this service.
+        if about == KernelLog::SynFlood && flooded(line).is_some_and(|it| it != port) {
             continue;
         }
         told += 1;
@@ -101,6 +106,18 @@ fn parse(record: &str, up: Duration) -> Option<(KernelLog, Duration, &str)> {
     ))
 }
 
+/// The port in `Possible SYN flooding on port 127.0.0.1:80. Sending cookies.`; older kernels
+/// write it without an address.
+fn flooded(line: &str) -> Option<u16> {
+    let address = line.split_once(" on port ")?.1.split(". ").next()?;
+    address
+        .rsplit(':')
+        .next()?
+        .trim_end_matches('.')
+        .parse()
+        .ok()
+}
+
 /// The name in `Killed process 4711 (shop)`.
 fn victim(line: &str) -> Option<&str> {
     line.split_once("Killed process")?
@@ -114,6 +131,17 @@ fn victim(line: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_flooded_port_is_read_with_and_without_an_address() {
+        let line = |at: &str| {
+            format!("TCP: request_sock_TCP: Possible SYN flooding on port {at}. Sending cookies.")
+        };
+        for (at, port) in [("127.0.0.1:8080", 8080), ("[::1]:443", 443), ("80", 80)] {
+            assert_eq!(flooded(&line(at)), Some(port), "{at}");
+        }
+        assert_eq!(flooded("Possible SYN flooding"), None);
+    }
 
     #[test]
     fn a_kill_is_read_with_its_age_and_its_victim() {
