@@ -16,7 +16,7 @@ mod server;
 use std::{io, net::SocketAddr, process::ExitCode, time::Duration};
 
 use crate::child::Process;
-use figures::{Generation, Kind, Usage};
+use figures::{Generation, Met, Usage};
 use options::Options;
 
 /// How long the server may take for anything it is told to do: a drain waits for its grace.
@@ -114,7 +114,7 @@ fn measure(options: Options) -> io::Result<bool> {
     }
     let flat = figures::is_flat(&generations);
     if !options.json {
-        println!("{}", Kind::heading());
+        println!("{}", Met::heading());
     }
     let mut kinds = Vec::new();
     for kind in harm::Kind::ALL {
@@ -128,7 +128,7 @@ fn measure(options: Options) -> io::Result<bool> {
             "memory or descriptors of the generations are not flat, or a drain cut something"
         );
     }
-    Ok(flat && kinds.iter().all(Kind::came_back))
+    Ok(flat && kinds.iter().all(Met::came_back))
 }
 
 /// What the process holds once that does not change any more, at most five seconds later.

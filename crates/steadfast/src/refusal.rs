@@ -441,6 +441,23 @@ pub(crate) fn says(headers: &HeaderMap, cause: Cause) -> bool {
     })
 }
 
+/// Writes a refusal down, for tests of those who read the ledger.
+#[cfg(test)]
+pub(crate) fn refuse(ledger: &Ledger, at: Instant) {
+    let evidence = Evidence::Draining {
+        since: Duration::ZERO,
+    };
+    let gate = Name::from_static("gate");
+    let refusal = Refusal::new(gate, evidence, Duration::ZERO, at);
+    ledger.record(refusal, "/", |refusal| Recorded {
+        id: RefusalId(1),
+        refusal,
+        retry_after: Duration::ZERO,
+        answered: Answered::Refusal,
+        request: steadfast_core::plumbing::RequestNote::default(),
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

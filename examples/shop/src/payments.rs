@@ -2,7 +2,7 @@
 
 pub(crate) mod stand_in;
 
-use std::{fmt, time::Duration};
+use std::{error::Error, fmt, time::Duration};
 
 use axum::http::{Request, StatusCode, Uri, header};
 use bytes::Bytes;
@@ -12,7 +12,10 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use serde::{Deserialize, Serialize};
-use steadfast::{CallError, CallOutcome, Dependency, FailureClass, Trip, check};
+use steadfast::{
+    CallError, CallOutcome, Dependency, FailureClass, Trip, check,
+    classifier::{Classify, Errors},
+};
 use uuid::Uuid;
 
 use crate::Fatal;
@@ -48,6 +51,8 @@ struct Receipt {
 pub(crate) enum ChargeError {
     /// The customer's money was not given.
     Declined,
+    /// There was no answer.
+    Unanswered(hyper_util::client::legacy::Error),
     /// An answer that is none.
     Broken(String),
 }
@@ -56,7 +61,17 @@ impl fmt::Display for ChargeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Declined => f.write_str("declined"),
+            Self::Unanswered(_) => f.write_str("no answer"),
             Self::Broken(error) => f.write_str(error),
+        }
+    }
+}
+
+impl Error for ChargeError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Unanswered(error) => Some(error),
+            Self::Declined | Self::Broken(_) => None,
         }
     }
 }
@@ -101,7 +116,7 @@ impl Payments {
         cents: i64,
     ) -> Result<String, CallError<ChargeError>> {
         let asked = self.ask(Charge { order, cents });
-        self.dependency.call_by(judge, asked).await
+        self.dependency.call_by(Judge, asked).await
     }
 
     async fn ask(&self, charge: Charge) -> Result<String, ChargeError> {
@@ -115,7 +130,7 @@ impl Payments {
             .client
             .request(request)
             .await
-            .map_err(|error| broken(&error))?;
+            .map_err(ChargeError::Unanswered)?;
         match answer.status() {
             StatusCode::PAYMENT_REQUIRED => return Err(ChargeError::Declined),
             status if !status.is_success() => return Err(broken(&status)),
@@ -130,11 +145,21 @@ impl Payments {
     }
 }
 
-/// A customer without money is not a payments service without health.
-fn judge(ended: Result<&String, &ChargeError>) -> CallOutcome {
-    match ended {
-        Ok(_) => CallOutcome::Success,
-        Err(ChargeError::Declined) => CallOutcome::Neutral,
-        Err(ChargeError::Broken(_)) => CallOutcome::Failure(FailureClass::Unhealthy.into()),
+/// A customer without money is not a payments service without health, and one that cannot be
+/// reached is another trouble than one that answers with errors.
+#[derive(Clone, Copy)]
+struct Judge;
+
+impl Classify<String, ChargeError> for Judge {
+    fn classify(&self, ended: Result<&String, &ChargeError>) -> CallOutcome {
+        match ended {
+            Err(ChargeError::Declined) => CallOutcome::Neutral,
+            Err(ChargeError::Broken(_)) => CallOutcome::Failure(FailureClass::Unhealthy.into()),
+            Ok(_) | Err(ChargeError::Unanswered(_)) => Errors.classify(ended),
+        }
+    }
+
+    fn describe(&self, ended: Result<&String, &ChargeError>) -> Option<String> {
+        Errors.describe(ended)
     }
 }

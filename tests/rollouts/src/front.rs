@@ -120,10 +120,9 @@ impl Front {
 
     /// Whether a streamed answer to a POST comes through whole, whoever serves it.
     ///
-    /// Traefik's proxy, which is Go's `ReverseProxy`, may begin the answer before it has read
-    /// the end of the request's body; reading that then fails, and it cuts the answer. On a
-    /// machine of two busy cores that is one of 45, without any restart, and as often with
-    /// `axum::serve`.
+    /// Behind Traefik one of 43 was cut on a machine of two busy cores, evenly over the run, and
+    /// as often with `axum::serve`. Its proxy is Go's `ReverseProxy`, which probably begins the
+    /// answer before it has read the end of the request's body, and then fails to read that.
     #[must_use]
     pub const fn carries_posted_streams(self) -> bool {
         !matches!(self, Self::Traefik | Self::TraefikPassive)

@@ -97,7 +97,7 @@ pub(super) fn is_flat(generations: &[Generation]) -> bool {
 
 /// What a kind of peers that mean harm did to the server and to the others.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Kind {
+pub(super) struct Met {
     pub(super) name: &'static str,
     pub(super) peers: usize,
     pub(super) before: Usage,
@@ -109,7 +109,7 @@ pub(super) struct Kind {
     pub(super) unanswered: [usize; 2],
 }
 
-impl Kind {
+impl Met {
     pub(super) const fn came_back(&self) -> bool {
         self.after.descriptors == self.before.descriptors && self.unanswered[0] == 0
     }

@@ -86,14 +86,16 @@ impl Kind {
         }
     }
 
-    /// Connects and says its piece. What comes back is not read.
-    pub(super) async fn begin(self, address: SocketAddr) -> io::Result<TcpStream> {
+    /// Connects and says its piece. What comes back is not read. Returns the connection, if
+    /// the peer stays.
+    pub(super) async fn begin(self, address: SocketAddr) -> io::Result<Option<TcpStream>> {
         let mut socket = TcpStream::connect(address).await?;
         socket.write_all(&self.says()).await?;
         if self == Self::Reset {
             socket.set_zero_linger()?;
+            return Ok(None);
         }
-        Ok(socket)
+        Ok(Some(socket))
     }
 }
 
@@ -102,12 +104,12 @@ pub(super) async fn meet(
     kind: Kind,
     options: Options,
     served: &Served,
-) -> io::Result<figures::Kind> {
+) -> io::Result<figures::Met> {
     let local = LocalSet::new();
     local.run_until(meet_all(kind, options, served)).await
 }
 
-async fn meet_all(kind: Kind, options: Options, served: &Served) -> io::Result<figures::Kind> {
+async fn meet_all(kind: Kind, options: Options, served: &Served) -> io::Result<figures::Met> {
     let address = served.address;
     let usual = Others::start(address);
     while usual.asked() < options.usual() {
@@ -144,7 +146,7 @@ async fn meet_all(kind: Kind, options: Options, served: &Served) -> io::Result<f
     }
     let beside = others.end().await?;
     let after = back(served, before).await?;
-    Ok(figures::Kind {
+    Ok(figures::Met {
         name: kind.name(),
         peers: options.hostile(),
         before,

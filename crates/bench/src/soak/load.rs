@@ -15,10 +15,8 @@ use crate::serve::one_over_http2;
 /// Connections that are in use at a time.
 const WORKERS: usize = 64;
 
-/// After so many hundredths of the connections the drain begins, under load.
-const DRAIN_AT: u64 = 100;
-
-/// Connections beyond those that are counted, so that there is load during the drain.
+/// Hundredths of the connections that are still to be opened when the drain begins, so that
+/// there is load during it.
 const BEYOND: u64 = 5;
 
 /// Every so many connections one speaks HTTP/2.
@@ -75,7 +73,7 @@ async fn all(
             }
         });
     }
-    while next.get() < share.connections * DRAIN_AT / 100 && !workers.is_empty() {
+    while next.get() < share.connections && !workers.is_empty() {
         sleep(Duration::from_millis(5)).await;
     }
     begin_drain()?;

@@ -113,27 +113,8 @@ fn say_that_it_is_over(incident: &Incident, how: &str) {
 mod tests {
     use std::time::Duration;
 
-    use steadfast_core::{
-        Evidence, Name, Refusal,
-        plumbing::{Answered, Recorded, RefusalId, RequestNote},
-    };
-
     use super::*;
-
-    fn refuse(ledger: &Ledger, at: Instant) {
-        let evidence = Evidence::Draining {
-            since: Duration::ZERO,
-        };
-        let gate = Name::from_static("gate");
-        let refusal = Refusal::new(gate, evidence, Duration::ZERO, at);
-        ledger.record(refusal, "/", |refusal| Recorded {
-            id: RefusalId(1),
-            refusal,
-            retry_after: Duration::ZERO,
-            answered: Answered::Refusal,
-            request: RequestNote::default(),
-        });
-    }
+    use crate::refusal::refuse;
 
     /// Each look is at the second, after so many refusals in that second.
     #[tokio::test(start_paused = true)]

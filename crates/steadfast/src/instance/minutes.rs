@@ -135,27 +135,10 @@ fn minute_of(now: Instant) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use steadfast_core::{
-        Evidence, Name, Refusal,
-        plumbing::{Answered, Recorded, RefusalId, RequestNote},
+    use crate::{
+        gate::shed::{Shed, Shedder},
+        refusal::refuse,
     };
-
-    use crate::gate::shed::{Shed, Shedder};
-
-    fn refuse(ledger: &Ledger, at: Instant) {
-        let evidence = Evidence::Draining {
-            since: Duration::ZERO,
-        };
-        let gate = Name::from_static("gate");
-        let refusal = Refusal::new(gate, evidence, Duration::ZERO, at);
-        ledger.record(refusal, "/", |refusal| Recorded {
-            id: RefusalId(1),
-            refusal,
-            retry_after: Duration::ZERO,
-            answered: Answered::Refusal,
-            request: RequestNote::default(),
-        });
-    }
 
     #[test]
     fn a_minute_has_what_came_since_the_last_look_and_a_day_is_kept() {

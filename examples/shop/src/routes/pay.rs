@@ -1,6 +1,6 @@
 //! `POST /pay/{id}`, and the switch of the payments service's stand-in.
 
-use std::sync::Arc;
+use std::{error::Error, sync::Arc};
 
 use axum::{
     extract::State,
@@ -56,8 +56,9 @@ fn failure(error: CallError<ChargeError>) -> Failure {
             "payments did not answer in time; try again",
         )
         .into(),
-        CallError::Inner(ChargeError::Broken(error)) => {
-            tracing::warn!(error, "payments failed");
+        CallError::Inner(error) => {
+            let cause = error.source().map(tracing::field::display);
+            tracing::warn!(%error, cause, "payments failed");
             Problem::new(
                 StatusCode::BAD_GATEWAY,
                 "payments failed; nothing was charged twice, try again",
