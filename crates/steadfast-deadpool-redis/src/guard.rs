@@ -194,7 +194,7 @@ impl PoolGuard {
     #[track_caller]
     pub fn acquire_before(&self, deadline: Option<Deadline>) -> Acquire {
         let connections = Arc::clone(&self.0.connections);
-        let drive = self.0.gated.pursue(connections, deadline);
+        let drive = self.0.gated.acquire(connections, deadline);
         Acquire {
             drive,
             sessions: Arc::clone(&self.0.connections.sessions),
@@ -244,12 +244,12 @@ impl Future for Acquire {
     type Output = Result<GuardedConnection, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let caught = ready!(Pin::new(&mut self.drive).poll(cx));
+        let acquired = ready!(Pin::new(&mut self.drive).poll(cx));
         let (silence_max, deadline) = (self.silence_max, self.deadline);
         let sessions = Arc::clone(&self.sessions);
-        Poll::Ready(match caught {
-            Ok(caught) => Ok(GuardedConnection::new(
-                caught,
+        Poll::Ready(match acquired {
+            Ok(acquired) => Ok(GuardedConnection::new(
+                acquired,
                 sessions,
                 silence_max,
                 deadline,

@@ -1,4 +1,4 @@
-//! Drives a pursuit: one timer, and a task for what outlives its request.
+//! Drives an acquire: one timer, and a task for what outlives its request.
 
 use std::{
     fmt,
@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use steadfast_core::plumbing::{PoolDriver, PoolEnd, PoolPursuit, PoolStep};
+use steadfast_core::plumbing::{PoolAcquire, PoolDriver, PoolEnd, PoolStep};
 use tokio::{
     runtime::Handle,
     time::{Sleep, sleep_until},
@@ -55,30 +55,30 @@ impl<S: PoolStep + Unpin> Future for Timed<S> {
     }
 }
 
-/// A pursuit with a timer, for as long as its request waits.
+/// An acquire with a timer, for as long as its request waits.
 ///
-/// When that is over, by an answer, a deadline or a drop, the work that should not be cut
+/// When that is over, by an answer, a deadline or a drop, the attempt that should not be cut
 /// goes on as a task. There are never more of those than places in the pool, because each
 /// keeps its place.
 ///
 /// # Cancel safety
 /// Dropped, it leaves the queue, and closes no connection.
-#[must_use = "a pursuit does nothing unless polled"]
-pub struct Drive<D: PoolDriver>(Option<Timed<PoolPursuit<D>>>);
+#[must_use = "an acquire does nothing unless polled"]
+pub struct Drive<D: PoolDriver>(Option<Timed<PoolAcquire<D>>>);
 
 impl<D: PoolDriver> Drive<D> {
-    /// Begins with a pursuit, which sets out when this is polled.
-    pub const fn new(pursuit: PoolPursuit<D>) -> Self {
-        Self(Some(Timed::new(pursuit)))
+    /// Begins with an acquire, which starts when this is polled.
+    pub const fn new(acquire: PoolAcquire<D>) -> Self {
+        Self(Some(Timed::new(acquire)))
     }
 
     fn let_go(&mut self) {
         let Some(timed) = self.0.take() else { return };
-        let Some(rest) = timed.step.outlive(now()) else {
+        let Some(detached) = timed.step.detach(now()) else {
             return;
         };
         if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(Timed::new(rest));
+            runtime.spawn(Timed::new(detached));
         }
     }
 }
@@ -103,7 +103,7 @@ impl<D: PoolDriver> Drop for Drive<D> {
 
 impl<D: PoolDriver> fmt::Debug for Drive<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let pursuit = self.0.as_ref().map(|timed| &timed.step);
-        f.debug_tuple("Drive").field(&pursuit).finish()
+        let acquire = self.0.as_ref().map(|timed| &timed.step);
+        f.debug_tuple("Drive").field(&acquire).finish()
     }
 }

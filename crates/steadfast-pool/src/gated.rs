@@ -5,7 +5,7 @@ use std::{panic::Location, sync::Arc};
 use steadfast_core::{
     ConfigError, Deadline, DependencyState,
     plumbing::{
-        PoolAdvice, PoolDriver, PoolFleet, PoolGate, PoolPursuit, PoolSettings, PoolSnapshot,
+        PoolAcquire, PoolAdvice, PoolDriver, PoolFleet, PoolGate, PoolSettings, PoolSnapshot,
     },
 };
 
@@ -44,10 +44,10 @@ impl Gated {
         &self.state
     }
 
-    /// Sets out for a connection, for whoever calls this, as long as a request waits.
+    /// Acquires a connection for whoever calls this, as long as a request waits.
     #[track_caller]
-    pub fn pursue<D: PoolDriver>(&self, driver: Arc<D>, deadline: Option<Deadline>) -> Drive<D> {
-        Drive::new(PoolPursuit::new(
+    pub fn acquire<D: PoolDriver>(&self, driver: Arc<D>, deadline: Option<Deadline>) -> Drive<D> {
+        Drive::new(PoolAcquire::new(
             driver,
             Arc::clone(&self.state),
             Arc::clone(&self.gate),

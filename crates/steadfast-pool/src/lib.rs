@@ -3,7 +3,7 @@
 //! An application names the adapter of its driver (`steadfast-sqlx`,
 //! `steadfast-deadpool-redis`) and not this crate. Who writes an adapter for another driver
 //! finds here what is alike in all of them:
-//! - [`Drive`] takes a [`PoolPursuit`] along: one timer, and a task for the work that outlives
+//! - [`Drive`] takes a [`PoolAcquire`] along: one timer, and a task for the attempt that outlives
 //!   its request; [`Timed`] does the same for any [`PoolStep`].
 //! - [`attach`] makes the gate of a pool, and shows its numbers with the dependency.
 //! - [`knock`] says whether anybody opens the door of a server that is silent.
@@ -55,8 +55,8 @@ pub use gauge::attach;
 pub use patience::{FAIR_MAX, Patience};
 pub use permit::permit;
 pub use steadfast_core::plumbing::{
-    PoolAdvice, PoolCatch, PoolDriver, PoolEnd, PoolEntry, PoolError, PoolFit, PoolFleet,
-    PoolFuture, PoolGate, PoolHeld, PoolLease, PoolMeaning, PoolPursuit, PoolReading, PoolRest,
+    PoolAcquire, PoolAcquired, PoolAdvice, PoolDetached, PoolDriver, PoolEnd, PoolEntry, PoolError,
+    PoolFit, PoolFleet, PoolFuture, PoolGate, PoolHeld, PoolLease, PoolMeaning, PoolReading,
     PoolReturn, PoolSettings, PoolSilence, PoolSnapshot, PoolStep, PoolTicket, PoolTrouble,
 };
 pub use told::{Explained, Told};

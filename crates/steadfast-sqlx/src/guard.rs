@@ -241,7 +241,7 @@ impl<DB: Driver> PoolGuard<DB> {
     #[track_caller]
     pub fn acquire_before(&self, deadline: Option<Deadline>) -> Acquire<DB> {
         let connections = Arc::clone(&self.0.connections);
-        Acquire(self.pursue(connections, deadline))
+        Acquire(self.acquire_session(connections, deadline))
     }
 
     /// Returns the same guard for queries that write: while the database is known to take no
@@ -297,7 +297,7 @@ impl<DB: Driver> PoolGuard<DB> {
         let writes = !text.is_some_and(|text| text.to_ascii_uppercase().contains("READ ONLY"));
         let connections = self.connections(How::Begun(statement));
         Begin {
-            pursuit: self.pursue(connections, Deadline::current()),
+            acquire: self.acquire_session(connections, Deadline::current()),
             writes,
         }
     }
@@ -344,9 +344,13 @@ impl<DB: Driver> PoolGuard<DB> {
     }
 
     #[track_caller]
-    fn pursue(&self, connections: Arc<Connections<DB>>, deadline: Option<Deadline>) -> Pursuit<DB> {
-        let drive = self.0.gated.pursue(Arc::clone(&connections), deadline);
-        Pursuit { drive, connections }
+    fn acquire_session(
+        &self,
+        connections: Arc<Connections<DB>>,
+        deadline: Option<Deadline>,
+    ) -> AcquireSession<DB> {
+        let drive = self.0.gated.acquire(Arc::clone(&connections), deadline);
+        AcquireSession { drive, connections }
     }
 }
 
@@ -367,7 +371,7 @@ impl<DB: Driver> fmt::Debug for PoolGuard<DB> {
 /// Takes a connection; made by [`PoolGuard::acquire`].
 #[derive(Debug)]
 #[must_use = "nothing is acquired unless this is awaited"]
-pub struct Acquire<DB: Driver>(Pursuit<DB>);
+pub struct Acquire<DB: Driver>(AcquireSession<DB>);
 
 impl<DB: Driver> Future for Acquire<DB> {
     type Output = sqlx::Result<GuardedConnection<DB>>;
@@ -382,7 +386,7 @@ impl<DB: Driver> Future for Acquire<DB> {
 #[derive(Debug)]
 #[must_use = "nothing is begun unless this is awaited"]
 pub struct Begin<DB: Driver> {
-    pursuit: Pursuit<DB>,
+    acquire: AcquireSession<DB>,
     /// Whether it is still to be asked if the database takes writes.
     writes: bool,
 }
@@ -392,28 +396,28 @@ impl<DB: Driver> Future for Begin<DB> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if std::mem::take(&mut self.writes)
-            && let Err(refused) = self.pursuit.connections.observer.admit_write()
+            && let Err(refused) = self.acquire.connections.observer.admit_write()
         {
             return Poll::Ready(Err(refused));
         }
-        let session = ready!(Pin::new(&mut self.pursuit).poll(cx));
+        let session = ready!(Pin::new(&mut self.acquire).poll(cx));
         Poll::Ready(session.map(GuardedTransaction::new))
     }
 }
 
 /// The way to a connection, of either kind.
 #[derive(Debug)]
-struct Pursuit<DB: Driver> {
+struct AcquireSession<DB: Driver> {
     drive: Drive<Connections<DB>>,
     connections: Arc<Connections<DB>>,
 }
 
-impl<DB: Driver> Future for Pursuit<DB> {
+impl<DB: Driver> Future for AcquireSession<DB> {
     type Output = sqlx::Result<GuardedSession<DB>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Poll::Ready(match ready!(Pin::new(&mut self.drive).poll(cx)) {
-            Ok(caught) => Ok(GuardedSession::caught(caught, &self.connections)),
+            Ok(acquired) => Ok(GuardedSession::acquired(acquired, &self.connections)),
             Err(error) => Err(error::of_pool(error)),
         })
     }

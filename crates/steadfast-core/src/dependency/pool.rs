@@ -50,8 +50,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod acquire;
 mod advice;
+mod attempt;
 mod book;
+mod detached;
 mod diagnosis;
 mod driver;
 mod growth;
@@ -63,7 +66,6 @@ mod lease;
 mod loom_tests;
 mod pace;
 mod patience;
-mod pursuit;
 mod reading;
 mod recent;
 mod refuse;
@@ -73,7 +75,6 @@ mod snapshot;
 #[cfg(all(test, not(loom)))]
 mod tests;
 mod ticket;
-mod work;
 
 use std::{
     fmt,
@@ -88,14 +89,15 @@ use crate::{
     sync::{Mutex, lock},
 };
 
+pub use acquire::PoolAcquire;
 pub use advice::{PoolAdvice, PoolFit, PoolFleet};
+pub use detached::PoolDetached;
 pub use driver::{
-    KNOCK_AFTER, PoolCatch, PoolDriver, PoolEnd, PoolError, PoolFuture, PoolMeaning, PoolStep,
+    KNOCK_AFTER, PoolAcquired, PoolDriver, PoolEnd, PoolError, PoolFuture, PoolMeaning, PoolStep,
 };
 pub use homecoming::{PoolReturn, RETURN_MAX};
 pub use knock::KnockTurn;
 pub use lease::{PoolLease, PoolSilence};
-pub use pursuit::PoolPursuit;
 pub use settings::{
     CONNECT_MAX_DEFAULT, CONNECT_SLOW_MAX_DEFAULT, HELD_LONG_DEFAULT, NONE_BACK_MAX, PATIENCE_MIN,
     POOL_SIZE_MAX, PoolSettings, STUCK_AFTER_DEFAULT, WAIT_MAX_DEFAULT, WAITERS_DEFAULT,
@@ -103,7 +105,6 @@ pub use settings::{
 };
 pub use snapshot::{HELD_SHOWN_MAX, PoolHeld, PoolSnapshot, PoolTrouble};
 pub use ticket::PoolTicket;
-pub use work::PoolRest;
 
 /// The gate in front of a connection pool.
 pub struct PoolGate {

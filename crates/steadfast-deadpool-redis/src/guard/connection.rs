@@ -9,7 +9,7 @@ use deadpool_redis::redis::{
 };
 use steadfast_core::{
     Deadline, Refusal,
-    plumbing::{PoolCatch, PoolLease},
+    plumbing::{PoolAcquired, PoolLease},
 };
 
 use super::{
@@ -57,20 +57,20 @@ pub struct GuardedConnection {
 
 impl GuardedConnection {
     pub(super) fn new(
-        caught: PoolCatch<Session>,
+        acquired: PoolAcquired<Session>,
         sessions: Arc<Sessions>,
         silence_max: Option<Duration>,
         deadline: Option<Deadline>,
     ) -> Self {
         // That there was a connection is no success, and what its holder does before its first
         // command is no time of the server's: each command asks for a permit of its own.
-        caught.permit.hand_back();
+        acquired.permit.hand_back();
         let mut connection = Self {
-            session: Some(caught.connection),
+            session: Some(acquired.connection),
             wire: None,
             is_patient: false,
             sessions,
-            lease: Some(caught.lease),
+            lease: Some(acquired.lease),
             deadline,
             fate: Fate::default(),
         };

@@ -4,7 +4,7 @@ use std::{fmt, mem, sync::Arc, time::Duration};
 
 use sqlx::{Connection, Database, pool::PoolConnection};
 use sqlx_core::transaction::TransactionManager;
-use steadfast_core::plumbing::{PoolCatch, PoolFuture, PoolLease, PoolReturn};
+use steadfast_core::plumbing::{PoolAcquired, PoolFuture, PoolLease, PoolReturn};
 use steadfast_pool::Timed;
 use tokio::{runtime::Handle, time::timeout};
 
@@ -62,17 +62,17 @@ pub struct GuardedSession<DB: Driver> {
 }
 
 impl<DB: Driver> GuardedSession<DB> {
-    pub(super) fn caught(
-        caught: PoolCatch<PoolConnection<DB>>,
+    pub(super) fn acquired(
+        acquired: PoolAcquired<PoolConnection<DB>>,
         connections: &Arc<Connections<DB>>,
     ) -> Self {
-        let PoolCatch {
+        let PoolAcquired {
             connection,
             lease,
             permit,
-        } = caught;
+        } = acquired;
         let mut session = Self::new(connection, lease, Arc::clone(connections));
-        session.watcher.caught(permit);
+        session.watcher.acquired(permit);
         session
     }
 

@@ -77,7 +77,7 @@ impl Watcher {
     /// Takes the permit with which the connection was had, and gives it back: that there was
     /// a connection is no success, and who asks the server on it asks for a permit too, be
     /// it a query or a call around one.
-    pub(super) fn caught(&mut self, permit: Permit) {
+    pub(super) fn acquired(&mut self, permit: Permit) {
         self.is_probe = permit.is_probe();
         permit.hand_back();
     }

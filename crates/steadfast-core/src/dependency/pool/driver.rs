@@ -23,11 +23,11 @@ pub const KNOCK_AFTER: Duration = Duration::from_millis(100);
 /// A future in a box, as drivers hand them out.
 pub type PoolFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
 
-/// How a pursuit ends.
+/// How an acquire ends.
 pub type PoolEnd<D> =
-    Result<PoolCatch<<D as PoolDriver>::Connection>, PoolError<<D as PoolDriver>::Error>>;
+    Result<PoolAcquired<<D as PoolDriver>::Connection>, PoolError<<D as PoolDriver>::Error>>;
 
-/// What a pursuit needs from the pool of a driver.
+/// What an acquire needs from the pool of a driver.
 ///
 /// Open: the adapter of any pool implements it. What is asked here cannot be guessed, so nothing
 /// has a default; whatever is added later has one.
@@ -105,17 +105,17 @@ pub enum PoolError<E> {
 /// Complete: drivers make it.
 #[derive(Debug)]
 #[must_use = "a permit that is not settled is no evidence"]
-pub struct PoolCatch<C> {
+pub struct PoolAcquired<C> {
     /// The connection; it has just answered.
     pub connection: C,
     /// Its place, to be given back with it.
     pub lease: PoolLease,
-    /// To be settled: at once as a success by [`PoolCatch::settle`], or with what becomes of
+    /// To be settled: at once as a success by [`PoolAcquired::settle`], or with what becomes of
     /// the first use by one who sees that.
     pub permit: CallPermit<Arc<DependencyState>>,
 }
 
-impl<C> PoolCatch<C> {
+impl<C> PoolAcquired<C> {
     /// Tells the breaker that there was a connection.
     pub fn settle(self, now: Instant) -> (C, PoolLease) {
         self.permit.settle(CallOutcome::Success, now);

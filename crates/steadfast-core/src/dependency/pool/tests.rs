@@ -1,12 +1,12 @@
 //! Claims about the gate, each through its public face.
 
+mod acquire;
 mod deadlines;
 mod elsewhere;
 mod growth;
 mod homecoming;
 mod model;
 mod patience;
-mod pursuit;
 mod restart;
 mod scripted;
 mod waiting;

@@ -131,7 +131,7 @@ impl Book {
         self.progress_at = now;
         match opens_since {
             Some(since) if self.shows_room(since) => self.opened(since, now, wakes),
-            Some(_) => self.caught(),
+            Some(_) => self.acquired(),
             None => self.tested(),
         }
         self.growth.serves(self.in_use());

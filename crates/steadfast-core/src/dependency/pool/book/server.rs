@@ -114,7 +114,7 @@ impl Book {
 
     /// Notes that one who asked for a new connection has got one, which does not show that the
     /// server has room for more.
-    pub(super) fn caught(&mut self) {
+    pub(super) fn acquired(&mut self) {
         let trouble = self.server.trouble.as_ref();
         if trouble.is_some_and(|it| it.failure.class() != FailureClass::RefusedByServer) {
             self.server.trouble = None;

@@ -11,12 +11,12 @@ use crate::{CallKind, Cause, Failure};
 fn a_short_deadline_is_no_evidence_for_others() {
     let start = origin();
     let pool = Pool::new(start);
-    let mut hasty = pool.pursue(Some(start + 150 * MS));
-    let mut patient = pool.pursue(None);
+    let mut hasty = pool.acquire(Some(start + 150 * MS));
+    let mut patient = pool.acquire(None);
     let late = start + KNOCK_AFTER;
-    for pursuit in [&mut hasty, &mut patient] {
-        waits(pursuit, start);
-        waits(pursuit, late);
+    for acquire in [&mut hasty, &mut patient] {
+        waits(acquire, start);
+        waits(acquire, late);
     }
     assert_eq!(pool.questions(), 1, "one asks for all");
     let until = pool.driver.questions.lock().expect("no panic")[0].0;
@@ -30,10 +30,10 @@ fn a_short_deadline_is_no_evidence_for_others() {
 fn nothing_is_begun_for_a_deadline_that_is_over() {
     let start = origin();
     let pool = Pool::new(start);
-    let mut gone = pool.pursue(Some(start));
+    let mut gone = pool.acquire(Some(start));
     let _ = is_refused(&mut gone, start);
     assert_eq!(pool.connects(), 0);
-    assert!(gone.outlive(start).is_none());
+    assert!(gone.detach(start).is_none());
     assert_eq!(pool.taken(start), (0, 0));
 }
 
@@ -46,7 +46,7 @@ fn one_whose_time_went_by_in_the_queue_is_refused_by_the_queue() {
     for turn_at in [start + 100 * MS, until] {
         let pool = Pool::new(start);
         let mut held: Vec<_> = (0..4).map(|_| lend(&pool.gate, start)).collect();
-        let mut late = pool.pursue(Some(until));
+        let mut late = pool.acquire(Some(until));
         waits(&mut late, start);
         pool.driver.idle.store(1, Ordering::Relaxed);
         held.remove(0).give_back(turn_at);
@@ -60,11 +60,11 @@ fn one_whose_time_went_by_in_the_queue_is_refused_by_the_queue() {
         assert_eq!(seen.class, FailureClass::Saturated);
         assert_eq!(pool.gate.snapshot(until).trouble, None);
         // Its place is there for the next, with what was begun in it or without.
-        assert_eq!(late.outlive(until).is_some(), turn_at < until);
+        assert_eq!(late.detach(until).is_some(), turn_at < until);
     }
     // With the same deadline and no queue, it was the server that kept it waiting.
     let pool = Pool::new(start);
-    let mut alone = pool.pursue(Some(start + 20 * MS));
+    let mut alone = pool.acquire(Some(start + 20 * MS));
     waits(&mut alone, start);
     let refusal = is_refused(&mut alone, start + 20 * MS);
     assert_eq!(refusal.cause(), Cause::DependencyDown);
@@ -76,7 +76,7 @@ fn a_deadline_refuses_its_request_and_the_connection_goes_to_the_pool() {
     let start = origin();
     let pool = Pool::new(start);
     let until = start + 20 * MS;
-    let mut hasty = pool.pursue(Some(until));
+    let mut hasty = pool.acquire(Some(until));
     waits(&mut hasty, start);
     assert_eq!(hasty.wake_at(), Some(until));
     let refusal = is_refused(&mut hasty, until);
@@ -87,11 +87,11 @@ fn a_deadline_refuses_its_request_and_the_connection_goes_to_the_pool() {
         "the driver works on in its place"
     );
 
-    let mut rest = hasty.outlive(until).expect("there is work");
-    waits(&mut rest, until);
+    let mut detached = hasty.detach(until).expect("there is work");
+    waits(&mut detached, until);
     let later = start + 80 * MS;
     pool.connect(0, Ok(17));
-    assert!(step(&mut rest, later).is_ready());
+    assert!(step(&mut detached, later).is_ready());
     assert_eq!(pool.taken(later), (1, 0), "until it is back");
     let (connection, lease) = pool.driver.given_back.lock().expect("no panic").remove(0);
     assert_eq!(connection, 17);
@@ -112,13 +112,13 @@ fn a_connection_that_goes_straight_back_predicts_no_short_holds() {
     let mut now = origin();
     let pool = Pool::new(now);
     for nth in 0..20 {
-        let mut hasty = pool.pursue(Some(now + MS));
+        let mut hasty = pool.acquire(Some(now + MS));
         waits(&mut hasty, now);
         now += MS;
         let _ = is_refused(&mut hasty, now);
-        let mut rest = hasty.outlive(now).expect("there is work");
+        let mut detached = hasty.detach(now).expect("there is work");
         pool.connect(nth, Ok(1));
-        assert!(step(&mut rest, now).is_ready());
+        assert!(step(&mut detached, now).is_ready());
         let (_, lease) = pool.driver.given_back.lock().expect("no panic").remove(0);
         lease.give_back(now);
     }
@@ -131,12 +131,12 @@ fn a_connection_that_goes_straight_back_predicts_no_short_holds() {
 fn work_that_fails_after_its_request_has_gone_is_evidence_and_no_refusal() {
     let start = origin();
     let pool = Pool::new(start);
-    let mut gone = pool.pursue(None);
+    let mut gone = pool.acquire(None);
     waits(&mut gone, start);
-    let mut rest = gone.outlive(start).expect("there is work");
-    waits(&mut rest, start + KNOCK_AFTER);
+    let mut detached = gone.detach(start).expect("there is work");
+    waits(&mut detached, start + KNOCK_AFTER);
     pool.answer(0, Err(Failure::new(FailureClass::Unreachable, "refused")));
-    assert!(step(&mut rest, start + KNOCK_AFTER).is_ready());
+    assert!(step(&mut detached, start + KNOCK_AFTER).is_ready());
     let seen = pool.gate.snapshot(start + KNOCK_AFTER);
     assert_eq!((seen.connecting, seen.refused), (0, 0));
     assert_eq!(
@@ -147,17 +147,17 @@ fn work_that_fails_after_its_request_has_gone_is_evidence_and_no_refusal() {
 
     // Against a server that says nothing at all, it is evidence after the longest connect,
     // and goes on for whoever needs it then.
-    let mut gone = pool.pursue(None);
+    let mut gone = pool.acquire(None);
     waits(&mut gone, start + SECOND);
-    let mut rest = gone.outlive(start + SECOND).expect("there is work");
-    assert_eq!(rest.wake_at(), Some(start + SECOND + KNOCK_AFTER));
-    waits(&mut rest, start + SECOND + KNOCK_AFTER);
-    assert_eq!(rest.wake_at(), Some(start + 2 * SECOND));
-    waits(&mut rest, start + 2 * SECOND);
+    let mut detached = gone.detach(start + SECOND).expect("there is work");
+    assert_eq!(detached.wake_at(), Some(start + SECOND + KNOCK_AFTER));
+    waits(&mut detached, start + SECOND + KNOCK_AFTER);
+    assert_eq!(detached.wake_at(), Some(start + 2 * SECOND));
+    waits(&mut detached, start + 2 * SECOND);
     assert_eq!(pool.state.calls().of(CallKind::Timeout), 1);
     assert_eq!(pool.taken(start + 2 * SECOND), (0, 1));
-    assert_eq!(rest.wake_at(), Some(start + 31 * SECOND));
-    assert!(step(&mut rest, start + 31 * SECOND).is_ready());
+    assert_eq!(detached.wake_at(), Some(start + 31 * SECOND));
+    assert!(step(&mut detached, start + 31 * SECOND).is_ready());
     assert_eq!(pool.taken(start + 31 * SECOND), (0, 0));
     assert_eq!(pool.state.calls().of(CallKind::Timeout), 1);
 }

@@ -26,10 +26,10 @@ fn a_driver_with_little_patience_whose_connections_are_kept_is_a_full_pool() {
     let start = origin();
     let short = PoolSettings::new(4).driver_waits(Some(80 * MS), Some(80 * MS));
     let pool = kept(4, &short, start);
-    let mut pursuit = pool.pursue(None);
-    waits(&mut pursuit, start);
+    let mut acquire = pool.acquire(None);
+    waits(&mut acquire, start);
     pool.connect(0, Err(Fault::TimedOut));
-    let refusal = is_refused(&mut pursuit, start + 80 * MS);
+    let refusal = is_refused(&mut acquire, start + 80 * MS);
     let seen = exhausted(&refusal);
     assert_eq!((seen.in_use, seen.class), (4, FailureClass::Saturated));
     accuses_nobody(&pool);
@@ -42,9 +42,9 @@ fn a_driver_whose_own_connects_hang_is_no_full_pool() {
     let start = origin();
     let short = PoolSettings::new(4).driver_waits(Some(80 * MS), Some(80 * MS));
     let pool = kept(0, &short, start);
-    let mut all: Vec<_> = (0..4).map(|_| pool.pursue(None)).collect();
-    for (at, pursuit) in (1..).zip(&mut all) {
-        waits(pursuit, start);
+    let mut all: Vec<_> = (0..4).map(|_| pool.acquire(None)).collect();
+    for (at, acquire) in (1..).zip(&mut all) {
+        waits(acquire, start);
         pool.driver.in_use.store(at, Ordering::Relaxed);
     }
     pool.connect(0, Err(Fault::TimedOut));
@@ -59,23 +59,23 @@ fn everybody_who_waits_for_what_is_kept_elsewhere_is_told_so() {
     let start = origin();
     let settings = PoolSettings::new(4).driver_waits(Some(30 * SECOND), Some(30 * SECOND));
     let pool = kept(4, &settings, start);
-    let mut all: Vec<_> = (0..6).map(|_| pool.pursue(None)).collect();
-    for pursuit in &mut all {
-        waits(pursuit, start);
+    let mut all: Vec<_> = (0..6).map(|_| pool.acquire(None)).collect();
+    for acquire in &mut all {
+        waits(acquire, start);
     }
-    for pursuit in &mut all {
-        waits(pursuit, start + 150 * MS);
+    for acquire in &mut all {
+        waits(acquire, start + 150 * MS);
     }
     assert_eq!(pool.questions(), 1);
     pool.answer(0, Ok(()));
     for second in 1..4 {
-        for pursuit in &mut all {
-            waits(pursuit, start + second * SECOND);
+        for acquire in &mut all {
+            waits(acquire, start + second * SECOND);
         }
     }
     let later = start + NONE_BACK_MAX;
-    for pursuit in &mut all[4..] {
-        let refusal = is_refused(pursuit, later);
+    for acquire in &mut all[4..] {
+        let refusal = is_refused(acquire, later);
         assert_eq!(exhausted(&refusal).in_use, 4, "{refusal:?}");
     }
     accuses_nobody(&pool);
@@ -89,7 +89,7 @@ fn one_who_waits_hears_of_an_outage_after_a_moment() {
     let settings = PoolSettings::new(4).driver_waits(Some(30 * SECOND), Some(30 * SECOND));
     let pool = kept(0, &settings, start);
     let held: Vec<_> = (0..4).map(|_| lend(&pool.gate, start)).collect();
-    let mut waiting = pool.pursue(None);
+    let mut waiting = pool.acquire(None);
     waits(&mut waiting, start);
     pool.state
         .set_mode(BreakerMode::ForcedOpen, start + 100 * MS);
@@ -106,7 +106,7 @@ fn one_who_waits_hears_of_an_outage_after_a_moment() {
     // One that closes again in time costs nobody the wait.
     let since = start + 3 * SECOND;
     pool.state.set_mode(BreakerMode::ForcedClosed, since);
-    let mut waiting = pool.pursue(None);
+    let mut waiting = pool.acquire(None);
     waits(&mut waiting, since);
     pool.state.set_mode(BreakerMode::ForcedOpen, since);
     waits(&mut waiting, since + SECOND);

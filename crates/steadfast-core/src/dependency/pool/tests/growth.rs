@@ -2,7 +2,7 @@
 //! never in the way of one that works.
 
 use super::{
-    scripted::{Fault, MS, Pool, Scripted, caught, is_refused, step, waits},
+    scripted::{Fault, MS, Pool, Scripted, acquired, is_refused, step, waits},
     *,
 };
 use crate::{BreakerState, CallKind, Cause, Failure};
@@ -44,32 +44,32 @@ fn whoever_waits_for_a_new_connection_gets_one_that_comes_back_first() {
     let start = origin();
     let pool = Pool::new(start);
     let mut held = warm(&pool, start);
-    let mut all: Vec<_> = (0..8).map(|_| pool.pursue(None)).collect();
-    for pursuit in &mut all {
-        waits(pursuit, start);
+    let mut all: Vec<_> = (0..8).map(|_| pool.acquire(None)).collect();
+    for acquire in &mut all {
+        waits(acquire, start);
     }
     assert_eq!((pool.connects(), pool.taken(start)), (3, (1, 3)));
     let mut now = start;
-    let mut rests = Vec::new();
-    for (nth, mut pursuit) in all.into_iter().enumerate() {
+    let mut detached = Vec::new();
+    for (nth, mut acquire) in all.into_iter().enumerate() {
         now += 5 * MS;
         give_back(&pool, held, now);
-        waits(&mut pursuit, now);
+        waits(&mut acquire, now);
         let tests = pool.connects() - 1;
         assert_eq!(tests, 3 + nth, "it tests the one that came back");
         take(&pool, tests);
-        let found = caught(&mut pursuit, now);
-        rests.extend(pursuit.outlive(now));
+        let found = acquired(&mut acquire, now);
+        detached.extend(acquire.detach(now));
         (_, held) = found.settle(now);
     }
-    assert_eq!(rests.len(), 3, "the connects go on");
+    assert_eq!(detached.len(), 3, "the connects go on");
     assert_eq!(failures(&pool), 0);
     // The connects are slow, which is no evidence; then they are there for whoever comes.
     now = start + 1_500 * MS;
-    for (nth, rest) in rests.iter_mut().enumerate() {
-        waits(rest, now);
+    for (nth, detached) in detached.iter_mut().enumerate() {
+        waits(detached, now);
         pool.connect(nth, Ok(2));
-        assert!(step(rest, now).is_ready());
+        assert!(step(detached, now).is_ready());
     }
     assert_eq!(failures(&pool), 0);
     assert_eq!(pool.taken(now), (4, 0));
@@ -82,11 +82,11 @@ fn an_idle_connection_that_is_late_sends_its_asker_back_to_the_front() {
     let start = origin();
     let pool = Pool::new(start);
     pool.driver.idle.store(1, Ordering::Relaxed);
-    let mut first = pool.pursue(None);
+    let mut first = pool.acquire(None);
     waits(&mut first, start);
     pool.driver.idle.store(0, Ordering::Relaxed);
     let held: Vec<_> = (0..3).map(|_| warm(&pool, start)).collect();
-    let mut second = pool.pursue(None);
+    let mut second = pool.acquire(None);
     waits(&mut second, start);
     // What it tests turns out to be dead, and the driver connects anew.
     waits(&mut first, start + KNOCK_AFTER);
@@ -96,13 +96,13 @@ fn an_idle_connection_that_is_late_sends_its_asker_back_to_the_front() {
     waits(&mut first, start + KNOCK_AFTER);
     assert_eq!(pool.connects(), 2, "the first tests another one");
     take(&pool, 1);
-    let (_, lease) = caught(&mut first, start + KNOCK_AFTER).settle(start + KNOCK_AFTER);
-    let mut rest = first.outlive(start + KNOCK_AFTER).expect("it goes on");
+    let (_, lease) = acquired(&mut first, start + KNOCK_AFTER).settle(start + KNOCK_AFTER);
+    let mut detached = first.detach(start + KNOCK_AFTER).expect("it goes on");
     give_back(&pool, lease, start + 2 * KNOCK_AFTER);
     waits(&mut second, start + 2 * KNOCK_AFTER);
     take(&pool, 2);
-    let _second = caught(&mut second, start + 2 * KNOCK_AFTER);
-    waits(&mut rest, start + 2 * KNOCK_AFTER);
+    let _second = acquired(&mut second, start + 2 * KNOCK_AFTER);
+    waits(&mut detached, start + 2 * KNOCK_AFTER);
 }
 
 /// Goal: a pool of four at a server with room for one serves as a pool of one does, asks again
@@ -112,15 +112,15 @@ fn a_server_with_less_room_than_places_serves_as_a_smaller_pool() {
     let start = origin();
     let pool = Pool::new(start);
     let mut held = warm(&pool, start);
-    let mut all: Vec<_> = (0..20).map(|_| pool.pursue(None)).collect();
-    for pursuit in &mut all {
-        waits(pursuit, start);
+    let mut all: Vec<_> = (0..20).map(|_| pool.acquire(None)).collect();
+    for acquire in &mut all {
+        waits(acquire, start);
     }
     for nth in 0..3 {
         pool.connect(nth, Err(Fault::Down(full())));
     }
-    for pursuit in &mut all {
-        waits(pursuit, start);
+    for acquire in &mut all {
+        waits(acquire, start);
     }
     assert_eq!(pool.connects(), 3, "no more are asked for at once");
     assert_eq!(pool.taken(start), (1, 0));
@@ -134,31 +134,31 @@ fn a_server_with_less_room_than_places_serves_as_a_smaller_pool() {
 
     let mut now = start;
     let mut served = 0;
-    while let Some(mut pursuit) = (!all.is_empty()).then(|| all.remove(0)) {
+    while let Some(mut acquire) = (!all.is_empty()).then(|| all.remove(0)) {
         now += 40 * MS;
         give_back(&pool, held, now);
-        waits(&mut pursuit, now);
+        waits(&mut acquire, now);
         take(&pool, pool.connects() - 1);
-        (_, held) = caught(&mut pursuit, now).settle(now);
+        (_, held) = acquired(&mut acquire, now).settle(now);
         served += 1;
     }
     assert_eq!((served, failures(&pool)), (20, 0));
     // A second is over, so one who comes asks for one more; the others do not.
     now = start + SECOND;
     let before = pool.connects();
-    let mut late: Vec<_> = (0..3).map(|_| pool.pursue(None)).collect();
-    for pursuit in &mut late {
-        waits(pursuit, now);
+    let mut late: Vec<_> = (0..3).map(|_| pool.acquire(None)).collect();
+    for acquire in &mut late {
+        waits(acquire, now);
     }
     assert_eq!(pool.connects(), before + 1);
     pool.connect(before, Ok(7));
-    let new = caught(&mut late[0], now);
+    let new = acquired(&mut late[0], now);
     assert_eq!(pool.gate.snapshot(now).room, None, "there was room");
     // What holds it back is over, so whoever waits opens more.
     waits(&mut late[1], now);
     waits(&mut late[2], now);
     drop(new);
-    let mut more = pool.pursue(None);
+    let mut more = pool.acquire(None);
     waits(&mut more, now);
     assert!(pool.connects() > before + 1);
 }
@@ -179,11 +179,11 @@ fn one_who_waits_where_more_cannot_be_had_is_told_what_the_server_said() {
         let now = start + at * SECOND;
         held.expect_up_to(60 * SECOND, now);
         let nth = pool.connects();
-        let mut pursuit = pool.pursue(None);
-        waits(&mut pursuit, now);
+        let mut acquire = pool.acquire(None);
+        waits(&mut acquire, now);
         pool.connect(nth, Err(Fault::Down(failure.clone())));
-        waits(&mut pursuit, now + MS);
-        let refusal = is_refused(&mut pursuit, now + 2 * SECOND);
+        waits(&mut acquire, now + MS);
+        let refusal = is_refused(&mut acquire, now + 2 * SECOND);
         let seen = exhausted(&refusal);
         assert_eq!((seen.class, seen.in_use), (failure.class(), 1));
         let said = seen.last_error.as_deref().expect("it was said");
@@ -197,14 +197,14 @@ fn one_who_waits_where_more_cannot_be_had_is_told_what_the_server_said() {
 fn a_failed_connect_is_evidence_while_none_works() {
     let start = origin();
     let pool = Pool::new(start);
-    let mut alone = pool.pursue(None);
+    let mut alone = pool.acquire(None);
     waits(&mut alone, start);
     let down = Failure::new(FailureClass::Unreachable, "connection refused");
     pool.connect(0, Err(Fault::Down(down.clone())));
     assert_eq!(is_refused(&mut alone, start).cause(), Cause::DependencyDown);
     assert_eq!(failures(&pool), 1);
     // One that has been given back may work, so it is tried before anybody is refused.
-    let mut second = pool.pursue(None);
+    let mut second = pool.acquire(None);
     waits(&mut second, start);
     pool.driver.idle.store(1, Ordering::Relaxed);
     pool.connect(1, Err(Fault::Down(down.clone())));
@@ -221,35 +221,35 @@ fn a_failed_connect_is_evidence_while_none_works() {
 fn a_cold_pool_at_a_server_with_little_room_refuses_nobody() {
     let start = origin();
     let pool = Pool::new(start);
-    let mut all: Vec<_> = (0..4).map(|_| pool.pursue(None)).collect();
-    for pursuit in &mut all {
-        waits(pursuit, start);
+    let mut all: Vec<_> = (0..4).map(|_| pool.acquire(None)).collect();
+    for acquire in &mut all {
+        waits(acquire, start);
     }
     // The server is quicker to refuse than to serve.
-    for (nth, pursuit) in all.iter_mut().enumerate().skip(1) {
+    for (nth, acquire) in all.iter_mut().enumerate().skip(1) {
         pool.connect(nth, Err(Fault::Down(full())));
-        waits(pursuit, start);
+        waits(acquire, start);
     }
     assert_eq!(pool.connects(), 4, "nor is it asked again and again");
     pool.connect(0, Ok(1));
-    let (_, mut held) = caught(&mut all[0], start).settle(start);
-    for pursuit in &mut all[1..] {
+    let (_, mut held) = acquired(&mut all[0], start).settle(start);
+    for acquire in &mut all[1..] {
         give_back(&pool, held, start);
-        waits(pursuit, start);
+        waits(acquire, start);
         take(&pool, pool.connects() - 1);
-        (_, held) = caught(pursuit, start).settle(start);
+        (_, held) = acquired(acquire, start).settle(start);
     }
     assert_eq!(failures(&pool), 0);
 
     // If the server serves none, the last to hear that is refused, and it is evidence.
     let pool = Pool::new(start);
-    let mut all: Vec<_> = (0..4).map(|_| pool.pursue(None)).collect();
-    for pursuit in &mut all {
-        waits(pursuit, start);
+    let mut all: Vec<_> = (0..4).map(|_| pool.acquire(None)).collect();
+    for acquire in &mut all {
+        waits(acquire, start);
     }
-    for (nth, pursuit) in all.iter_mut().enumerate().take(3) {
+    for (nth, acquire) in all.iter_mut().enumerate().take(3) {
         pool.connect(nth, Err(Fault::Down(full())));
-        waits(pursuit, start);
+        waits(acquire, start);
     }
     pool.connect(3, Err(Fault::Down(full())));
     let refusal = is_refused(&mut all[3], start);
@@ -262,37 +262,37 @@ fn a_cold_pool_at_a_server_with_little_room_refuses_nobody() {
 fn a_cold_pool_whose_connects_are_slow_grows_while_the_load_lasts() {
     let start = origin();
     let pool = Pool::new(start);
-    let mut all: Vec<_> = (0..40).map(|_| pool.pursue(None)).collect();
-    for pursuit in &mut all {
-        waits(pursuit, start);
+    let mut all: Vec<_> = (0..40).map(|_| pool.acquire(None)).collect();
+    for acquire in &mut all {
+        waits(acquire, start);
     }
     assert_eq!(pool.connects(), 4, "as many as there are places");
     let mut now = start + KNOCK_AFTER;
-    for pursuit in &mut all {
-        waits(pursuit, now);
+    for acquire in &mut all {
+        waits(acquire, now);
     }
     assert_eq!(pool.questions(), 1, "one asks for all");
     // The first is there after 900 ms, the others take longer than one connect may.
     now = start + 900 * MS;
     pool.connect(0, Ok(1));
-    let (_, mut held) = caught(&mut all[0], now).settle(now);
-    for pursuit in &mut all[1..10] {
+    let (_, mut held) = acquired(&mut all[0], now).settle(now);
+    for acquire in &mut all[1..10] {
         now += 20 * MS;
         give_back(&pool, held, now);
-        waits(pursuit, now);
+        waits(acquire, now);
         take(&pool, pool.connects() - 1);
-        (_, held) = caught(pursuit, now).settle(now);
+        (_, held) = acquired(acquire, now).settle(now);
     }
     assert_eq!(failures(&pool), 0, "at {:?}", now - start);
-    let mut rests: Vec<_> = all.drain(..10).filter_map(|it| it.outlive(now)).collect();
-    assert_eq!(rests.len(), 3);
-    for rest in &mut rests {
-        waits(rest, now);
+    let mut detached: Vec<_> = all.drain(..10).filter_map(|it| it.detach(now)).collect();
+    assert_eq!(detached.len(), 3);
+    for detached in &mut detached {
+        waits(detached, now);
     }
     now = start + 1_500 * MS;
-    for (nth, rest) in rests.iter_mut().enumerate() {
+    for (nth, detached) in detached.iter_mut().enumerate() {
         pool.connect(1 + nth, Ok(2));
-        assert!(step(rest, now).is_ready());
+        assert!(step(detached, now).is_ready());
     }
     assert_eq!(pool.taken(now), (4, 0));
     // Each connection that was opened serves the next of those who wait.
@@ -300,8 +300,8 @@ fn a_cold_pool_whose_connects_are_slow_grows_while_the_load_lasts() {
         give_back(&pool, lease, now);
     }
     let before = pool.connects();
-    for pursuit in &mut all[..3] {
-        waits(pursuit, now);
+    for acquire in &mut all[..3] {
+        waits(acquire, now);
     }
     assert_eq!(pool.connects(), before + 3);
     assert_eq!(failures(&pool), 0);
@@ -311,21 +311,21 @@ fn a_cold_pool_whose_connects_are_slow_grows_while_the_load_lasts() {
 fn what_one_only_hears_of_is_not_noted_as_new() {
     let start = origin();
     let pool = Pool::new(start);
-    let mut all: Vec<_> = (0..4).map(|_| pool.pursue(None)).collect();
+    let mut all: Vec<_> = (0..4).map(|_| pool.acquire(None)).collect();
     let late = start + KNOCK_AFTER;
-    for pursuit in &mut all {
-        waits(pursuit, start);
-        waits(pursuit, late);
+    for acquire in &mut all {
+        waits(acquire, start);
+        waits(acquire, late);
     }
     let down = Failure::new(FailureClass::Unreachable, "connection refused");
     pool.answer(0, Err(down));
-    for pursuit in &mut all {
-        let _ = is_refused(pursuit, late);
+    for acquire in &mut all {
+        let _ = is_refused(acquire, late);
     }
     let seen = pool.gate.snapshot(late);
     assert_eq!(seen.connects_failed, 1, "it was found out once");
     // Whoever sets out now hears nothing of what was before.
-    let mut next = pool.pursue(None);
+    let mut next = pool.acquire(None);
     waits(&mut next, late);
     waits(&mut next, late + KNOCK_AFTER);
     assert_eq!(pool.questions(), 2, "it asks for itself");
@@ -335,20 +335,20 @@ fn what_one_only_hears_of_is_not_noted_as_new() {
 fn what_became_of_an_earlier_attempt_says_nothing_about_a_later_one() {
     let start = origin();
     let pool = Pool::new(start);
-    let mut gone = pool.pursue(None);
+    let mut gone = pool.acquire(None);
     waits(&mut gone, start);
-    let mut rest = gone.outlive(start).expect("it goes on");
+    let mut detached = gone.detach(start).expect("it goes on");
     // The server goes while it connects, and is back when the next one asks.
-    let mut next: Vec<_> = (0..2).map(|_| pool.pursue(None)).collect();
-    for pursuit in &mut next {
-        waits(pursuit, start + SECOND);
-        waits(pursuit, start + SECOND + KNOCK_AFTER);
+    let mut next: Vec<_> = (0..2).map(|_| pool.acquire(None)).collect();
+    for acquire in &mut next {
+        waits(acquire, start + SECOND);
+        waits(acquire, start + SECOND + KNOCK_AFTER);
     }
     let cut = Failure::new(FailureClass::Unreachable, "closed before an answer");
     pool.connect(0, Err(Fault::Down(cut)));
-    assert!(step(&mut rest, start + SECOND + KNOCK_AFTER).is_ready());
-    for pursuit in &mut next {
-        waits(pursuit, start + SECOND + KNOCK_AFTER);
+    assert!(step(&mut detached, start + SECOND + KNOCK_AFTER).is_ready());
+    for acquire in &mut next {
+        waits(acquire, start + SECOND + KNOCK_AFTER);
     }
 }
 
@@ -358,31 +358,31 @@ fn what_became_of_an_earlier_attempt_says_nothing_about_a_later_one() {
 fn a_connect_that_is_swallowed_makes_room_for_one_that_is_not() {
     let start = origin();
     let pool = Pool::new(start);
-    let mut rests: Vec<PoolRest<Scripted>> = Vec::new();
+    let mut detached: Vec<PoolDetached<Scripted>> = Vec::new();
     for nth in 0..4 {
         let at = start + nth * SECOND;
-        let mut pursuit = pool.pursue(None);
-        waits(&mut pursuit, at);
-        let _ = is_refused(&mut pursuit, at + SECOND);
-        rests.extend(pursuit.outlive(at + SECOND));
+        let mut acquire = pool.acquire(None);
+        waits(&mut acquire, at);
+        let _ = is_refused(&mut acquire, at + SECOND);
+        detached.extend(acquire.detach(at + SECOND));
     }
     assert_eq!(pool.taken(start), (0, 4), "all places are taken by silence");
     let mut now = start + 4 * SECOND;
-    let mut probe = pool.pursue(None);
+    let mut probe = pool.acquire(None);
     waits(&mut probe, now);
-    let over: Vec<_> = rests
+    let over: Vec<_> = detached
         .iter_mut()
-        .map(|rest| step(rest, now).is_ready())
+        .map(|detached| step(detached, now).is_ready())
         .collect();
     assert_eq!(over, [true, false, false, false], "the longest makes room");
     waits(&mut probe, now);
     assert_eq!(pool.connects(), 5);
     now += MS;
     pool.connect(4, Ok(1));
-    let found = caught(&mut probe, now);
+    let found = acquired(&mut probe, now);
     // It was answered, and they were not, who asked long before it: they ask in vain.
-    for rest in &mut rests[1..] {
-        assert!(step(rest, now).is_ready());
+    for detached in &mut detached[1..] {
+        assert!(step(detached, now).is_ready());
     }
     assert_eq!(pool.taken(now), (1, 0));
     drop(found);
@@ -396,16 +396,16 @@ fn a_connect_that_is_swallowed_makes_room_for_one_that_is_not() {
 fn an_operator_reads_the_last_error_where_silence_refuses() {
     let start = origin();
     let pool = Pool::new(start);
-    let mut first = pool.pursue(None);
+    let mut first = pool.acquire(None);
     waits(&mut first, start);
     let said = Failure::new(FailureClass::Tls, "certificate has expired");
     pool.connect(0, Err(Fault::Down(said)));
     let _ = is_refused(&mut first, start);
     // A minute later there is only silence.
     let now = start + 60 * SECOND;
-    let mut second = pool.pursue(None);
+    let mut second = pool.acquire(None);
     waits(&mut second, now);
-    let mut hasty = pool.pursue(Some(now + 50 * MS));
+    let mut hasty = pool.acquire(Some(now + 50 * MS));
     waits(&mut hasty, now);
     for (refusal, _) in [
         (is_refused(&mut hasty, now + 50 * MS), "cut"),
@@ -429,15 +429,15 @@ fn one_who_is_refused_waits_for_what_is_on_its_way_back() {
     let pool = Pool::new(start);
     let lease = lend(&pool.gate, start);
     lease.returns();
-    let mut pursuit = pool.pursue(None);
-    waits(&mut pursuit, start);
+    let mut acquire = pool.acquire(None);
+    waits(&mut acquire, start);
     let full = Failure::new(FailureClass::RefusedByServer, "too many clients");
     pool.connect(0, Err(Fault::Down(full)));
-    waits(&mut pursuit, start + MS);
+    waits(&mut acquire, start + MS);
     assert_eq!(failures(&pool), 0);
     pool.driver.idle.store(1, Ordering::Relaxed);
     lease.give_back(start + 2 * MS);
-    waits(&mut pursuit, start + 2 * MS);
+    waits(&mut acquire, start + 2 * MS);
     pool.connect(1, Ok(5));
-    assert_eq!(caught(&mut pursuit, start + 3 * MS).connection, 5);
+    assert_eq!(acquired(&mut acquire, start + 3 * MS).connection, 5);
 }

@@ -2,7 +2,7 @@
 //! in vain.
 
 use super::{
-    scripted::{Fault, MS, Pool, caught, is_refused, step, waits},
+    scripted::{Fault, MS, Pool, acquired, is_refused, step, waits},
     *,
 };
 use crate::{CallKind, Cause, Failure};
@@ -32,10 +32,10 @@ fn hangs() -> Failure {
 /// Has a connect answered after so long, which has nobody waiting for it later.
 fn connect_once(pool: &Pool, took: Duration, now: Instant) -> Instant {
     let nth = pool.connects();
-    let mut pursuit = pool.pursue(None);
-    waits(&mut pursuit, now);
+    let mut acquire = pool.acquire(None);
+    waits(&mut acquire, now);
     pool.connect(nth, Ok(1));
-    let (_, lease) = caught(&mut pursuit, now + took).settle(now + took);
+    let (_, lease) = acquired(&mut acquire, now + took).settle(now + took);
     lease.give_back(now + took);
     now + took
 }
@@ -47,34 +47,34 @@ fn connect_once(pool: &Pool, took: Duration, now: Instant) -> Instant {
 fn a_first_connect_that_is_slow_is_no_failure() {
     let start = origin();
     let pool = pool(start);
-    let mut all: Vec<_> = (0..8).map(|_| pool.pursue(None)).collect();
+    let mut all: Vec<_> = (0..8).map(|_| pool.acquire(None)).collect();
     for at in [0, 100, 1_000, 1_900, 2_000, 3_000] {
-        for pursuit in &mut all {
-            waits(pursuit, start + at * MS);
+        for acquire in &mut all {
+            waits(acquire, start + at * MS);
         }
         if at == 1_000 {
             pool.answer(0, Err(hangs()));
         }
     }
     // One that comes now cuts nobody's connect, and waits as well.
-    let mut late = pool.pursue(None);
+    let mut late = pool.acquire(None);
     waits(&mut late, start + 3 * SECOND);
-    for pursuit in &mut all {
-        waits(pursuit, start + 3 * SECOND);
+    for acquire in &mut all {
+        waits(acquire, start + 3 * SECOND);
     }
     assert_eq!((pool.connects(), pool.taken(start)), (4, (0, 4)));
     let mut now = start + 4 * SECOND;
     let mut held = Vec::new();
-    for (nth, pursuit) in all[..4].iter_mut().enumerate() {
+    for (nth, acquire) in all[..4].iter_mut().enumerate() {
         pool.connect(nth, Ok(1));
-        held.push(caught(pursuit, now).settle(now).1);
+        held.push(acquired(acquire, now).settle(now).1);
         now += 10 * MS;
     }
-    for pursuit in all[4..].iter_mut().chain([&mut late]) {
+    for acquire in all[4..].iter_mut().chain([&mut late]) {
         give_back(&pool, held.remove(0), now);
-        waits(pursuit, now);
+        waits(acquire, now);
         take(&pool, pool.connects() - 1);
-        held.push(caught(pursuit, now).settle(now).1);
+        held.push(acquired(acquire, now).settle(now).1);
     }
     let calls = pool.state.calls();
     let failed = calls.of(CallKind::Failure) + calls.of(CallKind::Timeout);
@@ -88,28 +88,28 @@ fn a_first_connect_is_waited_for_until_it_fails_or_the_drivers_time_is_over() {
     let start = origin();
     let driver = PoolSettings::new(4).driver_waits(Some(9 * SECOND), Some(9 * SECOND));
     let pool = Pool::with(&driver, start);
-    let mut pursuit = pool.pursue(None);
-    waits(&mut pursuit, start);
-    waits(&mut pursuit, start + 8 * SECOND);
-    let refusal = is_refused(&mut pursuit, start + 9 * SECOND);
+    let mut acquire = pool.acquire(None);
+    waits(&mut acquire, start);
+    waits(&mut acquire, start + 8 * SECOND);
+    let refusal = is_refused(&mut acquire, start + 9 * SECOND);
     assert_eq!(refusal.cause(), Cause::DependencyDown);
     assert_eq!(pool.state.calls().of(CallKind::Timeout), 1);
-    drop(pursuit);
+    drop(acquire);
 
-    let mut pursuit = pool.pursue(None);
+    let mut acquire = pool.acquire(None);
     let now = start + 20 * SECOND;
-    waits(&mut pursuit, now);
-    waits(&mut pursuit, now + 3 * SECOND);
+    waits(&mut acquire, now);
+    waits(&mut acquire, now + 3 * SECOND);
     let down = Failure::new(FailureClass::Unreachable, "connection refused");
     pool.connect(1, Err(Fault::Down(down)));
-    let refusal = is_refused(&mut pursuit, now + 3 * SECOND);
+    let refusal = is_refused(&mut acquire, now + 3 * SECOND);
     assert_eq!(refusal.cause(), Cause::DependencyDown);
 
     // What is set by hand holds for the first too.
     let by_hand = Pool::with(&PoolSettings::new(4).connect_max(SECOND), start);
-    let mut pursuit = by_hand.pursue(None);
-    waits(&mut pursuit, start);
-    let refusal = is_refused(&mut pursuit, start + SECOND);
+    let mut acquire = by_hand.acquire(None);
+    waits(&mut acquire, start);
+    let refusal = is_refused(&mut acquire, start + SECOND);
     assert_eq!(refusal.cause(), Cause::DependencyDown);
 }
 
@@ -121,15 +121,15 @@ fn a_silence_is_measured_by_what_connects_took() {
         let start = origin();
         let pool = pool(start);
         let now = connect_once(&pool, took, start) + SECOND;
-        let mut pursuit = pool.pursue(None);
-        waits(&mut pursuit, now);
-        waits(&mut pursuit, now + patience - MS);
-        let refusal = is_refused(&mut pursuit, now + patience);
+        let mut acquire = pool.acquire(None);
+        waits(&mut acquire, now);
+        waits(&mut acquire, now + patience - MS);
+        let refusal = is_refused(&mut acquire, now + patience);
         assert_eq!(refusal.cause(), Cause::DependencyDown, "{took:?}");
         assert_eq!(pool.state.calls().of(CallKind::Timeout), 1);
         // Who waits for nothing but that is told as well.
-        let rest = pursuit.outlive(now + patience);
-        assert!(rest.is_some(), "the connect goes on");
+        let detached = acquire.detach(now + patience);
+        assert!(detached.is_some(), "the connect goes on");
     }
 }
 
@@ -140,20 +140,20 @@ fn behind_connects_that_hang_nobody_waits_for_long() {
     let start = origin();
     let pool = pool(start);
     let now = connect_once(&pool, 20 * MS, start);
-    let mut all: Vec<_> = (0..4).map(|_| pool.pursue(None)).collect();
-    let mut behind = pool.pursue(None);
-    for pursuit in all.iter_mut().chain([&mut behind]) {
-        waits(pursuit, now);
+    let mut all: Vec<_> = (0..4).map(|_| pool.acquire(None)).collect();
+    let mut behind = pool.acquire(None);
+    for acquire in all.iter_mut().chain([&mut behind]) {
+        waits(acquire, now);
     }
     let late = now + 2 * SECOND;
-    let rests: Vec<_> = all
+    let detached: Vec<_> = all
         .drain(..)
-        .filter_map(|mut pursuit| {
-            let _ = is_refused(&mut pursuit, late);
-            pursuit.outlive(late)
+        .filter_map(|mut acquire| {
+            let _ = is_refused(&mut acquire, late);
+            acquire.detach(late)
         })
         .collect();
-    assert_eq!(rests.len(), 4);
+    assert_eq!(detached.len(), 4);
     let refusal = is_refused(&mut behind, late);
     assert_eq!(refusal.cause(), Cause::DependencyDown);
 }
@@ -165,9 +165,9 @@ fn a_queue_that_moves_is_waited_in() {
     let start = origin();
     let pool = Pool::with(&PoolSettings::new(2), start);
     let mut held: Vec<_> = (0..2).map(|_| lend(&pool.gate, start)).collect();
-    let mut queue: Vec<_> = (0..14).map(|_| pool.pursue(None)).collect();
-    for pursuit in &mut queue {
-        waits(pursuit, start);
+    let mut queue: Vec<_> = (0..14).map(|_| pool.acquire(None)).collect();
+    for acquire in &mut queue {
+        waits(acquire, start);
     }
     let mut now = start;
     while !queue.is_empty() {
@@ -177,10 +177,10 @@ fn a_queue_that_moves_is_waited_in() {
             let mut first = queue.remove(0);
             waits(&mut first, now);
             take(&pool, pool.connects() - 1);
-            held.push(caught(&mut first, now).settle(now).1);
+            held.push(acquired(&mut first, now).settle(now).1);
         }
-        for pursuit in &mut queue {
-            waits(pursuit, now);
+        for acquire in &mut queue {
+            waits(acquire, now);
         }
     }
     assert_eq!(now, start + 7 * SECOND / 2);
@@ -204,10 +204,10 @@ fn a_queue_that_does_not_move_is_left() {
         if let Some(hold) = expected {
             held.expect_up_to(hold, now);
         }
-        let mut pursuit = pool.pursue(None);
+        let mut acquire = pool.acquire(None);
         for at in 0..=30 {
             let later = now + at * SECOND;
-            if let Poll::Ready(end) = step(&mut pursuit, later) {
+            if let Poll::Ready(end) = step(&mut acquire, later) {
                 let Err(PoolError::Refused(refusal)) = end else {
                     panic!("there is no connection")
                 };
@@ -215,7 +215,7 @@ fn a_queue_that_does_not_move_is_left() {
                 assert!(refusal.retry_after() <= 2 * SECOND);
                 return at;
             }
-            assert!(pursuit.wake_at().is_some_and(|at| at > later));
+            assert!(acquire.wake_at().is_some_and(|at| at > later));
         }
         panic!("it waits for ever")
     };
@@ -261,13 +261,13 @@ fn a_hold_does_not_vouch_for_a_server_that_answers_nobody() {
     let start = origin();
     let pool = Pool::new(start);
     let mut held: Vec<_> = (0..2).map(|_| lend(&pool.gate, start)).collect();
-    let mut pursuit = pool.pursue(None);
+    let mut acquire = pool.acquire(None);
     let asked = start + SECOND;
-    waits(&mut pursuit, asked - KNOCK_AFTER);
-    waits(&mut pursuit, asked);
+    waits(&mut acquire, asked - KNOCK_AFTER);
+    waits(&mut acquire, asked);
     pool.answer(0, Err(Failure::new(FailureClass::Stuck, "it hangs")));
     let now = asked + SECOND / 2;
-    waits(&mut pursuit, now);
+    waits(&mut acquire, now);
     let trouble = |now| PoolGauge::trouble(&*pool.gate, now);
     assert!(trouble(now).is_some(), "nobody was answered since");
     held.remove(0).give_back(now);

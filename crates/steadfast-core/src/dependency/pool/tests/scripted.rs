@@ -124,8 +124,8 @@ impl Pool {
     }
 
     /// Sets out, with this deadline if it has one.
-    pub(super) fn pursue(&self, until: Option<Instant>) -> PoolPursuit<Scripted> {
-        PoolPursuit::new(
+    pub(super) fn acquire(&self, until: Option<Instant>) -> PoolAcquire<Scripted> {
+        PoolAcquire::new(
             Arc::clone(&self.driver),
             Arc::clone(&self.state),
             Arc::clone(&self.gate),
@@ -174,8 +174,8 @@ pub(super) fn waits<S: PoolStep>(it: &mut S, now: Instant) {
 
 /// Polls what is expected to be refused.
 #[track_caller]
-pub(super) fn is_refused(pursuit: &mut PoolPursuit<Scripted>, now: Instant) -> Refusal {
-    match step(pursuit, now) {
+pub(super) fn is_refused(acquire: &mut PoolAcquire<Scripted>, now: Instant) -> Refusal {
+    match step(acquire, now) {
         Poll::Ready(Err(PoolError::Refused(refusal))) => refusal,
         other => panic!("not refused: {other:?}"),
     }
@@ -183,9 +183,9 @@ pub(super) fn is_refused(pursuit: &mut PoolPursuit<Scripted>, now: Instant) -> R
 
 /// Polls what is expected to have its connection.
 #[track_caller]
-pub(super) fn caught(pursuit: &mut PoolPursuit<Scripted>, now: Instant) -> PoolCatch<u32> {
-    match step(pursuit, now) {
-        Poll::Ready(Ok(caught)) => caught,
-        other => panic!("not caught: {other:?}"),
+pub(super) fn acquired(acquire: &mut PoolAcquire<Scripted>, now: Instant) -> PoolAcquired<u32> {
+    match step(acquire, now) {
+        Poll::Ready(Ok(acquired)) => acquired,
+        other => panic!("not acquired: {other:?}"),
     }
 }

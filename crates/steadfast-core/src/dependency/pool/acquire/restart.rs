@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use super::{Failure, PoolDriver, PoolPursuit, Refusal};
+use super::{Failure, PoolAcquire, PoolDriver, Refusal};
 
-impl<D: PoolDriver> PoolPursuit<D> {
+impl<D: PoolDriver> PoolAcquire<D> {
     /// Others have found that there is none, and the driver goes on: so does the request, for as
     /// long as that may be a restart.
     pub(super) fn heard(&mut self, at: usize, failure: Failure, now: Instant) -> Option<Refusal> {
@@ -24,8 +24,8 @@ impl<D: PoolDriver> PoolPursuit<D> {
         if !self.gate.is_gone() {
             return None;
         }
-        while !self.works.is_empty() {
-            self.let_fall(0, now);
+        while !self.attempts.is_empty() {
+            self.abandon(0, now);
         }
         if self.may_yet_be_served(failure.class(), now) {
             return None;

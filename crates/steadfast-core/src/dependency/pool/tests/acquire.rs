@@ -1,7 +1,7 @@
-//! The states of a pursuit: idle, waiting, working, and each of its ends.
+//! The states of an acquire: idle, waiting, working, and each of its ends.
 
 use super::{
-    scripted::{Fault, MS, Pool, caught, is_refused, step, waits},
+    scripted::{Fault, MS, Pool, acquired, is_refused, step, waits},
     *,
 };
 use crate::{CallKind, Cause, DependencyState, Failure};
@@ -14,15 +14,15 @@ fn down() -> Failure {
 fn until_it_is_polled_it_is_nobody() {
     let start = origin();
     let pool = Pool::new(start);
-    let unpolled = pool.pursue(None);
+    let unpolled = pool.acquire(None);
     assert_eq!(unpolled.wake_at(), None);
     assert_eq!(pool.taken(start), (0, 0));
     assert_eq!(pool.connects(), 0);
-    assert!(unpolled.outlive(start).is_none());
+    assert!(unpolled.detach(start).is_none());
 
     // It has waited since it was polled, and not since it was made.
     let all: Vec<_> = (0..4).map(|_| lend(&pool.gate, start)).collect();
-    let mut late = pool.pursue(None);
+    let mut late = pool.acquire(None);
     let polled = start + 60 * SECOND;
     waits(&mut late, polled);
     assert_eq!(late.wake_at(), Some(polled + SECOND));
@@ -35,15 +35,15 @@ fn until_it_is_polled_it_is_nobody() {
 fn an_answer_is_a_connection_with_its_place_and_its_permit() {
     let start = origin();
     let pool = Pool::new(start);
-    let mut pursuit = pool.pursue(None);
-    waits(&mut pursuit, start);
+    let mut acquire = pool.acquire(None);
+    waits(&mut acquire, start);
     assert_eq!(pool.taken(start), (0, 1));
-    assert_eq!(pursuit.wake_at(), Some(start + KNOCK_AFTER));
+    assert_eq!(acquire.wake_at(), Some(start + KNOCK_AFTER));
     pool.connect(0, Ok(5));
-    let caught = caught(&mut pursuit, start + MS);
-    assert_eq!((caught.connection, pool.taken(start)), (5, (1, 0)));
-    assert!(pursuit.outlive(start).is_none(), "it has come to its end");
-    let (_, lease) = caught.settle(start + MS);
+    let acquired = acquired(&mut acquire, start + MS);
+    assert_eq!((acquired.connection, pool.taken(start)), (5, (1, 0)));
+    assert!(acquire.detach(start).is_none(), "it has come to its end");
+    let (_, lease) = acquired.settle(start + MS);
     assert_eq!(pool.state.calls().of(CallKind::Success), 1);
     lease.give_back(start + SECOND);
     assert_eq!(pool.taken(start), (0, 0));
@@ -54,11 +54,11 @@ fn one_who_waits_begins_at_its_turn_and_leaves_by_itself() {
     let start = origin();
     let pool = Pool::new(start);
     let mut held: Vec<_> = (0..4).map(|_| lend(&pool.gate, start)).collect();
-    let (mut first, mut second) = (pool.pursue(None), pool.pursue(None));
+    let (mut first, mut second) = (pool.acquire(None), pool.acquire(None));
     waits(&mut first, start);
     waits(&mut second, start);
     assert_eq!(first.wake_at(), Some(start + SECOND));
-    assert!(second.outlive(start + MS).is_none());
+    assert!(second.detach(start + MS).is_none());
     assert_eq!(pool.gate.snapshot(start).cancelled, 1);
     assert_eq!(pool.connects(), 0, "the driver has not been asked");
     held.remove(0).give_back(start + MS);
@@ -72,10 +72,10 @@ fn one_who_waits_is_refused_at_the_earlier_of_its_deadline_and_the_longest_wait(
     let pool = Pool::new(start);
     let _held: Vec<_> = (0..4).map(|_| lend(&pool.gate, start)).collect();
     for (left, ends) in [(Some(SECOND), SECOND), (Some(9 * SECOND), 2 * SECOND)] {
-        let mut pursuit = pool.pursue(left.map(|left| start + left));
-        waits(&mut pursuit, start);
-        waits(&mut pursuit, start + ends - MS);
-        let refusal = is_refused(&mut pursuit, start + ends);
+        let mut acquire = pool.acquire(left.map(|left| start + left));
+        waits(&mut acquire, start);
+        waits(&mut acquire, start + ends - MS);
+        let refusal = is_refused(&mut acquire, start + ends);
         let pool = exhausted(&refusal);
         assert_eq!((pool.in_use, pool.waited), (4, ends));
         assert_eq!(pool.class, FailureClass::Saturated);
@@ -87,16 +87,16 @@ fn one_who_waits_is_refused_at_the_earlier_of_its_deadline_and_the_longest_wait(
 fn what_one_hears_of_the_server_is_told_to_all_who_are_late() {
     let start = origin();
     let pool = Pool::new(start);
-    let mut all: Vec<_> = (0..3).map(|_| pool.pursue(None)).collect();
+    let mut all: Vec<_> = (0..3).map(|_| pool.acquire(None)).collect();
     let late = start + KNOCK_AFTER;
-    for pursuit in &mut all {
-        waits(pursuit, start);
-        waits(pursuit, late);
+    for acquire in &mut all {
+        waits(acquire, start);
+        waits(acquire, late);
     }
     assert_eq!(pool.questions(), 1);
     pool.answer(0, Err(down()));
-    for pursuit in &mut all {
-        let refusal = is_refused(pursuit, late + MS);
+    for acquire in &mut all {
+        let refusal = is_refused(acquire, late + MS);
         let Evidence::DependencyDown(seen) = refusal.evidence() else {
             panic!("another cause: {refusal:?}")
         };
@@ -113,7 +113,7 @@ fn a_pool_that_is_silent_beside_a_server_that_answers_is_busy() {
     let start = origin();
     let pool = Pool::new(start);
     pool.driver.in_use.store(4, Ordering::Relaxed);
-    let (mut hasty, mut patient) = (pool.pursue(Some(start + 500 * MS)), pool.pursue(None));
+    let (mut hasty, mut patient) = (pool.acquire(Some(start + 500 * MS)), pool.acquire(None));
     waits(&mut hasty, start);
     waits(&mut patient, start);
     waits(&mut hasty, start + KNOCK_AFTER);
@@ -142,10 +142,10 @@ fn silence_of_pool_and_server_is_a_failure_at_the_longest_connect() {
     // The driver's own time may be over sooner, and means the same.
     for answer in [None, Some(Fault::TimedOut)] {
         let nth = pool.connects();
-        let mut pursuit = pool.pursue(None);
-        waits(&mut pursuit, start);
-        waits(&mut pursuit, start + KNOCK_AFTER);
-        assert_eq!(pursuit.wake_at(), Some(start + SECOND));
+        let mut acquire = pool.acquire(None);
+        waits(&mut acquire, start);
+        waits(&mut acquire, start + KNOCK_AFTER);
+        assert_eq!(acquire.wake_at(), Some(start + SECOND));
         let now = match answer {
             None => start + SECOND,
             Some(fault) => {
@@ -153,13 +153,13 @@ fn silence_of_pool_and_server_is_a_failure_at_the_longest_connect() {
                 start + 900 * MS
             }
         };
-        let refusal = is_refused(&mut pursuit, now);
+        let refusal = is_refused(&mut acquire, now);
         let Evidence::DependencyDown(seen) = refusal.evidence() else {
             panic!("another cause: {refusal:?}")
         };
         assert_eq!(seen.class, FailureClass::Timeout, "{refusal:?}");
         // What the driver still does goes on for others; its own end ends it.
-        let goes_on = pursuit.outlive(now).is_some();
+        let goes_on = acquire.detach(now).is_some();
         assert_eq!(goes_on, now == start + SECOND);
         assert_eq!(pool.taken(now), (0, 0), "cut by this test");
     }
@@ -170,10 +170,10 @@ fn silence_of_pool_and_server_is_a_failure_at_the_longest_connect() {
 fn an_error_that_says_nothing_about_the_server_is_handed_on() {
     let start = origin();
     let pool = Pool::new(start);
-    let mut pursuit = pool.pursue(None);
-    waits(&mut pursuit, start);
+    let mut acquire = pool.acquire(None);
+    waits(&mut acquire, start);
     pool.connect(0, Err(Fault::Closed));
-    let end = step(&mut pursuit, start);
+    let end = step(&mut acquire, start);
     assert!(
         matches!(end, Poll::Ready(Err(PoolError::Driver(Fault::Closed)))),
         "{end:?}"
@@ -181,10 +181,10 @@ fn an_error_that_says_nothing_about_the_server_is_handed_on() {
     assert_eq!(pool.state.calls().of(CallKind::Failure), 0);
     assert_eq!(pool.taken(start), (0, 0));
 
-    let mut pursuit = pool.pursue(None);
-    waits(&mut pursuit, start);
+    let mut acquire = pool.acquire(None);
+    waits(&mut acquire, start);
     pool.connect(1, Err(Fault::Down(down())));
-    let refusal = is_refused(&mut pursuit, start);
+    let refusal = is_refused(&mut acquire, start);
     assert_eq!(refusal.cause(), Cause::DependencyDown);
 }
 
@@ -193,7 +193,7 @@ fn an_open_breaker_refuses_before_a_place_is_taken_and_at_the_turn() {
     let start = origin();
     let pool = Pool::new(start);
     let mut held: Vec<_> = (0..4).map(|_| lend(&pool.gate, start)).collect();
-    let mut waiting = pool.pursue(None);
+    let mut waiting = pool.acquire(None);
     waits(&mut waiting, start);
     let mut now = start;
     while pool.state.refusal(now).is_none() {
@@ -202,7 +202,7 @@ fn an_open_breaker_refuses_before_a_place_is_taken_and_at_the_turn() {
         let permit = DependencyState::try_acquire(state, now, 0, 7).expect("it is closed");
         permit.fail(FailureClass::Unreachable.into(), &down(), now);
     }
-    let mut late = pool.pursue(None);
+    let mut late = pool.acquire(None);
     let refusal = is_refused(&mut late, now);
     assert_eq!(refusal.cause(), Cause::DependencyDown);
     assert!(!refusal.safe_to_retry(), "a handler was entered");
@@ -219,7 +219,7 @@ fn an_open_breaker_refuses_before_a_place_is_taken_and_at_the_turn() {
 fn a_pursuit_that_was_cut_is_not_polled_again() {
     let start = origin();
     let pool = Pool::new(start);
-    let mut hasty = pool.pursue(Some(start + MS));
+    let mut hasty = pool.acquire(Some(start + MS));
     waits(&mut hasty, start);
     let _ = is_refused(&mut hasty, start + MS);
     let _ = step(&mut hasty, start + MS);

@@ -1,14 +1,14 @@
-//! The way of one request to a connection: its turn, the breaker's permit, the driver's
+//! Acquires a connection for one request: its turn, the breaker's permit, the driver's
 //! answer, and what is made of silence.
 //!
-//! A pursuit waits for nothing by itself. It is polled with the time, and says at which
+//! An acquire waits for nothing by itself. It is polled with the time, and says at which
 //! moment it wants to be polled again at the latest, so an adapter needs one timer and one
 //! loop around it, and a test needs neither.
 //!
 //! What it does that a driver's pool does not:
 //! - It waits for a new connection and for one that comes back at the same time, in the place
 //!   of the queue in which it came. A connect that is slow or fails sends it back to wait, and
-//!   the driver's work goes on for whoever needs it then.
+//!   the driver's attempt goes on for whoever needs it then.
 //! - It asks the breaker twice: before it lines up, so that nobody waits in vain for a
 //!   server that is down, and with a permit when it has its turn.
 //! - It waits for as long as the driver's pool would, while waiting may help, and no longer
@@ -20,10 +20,10 @@
 //!   its way back, and is waited for while the driver goes on (`restart.rs`).
 //! - It tells the breaker that a connection cannot be had, which is a failure while none
 //!   works, and not that all are in use, which is none. That there is one is told by whoever
-//!   catches it.
-//! - It ends with its request, by its deadline or a drop, and the driver's work does not:
+//!   gets it.
+//! - It ends with its request, by its deadline or a drop, and the driver's attempt does not:
 //!   cut half-way, that would cost the pool a connection for each request that is cancelled
-//!   or in a hurry. [`PoolPursuit::outlive`] hands the work on, which then goes to its own
+//!   or in a hurry. [`PoolAcquire::detach`] hands the attempt on, which then goes to its own
 //!   end and gives the connection back.
 //!
 //! Until its first poll it is nobody: one that was made and forgotten has no place.
@@ -40,9 +40,10 @@ use std::{
 
 use super::{
     PATIENCE_MIN, PoolGate, PoolLease, PoolSilence, PoolTicket,
-    driver::{PoolCatch, PoolDriver, PoolEnd, PoolError, PoolStep},
+    attempt::{Attempt, Event, Permit, is_answer, settle, settle_busy},
+    detached::PoolDetached,
+    driver::{PoolAcquired, PoolDriver, PoolEnd, PoolError, PoolStep},
     ticket::Start,
-    work::{Event, Permit, PoolRest, Work, is_answer, settle, settle_busy},
 };
 use crate::{
     dependency::{
@@ -57,14 +58,14 @@ use crate::{
 
 /// Most that the driver does at a time for one request: a new connection, and an idle one that
 /// turns out to be late, and one more. Whatever is late beyond that is not one connection.
-const WORKS_MAX: usize = 3;
+const ATTEMPTS_MAX: usize = 3;
 
 /// How often one who waits for a turn looks whether the breaker has opened meanwhile.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// One request on its way to a connection.
-#[must_use = "a pursuit does nothing unless polled"]
-pub struct PoolPursuit<D: PoolDriver> {
+/// Acquires a connection for one request.
+#[must_use = "an acquire does nothing unless polled"]
+pub struct PoolAcquire<D: PoolDriver> {
     driver: Arc<D>,
     state: Arc<DependencyState>,
     gate: Arc<PoolGate>,
@@ -77,7 +78,7 @@ pub struct PoolPursuit<D: PoolDriver> {
     /// Where it came; `None` before and after.
     ticket: Option<PoolTicket>,
     /// What the driver does for it: as a rule once, or twice if that takes long.
-    works: Vec<Work<D>>,
+    attempts: Vec<Attempt<D>>,
     /// The breaker's, while the driver works or the connection is not handed over yet.
     permit: Option<Permit>,
     /// Whether an idle connection did not answer it.
@@ -90,9 +91,9 @@ pub struct PoolPursuit<D: PoolDriver> {
     is_over: bool,
 }
 
-impl<D: PoolDriver> PoolPursuit<D> {
-    /// Makes the pursuit of a connection of the pool behind `gate`, on behalf of whoever is
-    /// at `place`; it sets out when it is polled. `random` is uniform over `u64`; the
+impl<D: PoolDriver> PoolAcquire<D> {
+    /// Makes the acquire of a connection of the pool behind `gate`, on behalf of whoever is
+    /// at `place`; it starts when it is polled. `random` is uniform over `u64`; the
     /// breaker needs it.
     pub fn new(
         driver: Arc<D>,
@@ -111,7 +112,7 @@ impl<D: PoolDriver> PoolPursuit<D> {
             random,
             since: None,
             ticket: None,
-            works: Vec::new(),
+            attempts: Vec::new(),
             permit: None,
             has_tried_idle: false,
             restart: None,
@@ -120,39 +121,39 @@ impl<D: PoolDriver> PoolPursuit<D> {
         }
     }
 
-    /// Says that the request has gone, or has been answered. Returns the work that should
-    /// not be cut, if there is any: it is to be polled to its end.
+    /// Says that the request has gone, or has been answered. Returns the attempts that
+    /// should not be cut, if there are any: they are to be polled to their end.
     #[must_use]
-    pub fn outlive(mut self, now: Instant) -> Option<PoolRest<D>> {
+    pub fn detach(mut self, now: Instant) -> Option<PoolDetached<D>> {
         if let Some(ticket) = self.ticket.take() {
             ticket.leave(now);
         }
-        let works = std::mem::take(&mut self.works);
-        (!works.is_empty()).then(|| {
+        let attempts = std::mem::take(&mut self.attempts);
+        (!attempts.is_empty()).then(|| {
             let permit = self.permit.take();
-            PoolRest::new(self.driver, self.state, self.gate, works, permit)
+            PoolDetached::new(self.driver, self.state, self.gate, attempts, permit)
         })
     }
 
-    fn set_out(&mut self, now: Instant) -> Result<(), Refusal> {
+    fn start(&mut self, now: Instant) -> Result<(), Refusal> {
         if let Some(refusal) = self.state.refusal(now) {
             return Err(refusal.entered());
         }
         let idle = self.driver.idle();
         let (ticket, start) = self.gate.admit(idle, self.deadline, self.place, now)?;
         self.ticket = Some(ticket);
-        start.map_or(Ok(()), |start| self.begin(start, now))
+        start.map_or(Ok(()), |start| self.attempt(start, now))
     }
 
-    /// Has the driver begin its work, in a place of the pool.
-    fn begin(&mut self, start: Start, now: Instant) -> Result<(), Refusal> {
+    /// Has the driver attempt it, in a place of the pool.
+    fn attempt(&mut self, start: Start, now: Instant) -> Result<(), Refusal> {
         if self.is_past_deadline(now) {
             return Err(self.cut(now));
         }
         if self.permit.is_none() {
             self.permit = Some(self.ask_breaker(now)?);
         }
-        self.works.push(Work::new(start, &*self.driver, now));
+        self.attempts.push(Attempt::new(start, &*self.driver, now));
         Ok(())
     }
 
@@ -174,20 +175,20 @@ impl<D: PoolDriver> PoolPursuit<D> {
     }
 
     /// Looks at all that the driver does; is ready with the end, if it has come.
-    fn poll_works(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<PoolEnd<D>> {
+    fn poll_attempts(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<PoolEnd<D>> {
         let mut at = 0;
-        while let Some(work) = self.works.get_mut(at) {
-            let Poll::Ready(event) = work.poll(&*self.driver, &self.state, cx, now) else {
+        while let Some(attempt) = self.attempts.get_mut(at) {
+            let Poll::Ready(event) = attempt.poll(&*self.driver, &self.state, cx, now) else {
                 at += 1;
                 continue;
             };
             let ends = match event {
-                Event::Caught(connection) => {
-                    let lease = self.works.swap_remove(at).lease;
-                    return Poll::Ready(self.caught(connection, lease, now));
+                Event::Acquired(connection) => {
+                    let lease = self.attempts.swap_remove(at).lease;
+                    return Poll::Ready(self.acquired(connection, lease, now));
                 }
                 Event::Driver(error) => {
-                    self.works.swap_remove(at).lease.fell_through(now);
+                    self.attempts.swap_remove(at).lease.fell_through(now);
                     self.settle_neutral(now);
                     return Poll::Ready(Err(PoolError::Driver(error)));
                 }
@@ -198,22 +199,22 @@ impl<D: PoolDriver> PoolPursuit<D> {
                     (!others).then(|| self.refuse(&silence, now))
                 }
                 Event::Late => {
-                    self.has_tried_idle |= !work.is_new;
-                    if self.works.len() < WORKS_MAX {
+                    self.has_tried_idle |= !attempt.is_new;
+                    if self.attempts.len() < ATTEMPTS_MAX {
                         self.stand(now);
                     }
                     None
                 }
                 Event::Silent => {
-                    let (silence, since) = (work.silence(now), work.since());
-                    let answers = work.is_busy(&self.driver);
+                    let (silence, since) = (attempt.silence(now), attempt.since());
+                    let answers = attempt.is_busy(&self.driver);
                     self.was_silent(&silence, since, answers, now)
                 }
                 Event::Over => {
-                    let (silence, since) = (work.silence(now), work.since());
-                    let answers = work.is_busy(&self.driver);
-                    let was_silent = work.is_silent();
-                    self.let_fall(at, now);
+                    let (silence, since) = (attempt.silence(now), attempt.since());
+                    let answers = attempt.is_busy(&self.driver);
+                    let was_silent = attempt.is_silent();
+                    self.abandon(at, now);
                     match was_silent {
                         true => None,
                         false => self.was_silent(&silence, since, answers, now),
@@ -227,7 +228,7 @@ impl<D: PoolDriver> PoolPursuit<D> {
         Poll::Pending
     }
 
-    fn caught(
+    fn acquired(
         &mut self,
         connection: D::Connection,
         mut lease: PoolLease,
@@ -243,7 +244,7 @@ impl<D: PoolDriver> PoolPursuit<D> {
                 if let Some(ticket) = self.ticket.take() {
                     ticket.served(now);
                 }
-                Ok(PoolCatch {
+                Ok(PoolAcquired {
                     connection,
                     lease,
                     permit,
@@ -257,12 +258,12 @@ impl<D: PoolDriver> PoolPursuit<D> {
         }
     }
 
-    /// The work has come to nothing. Whoever asked waits for a connection that works, if any
+    /// The attempt has come to nothing. Whoever asked waits for a connection that works, if any
     /// may; else it is refused, and that is evidence.
     fn failed(&mut self, at: usize, failure: &Failure, now: Instant) -> Option<Refusal> {
-        self.let_fall(at, now);
+        self.abandon(at, now);
         if self.may_yet_be_served(failure.class(), now) {
-            if self.works.is_empty() {
+            if self.attempts.is_empty() {
                 self.settle_neutral(now);
             }
             return None;
@@ -285,7 +286,7 @@ impl<D: PoolDriver> PoolPursuit<D> {
     /// Whether there is something to wait for.
     fn may_yet_be_served(&self, class: FailureClass, now: Instant) -> bool {
         let is_full = class == FailureClass::RefusedByServer;
-        self.works.iter().any(|work| !work.is_silent())
+        self.attempts.iter().any(|attempt| !attempt.is_silent())
             || self.has_idle_to_try()
             || self.gate.works(now)
             // A server without room for all may have had it for the others, and has it for those
@@ -293,7 +294,7 @@ impl<D: PoolDriver> PoolPursuit<D> {
             || is_full && (self.gate.opening(now) > 0 || self.gate.has_lent())
     }
 
-    /// Some work has been silent for as long as it may.
+    /// An attempt has been silent for as long as it may.
     fn was_silent(
         &mut self,
         silence: &Failure,
@@ -310,23 +311,23 @@ impl<D: PoolDriver> PoolPursuit<D> {
         }
         self.gate
             .note_failed(silence, since, self.driver.idle(), now);
-        for work in &mut self.works {
-            work.lease.heard();
+        for attempt in &mut self.attempts {
+            attempt.lease.heard();
         }
         Some(self.refuse(silence, now))
     }
 
-    /// Gives back the place of work that has come to nothing, and stands without one.
-    fn let_fall(&mut self, at: usize, now: Instant) {
-        let work = self.works.swap_remove(at);
-        self.has_tried_idle |= !work.is_new;
-        work.lease.fell_through(now);
+    /// Gives back the place of an attempt that has come to nothing, and stands without one.
+    fn abandon(&mut self, at: usize, now: Instant) {
+        let attempt = self.attempts.swap_remove(at);
+        self.has_tried_idle |= !attempt.is_new;
+        attempt.lease.fell_through(now);
         self.stand(now);
     }
 
     /// Stands in the queue, with a place of its own or without.
     fn stand(&mut self, now: Instant) {
-        let is_served = !self.works.is_empty();
+        let is_served = !self.attempts.is_empty();
         if let Some(ticket) = &mut self.ticket {
             ticket.stand(is_served, now);
         }
@@ -340,14 +341,18 @@ impl<D: PoolDriver> PoolPursuit<D> {
 
     /// Refuses the request because its time is over.
     fn give_up(&mut self, now: Instant) -> Refusal {
-        if self.is_past_deadline(now) && !self.works.is_empty() {
+        if self.is_past_deadline(now) && !self.attempts.is_empty() {
             return self.cut(now);
         }
         let known = self.is_kept_away(now).then(|| self.state.refusal(now));
         if let Some(refusal) = known.flatten() {
             return refusal.entered();
         }
-        if self.works.iter().any(|work| work.is_busy(&self.driver)) {
+        if self
+            .attempts
+            .iter()
+            .any(|attempt| attempt.is_busy(&self.driver))
+        {
             if let Some(permit) = self.permit.take() {
                 settle_busy(permit, now);
             }
@@ -372,10 +377,15 @@ impl<D: PoolDriver> PoolPursuit<D> {
     /// One that spent most of its time in the queue was refused by the queue, although its
     /// turn came in the end: that the server did not answer in what was left says nothing.
     fn cut(&self, now: Instant) -> Refusal {
-        let turn_at = self.works.iter().map(Work::since).min().unwrap_or(now);
+        let turn_at = self
+            .attempts
+            .iter()
+            .map(Attempt::since)
+            .min()
+            .unwrap_or(now);
         let (queued, worked) = (self.waited(turn_at), now.saturating_duration_since(turn_at));
-        let is_busy = |work: &Work<D>| work.is_busy(&self.driver);
-        let answers = self.works.iter().any(is_busy) || self.gate.works(now);
+        let is_busy = |attempt: &Attempt<D>| attempt.is_busy(&self.driver);
+        let answers = self.attempts.iter().any(is_busy) || self.gate.works(now);
         if answers || queued > worked {
             return self.busy(now);
         }
@@ -388,7 +398,7 @@ impl<D: PoolDriver> PoolPursuit<D> {
         if self.is_past_deadline(now) {
             return true;
         }
-        if self.works.iter().any(|work| !work.is_silent()) {
+        if self.attempts.iter().any(|attempt| !attempt.is_silent()) {
             return false;
         }
         let Some(ticket) = &self.ticket else {
@@ -406,7 +416,7 @@ impl<D: PoolDriver> PoolPursuit<D> {
 
     /// Whether the breaker would refuse it a turn.
     fn is_kept_away(&self, now: Instant) -> bool {
-        self.works.is_empty() && self.permit.is_none() && self.state.refuses(|| now)
+        self.attempts.is_empty() && self.permit.is_none() && self.state.refuses(|| now)
     }
 
     fn poll_turn(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Start> {
@@ -420,12 +430,12 @@ impl<D: PoolDriver> PoolPursuit<D> {
         let refused = |refusal| Poll::Ready(Err(PoolError::Refused(refusal)));
         if self.since.is_none() {
             self.since = Some(now);
-            if let Err(refusal) = self.set_out(now) {
+            if let Err(refusal) = self.start(now) {
                 return refused(refusal);
             }
         }
         loop {
-            if let Poll::Ready(end) = self.poll_works(cx, now) {
+            if let Poll::Ready(end) = self.poll_attempts(cx, now) {
                 return Poll::Ready(end);
             }
             if let Some(refusal) = self.is_no_restart(now) {
@@ -433,7 +443,7 @@ impl<D: PoolDriver> PoolPursuit<D> {
             }
             match self.poll_turn(cx, now) {
                 Poll::Ready(start) => {
-                    if let Err(refusal) = self.begin(start, now) {
+                    if let Err(refusal) = self.attempt(start, now) {
                         return refused(refusal);
                     }
                 }
@@ -444,11 +454,11 @@ impl<D: PoolDriver> PoolPursuit<D> {
     }
 }
 
-impl<D: PoolDriver> PoolStep for PoolPursuit<D> {
+impl<D: PoolDriver> PoolStep for PoolAcquire<D> {
     type Output = PoolEnd<D>;
 
     fn poll(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<PoolEnd<D>> {
-        assert!(!self.is_over, "a pursuit is not polled after it was ready");
+        assert!(!self.is_over, "an acquire is not polled after it was ready");
         let end = self.go_on(cx, now);
         if end.is_ready() {
             self.is_over = true;
@@ -464,15 +474,15 @@ impl<D: PoolDriver> PoolStep for PoolPursuit<D> {
         if self.is_over {
             return None;
         }
-        let works = self.works.iter().map(Work::wake_at);
+        let attempts = self.attempts.iter().map(Attempt::wake_at);
         let ticket = self.ticket.as_ref();
         let look = ticket.and_then(PoolTicket::look_at);
-        let has_turn = self.works.iter().any(|work| !work.is_silent());
+        let has_turn = self.attempts.iter().any(|attempt| !attempt.is_silent());
         let until = self.patient_until.filter(|_| !has_turn);
         let own = self.deadline.filter(|_| ticket.is_some());
         let own = own.map(Deadline::instant);
         let restart = self.restart.as_ref().map(|(until, _)| *until);
-        works
+        attempts
             .chain(look)
             .chain(until)
             .chain(own)
@@ -481,12 +491,12 @@ impl<D: PoolDriver> PoolStep for PoolPursuit<D> {
     }
 }
 
-impl<D: PoolDriver> fmt::Debug for PoolPursuit<D> {
+impl<D: PoolDriver> fmt::Debug for PoolAcquire<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PoolPursuit")
+        f.debug_struct("PoolAcquire")
             .field("pool", self.state.name())
-            .field("has_set_out", &self.since.is_some())
-            .field("works", &self.works.len())
+            .field("has_started", &self.since.is_some())
+            .field("attempts", &self.attempts.len())
             .field("is_over", &self.is_over)
             .finish_non_exhaustive()
     }

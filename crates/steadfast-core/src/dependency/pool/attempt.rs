@@ -1,19 +1,18 @@
 //! What the driver does in one place of the pool: a connection is tested, or opened.
 //!
-//! It belongs to a request ([`PoolPursuit`](super::PoolPursuit)) until that has a connection,
-//! goes or is refused, and to nobody afterwards ([`PoolRest`]). A connect that is slow goes on
+//! It belongs to a request ([`PoolAcquire`](super::PoolAcquire)) until that has a connection,
+//! goes or is refused, and to nobody afterwards ([`PoolDetached`](super::PoolDetached)). A connect that is slow goes on
 //! either way: what it opens serves whoever waits then. A short deadline cuts the wait of one
 //! request, and says nothing about the server.
 
 use std::{
-    fmt,
     sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use super::{
-    KNOCK_AFTER, PoolDriver, PoolFuture, PoolGate, PoolLease, PoolMeaning, PoolStep,
+    KNOCK_AFTER, PoolDriver, PoolFuture, PoolLease, PoolMeaning,
     inquiry::{Finding, Inquiry},
     ticket::Start,
 };
@@ -31,8 +30,8 @@ const OPEN_MAX: Duration = Duration::from_secs(30);
 /// The breaker's permit.
 pub(super) type Permit = CallPermit<Arc<DependencyState>>;
 
-/// The work, with its place.
-pub(super) struct Work<D: PoolDriver> {
+/// The attempt, with its place.
+pub(super) struct Attempt<D: PoolDriver> {
     pub(super) lease: PoolLease,
     /// Whether a connection is opened, for all that was known.
     pub(super) is_new: bool,
@@ -52,7 +51,7 @@ pub(super) struct Work<D: PoolDriver> {
 /// What comes of it.
 pub(super) enum Event<D: PoolDriver> {
     /// There is a connection.
-    Caught(D::Connection),
+    Acquired(D::Connection),
     /// The driver says that there is none; the gate knows.
     Failed(Failure),
     /// Somebody found out that there is none, and the gate knows; the driver goes on.
@@ -67,7 +66,7 @@ pub(super) enum Event<D: PoolDriver> {
     Over,
 }
 
-impl<D: PoolDriver> Work<D> {
+impl<D: PoolDriver> Attempt<D> {
     pub(super) fn new(start: Start, driver: &D, now: Instant) -> Self {
         let Start { lease, is_new } = start;
         let is_full_elsewhere = lease.asks_driver(driver.in_use());
@@ -104,7 +103,7 @@ impl<D: PoolDriver> Work<D> {
                     if self.is_new {
                         state.note_session_opened(now);
                     }
-                    Event::Caught(connection)
+                    Event::Acquired(connection)
                 }
                 Err(error) => match driver.meaning(&error) {
                     PoolMeaning::Failure(failure) => {
@@ -237,133 +236,4 @@ pub(super) fn settle(permit: Permit, failure: &Failure, works: bool, now: Instan
 pub(super) fn settle_busy(permit: Permit, now: Instant) {
     let busy = CallFailure::new(FailureClass::Saturated);
     permit.settle(CallOutcome::Failure(busy), now);
-}
-
-/// Work that goes on without its request: what comes of it is told, and a connection is
-/// given back. There are never more of these than places, because each keeps its own.
-#[must_use = "work that is dropped is cut, and costs the pool a connection"]
-pub struct PoolRest<D: PoolDriver> {
-    driver: Arc<D>,
-    state: Arc<DependencyState>,
-    gate: Arc<PoolGate>,
-    works: Vec<Work<D>>,
-    /// The request's, if it was not settled before it went.
-    permit: Option<Permit>,
-}
-
-impl<D: PoolDriver> PoolRest<D> {
-    pub(super) const fn new(
-        driver: Arc<D>,
-        state: Arc<DependencyState>,
-        gate: Arc<PoolGate>,
-        works: Vec<Work<D>>,
-        permit: Option<Permit>,
-    ) -> Self {
-        Self {
-            driver,
-            state,
-            gate,
-            works,
-            permit,
-        }
-    }
-
-    /// Goes on until this work waits; `false` once it has ended.
-    fn go_on(&mut self, at: usize, cx: &mut Context<'_>, now: Instant) -> bool {
-        while let Poll::Ready(event) = self.works[at].poll(&*self.driver, &self.state, cx, now) {
-            match event {
-                Event::Caught(connection) => {
-                    let mut work = self.works.swap_remove(at);
-                    if let Some(permit) = self.permit.take() {
-                        permit.settle(CallOutcome::Success, now);
-                    }
-                    work.lease.connected_for_nobody(now);
-                    Arc::clone(&self.driver).give_back(connection, work.lease);
-                    return false;
-                }
-                Event::Failed(failure) => return self.end(at, &failure, now),
-                Event::Heard(failure) if is_answer(&failure) => {
-                    return self.end(at, &failure, now);
-                }
-                Event::Heard(failure) => self.settle(&failure, now),
-                Event::Driver(_) => {
-                    if let Some(permit) = self.permit.take() {
-                        permit.settle(CallOutcome::Neutral, now);
-                    }
-                    self.works.swap_remove(at).lease.fell_through(now);
-                    return false;
-                }
-                Event::Late => {}
-                Event::Silent => self.was_silent(at, now),
-                Event::Over => {
-                    self.was_silent(at, now);
-                    self.works.swap_remove(at).lease.fell_through(now);
-                    return false;
-                }
-            }
-        }
-        true
-    }
-
-    fn end(&mut self, at: usize, failure: &Failure, now: Instant) -> bool {
-        self.settle(failure, now);
-        self.works.swap_remove(at).lease.fell_through(now);
-        false
-    }
-
-    fn settle(&mut self, failure: &Failure, now: Instant) {
-        if let Some(permit) = self.permit.take() {
-            settle(permit, failure, self.gate.works(now), now);
-        }
-    }
-
-    fn was_silent(&mut self, at: usize, now: Instant) {
-        if self.permit.is_none() {
-            return;
-        }
-        let work = &mut self.works[at];
-        if work.is_busy(&self.driver) {
-            if let Some(permit) = self.permit.take() {
-                settle_busy(permit, now);
-            }
-            return;
-        }
-        let silence = work.silence(now);
-        if !self.gate.works(now) {
-            let idle = self.driver.idle();
-            self.gate.note_failed(&silence, work.since, idle, now);
-            work.lease.heard();
-        }
-        self.settle(&silence, now);
-    }
-}
-
-impl<D: PoolDriver> PoolStep for PoolRest<D> {
-    type Output = ();
-
-    fn poll(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
-        let mut at = 0;
-        while at < self.works.len() {
-            if self.go_on(at, cx, now) {
-                at += 1;
-            }
-        }
-        if self.works.is_empty() {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
-    }
-
-    fn wake_at(&self) -> Option<Instant> {
-        self.works.iter().map(Work::wake_at).min()
-    }
-}
-
-impl<D: PoolDriver> fmt::Debug for PoolRest<D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PoolRest")
-            .field("works", &self.works.len())
-            .finish_non_exhaustive()
-    }
 }
