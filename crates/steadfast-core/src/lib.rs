@@ -88,8 +88,8 @@ pub mod plumbing {
         CONNECT_MAX_DEFAULT, CONNECT_SLOW_MAX_DEFAULT, HELD_LONG_DEFAULT, HELD_SHOWN_MAX,
         KNOCK_AFTER, KnockTurn, NONE_BACK_MAX, PATIENCE_MIN, POOL_SIZE_MAX, PoolAcquire,
         PoolAcquired, PoolAdvice, PoolDetached, PoolDriver, PoolEnd, PoolEntry, PoolError, PoolFit,
-        PoolFleet, PoolFuture, PoolGate, PoolHeld, PoolLease, PoolMeaning, PoolReturn,
-        PoolSettings, PoolSilence, PoolSnapshot, PoolStep, PoolTicket, PoolTrouble, RETURN_MAX,
+        PoolFleet, PoolFuture, PoolGate, PoolHeld, PoolLease, PoolMeaning, PoolRelease,
+        PoolSettings, PoolSilence, PoolSnapshot, PoolStep, PoolTicket, PoolTrouble, RELEASE_MAX,
         STUCK_AFTER_DEFAULT, WAIT_MAX_DEFAULT, WAITERS_DEFAULT, WAITERS_MAX,
     };
     pub use crate::dependency::{

@@ -57,6 +57,6 @@ pub use permit::permit;
 pub use steadfast_core::plumbing::{
     PoolAcquire, PoolAcquired, PoolAdvice, PoolDetached, PoolDriver, PoolEnd, PoolEntry, PoolError,
     PoolFit, PoolFleet, PoolFuture, PoolGate, PoolHeld, PoolLease, PoolMeaning, PoolReading,
-    PoolReturn, PoolSettings, PoolSilence, PoolSnapshot, PoolStep, PoolTicket, PoolTrouble,
+    PoolRelease, PoolSettings, PoolSilence, PoolSnapshot, PoolStep, PoolTicket, PoolTrouble,
 };
 pub use told::{Explained, Told};

@@ -91,7 +91,7 @@
 //!
 //! A query that its bound has cut runs on in the server: sqlx shows neither PostgreSQL's key
 //! for a cancel request nor the number of a MySQL session. Its session keeps its place until
-//! the server has ended it, and is closed after [`RETURN_MAX`](steadfast_core::plumbing::RETURN_MAX).
+//! the server has ended it, and is closed after [`RELEASE_MAX`](steadfast_core::plumbing::RELEASE_MAX).
 //! A bound in the server ends it sooner (`statement_timeout`; MariaDB's `max_statement_time`),
 //! or, for the one report that has none, [`GuardedTransaction::cancel_when_cut`].
 //!

@@ -58,7 +58,7 @@ mod detached;
 mod diagnosis;
 mod driver;
 mod growth;
-mod homecoming;
+mod release;
 mod inquiry;
 mod knock;
 mod lease;
@@ -95,7 +95,7 @@ pub use detached::PoolDetached;
 pub use driver::{
     KNOCK_AFTER, PoolAcquired, PoolDriver, PoolEnd, PoolError, PoolFuture, PoolMeaning, PoolStep,
 };
-pub use homecoming::{PoolReturn, RETURN_MAX};
+pub use release::{PoolRelease, RELEASE_MAX};
 pub use knock::KnockTurn;
 pub use lease::{PoolLease, PoolSilence};
 pub use settings::{

@@ -12,10 +12,10 @@ use crate::driver::Driver;
 ///
 /// Use it as `&mut connection` or `&mut *connection` wherever sqlx takes an executor. Its
 /// place is free for others when it is back in the pool, which a query that was cancelled
-/// half-way delays until the server has ended it. One that is not back after [`RETURN_MAX`]
+/// half-way delays until the server has ended it. One that is not back after [`RELEASE_MAX`]
 /// is closed, and so is one whose session is over or takes no writes any more.
 ///
-/// [`RETURN_MAX`]: steadfast_core::plumbing::RETURN_MAX
+/// [`RELEASE_MAX`]: steadfast_core::plumbing::RELEASE_MAX
 #[must_use = "a connection that is dropped has gone back"]
 pub struct GuardedConnection<DB: Driver>(GuardedSession<DB>);
 

@@ -4,7 +4,7 @@ use std::{fmt, mem, sync::Arc, time::Duration};
 
 use sqlx::{Connection, Database, pool::PoolConnection};
 use sqlx_core::transaction::TransactionManager;
-use steadfast_core::plumbing::{PoolAcquired, PoolFuture, PoolLease, PoolReturn};
+use steadfast_core::plumbing::{PoolAcquired, PoolFuture, PoolLease, PoolRelease};
 use steadfast_pool::Timed;
 use tokio::{runtime::Handle, time::timeout};
 
@@ -249,7 +249,7 @@ impl<DB: Driver> Drop for GuardedSession<DB> {
             // What sqlx's own drop spawns; here the place follows when it is done.
             Box::pin(connection.return_to_pool())
         };
-        let back = PoolReturn::new(connections, lease, back, clock::now());
+        let back = PoolRelease::new(connections, lease, back, clock::now());
         runtime.spawn(Timed::new(back));
     }
 }

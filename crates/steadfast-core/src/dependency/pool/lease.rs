@@ -103,9 +103,9 @@ impl PoolLease {
     }
 
     /// Says that the connection is on its way back.
-    pub(super) fn returns(&self) {
+    pub(super) fn begin_release(&self) {
         if let Some(slot) = self.slot {
-            lock(&self.gate.book).returns(slot);
+            lock(&self.gate.book).begin_release(slot);
         }
     }
 

@@ -4,7 +4,7 @@ mod acquire;
 mod deadlines;
 mod elsewhere;
 mod growth;
-mod homecoming;
+mod release;
 mod model;
 mod patience;
 mod restart;

@@ -43,7 +43,7 @@ pub(in super::super) struct Held {
     /// Until when its holder has said that it will have it.
     expected: Option<Instant>,
     /// Whether its connection is on its way back: nobody hears of it what the server says.
-    pub(super) is_returning: bool,
+    pub(super) is_releasing: bool,
     /// Whether the driver's pool had lent all that it may have when it was asked in this place.
     waits_in_driver: bool,
     /// Whether its work is to end, because it has long been silent.
@@ -103,7 +103,7 @@ impl Book {
             stage,
             is_measured: true,
             expected: None,
-            is_returning: false,
+            is_releasing: false,
             waits_in_driver: false,
             is_evicted: false,
             waker: None,
@@ -183,9 +183,9 @@ impl Book {
     }
 
     /// Says that the place's connection is on its way back.
-    pub(in super::super) fn returns(&mut self, slot: Slot) {
+    pub(in super::super) fn begin_release(&mut self, slot: Slot) {
         if let Some(held) = self.held(slot) {
-            held.is_returning = true;
+            held.is_releasing = true;
         }
     }
 

@@ -41,7 +41,7 @@ impl Book {
     /// one can be had. Until nothing has come back for as long as makes a full pool stuck, a
     /// hold is taken for a long query.
     pub(in super::super) fn works(&self, now: Instant) -> bool {
-        let is_used = |held: &super::Held| !held.is_returning;
+        let is_used = |held: &super::Held| !held.is_releasing;
         self.holders().any(is_used) && self.quiet(now) < self.stuck_after
     }
 
@@ -100,7 +100,7 @@ impl Book {
     /// Returns how many connections are in use, those on their way back left out: the next
     /// one who asks may have got one of those.
     pub(super) fn in_use(&self) -> u32 {
-        let used = self.holders().filter(|held| !held.is_returning).count();
+        let used = self.holders().filter(|held| !held.is_releasing).count();
         u32::try_from(used).unwrap_or(u32::MAX)
     }
 

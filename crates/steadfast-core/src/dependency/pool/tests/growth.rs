@@ -428,7 +428,7 @@ fn one_who_is_refused_waits_for_what_is_on_its_way_back() {
     let start = origin();
     let pool = Pool::new(start);
     let lease = lend(&pool.gate, start);
-    lease.returns();
+    lease.begin_release();
     let mut acquire = pool.acquire(None);
     waits(&mut acquire, start);
     let full = Failure::new(FailureClass::RefusedByServer, "too many clients");

@@ -5,7 +5,7 @@
 //! server has gone, or because it opens a new connection for one that was broken (sqlx does
 //! for `min_connections`, for up to five minutes). Then the place stands for nothing, and
 //! keeping it tells everybody that all connections are in use, where none can be had. So a
-//! return that takes longer than a connect may is asked about, as every other silence.
+//! release that takes longer than a connect may is asked about, as every other silence.
 
 use std::{
     fmt,
@@ -23,12 +23,12 @@ use crate::dependency::check::FailureClass;
 /// How long a connection may take to come back. Past this it is closed, so that a path which
 /// died without a word does not keep it for ever; longer than any query that is meant to run
 /// for a request, and than the time after which a hold is reported.
-pub const RETURN_MAX: Duration = Duration::from_secs(30);
+pub const RELEASE_MAX: Duration = Duration::from_secs(30);
 
 /// A connection on its way back, and its place, which is free when it has arrived, or when
 /// it turns out that the server gives no connection.
-#[must_use = "a return that is dropped closes its connection"]
-pub struct PoolReturn<D: PoolDriver> {
+#[must_use = "a release that is dropped closes its connection"]
+pub struct PoolRelease<D: PoolDriver> {
     driver: Arc<D>,
     back: PoolFuture<()>,
     /// `None` once the place is free.
@@ -37,17 +37,17 @@ pub struct PoolReturn<D: PoolDriver> {
     until: Instant,
 }
 
-impl<D: PoolDriver> PoolReturn<D> {
+impl<D: PoolDriver> PoolRelease<D> {
     /// Begins with what the driver does to take the connection back.
     pub fn new(driver: Arc<D>, lease: PoolLease, back: PoolFuture<()>, now: Instant) -> Self {
         let usual = lease.gate().settings().connect_max;
-        lease.returns();
+        lease.begin_release();
         Self {
             driver,
             back,
             lease: Some(lease),
             inquiry: Inquiry::new(now, now + usual, now + 2 * usual),
-            until: now + RETURN_MAX,
+            until: now + RELEASE_MAX,
         }
     }
 
@@ -58,7 +58,7 @@ impl<D: PoolDriver> PoolReturn<D> {
     }
 }
 
-impl<D: PoolDriver> PoolStep for PoolReturn<D> {
+impl<D: PoolDriver> PoolStep for PoolRelease<D> {
     type Output = ();
 
     fn poll(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
@@ -85,9 +85,9 @@ impl<D: PoolDriver> PoolStep for PoolReturn<D> {
     }
 }
 
-impl<D: PoolDriver> fmt::Debug for PoolReturn<D> {
+impl<D: PoolDriver> fmt::Debug for PoolRelease<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PoolReturn")
+        f.debug_struct("PoolRelease")
             .field("lease", &self.lease)
             .finish_non_exhaustive()
     }

@@ -11,7 +11,7 @@ use crate::Failure;
 type Door = Arc<Mutex<bool>>;
 
 /// A connection that is back when the door is opened.
-fn returning(pool: &Pool, now: Instant) -> (PoolReturn<Scripted>, Door) {
+fn returning(pool: &Pool, now: Instant) -> (PoolRelease<Scripted>, Door) {
     let door = Door::default();
     let opened = Arc::clone(&door);
     let back = std::future::poll_fn(move |_| match *opened.lock().expect("no panic") {
@@ -20,7 +20,7 @@ fn returning(pool: &Pool, now: Instant) -> (PoolReturn<Scripted>, Door) {
     });
     let lease = lend(&pool.gate, now);
     let driver = Arc::clone(&pool.driver);
-    (PoolReturn::new(driver, lease, Box::pin(back), now), door)
+    (PoolRelease::new(driver, lease, Box::pin(back), now), door)
 }
 
 fn is_cut(door: &Door) -> bool {
@@ -63,7 +63,7 @@ fn a_place_is_free_when_its_connection_cannot_come_back() {
     for (going, door) in &mut all {
         waits(going, late + MS);
         assert!(!is_cut(door), "the driver goes on");
-        assert_eq!(going.wake_at(), Some(start + RETURN_MAX));
+        assert_eq!(going.wake_at(), Some(start + RELEASE_MAX));
     }
     assert_eq!(pool.taken(late), (0, 0));
     // The connection comes back after all; its place was free long since.
@@ -80,8 +80,8 @@ fn a_connection_that_never_comes_back_is_closed() {
     let (mut going, door) = returning(&pool, start);
     waits(&mut going, start + SECOND);
     pool.answer(0, Ok(()));
-    waits(&mut going, start + RETURN_MAX - MS);
-    assert!(step(&mut going, start + RETURN_MAX).is_ready());
+    waits(&mut going, start + RELEASE_MAX - MS);
+    assert!(step(&mut going, start + RELEASE_MAX).is_ready());
     assert_eq!(pool.taken(start), (0, 0));
     drop(going);
     assert!(is_cut(&door));
