@@ -86,11 +86,11 @@ pub mod plumbing {
     pub use crate::dependency::check::{NUMBERS_MAX, Number};
     pub use crate::dependency::pool::{
         CONNECT_MAX_DEFAULT, CONNECT_SLOW_MAX_DEFAULT, HELD_LONG_DEFAULT, HELD_SHOWN_MAX,
-        KNOCK_AFTER, KnockTurn, NONE_BACK_MAX, PATIENCE_MIN, POOL_SIZE_MAX, PoolAcquire,
-        PoolAcquired, PoolAdvice, PoolDetached, PoolDriver, PoolEnd, PoolEntry, PoolError, PoolFit,
-        PoolFleet, PoolFuture, PoolGate, PoolHeld, PoolLease, PoolMeaning, PoolRelease,
-        PoolSettings, PoolSilence, PoolSnapshot, PoolStep, PoolTicket, PoolTrouble, RELEASE_MAX,
-        STUCK_AFTER_DEFAULT, WAIT_MAX_DEFAULT, WAITERS_DEFAULT, WAITERS_MAX,
+        NONE_BACK_MAX, PATIENCE_MIN, POOL_SIZE_MAX, PROBE_AFTER, PoolAcquire, PoolAcquired,
+        PoolAdvice, PoolDetached, PoolDriver, PoolEnd, PoolEntry, PoolError, PoolFit, PoolFleet,
+        PoolFuture, PoolGate, PoolHeld, PoolLease, PoolMeaning, PoolRelease, PoolSettings,
+        PoolSilence, PoolSnapshot, PoolStep, PoolTicket, PoolTrouble, RELEASE_MAX,
+        STUCK_AFTER_DEFAULT, ServerProbeTurn, WAIT_MAX_DEFAULT, WAITERS_DEFAULT, WAITERS_MAX,
     };
     pub use crate::dependency::{
         CallCounts, CallTimedOut, CheckRecord, DependencyListener, DependencyNotice,

@@ -9,7 +9,7 @@
 //!   `pool-exhausted` if all connections are in use (and whether any comes back, and which
 //!   line of code has had one for longest), `dependency-down` with the last error if Redis
 //!   cannot be reached, loads its data or has no client slot free;
-//! - learns that a server is gone within [`KNOCK_AFTER`](steadfast_core::plumbing::KNOCK_AFTER), and
+//! - learns that a server is gone within [`PROBE_AFTER`](steadfast_core::plumbing::PROBE_AFTER), and
 //!   then tests the pool's idle connections all at once, which deadpool would do one after
 //!   the other for half a second each; those that do not answer are closed, and a server
 //!   that only gives no *new* session costs none that works;
@@ -73,7 +73,7 @@ use self::{acquire::Connections, sessions::Sessions};
 pub use self::{connection::GuardedConnection, error::Error};
 use crate::{
     gauges::Gauges,
-    knock::{self, Endpoint},
+    reach::{self, Endpoint},
 };
 
 /// Begins the guard of a pool that belongs to a dependency (a `steadfast::Dependency`, or
@@ -89,7 +89,7 @@ pub fn guard(pool: &Pool, dependency: &impl AsRef<Arc<DependencyState>>) -> Pool
     PoolGuardBuilder::new(
         Unguarded {
             pool: pool.clone(),
-            endpoint: knock::of_pool(pool),
+            endpoint: reach::of_pool(pool),
         },
         Arc::clone(dependency.as_ref()),
         settings.driver_waits(timeouts.wait, timeouts.create),
@@ -134,7 +134,7 @@ impl PoolKind for Unguarded {
 
 impl Located for Unguarded {
     fn locate(&mut self, url: &str) -> Result<(), Failure> {
-        self.endpoint = Some(knock::of_url(url)?);
+        self.endpoint = Some(reach::of_url(url)?);
         Ok(())
     }
 }

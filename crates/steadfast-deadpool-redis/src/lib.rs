@@ -35,9 +35,9 @@
 mod classify;
 mod gauges;
 pub mod guard;
-mod knock;
 mod ping;
 mod probe;
+mod reach;
 mod verdict;
 
 use steadfast_pool::{clock, fresh};

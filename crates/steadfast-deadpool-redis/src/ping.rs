@@ -15,8 +15,8 @@ use crate::{
     clock,
     gauges::Gauges,
     guard::any_serves,
-    knock::{Endpoint, of_pool, of_url},
     probe::Server,
+    reach::{Endpoint, of_pool, of_url},
 };
 
 /// Returns a check of the pool's server and of the pool.

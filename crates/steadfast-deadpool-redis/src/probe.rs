@@ -15,7 +15,7 @@ use tokio::time::timeout_at;
 use crate::{
     classify::{classify, io_below, is_closed},
     clock,
-    knock::{Endpoint, Knock, knock},
+    reach::{Endpoint, Reach, reach},
 };
 
 /// Longest wait for what a server says unasked. A full one says it at once, so this is a
@@ -83,8 +83,8 @@ impl probe::Server for Server {
         self.endpoint.as_ref()
     }
 
-    async fn knock(&self, endpoint: &Endpoint, seen: &Mutex<Knock>) {
-        knock(endpoint, seen).await;
+    async fn reach(&self, endpoint: &Endpoint, seen: &Mutex<Reach>) {
+        reach(endpoint, seen).await;
     }
 
     fn may_be_of_session(&self, error: &RedisError) -> bool {
@@ -111,7 +111,7 @@ impl probe::Server for Server {
     }
 }
 
-/// Says what an error of a new session means, with the server's own words if it shouts them.
+/// Says what an error of a new session means, with the server's own words if it sends them unasked.
 ///
 /// A full server says its sentence to whoever comes, and closes. The driver has sent its
 /// login by then, for which the server resets the connection, and the sentence is lost with
@@ -127,13 +127,13 @@ pub(crate) async fn refused(
     if let Some(endpoint) = endpoint
         && may_be_full
     {
-        let seen = Mutex::new(Knock::NotTried);
+        let seen = Mutex::new(Reach::NotTried);
         let now = clock::now();
         // A server that is not full says nothing, and is not waited for long.
         let listen_until = now + (until.remaining(now) / 2).min(LISTEN_MAX);
-        let _ = timeout_at(listen_until.into(), knock(endpoint, &seen)).await;
+        let _ = timeout_at(listen_until.into(), reach(endpoint, &seen)).await;
         let seen = seen.into_inner().expect("nothing panics while it is held");
-        if let Knock::Failed(failure) = seen {
+        if let Reach::Failed(failure) = seen {
             return failure;
         }
     }

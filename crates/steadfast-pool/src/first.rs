@@ -12,7 +12,7 @@ use std::{
     task::Poll,
 };
 
-use steadfast_core::plumbing::KNOCK_AFTER;
+use steadfast_core::plumbing::PROBE_AFTER;
 use tokio::{task::AbortHandle, time::timeout};
 
 /// What answered first. Complete: there are two who may.
@@ -43,7 +43,7 @@ where
 {
     let mut opening = tokio::spawn(opening);
     let ends = EndsAtDrop(Some(opening.abort_handle()));
-    let early = timeout(KNOCK_AFTER, &mut opening).await;
+    let early = timeout(PROBE_AFTER, &mut opening).await;
     let mut is_over = early.is_ok();
     if let Ok(Ok(Some(seen))) = early {
         ends.never();

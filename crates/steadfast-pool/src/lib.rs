@@ -6,7 +6,7 @@
 //! - [`Drive`] takes a [`PoolAcquire`] along: one timer, and a task for the attempt that outlives
 //!   its request; [`Timed`] does the same for any [`PoolStep`].
 //! - [`attach`] makes the gate of a pool, and shows its numbers with the dependency.
-//! - [`knock`] says whether anybody opens the door of a server that is silent.
+//! - [`reach`] says whether a server that is silent accepts a connection, and what it sends unasked.
 //! - [`fresh`] says when a check asks for a new session, and [`Patience`] when silence is held
 //!   against a server.
 //! - The seam itself: [`PoolDriver`] is what an adapter implements, [`PoolGate`] what decides,
@@ -41,10 +41,10 @@ mod first;
 pub mod fresh;
 mod gated;
 mod gauge;
-pub mod knock;
 mod patience;
 mod permit;
 pub mod probe;
+pub mod reach;
 mod told;
 
 pub use builder::{Located, PoolGuardBuilder, PoolKind};

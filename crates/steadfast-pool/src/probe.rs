@@ -23,7 +23,7 @@ use steadfast_core::{Deadline, Failure, FailureClass, plumbing::PoolFuture};
 use self::question::Question;
 use crate::{
     Patience, clock,
-    knock::{Endpoint, Knock},
+    reach::{Endpoint, Reach},
 };
 
 /// How long a question is waited for before it is asked on a new connection.
@@ -56,8 +56,8 @@ pub trait Server: Sync {
     /// Returns where it listens, if anybody knows.
     fn endpoint(&self) -> Option<&Endpoint>;
 
-    /// Knocks at its door: see [`knock`](crate::knock::knock).
-    fn knock(&self, endpoint: &Endpoint, seen: &Mutex<Knock>) -> impl Future<Output = ()> + Send;
+    /// Tries a plain connect: see [`reach`](crate::reach::reach).
+    fn reach(&self, endpoint: &Endpoint, seen: &Mutex<Reach>) -> impl Future<Output = ()> + Send;
 
     /// Whether an error may be a matter of the session that it came on, so that only a new
     /// one can say how the server is now.
@@ -69,7 +69,7 @@ pub trait Server: Sync {
     /// Says what an error means, before `until`.
     fn failure(&self, error: Self::Error, until: Deadline) -> impl Future<Output = Failure> + Send;
 
-    /// Says what it means that nothing was said, where nobody could knock.
+    /// Says what it means that nothing was said, where no plain connect could be tried.
     fn unheard(&self, silent: Silent) -> Failure;
 }
 
@@ -299,7 +299,7 @@ impl<S: Server> Probe<S> {
 
 /// Asks a server for a session beside its pool, and says why there is none.
 ///
-/// A server that is only silent is knocked at, so that one that hangs and one that is gone
+/// A server that is only silent is connected to beside the driver, so that one that hangs and one that is gone
 /// come apart.
 ///
 /// # Errors

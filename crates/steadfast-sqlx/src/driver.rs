@@ -2,7 +2,7 @@
 
 use sqlx::{Connection, Database};
 
-use crate::{gauges::Sessions, knock::Endpoint};
+use crate::{gauges::Sessions, reach::Endpoint};
 
 /// A database that the checks of this crate know: `Postgres`, `MySql` and `Sqlite`, each
 /// with the feature of its name.

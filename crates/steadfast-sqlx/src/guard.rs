@@ -9,7 +9,7 @@
 //!   numbers: cause `pool-exhausted` if all connections are in use (and whether any comes
 //!   back, and which line of code has had one for longest) or the server has no slot free,
 //!   `dependency-down` with the last connect error if it cannot be reached;
-//! - learns that a server is gone within [`KNOCK_AFTER`](steadfast_core::plumbing::KNOCK_AFTER),
+//! - learns that a server is gone within [`PROBE_AFTER`](steadfast_core::plumbing::PROBE_AFTER),
 //!   waits for up to 3 s for one that was there a moment ago, as the pool would, because it may
 //!   be restarted, and tells the breaker then, which refuses at once;
 //! - closes no connection when a request is cancelled or its deadline passes, and never

@@ -50,10 +50,10 @@ mod gauges;
 pub mod guard;
 mod heard;
 mod judge;
-mod knock;
 mod migrations;
 mod ping;
 mod probe;
+mod reach;
 mod version;
 
 use steadfast_pool::{clock, fresh};

@@ -10,7 +10,7 @@ use tokio::time::timeout_at;
 use crate::{
     classify::classify,
     driver::{Driver, Options},
-    knock::{Endpoint, Knock, knock},
+    reach::{Endpoint, Reach, reach},
 };
 
 /// The server of a pool.
@@ -59,8 +59,8 @@ impl<DB: Driver> probe::Server for Server<DB> {
         self.endpoint.as_ref()
     }
 
-    async fn knock(&self, endpoint: &Endpoint, seen: &Mutex<Knock>) {
-        knock(endpoint, seen).await;
+    async fn reach(&self, endpoint: &Endpoint, seen: &Mutex<Reach>) {
+        reach(endpoint, seen).await;
     }
 
     async fn failure(&self, error: sqlx::Error, _: Deadline) -> Failure {
@@ -69,7 +69,7 @@ impl<DB: Driver> probe::Server for Server<DB> {
 
     fn unheard(&self, silent: Silent) -> Failure {
         match &self.endpoint {
-            Some(endpoint) => Knock::NotTried.explain(endpoint, silent.for_ms),
+            Some(endpoint) => Reach::NotTried.explain(endpoint, silent.for_ms),
             None => Failure::new(FailureClass::Timeout, "the file was not opened in time"),
         }
     }

@@ -102,7 +102,7 @@ async fn a_server_that_never_answered_is_stuck() {
         let outcome = ask_within(&check, SILENCE).await;
         is(&outcome, CheckStatus::Fail, FailureClass::Stuck);
     }
-    // One that asks for a session, waited for twice, and one knock.
+    // One that asks for a session, waited for twice, and one plain connect.
     assert!(hole.taken() <= 2, "{}", hole.taken());
 }
 

@@ -58,9 +58,6 @@ mod detached;
 mod diagnosis;
 mod driver;
 mod growth;
-mod release;
-mod inquiry;
-mod knock;
 mod lease;
 #[cfg(all(test, loom))]
 mod loom_tests;
@@ -69,7 +66,9 @@ mod patience;
 mod reading;
 mod recent;
 mod refuse;
+mod release;
 mod restart;
+mod server_probe;
 mod settings;
 mod snapshot;
 #[cfg(all(test, not(loom)))]
@@ -93,11 +92,11 @@ pub use acquire::PoolAcquire;
 pub use advice::{PoolAdvice, PoolFit, PoolFleet};
 pub use detached::PoolDetached;
 pub use driver::{
-    KNOCK_AFTER, PoolAcquired, PoolDriver, PoolEnd, PoolError, PoolFuture, PoolMeaning, PoolStep,
+    PROBE_AFTER, PoolAcquired, PoolDriver, PoolEnd, PoolError, PoolFuture, PoolMeaning, PoolStep,
 };
-pub use release::{PoolRelease, RELEASE_MAX};
-pub use knock::KnockTurn;
 pub use lease::{PoolLease, PoolSilence};
+pub use release::{PoolRelease, RELEASE_MAX};
+pub use server_probe::ServerProbeTurn;
 pub use settings::{
     CONNECT_MAX_DEFAULT, CONNECT_SLOW_MAX_DEFAULT, HELD_LONG_DEFAULT, NONE_BACK_MAX, PATIENCE_MIN,
     POOL_SIZE_MAX, PoolSettings, STUCK_AFTER_DEFAULT, WAIT_MAX_DEFAULT, WAITERS_DEFAULT,

@@ -14,7 +14,7 @@ use super::{
     generation::{Found, Generation, Lending},
     idle,
 };
-use crate::{clock, knock::Endpoint, probe::Server};
+use crate::{clock, probe::Server, reach::Endpoint};
 
 /// A session of the pool. deadpool-redis's own wrapper does not say when it was opened.
 pub(super) type Session = Object<Manager>;

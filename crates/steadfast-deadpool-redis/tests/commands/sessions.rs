@@ -19,7 +19,7 @@ use steadfast_core::Evidence;
 /// ones, one of which is slow to answer, so that somebody asks for a new one, which is refused.
 /// Whoever is answered first leaves the question, so it is done until it was asked to the end.
 #[tokio::test]
-async fn a_refused_knock_closes_no_session_that_answers() {
+async fn a_refused_connect_closes_no_session_that_answers() {
     for refusal in [
         Reply::Close,
         Reply::Line("-ERR max number of clients reached"),

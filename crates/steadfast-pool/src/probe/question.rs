@@ -14,7 +14,7 @@ use tokio::time::timeout_at;
 use super::{Answer, Server, Silent};
 use crate::{
     clock,
-    knock::{Knock, knock_at},
+    reach::{Reach, reach_at},
 };
 
 /// A question, and how long it has been waited for.
@@ -25,7 +25,7 @@ pub(super) struct Question<S: Server> {
     pub(super) asked_at: Instant,
     /// For how long somebody has waited for the answer.
     pub(super) waited: Duration,
-    knock: Knock,
+    reach: Reach,
 }
 
 impl<S: Server> Question<S> {
@@ -35,7 +35,7 @@ impl<S: Server> Question<S> {
             is_connect,
             asked_at: clock::now(),
             waited: Duration::ZERO,
-            knock: Knock::NotTried,
+            reach: Reach::NotTried,
         }
     }
 
@@ -43,39 +43,39 @@ impl<S: Server> Question<S> {
         clock::now().saturating_duration_since(self.asked_at)
     }
 
-    /// Waits for the answer, `None` if it has not come. Knocks once in the life of a
-    /// question, when most of the time is over.
+    /// Waits for the answer, `None` if it has not come. Connects beside the driver
+    /// once in the life of a question, when most of the time is over.
     pub(super) async fn wait(
         &mut self,
         server: &S,
         until: Deadline,
     ) -> Option<Result<S::Session, S::Error>> {
         let since = clock::now();
-        let answer = self.wait_or_knock(server, until).await;
+        let answer = self.wait_or_reach(server, until).await;
         self.waited += clock::now().saturating_duration_since(since);
         answer
     }
 
-    async fn wait_or_knock(
+    async fn wait_or_reach(
         &mut self,
         server: &S,
         until: Deadline,
     ) -> Option<Result<S::Session, S::Error>> {
-        let knock_at = knock_at(until, clock::now());
-        if let Ok(answer) = timeout_at(knock_at.into(), &mut self.answer).await {
+        let reach_at = reach_at(until, clock::now());
+        if let Ok(answer) = timeout_at(reach_at.into(), &mut self.answer).await {
             return Some(answer);
         }
-        let (Knock::NotTried, Some(endpoint)) = (&self.knock, server.endpoint()) else {
+        let (Reach::NotTried, Some(endpoint)) = (&self.reach, server.endpoint()) else {
             let answer = timeout_at(until.instant().into(), &mut self.answer).await;
             return answer.ok();
         };
-        let seen = Mutex::new(Knock::NotTried);
+        let seen = Mutex::new(Reach::NotTried);
         let answer = timeout_at(until.instant().into(), async {
-            let mut knocking = pin!(server.knock(endpoint, &seen));
-            let mut knocked = false;
+            let mut reaching = pin!(server.reach(endpoint, &seen));
+            let mut reached = false;
             poll_fn(|cx| {
                 let answer = self.answer.as_mut().poll(cx);
-                knocked = knocked || answer.is_pending() && knocking.as_mut().poll(cx).is_ready();
+                reached = reached || answer.is_pending() && reaching.as_mut().poll(cx).is_ready();
                 match answer {
                     Poll::Ready(answer) => Poll::Ready(answer),
                     Poll::Pending => Poll::Pending,
@@ -85,7 +85,7 @@ impl<S: Server> Question<S> {
         })
         .await;
         let seen = seen.into_inner().expect("nothing panics while it is held");
-        self.knock = seen.after(clock::now().saturating_duration_since(knock_at));
+        self.reach = seen.after(clock::now().saturating_duration_since(reach_at));
         answer.ok()
     }
 
@@ -98,9 +98,9 @@ impl<S: Server> Question<S> {
                 on_old_session,
             })
         };
-        match (&self.knock, server.endpoint()) {
-            (Knock::NotTried, _) | (_, None) => unheard(),
-            (knock, Some(endpoint)) => knock.explain(endpoint, for_ms),
+        match (&self.reach, server.endpoint()) {
+            (Reach::NotTried, _) | (_, None) => unheard(),
+            (reach, Some(endpoint)) => reach.explain(endpoint, for_ms),
         }
     }
 }

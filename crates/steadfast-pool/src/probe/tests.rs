@@ -59,7 +59,7 @@ impl Server for Slow {
         None
     }
 
-    async fn knock(&self, _: &Endpoint, _: &Mutex<Knock>) {}
+    async fn reach(&self, _: &Endpoint, _: &Mutex<Reach>) {}
 
     async fn failure(&self, error: io::Error, _: Deadline) -> Failure {
         Failure::new(FailureClass::Unreachable, error.to_string())

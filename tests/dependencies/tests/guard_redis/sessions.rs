@@ -12,7 +12,7 @@ use super::{LONG, Rig, SIZE, failures, read, write};
 async fn slow_answer(rig: &Rig, relay: &Relay) {
     let taken = relay.taken();
     relay.delay_answers(Duration::from_millis(200));
-    wait_until("a knock", || async {
+    wait_until("a plain connect", || async {
         let _ = read(&rig.redis).await;
         relay.taken() > taken
     })

@@ -12,8 +12,8 @@ use std::{
 };
 
 use super::{
-    KNOCK_AFTER, PoolDriver, PoolFuture, PoolLease, PoolMeaning,
-    inquiry::{Finding, Inquiry},
+    PROBE_AFTER, PoolDriver, PoolFuture, PoolLease, PoolMeaning,
+    server_probe::{Finding, ServerProbe},
     ticket::Start,
 };
 use crate::dependency::{
@@ -41,7 +41,7 @@ pub(super) struct Attempt<D: PoolDriver> {
     usual_until: Instant,
     silent_at: Instant,
     until: Instant,
-    inquiry: Inquiry,
+    probe: ServerProbe,
     /// Whether somebody beside the gate had all that the driver's pool may have.
     is_full_elsewhere: bool,
     is_late: bool,
@@ -73,7 +73,7 @@ impl<D: PoolDriver> Attempt<D> {
         let settings = lease.gate().settings();
         let connect_max = settings.connect_max;
         let open_max = settings.connect_slow_max.max(connect_max).max(OPEN_MAX);
-        let (late_at, silent_at) = (now + KNOCK_AFTER, now + connect_max);
+        let (late_at, silent_at) = (now + PROBE_AFTER, now + connect_max);
         Self {
             lease,
             is_new,
@@ -83,7 +83,7 @@ impl<D: PoolDriver> Attempt<D> {
             silent_at,
             until: now + open_max,
             // Whoever asks the server leaves it time to answer.
-            inquiry: Inquiry::new(now, late_at, silent_at.max(late_at + KNOCK_AFTER)),
+            probe: ServerProbe::new(now, late_at, silent_at.max(late_at + PROBE_AFTER)),
             is_full_elsewhere,
             is_late: false,
             is_silent: false,
@@ -122,7 +122,7 @@ impl<D: PoolDriver> Attempt<D> {
             return Poll::Ready(Event::Over);
         }
         loop {
-            match self.inquiry.poll(driver, &mut self.lease, cx, now) {
+            match self.probe.poll(driver, &mut self.lease, cx, now) {
                 // That others hear nothing either is no news, as long as that is no failure.
                 Poll::Ready(Finding::Heard(failure) | Finding::Asked(failure))
                     if !is_answer(&failure) && self.may_be_slow(now) => {}
@@ -135,7 +135,7 @@ impl<D: PoolDriver> Attempt<D> {
                 Poll::Pending => break,
             }
         }
-        if self.inquiry.is_late() && !std::mem::replace(&mut self.is_late, true) {
+        if self.probe.is_late() && !std::mem::replace(&mut self.is_late, true) {
             return Poll::Ready(Event::Late);
         }
         if now >= self.usual_until && !self.is_silent {
@@ -185,7 +185,7 @@ impl<D: PoolDriver> Attempt<D> {
 
     /// Whether the server answers others meanwhile.
     pub(super) const fn server_answers(&self) -> bool {
-        self.inquiry.server_answers()
+        self.probe.server_answers()
     }
 
     /// Whether it waits for a connection that somebody has, be it one who has not asked the
@@ -201,7 +201,7 @@ impl<D: PoolDriver> Attempt<D> {
         } else {
             self.silent_at.min(self.until)
         };
-        let late = self.inquiry.wake_at();
+        let late = self.probe.wake_at();
         late.map_or(end, |late| late.min(end))
     }
 

@@ -119,7 +119,7 @@ pub(super) struct Book {
     /// When a connection last came back or answered.
     progress_at: Instant,
     server: Server,
-    pub(super) is_knocking: bool,
+    pub(super) is_probing: bool,
     pub(super) growth: Growth,
     pace: Pace,
     pub(super) patience: Patience,
@@ -145,7 +145,7 @@ impl Book {
             holds: 0,
             progress_at: now,
             server: Server::default(),
-            is_knocking: false,
+            is_probing: false,
             growth: Growth::default(),
             pace: Pace::default(),
             patience: Patience::new(settings),

@@ -18,7 +18,7 @@ use crate::{
 /// How long a pool may take to answer before somebody asks the server itself. An idle
 /// connection answers within a few round trips; a new one to a server far away takes
 /// longer, and then one question more does no harm.
-pub const KNOCK_AFTER: Duration = Duration::from_millis(100);
+pub const PROBE_AFTER: Duration = Duration::from_millis(100);
 
 /// A future in a box, as drivers hand them out.
 pub type PoolFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;

@@ -67,16 +67,16 @@ fn loom_a_place_promised_to_one_who_leaves_is_free_again() {
 }
 
 #[test]
-fn loom_the_turn_to_knock_is_one_persons() {
+fn loom_the_turn_to_probe_is_one_persons() {
     loom::model(|| {
         let (lease, _ticket, now) = held_with_a_waiter();
         let gate = Arc::clone(lease.gate());
         let other = Arc::clone(&gate);
-        let there = thread::spawn(move || other.knock(now));
-        let here = gate.knock(now);
+        let there = thread::spawn(move || other.probe_turn(now));
+        let here = gate.probe_turn(now);
         let there = there.join().expect("joined");
         assert!(here.is_some() != there.is_some());
         drop((here, there));
-        assert!(gate.knock(now).is_some());
+        assert!(gate.probe_turn(now).is_some());
     });
 }

@@ -16,7 +16,7 @@ use std::{
 
 use super::{
     PoolDriver, PoolFuture, PoolLease, PoolStep,
-    inquiry::{Finding, Inquiry},
+    server_probe::{Finding, ServerProbe},
 };
 use crate::dependency::check::FailureClass;
 
@@ -33,7 +33,7 @@ pub struct PoolRelease<D: PoolDriver> {
     back: PoolFuture<()>,
     /// `None` once the place is free.
     lease: Option<PoolLease>,
-    inquiry: Inquiry,
+    probe: ServerProbe,
     until: Instant,
 }
 
@@ -46,7 +46,7 @@ impl<D: PoolDriver> PoolRelease<D> {
             driver,
             back,
             lease: Some(lease),
-            inquiry: Inquiry::new(now, now + usual, now + 2 * usual),
+            probe: ServerProbe::new(now, now + usual, now + 2 * usual),
             until: now + RELEASE_MAX,
         }
     }
@@ -67,7 +67,7 @@ impl<D: PoolDriver> PoolStep for PoolRelease<D> {
             return Poll::Ready(());
         }
         while let Some(lease) = &mut self.lease {
-            match self.inquiry.poll(&*self.driver, lease, cx, now) {
+            match self.probe.poll(&*self.driver, lease, cx, now) {
                 // A server without room for more has said nothing of those that it gave.
                 Poll::Ready(Finding::Heard(failure) | Finding::Asked(failure))
                     if failure.class() == FailureClass::RefusedByServer => {}
@@ -80,7 +80,7 @@ impl<D: PoolDriver> PoolStep for PoolRelease<D> {
     }
 
     fn wake_at(&self) -> Option<Instant> {
-        let late = self.lease.as_ref().and(self.inquiry.wake_at());
+        let late = self.lease.as_ref().and(self.probe.wake_at());
         Some(late.map_or(self.until, |late| late.min(self.until)))
     }
 }

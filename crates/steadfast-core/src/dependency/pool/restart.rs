@@ -12,7 +12,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{KNOCK_AFTER, PoolGate, book::Book};
+use super::{PROBE_AFTER, PoolGate, book::Book};
 use crate::{
     dependency::check::{FailureClass, failure::Failure},
     sync::lock,
@@ -24,7 +24,7 @@ pub(super) const RESTART_MAX: Duration = Duration::from_secs(3);
 
 /// How long whoever waits for a turn waits at least before it is told of an outage: until it
 /// would have heard of one that is over.
-const HEARS_WITHIN: Duration = KNOCK_AFTER.saturating_mul(2);
+const HEARS_WITHIN: Duration = PROBE_AFTER.saturating_mul(2);
 
 /// Since when a server is gone that was there.
 #[derive(Debug, Default)]

@@ -4,9 +4,9 @@ mod acquire;
 mod deadlines;
 mod elsewhere;
 mod growth;
-mod release;
 mod model;
 mod patience;
+mod release;
 mod restart;
 mod scripted;
 mod waiting;
@@ -267,8 +267,8 @@ fn what_one_finds_out_is_told_to_those_who_wait_for_an_answer() {
     let waker = Waker::from(Arc::clone(&bell));
     let mut cx = Context::from_waker(&waker);
     assert!(lease.poll_news(now, false, &mut cx).is_pending());
-    let turn = gate.knock(now).expect("nobody else has it");
-    assert!(gate.knock(now).is_none());
+    let turn = gate.probe_turn(now).expect("nobody else has it");
+    assert!(gate.probe_turn(now).is_none());
     gate.connect_failed(Failure::new(FailureClass::Dns, "no such name"), now);
     assert_eq!(bell.0.load(Ordering::Relaxed), 1);
     let Poll::Ready(lease::News::Trouble(failure)) = lease.poll_news(now, false, &mut cx) else {
@@ -276,7 +276,7 @@ fn what_one_finds_out_is_told_to_those_who_wait_for_an_answer() {
     };
     assert_eq!(failure.class(), FailureClass::Dns);
     drop(turn);
-    assert!(gate.knock(now).is_some());
+    assert!(gate.probe_turn(now).is_some());
     // One who gets a turn later does not hear old news.
     let PoolEntry::Lend(later) = enter(&gate, now) else {
         panic!("a place is free")

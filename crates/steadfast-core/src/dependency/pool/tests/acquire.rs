@@ -38,7 +38,7 @@ fn an_answer_is_a_connection_with_its_place_and_its_permit() {
     let mut acquire = pool.acquire(None);
     waits(&mut acquire, start);
     assert_eq!(pool.taken(start), (0, 1));
-    assert_eq!(acquire.wake_at(), Some(start + KNOCK_AFTER));
+    assert_eq!(acquire.wake_at(), Some(start + PROBE_AFTER));
     pool.connect(0, Ok(5));
     let acquired = acquired(&mut acquire, start + MS);
     assert_eq!((acquired.connection, pool.taken(start)), (5, (1, 0)));
@@ -88,7 +88,7 @@ fn what_one_hears_of_the_server_is_told_to_all_who_are_late() {
     let start = origin();
     let pool = Pool::new(start);
     let mut all: Vec<_> = (0..3).map(|_| pool.acquire(None)).collect();
-    let late = start + KNOCK_AFTER;
+    let late = start + PROBE_AFTER;
     for acquire in &mut all {
         waits(acquire, start);
         waits(acquire, late);
@@ -116,12 +116,12 @@ fn a_pool_that_is_silent_beside_a_server_that_answers_is_busy() {
     let (mut hasty, mut patient) = (pool.acquire(Some(start + 500 * MS)), pool.acquire(None));
     waits(&mut hasty, start);
     waits(&mut patient, start);
-    waits(&mut hasty, start + KNOCK_AFTER);
+    waits(&mut hasty, start + PROBE_AFTER);
     pool.answer(0, Ok(()));
-    waits(&mut hasty, start + KNOCK_AFTER);
+    waits(&mut hasty, start + PROBE_AFTER);
     // The answer is news to all who waited when it was asked for.
-    waits(&mut patient, start + KNOCK_AFTER);
-    waits(&mut patient, start + 2 * KNOCK_AFTER);
+    waits(&mut patient, start + PROBE_AFTER);
+    waits(&mut patient, start + 2 * PROBE_AFTER);
     assert_eq!(pool.questions(), 1);
 
     let cut = is_refused(&mut hasty, start + 500 * MS);
@@ -144,7 +144,7 @@ fn silence_of_pool_and_server_is_a_failure_at_the_longest_connect() {
         let nth = pool.connects();
         let mut acquire = pool.acquire(None);
         waits(&mut acquire, start);
-        waits(&mut acquire, start + KNOCK_AFTER);
+        waits(&mut acquire, start + PROBE_AFTER);
         assert_eq!(acquire.wake_at(), Some(start + SECOND));
         let now = match answer {
             None => start + SECOND,

@@ -13,7 +13,7 @@ fn a_short_deadline_is_no_evidence_for_others() {
     let pool = Pool::new(start);
     let mut hasty = pool.acquire(Some(start + 150 * MS));
     let mut patient = pool.acquire(None);
-    let late = start + KNOCK_AFTER;
+    let late = start + PROBE_AFTER;
     for acquire in [&mut hasty, &mut patient] {
         waits(acquire, start);
         waits(acquire, late);
@@ -134,10 +134,10 @@ fn work_that_fails_after_its_request_has_gone_is_evidence_and_no_refusal() {
     let mut gone = pool.acquire(None);
     waits(&mut gone, start);
     let mut detached = gone.detach(start).expect("there is work");
-    waits(&mut detached, start + KNOCK_AFTER);
+    waits(&mut detached, start + PROBE_AFTER);
     pool.answer(0, Err(Failure::new(FailureClass::Unreachable, "refused")));
-    assert!(step(&mut detached, start + KNOCK_AFTER).is_ready());
-    let seen = pool.gate.snapshot(start + KNOCK_AFTER);
+    assert!(step(&mut detached, start + PROBE_AFTER).is_ready());
+    let seen = pool.gate.snapshot(start + PROBE_AFTER);
     assert_eq!((seen.connecting, seen.refused), (0, 0));
     assert_eq!(
         seen.trouble.map(|trouble| trouble.failure.class()),
@@ -150,8 +150,8 @@ fn work_that_fails_after_its_request_has_gone_is_evidence_and_no_refusal() {
     let mut gone = pool.acquire(None);
     waits(&mut gone, start + SECOND);
     let mut detached = gone.detach(start + SECOND).expect("there is work");
-    assert_eq!(detached.wake_at(), Some(start + SECOND + KNOCK_AFTER));
-    waits(&mut detached, start + SECOND + KNOCK_AFTER);
+    assert_eq!(detached.wake_at(), Some(start + SECOND + PROBE_AFTER));
+    waits(&mut detached, start + SECOND + PROBE_AFTER);
     assert_eq!(detached.wake_at(), Some(start + 2 * SECOND));
     waits(&mut detached, start + 2 * SECOND);
     assert_eq!(pool.state.calls().of(CallKind::Timeout), 1);

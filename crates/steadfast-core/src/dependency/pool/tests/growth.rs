@@ -89,20 +89,20 @@ fn an_idle_connection_that_is_late_sends_its_asker_back_to_the_front() {
     let mut second = pool.acquire(None);
     waits(&mut second, start);
     // What it tests turns out to be dead, and the driver connects anew.
-    waits(&mut first, start + KNOCK_AFTER);
+    waits(&mut first, start + PROBE_AFTER);
     let mut held = held.into_iter();
-    give_back(&pool, held.next().expect("three"), start + KNOCK_AFTER);
-    waits(&mut second, start + KNOCK_AFTER);
-    waits(&mut first, start + KNOCK_AFTER);
+    give_back(&pool, held.next().expect("three"), start + PROBE_AFTER);
+    waits(&mut second, start + PROBE_AFTER);
+    waits(&mut first, start + PROBE_AFTER);
     assert_eq!(pool.connects(), 2, "the first tests another one");
     take(&pool, 1);
-    let (_, lease) = acquired(&mut first, start + KNOCK_AFTER).settle(start + KNOCK_AFTER);
-    let mut detached = first.detach(start + KNOCK_AFTER).expect("it goes on");
-    give_back(&pool, lease, start + 2 * KNOCK_AFTER);
-    waits(&mut second, start + 2 * KNOCK_AFTER);
+    let (_, lease) = acquired(&mut first, start + PROBE_AFTER).settle(start + PROBE_AFTER);
+    let mut detached = first.detach(start + PROBE_AFTER).expect("it goes on");
+    give_back(&pool, lease, start + 2 * PROBE_AFTER);
+    waits(&mut second, start + 2 * PROBE_AFTER);
     take(&pool, 2);
-    let _second = acquired(&mut second, start + 2 * KNOCK_AFTER);
-    waits(&mut detached, start + 2 * KNOCK_AFTER);
+    let _second = acquired(&mut second, start + 2 * PROBE_AFTER);
+    waits(&mut detached, start + 2 * PROBE_AFTER);
 }
 
 /// Goal: a pool of four at a server with room for one serves as a pool of one does, asks again
@@ -267,7 +267,7 @@ fn a_cold_pool_whose_connects_are_slow_grows_while_the_load_lasts() {
         waits(acquire, start);
     }
     assert_eq!(pool.connects(), 4, "as many as there are places");
-    let mut now = start + KNOCK_AFTER;
+    let mut now = start + PROBE_AFTER;
     for acquire in &mut all {
         waits(acquire, now);
     }
@@ -312,7 +312,7 @@ fn what_one_only_hears_of_is_not_noted_as_new() {
     let start = origin();
     let pool = Pool::new(start);
     let mut all: Vec<_> = (0..4).map(|_| pool.acquire(None)).collect();
-    let late = start + KNOCK_AFTER;
+    let late = start + PROBE_AFTER;
     for acquire in &mut all {
         waits(acquire, start);
         waits(acquire, late);
@@ -327,7 +327,7 @@ fn what_one_only_hears_of_is_not_noted_as_new() {
     // Whoever sets out now hears nothing of what was before.
     let mut next = pool.acquire(None);
     waits(&mut next, late);
-    waits(&mut next, late + KNOCK_AFTER);
+    waits(&mut next, late + PROBE_AFTER);
     assert_eq!(pool.questions(), 2, "it asks for itself");
 }
 
@@ -342,13 +342,13 @@ fn what_became_of_an_earlier_attempt_says_nothing_about_a_later_one() {
     let mut next: Vec<_> = (0..2).map(|_| pool.acquire(None)).collect();
     for acquire in &mut next {
         waits(acquire, start + SECOND);
-        waits(acquire, start + SECOND + KNOCK_AFTER);
+        waits(acquire, start + SECOND + PROBE_AFTER);
     }
     let cut = Failure::new(FailureClass::Unreachable, "closed before an answer");
     pool.connect(0, Err(Fault::Down(cut)));
-    assert!(step(&mut detached, start + SECOND + KNOCK_AFTER).is_ready());
+    assert!(step(&mut detached, start + SECOND + PROBE_AFTER).is_ready());
     for acquire in &mut next {
-        waits(acquire, start + SECOND + KNOCK_AFTER);
+        waits(acquire, start + SECOND + PROBE_AFTER);
     }
 }
 

@@ -263,7 +263,7 @@ fn a_hold_does_not_vouch_for_a_server_that_answers_nobody() {
     let mut held: Vec<_> = (0..2).map(|_| lend(&pool.gate, start)).collect();
     let mut acquire = pool.acquire(None);
     let asked = start + SECOND;
-    waits(&mut acquire, asked - KNOCK_AFTER);
+    waits(&mut acquire, asked - PROBE_AFTER);
     waits(&mut acquire, asked);
     pool.answer(0, Err(Failure::new(FailureClass::Stuck, "it hangs")));
     let now = asked + SECOND / 2;

@@ -23,13 +23,13 @@ fn served(size: u32, now: Instant) -> Pool {
     pool
 }
 
-/// Sets out at that moment, and is told that nobody listens when it knocks.
+/// Sets out at that moment, and is told that nobody listens when it probes.
 fn sets_out(pool: &Pool, now: Instant) -> PoolAcquire<Scripted> {
     let mut acquire = pool.acquire(None);
     waits(&mut acquire, now);
     let questions = pool.questions();
-    waits(&mut acquire, now + KNOCK_AFTER);
-    assert_eq!(pool.questions(), questions + 1, "it knocks");
+    waits(&mut acquire, now + PROBE_AFTER);
+    assert_eq!(pool.questions(), questions + 1, "it probes");
     pool.answer(questions, Err(gone()));
     acquire
 }
@@ -60,8 +60,8 @@ fn who_waits_for_one_that_does_not_come_back_is_told_why_when_it_is_no_restart()
     let start = origin();
     let pool = served(4, start);
     let mut acquire = sets_out(&pool, start);
-    waits(&mut acquire, start + KNOCK_AFTER);
-    let ends = start + KNOCK_AFTER + RESTART_MAX;
+    waits(&mut acquire, start + PROBE_AFTER);
+    let ends = start + PROBE_AFTER + RESTART_MAX;
     assert!(acquire.wake_at().is_some_and(|at| at <= ends));
     waits(&mut acquire, ends - MS);
     let refusal = is_refused(&mut acquire, ends);
@@ -70,7 +70,7 @@ fn who_waits_for_one_that_does_not_come_back_is_told_why_when_it_is_no_restart()
     assert_eq!((failures(&pool), pool.taken(ends)), (1, (0, 0)));
     // Whoever comes now is told as soon as it is known.
     let mut late = sets_out(&pool, ends);
-    let refusal = is_refused(&mut late, ends + KNOCK_AFTER);
+    let refusal = is_refused(&mut late, ends + PROBE_AFTER);
     assert_eq!(refusal.cause(), Cause::DependencyDown);
     assert_eq!(failures(&pool), 2);
 }
@@ -80,7 +80,7 @@ fn a_server_that_was_never_there_is_not_waited_for_nor_is_what_the_driver_gives_
     let start = origin();
     let pool = Pool::new(start);
     let mut acquire = sets_out(&pool, start);
-    let _told = is_refused(&mut acquire, start + KNOCK_AFTER);
+    let _told = is_refused(&mut acquire, start + PROBE_AFTER);
 
     let pool = served(4, start);
     let mut acquire = pool.acquire(None);
@@ -96,13 +96,13 @@ fn who_waits_for_a_turn_is_told_when_it_is_no_restart() {
     let start = origin();
     let pool = served(1, start);
     let mut first = sets_out(&pool, start);
-    waits(&mut first, start + KNOCK_AFTER);
+    waits(&mut first, start + PROBE_AFTER);
     let mut waiting: Vec<_> = (0..9).map(|_| pool.acquire(None)).collect();
     for acquire in &mut waiting {
         waits(acquire, start + SECOND);
-        waits(acquire, start + KNOCK_AFTER + RESTART_MAX - MS);
+        waits(acquire, start + PROBE_AFTER + RESTART_MAX - MS);
     }
-    let ends = start + KNOCK_AFTER + RESTART_MAX;
+    let ends = start + PROBE_AFTER + RESTART_MAX;
     for acquire in &mut waiting {
         let at = acquire.wake_at().expect("it looks again");
         assert!(at <= ends + SECOND, "it looks once a second");
@@ -124,12 +124,12 @@ fn an_outage_that_lasts_opens_the_breaker() {
         let mut acquire = pool.acquire(None);
         waits(&mut acquire, now);
         let questions = pool.questions();
-        now += KNOCK_AFTER;
+        now += PROBE_AFTER;
         waits(&mut acquire, now);
         if pool.questions() > questions {
             pool.answer(questions, Err(gone()));
         }
-        if now >= start + KNOCK_AFTER + RESTART_MAX {
+        if now >= start + PROBE_AFTER + RESTART_MAX {
             let _told = is_refused(&mut acquire, now);
         } else {
             waits(&mut acquire, now);

@@ -6,14 +6,14 @@
 
 use std::{fmt, sync::Arc, time::Instant};
 
-use super::{PoolGate, book::Wakes};
+use super::super::{PoolGate, book::Wakes};
 use crate::{dependency::check::failure::Failure, sync::lock};
 
 /// The turn to ask the server, given to one at a time.
 ///
 /// When it is dropped, those who wait for news are woken, so that one of them can take over.
 #[must_use = "the turn ends when this is dropped"]
-pub struct KnockTurn {
+pub struct ServerProbeTurn {
     gate: Arc<PoolGate>,
     asked_at: Instant,
 }
@@ -21,20 +21,20 @@ pub struct KnockTurn {
 impl PoolGate {
     /// Takes the turn to ask the server, unless somebody has it.
     #[must_use]
-    pub fn knock(self: &Arc<Self>, now: Instant) -> Option<KnockTurn> {
+    pub fn probe_turn(self: &Arc<Self>, now: Instant) -> Option<ServerProbeTurn> {
         let mut book = lock(&self.book);
-        if std::mem::replace(&mut book.is_knocking, true) {
+        if std::mem::replace(&mut book.is_probing, true) {
             return None;
         }
         drop(book);
-        Some(KnockTurn {
+        Some(ServerProbeTurn {
             gate: Arc::clone(self),
             asked_at: now,
         })
     }
 }
 
-impl KnockTurn {
+impl ServerProbeTurn {
     /// Ends the turn with the server's answer, while so many connections lie idle: the news
     /// first, and then the end, so that nobody asks again for nothing.
     pub(super) fn end(self, answer: Result<&(), &Failure>, idle: u32, now: Instant) {
@@ -49,19 +49,21 @@ impl KnockTurn {
     }
 }
 
-impl Drop for KnockTurn {
+impl Drop for ServerProbeTurn {
     fn drop(&mut self) {
         let mut wakes = Wakes::default();
         let mut book = lock(&self.gate.book);
-        book.is_knocking = false;
+        book.is_probing = false;
         book.wake_for_news(&mut wakes);
         drop(book);
         wakes.ring();
     }
 }
 
-impl fmt::Debug for KnockTurn {
+impl fmt::Debug for ServerProbeTurn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("KnockTurn").field(&self.gate.name).finish()
+        f.debug_tuple("ServerProbeTurn")
+            .field(&self.gate.name)
+            .finish()
     }
 }

@@ -1,16 +1,20 @@
-//! Why a driver is silent: from another who asks, or by asking.
+//! The server probe: why a driver is silent, from another who asks, or by asking the server.
 //!
-//! Only one at a time asks the server (see [`KnockTurn`]), and everybody who is late hears
+//! Only one at a time asks the server (see [`ServerProbeTurn`]), and everybody who is late hears
 //! the answer. Who only hears of a failure does not note it again: an outage that was seen
 //! once would else be renewed by everybody who is told of it.
+
+mod turn;
 
 use std::{
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use super::{KNOCK_AFTER, KnockTurn, PoolDriver, PoolFuture, PoolLease, lease::News};
+use super::{PROBE_AFTER, PoolDriver, PoolFuture, PoolLease, lease::News};
 use crate::{dependency::check::failure::Failure, request::deadline::Deadline};
+
+pub use self::turn::ServerProbeTurn;
 
 /// Longest time that the server needs for silence to be held against it: the first packet of
 /// a connect that is lost is sent again after a second (RFC 6298), and a machine that is busy
@@ -18,11 +22,11 @@ use crate::{dependency::check::failure::Failure, request::deadline::Deadline};
 const FAIR_MAX: Duration = Duration::from_secs(1);
 
 /// What is found out for one who has a place and hears nothing.
-pub(super) struct Inquiry {
+pub(super) struct ServerProbe {
     since: Instant,
     late_at: Instant,
     until: Deadline,
-    asking: Option<(KnockTurn, PoolFuture<Result<(), Failure>>)>,
+    asking: Option<(ServerProbeTurn, PoolFuture<Result<(), Failure>>)>,
     has_asked: bool,
     server_answers: bool,
     is_late: bool,
@@ -39,7 +43,7 @@ pub(super) enum Finding {
     Evicted,
 }
 
-impl Inquiry {
+impl ServerProbe {
     /// Asks at `late_at` for one who waits since then, and wants to know well before `until`.
     ///
     /// Everybody who waits hears the answer, so that is the time which the server has, and
@@ -106,9 +110,9 @@ impl Inquiry {
             }
             Poll::Pending => {}
         }
-        let has_time = self.until.remaining(now) >= KNOCK_AFTER;
+        let has_time = self.until.remaining(now) >= PROBE_AFTER;
         if self.asking.is_none() && !self.server_answers && !self.has_asked && has_time {
-            let turn = lease.gate().knock(now);
+            let turn = lease.gate().probe_turn(now);
             let until = self.fair_until(now);
             self.asking = turn.map(|turn| (turn, driver.ask(until)));
         }
@@ -143,8 +147,8 @@ mod tests {
     fn who_asks_late_leaves_the_server_half_of_the_time_all_the_same() {
         let start = origin();
         let ms = |ms| start + Duration::from_millis(ms);
-        let inquiry = Inquiry::new(start, ms(100), ms(1100));
-        let until = |now| inquiry.fair_until(ms(now)).instant();
+        let probe = ServerProbe::new(start, ms(100), ms(1100));
+        let until = |now| probe.fair_until(ms(now)).instant();
         assert_eq!(until(100), ms(1000));
         assert_eq!(until(1000), ms(1500));
         assert_eq!(until(2000), ms(2500));

@@ -1,4 +1,4 @@
-//! Whether anybody opens the door, and what is shouted out of it, told without the driver.
+//! Whether a server accepts connections, and what it sends unasked, told without the driver.
 //!
 //! The driver loses the sentence with which a full server turns a client away.
 
@@ -12,7 +12,7 @@ use deadpool_redis::{
     redis::{Client, ConnectionAddr},
 };
 use steadfast_core::{Failure, FailureClass};
-pub(crate) use steadfast_pool::knock::{Endpoint, Knock};
+pub(crate) use steadfast_pool::reach::{Endpoint, Reach};
 
 use crate::classify;
 
@@ -83,9 +83,9 @@ pub(crate) fn of_url(url: &str) -> Result<Endpoint, Failure> {
     }
 }
 
-/// Knocks, and notes in `seen` how far it has come, so that one who stops waiting knows.
-pub(crate) async fn knock(endpoint: &Endpoint, seen: &Mutex<Knock>) {
-    steadfast_pool::knock::knock(endpoint, seen, classify::io, Some(hear)).await;
+/// Connects, and notes in `seen` how far it has come, so that one who stops waiting knows.
+pub(crate) async fn reach(endpoint: &Endpoint, seen: &Mutex<Reach>) {
+    steadfast_pool::reach::reach(endpoint, seen, classify::io, Some(hear)).await;
 }
 
 /// Says what an error means that is sent unasked.

@@ -1,9 +1,9 @@
-//! Whether anybody opens the door, and what is shouted out of it, told without the driver.
+//! Whether a server accepts connections, and what it sends unasked, told without the driver.
 //!
 //! A driver that waits for an answer cannot say whether the server took the connection, and
 //! some lose the sentence with which a full server turns a client away. A plain connect sees
 //! both, and the kernel answers it even for a server that is stopped, so *hangs* and *not
-//! there* come apart. It is done only when an answer is late or the door was shut.
+//! there* come apart. It is done only when an answer is late or a connect was refused.
 
 use std::{
     fmt, io,
@@ -22,20 +22,20 @@ use tokio::{
 /// mode's, of about 1 KiB, and its first line says enough.
 pub const LISTEN_MAX: usize = 256;
 
-/// The share of the time after which a missing answer makes us knock.
+/// The share of the time after which a missing answer makes us connect beside the driver.
 const AT_PERCENT: u32 = 60;
 
-/// Least time for a knock before silence at the door means anything: a round trip to the other
+/// Least time for a connect before its silence means anything: a round trip to the other
 /// side of the world. A kernel answers as fast as the network, and ours may be busy.
-pub const KNOCK_FAIR: Duration = Duration::from_millis(250);
+pub const CONNECT_FAIR: Duration = Duration::from_millis(250);
 
-/// Returns when one who waits for an answer until then should knock: when most of the time is
-/// over, and early enough for the knock to have [`KNOCK_FAIR`].
+/// Returns when one who waits for an answer until then should try a plain connect: when most of the time is
+/// over, and early enough for that to have [`CONNECT_FAIR`].
 #[must_use]
-pub fn knock_at(until: Deadline, now: Instant) -> Instant {
+pub fn reach_at(until: Deadline, now: Instant) -> Instant {
     let whole = until.remaining(now);
     let late = whole * AT_PERCENT / 100;
-    now + late.min(whole.saturating_sub(KNOCK_FAIR))
+    now + late.min(whole.saturating_sub(CONNECT_FAIR))
 }
 
 /// Where a server listens. Complete: a name or address with a port, or a file.
@@ -56,9 +56,9 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// How far a knock has come. Complete: these are the steps of a connect.
+/// How far a plain connect has come. Complete: these are the steps of a connect.
 #[derive(Clone, Debug, Default)]
-pub enum Knock {
+pub enum Reach {
     /// There was no time for one, or nobody knows where.
     #[default]
     NotTried,
@@ -72,18 +72,18 @@ pub enum Knock {
     Failed(Failure),
 }
 
-impl Knock {
+impl Reach {
     /// Returns what is known after so long: where nobody has answered, nothing is, unless that
-    /// was [`KNOCK_FAIR`].
+    /// was [`CONNECT_FAIR`].
     #[must_use]
-    pub fn after(self, knocked: Duration) -> Self {
+    pub fn after(self, elapsed: Duration) -> Self {
         match self {
-            Self::Resolving | Self::Connecting if knocked < KNOCK_FAIR => Self::NotTried,
+            Self::Resolving | Self::Connecting if elapsed < CONNECT_FAIR => Self::NotTried,
             seen => seen,
         }
     }
 
-    /// Says what silence means after this knock.
+    /// Says what silence means after this connect.
     #[must_use]
     pub fn explain(&self, endpoint: &Endpoint, silent_ms: u128) -> Failure {
         match self {
@@ -108,39 +108,39 @@ impl Knock {
     }
 }
 
-/// Knocks, and notes in `seen` how far it has come, so that one who stops waiting knows.
+/// Connects, and notes in `seen` how far it has come, so that one who stops waiting knows.
 /// `classify` says what an I/O error means. With `hear` it listens for what is said unasked,
 /// for a line or until the other side closes, and notes the failure that this, or the first
 /// [`LISTEN_MAX`] bytes, tell; without, it leaves as soon as the connection is taken.
 ///
 /// # Panics
 /// If a holder of `seen` has panicked.
-pub async fn knock(
+pub async fn reach(
     endpoint: &Endpoint,
-    seen: &Mutex<Knock>,
+    seen: &Mutex<Reach>,
     classify: fn(&io::Error) -> Failure,
     hear: Option<fn(&str) -> Option<Failure>>,
 ) {
-    note(seen, Knock::Resolving);
+    note(seen, Reach::Resolving);
     if let Err(error) = connect(endpoint, seen, hear).await {
-        note(seen, Knock::Failed(classify(&error)));
+        note(seen, Reach::Failed(classify(&error)));
     }
 }
 
 async fn connect(
     endpoint: &Endpoint,
-    seen: &Mutex<Knock>,
+    seen: &Mutex<Reach>,
     hear: Option<fn(&str) -> Option<Failure>>,
 ) -> io::Result<()> {
     match endpoint {
         Endpoint::Tcp(host, port) => {
             let addresses: Vec<_> = lookup_host((host.as_str(), *port)).await?.collect();
-            note(seen, Knock::Connecting);
+            note(seen, Reach::Connecting);
             listen(TcpStream::connect(&addresses[..]).await?, seen, hear).await;
         }
         #[cfg(unix)]
         Endpoint::Unix(path) => {
-            note(seen, Knock::Connecting);
+            note(seen, Reach::Connecting);
             let stream = tokio::net::UnixStream::connect(path).await?;
             listen(stream, seen, hear).await;
         }
@@ -152,10 +152,10 @@ async fn connect(
 
 async fn listen(
     stream: impl AsyncRead + Unpin,
-    seen: &Mutex<Knock>,
+    seen: &Mutex<Reach>,
     hear: Option<fn(&str) -> Option<Failure>>,
 ) {
-    note(seen, Knock::Taken);
+    note(seen, Reach::Taken);
     let Some(hear) = hear else { return };
     let mut said = Vec::new();
     let mut stream = stream.take(LISTEN_MAX as u64);
@@ -163,12 +163,12 @@ async fn listen(
     // reset after the line loses nothing of what was read before.
     while !said.contains(&b'\n') && matches!(stream.read_buf(&mut said).await, Ok(1..)) {}
     if let Some(failure) = hear(&String::from_utf8_lossy(&said)) {
-        note(seen, Knock::Failed(failure));
+        note(seen, Reach::Failed(failure));
     }
 }
 
-fn note(seen: &Mutex<Knock>, knock: Knock) {
-    *seen.lock().expect("nothing panics while it is held") = knock;
+fn note(seen: &Mutex<Reach>, reach: Reach) {
+    *seen.lock().expect("nothing panics while it is held") = reach;
 }
 
 #[cfg(test)]
@@ -186,41 +186,41 @@ mod tests {
         Some(Failure::new(FailureClass::RefusedByServer, no))
     }
 
-    async fn knocked(endpoint: &Endpoint, hear: Option<fn(&str) -> Option<Failure>>) -> Knock {
-        let seen = Mutex::new(Knock::NotTried);
-        knock(endpoint, &seen, io_failed, hear).await;
+    async fn reached(endpoint: &Endpoint, hear: Option<fn(&str) -> Option<Failure>>) -> Reach {
+        let seen = Mutex::new(Reach::NotTried);
+        reach(endpoint, &seen, io_failed, hear).await;
         seen.into_inner().expect("nobody has panicked")
     }
 
     #[test]
-    fn a_knock_has_its_time_or_accuses_nobody() {
+    fn a_connect_has_its_time_or_accuses_nobody() {
         let now = crate::clock::now();
         let ms = Duration::from_millis;
-        let at = |whole| knock_at(Deadline::at(now + ms(whole)), now) - now;
+        let at = |whole| reach_at(Deadline::at(now + ms(whole)), now) - now;
         assert_eq!([1000, 300, 8].map(at), [600, 50, 0].map(ms));
-        for hasty in [Knock::Resolving, Knock::Connecting] {
-            let said = hasty.clone().after(KNOCK_FAIR - ms(1));
-            assert!(matches!(said, Knock::NotTried), "{said:?}");
-            let said = hasty.after(KNOCK_FAIR);
-            assert!(!matches!(said, Knock::NotTried), "{said:?}");
+        for hasty in [Reach::Resolving, Reach::Connecting] {
+            let said = hasty.clone().after(CONNECT_FAIR - ms(1));
+            assert!(matches!(said, Reach::NotTried), "{said:?}");
+            let said = hasty.after(CONNECT_FAIR);
+            assert!(!matches!(said, Reach::NotTried), "{said:?}");
         }
-        assert!(matches!(Knock::Taken.after(ms(1)), Knock::Taken));
+        assert!(matches!(Reach::Taken.after(ms(1)), Reach::Taken));
     }
 
     #[tokio::test]
-    async fn a_door_that_is_open_is_told_from_one_that_is_shut_and_one_that_is_slammed() {
+    async fn a_server_that_accepts_is_told_from_one_that_refuses_and_one_that_turns_away() {
         let door = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = door.local_addr().expect("it is bound").port();
         let endpoint = Endpoint::Tcp("127.0.0.1".to_owned(), port);
-        let taken = knocked(&endpoint, None).await;
-        assert!(matches!(taken, Knock::Taken), "{taken:?}");
+        let taken = reached(&endpoint, None).await;
+        assert!(matches!(taken, Reach::Taken), "{taken:?}");
         assert_eq!(taken.explain(&endpoint, 7).class(), FailureClass::Stuck);
         let slammed = async {
             let _first = door.accept().await.expect("it came");
             let (mut stream, _) = door.accept().await.expect("it came");
             stream.write_all(b"-full").await.expect("it listens");
         };
-        let (heard, ()) = tokio::join!(knocked(&endpoint, Some(said_no)), slammed);
+        let (heard, ()) = tokio::join!(reached(&endpoint, Some(said_no)), slammed);
         let failure = heard.explain(&endpoint, 7);
         assert_eq!(failure.class(), FailureClass::RefusedByServer, "{failure}");
         // What is said is heard although the other side takes its time to close.
@@ -229,10 +229,10 @@ mod tests {
             stream.write_all(b"-full\r\n").await.expect("it listens");
             stream
         };
-        let (heard, _kept) = tokio::join!(knocked(&endpoint, Some(said_no)), dawdling);
-        assert!(matches!(heard, Knock::Failed(_)), "{heard:?}");
+        let (heard, _kept) = tokio::join!(reached(&endpoint, Some(said_no)), dawdling);
+        assert!(matches!(heard, Reach::Failed(_)), "{heard:?}");
         drop(door);
-        let shut = knocked(&endpoint, None).await.explain(&endpoint, 7);
+        let shut = reached(&endpoint, None).await.explain(&endpoint, 7);
         assert_eq!(shut.class(), FailureClass::Unreachable, "{shut}");
     }
 }
