@@ -53,7 +53,6 @@
 mod acquire;
 mod advice;
 mod attempt;
-mod book;
 mod detached;
 mod diagnosis;
 mod driver;
@@ -70,6 +69,7 @@ mod release;
 mod restart;
 mod server_probe;
 mod settings;
+mod slots;
 mod snapshot;
 #[cfg(all(test, not(loom)))]
 mod tests;
@@ -82,7 +82,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::book::{Book, Wakes};
+use self::slots::{Slots, Wakes};
 use crate::{
     ConfigError, Deadline, Failure, Name, PoolReading, Refusal,
     sync::{Mutex, lock},
@@ -109,7 +109,7 @@ pub use ticket::PoolTicket;
 pub struct PoolGate {
     name: Name,
     settings: PoolSettings,
-    book: Mutex<Book>,
+    slots: Mutex<Slots>,
     last_reading: Mutex<PoolReading>,
 }
 
@@ -142,7 +142,7 @@ impl PoolGate {
         Ok(Arc::new(Self {
             name,
             settings: settings.clone(),
-            book: Mutex::new(Book::new(settings, now)),
+            slots: Mutex::new(Slots::new(settings, now)),
             last_reading: Mutex::new(PoolReading::new(settings.size, 0, 0, 0)),
         }))
     }
@@ -180,7 +180,7 @@ impl PoolGate {
     /// Notes that the server gives no connection, and lets those know who wait for one.
     pub fn connect_failed(&self, failure: Failure, now: Instant) {
         let mut wakes = Wakes::default();
-        lock(&self.book).troubled(failure, now, now, &mut wakes);
+        lock(&self.slots).troubled(failure, now, now, &mut wakes);
         wakes.ring();
     }
 
@@ -188,33 +188,33 @@ impl PoolGate {
     /// lay idle.
     fn note_failed(&self, failure: &Failure, asked_at: Instant, idle: u32, now: Instant) {
         let mut wakes = Wakes::default();
-        lock(&self.book).failed(failure.clone(), asked_at, idle, now, &mut wakes);
+        lock(&self.slots).failed(failure.clone(), asked_at, idle, now, &mut wakes);
         wakes.ring();
     }
 
     /// Notes that the server opened a connection for one who asked at `asked_at`.
     pub fn connect_worked(&self, asked_at: Instant, now: Instant) {
         let mut wakes = Wakes::default();
-        lock(&self.book).answered(asked_at, now, &mut wakes);
+        lock(&self.slots).answered(asked_at, now, &mut wakes);
         wakes.ring();
     }
 
     /// Returns how long a connect may be silent, as far as is known.
     fn connect_patience(&self) -> Duration {
-        lock(&self.book).connect_patience()
+        lock(&self.slots).connect_patience()
     }
 
     /// Whether connections are lent and come back.
     fn works(&self, now: Instant) -> bool {
-        lock(&self.book).works(now)
+        lock(&self.slots).works(now)
     }
 
     /// Returns how many connections serve, if so many lie idle: none, unless one is in use or
     /// has been lately.
     fn serving(&self, idle: u32, now: Instant) -> u32 {
-        let book = lock(&self.book);
-        if book.works(now) || book.quiet(now) < self.settings.connect_max {
-            book.lent().saturating_add(idle).min(book.size())
+        let slots = lock(&self.slots);
+        if slots.works(now) || slots.quiet(now) < self.settings.connect_max {
+            slots.lent().saturating_add(idle).min(slots.size())
         } else {
             0
         }
@@ -222,23 +222,23 @@ impl PoolGate {
 
     /// Whether connections are lent, or on their way back.
     fn has_lent(&self) -> bool {
-        lock(&self.book).lent() > 0
+        lock(&self.slots).lent() > 0
     }
 
     /// Notes how many connections the driver's pool has lent.
     fn note_in_use(&self, in_use: u32) {
-        lock(&self.book).note_in_use(in_use);
+        lock(&self.slots).note_in_use(in_use);
     }
 
     /// Returns how many connections are being opened, and not for too long.
     fn opening(&self, now: Instant) -> u32 {
-        lock(&self.book).opening(now)
+        lock(&self.slots).opening(now)
     }
 
     /// Whether no connection could be opened lately, and none was since.
     #[must_use]
     pub fn has_trouble(&self, now: Instant) -> bool {
-        lock(&self.book).trouble(now).is_some()
+        lock(&self.slots).trouble(now).is_some()
     }
 
     /// Returns the earlier of the request's deadline and the longest wait.
@@ -256,12 +256,12 @@ fn place(location: &Location<'_>) -> Box<str> {
 
 impl fmt::Debug for PoolGate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let book = lock(&self.book);
+        let slots = lock(&self.slots);
         f.debug_struct("PoolGate")
             .field("name", &self.name)
             .field("size", &self.settings.size)
-            .field("in_use", &book.lent())
-            .field("waiting", &book.waiting())
+            .field("in_use", &slots.lent())
+            .field("waiting", &slots.waiting())
             .finish_non_exhaustive()
     }
 }

@@ -130,13 +130,13 @@ impl PoolGate {
     /// what the server gives.
     #[must_use]
     pub fn advice(&self, fleet: Option<PoolFleet>, now: Instant) -> PoolAdvice {
-        let book = lock(&self.book);
+        let slots = lock(&self.slots);
         advise(
-            book.size(),
-            book.counts.peak,
-            book.recent.demand(now),
+            slots.size(),
+            slots.counts.peak,
+            slots.recent.demand(now),
             fleet,
-            book.growth.room(),
+            slots.growth.room(),
         )
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     PoolGate,
-    book::{Slot, Wakes},
+    slots::{Slot, Wakes},
 };
 use crate::{
     dependency::check::failure::Failure, refusal::Refusal, request::deadline::Deadline, sync::lock,
@@ -76,12 +76,12 @@ impl PoolLease {
     fn lend(&self, is_measured: bool, now: Instant) {
         let Some(slot) = self.slot else { return };
         let mut wakes = Wakes::default();
-        let mut book = lock(&self.gate.book);
-        book.lend(slot, now, &mut wakes);
+        let mut slots = lock(&self.gate.slots);
+        slots.lend(slot, now, &mut wakes);
         if !is_measured {
-            book.without_measure(slot);
+            slots.without_measure(slot);
         }
-        drop(book);
+        drop(slots);
         wakes.ring();
     }
 
@@ -91,7 +91,7 @@ impl PoolLease {
     pub fn expect_up_to(&self, hold: Duration, now: Instant) {
         if let Some(slot) = self.slot {
             let until = Deadline::after(now, hold).instant();
-            lock(&self.gate.book).expect(slot, until);
+            lock(&self.gate.slots).expect(slot, until);
         }
     }
 
@@ -99,13 +99,13 @@ impl PoolLease {
     /// it has none left because somebody beside the gate has them.
     pub(super) fn asks_driver(&self, in_use: u32) -> bool {
         self.slot
-            .is_some_and(|slot| lock(&self.gate.book).asks_driver(slot, in_use))
+            .is_some_and(|slot| lock(&self.gate.slots).asks_driver(slot, in_use))
     }
 
     /// Says that the connection is on its way back.
     pub(super) fn begin_release(&self) {
         if let Some(slot) = self.slot {
-            lock(&self.gate.book).begin_release(slot);
+            lock(&self.gate.slots).begin_release(slot);
         }
     }
 
@@ -128,7 +128,7 @@ impl PoolLease {
     pub(super) fn fell_through(mut self, now: Instant) {
         let Some(slot) = self.slot.take() else { return };
         let mut wakes = Wakes::default();
-        lock(&self.gate.book).fell_through(slot, now, &mut wakes);
+        lock(&self.gate.slots).fell_through(slot, now, &mut wakes);
         wakes.ring();
     }
 
@@ -146,26 +146,26 @@ impl PoolLease {
             return Poll::Pending;
         };
         let waker = cx.waker().clone();
-        let mut book = lock(&self.gate.book);
-        let news = if book.is_evicted(slot) {
+        let mut slots = lock(&self.gate.slots);
+        let news = if slots.is_evicted(slot) {
             News::Evicted
-        } else if let Some(failure) = book.trouble_since(self.seen, since) {
+        } else if let Some(failure) = slots.trouble_since(self.seen, since) {
             News::Trouble(failure.clone())
-        } else if open && book.has_answered(since) {
+        } else if open && slots.has_answered(since) {
             News::Answered
         } else {
-            let spent = book.wake_at_news(slot, waker);
-            drop(book);
+            let spent = slots.wake_at_news(slot, waker);
+            drop(slots);
             drop(spent);
             return Poll::Pending;
         };
-        drop(book);
+        drop(slots);
         Poll::Ready(news)
     }
 
     /// Says that the news so far has been heard.
     pub(super) fn heard(&mut self) {
-        self.seen = lock(&self.gate.book).failures();
+        self.seen = lock(&self.gate.slots).failures();
     }
 
     /// Returns the gate that it came from.
@@ -177,7 +177,7 @@ impl PoolLease {
     fn end(&mut self, now: Option<Instant>) {
         let Some(slot) = self.slot.take() else { return };
         let mut wakes = Wakes::default();
-        lock(&self.gate.book).free(slot, now, &mut wakes);
+        lock(&self.gate.slots).free(slot, now, &mut wakes);
         wakes.ring();
     }
 }

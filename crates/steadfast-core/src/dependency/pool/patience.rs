@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use super::{
     PoolSettings,
-    book::Book,
     settings::{NONE_BACK_MAX, PATIENCE_MIN},
+    slots::Slots,
 };
 
 /// How many times as long as usual a connect may take before its silence is evidence: a server
@@ -69,7 +69,7 @@ impl Patience {
     }
 }
 
-impl Book {
+impl Slots {
     /// Returns how long a connect may be silent.
     pub(super) fn connect_patience(&self) -> Duration {
         self.patience.connect()

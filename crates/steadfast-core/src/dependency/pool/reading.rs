@@ -2,41 +2,41 @@
 
 use std::time::Instant;
 
-use super::{PoolGate, PoolHeld, book::Book};
+use super::{PoolGate, PoolHeld, slots::Slots};
 use crate::{Failure, PoolGauge, PoolPressure, PoolReading, sync::try_lock};
 
-/// How often a reading tries to get at the book. A probe reads gauges, and must not wait
-/// for a lock; the book is held for arithmetic only, so the next try nearly always has it.
+/// How often a reading tries to get at the slots. A probe reads gauges, and must not wait
+/// for a lock; their lock is held for arithmetic only, so the next try nearly always has it.
 const TRIES_MAX: u32 = 32;
 
 impl PoolGate {
-    /// Looks into the book without waiting for its lock.
-    fn try_look<T>(&self, look: impl Fn(&Book) -> T) -> Option<T> {
+    /// Looks into the slots without waiting for their lock.
+    fn try_look<T>(&self, look: impl Fn(&Slots) -> T) -> Option<T> {
         for _ in 0..TRIES_MAX {
-            if let Some(book) = try_lock(&self.book) {
-                return Some(look(&book));
+            if let Some(slots) = try_lock(&self.slots) {
+                return Some(look(&slots));
             }
             std::hint::spin_loop();
         }
         None
     }
 
-    fn read(&self, book: &Book, now: Instant) -> PoolReading {
+    fn read(&self, slots: &Slots, now: Instant) -> PoolReading {
         let held = |since| now.saturating_duration_since(since);
-        let longest = book.holders().map(|holder| held(holder.since)).max();
+        let longest = slots.holders().map(|holder| held(holder.since)).max();
         let long = self.settings.held_long;
-        let leaked = book.holders().filter(|holder| holder.is_long(long, now));
+        let leaked = slots.holders().filter(|holder| holder.is_long(long, now));
         let leaked = u32::try_from(leaked.count()).unwrap_or(u32::MAX);
-        let mut reading = PoolReading::new(book.size(), book.lent(), 0, book.waiting());
-        reading.room = book.growth.room();
-        reading.pressure = if book.lent() < reading.room.unwrap_or(book.size()) {
+        let mut reading = PoolReading::new(slots.size(), slots.lent(), 0, slots.waiting());
+        reading.room = slots.growth.room();
+        reading.pressure = if slots.lent() < reading.room.unwrap_or(slots.size()) {
             PoolPressure::None
-        } else if book.quiet(now) >= self.settings.stuck_after {
+        } else if slots.quiet(now) >= self.settings.stuck_after {
             PoolPressure::Stuck
         } else {
             PoolPressure::Saturated
         };
-        reading.waited_total = book.counts.waited + book.waiting_for(now);
+        reading.waited_total = slots.counts.waited + slots.waiting_for(now);
         reading.longest_held = longest;
         reading.leaked = leaked;
         reading
@@ -45,7 +45,7 @@ impl PoolGate {
 
 impl PoolGauge for PoolGate {
     fn reading(&self, now: Instant) -> PoolReading {
-        let reading = self.try_look(|book| self.read(book, now));
+        let reading = self.try_look(|slots| self.read(slots, now));
         let last = try_lock(&self.last_reading);
         match (reading, last) {
             (Some(reading), last) => {
@@ -61,9 +61,9 @@ impl PoolGauge for PoolGate {
     }
 
     fn trouble(&self, now: Instant) -> Option<Failure> {
-        self.try_look(|book| {
-            let holds = !book.works(now) || book.is_silent(now);
-            let trouble = book.trouble(now).filter(|_| holds)?;
+        self.try_look(|slots| {
+            let holds = !slots.works(now) || slots.is_silent(now);
+            let trouble = slots.trouble(now).filter(|_| holds)?;
             Some(trouble.failure.clone())
         })?
     }

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::{
     PATIENCE_MIN, PoolGate, PoolSilence,
-    book::Book,
     diagnosis::{Diagnosis, Seen, diagnose},
     place,
+    slots::Slots,
 };
 use crate::{
     DependencyDown, Evidence, Failure, FailureClass, PoolBorrower, PoolExhausted, Refusal,
@@ -14,24 +14,29 @@ use crate::{
 
 impl PoolGate {
     /// Refuses one who has waited since `since`, or would have to wait too long.
-    pub(super) fn refuse_waiting(&self, book: &mut Book, since: Instant, now: Instant) -> Refusal {
+    pub(super) fn refuse_waiting(
+        &self,
+        slots: &mut Slots,
+        since: Instant,
+        now: Instant,
+    ) -> Refusal {
         let waited = now.saturating_duration_since(since);
         let diagnosis = diagnose(&Seen {
-            size: book.size(),
-            lent: book.used(),
-            quiet: book.quiet(now),
-            trouble: book.trouble(now).map(|trouble| &trouble.failure),
-            last_trouble: book.last_trouble(),
+            size: slots.size(),
+            lent: slots.used(),
+            quiet: slots.quiet(now),
+            trouble: slots.trouble(now).map(|trouble| &trouble.failure),
+            last_trouble: slots.last_trouble(),
             stuck_after: self.settings.stuck_after,
         });
         match diagnosis {
             Diagnosis::Saturated | Diagnosis::Stuck => {
-                let used = book.used();
-                self.refuse_full(book, used, waited, now)
+                let used = slots.used();
+                self.refuse_full(slots, used, waited, now)
             }
             Diagnosis::Failed(failure) => {
-                book.counts.refused += 1;
-                self.cannot_connect(book, &failure, waited, now)
+                slots.counts.refused += 1;
+                self.cannot_connect(slots, &failure, waited, now)
             }
         }
     }
@@ -40,19 +45,19 @@ impl PoolGate {
     /// has lent, if it is known to be more than the gate has.
     pub(super) fn refuse_full(
         &self,
-        book: &mut Book,
+        slots: &mut Slots,
         in_use: u32,
         waited: Duration,
         now: Instant,
     ) -> Refusal {
-        book.counts.refused += 1;
-        let class = if book.lent() > 0 && book.quiet(now) >= self.settings.stuck_after {
+        slots.counts.refused += 1;
+        let class = if slots.lent() > 0 && slots.quiet(now) >= self.settings.stuck_after {
             FailureClass::Stuck
         } else {
             FailureClass::Saturated
         };
-        let in_use = book.lent().max(in_use.min(book.size()));
-        self.exhausted(book, in_use, class, None, waited, now)
+        let in_use = slots.lent().max(in_use.min(slots.size()));
+        self.exhausted(slots, in_use, class, None, waited, now)
     }
 
     /// Refuses one who has heard nothing in time, for a reason that says nothing against the
@@ -65,16 +70,16 @@ impl PoolGate {
     ) -> Refusal {
         match why {
             PoolSilence::Busy { in_use } => {
-                let mut book = crate::sync::lock(&self.book);
-                let trouble = book.growth.room().and(book.trouble(now));
+                let mut slots = crate::sync::lock(&self.slots);
+                let trouble = slots.growth.room().and(slots.trouble(now));
                 let full = trouble.map(|trouble| trouble.failure.clone());
                 match full.filter(|it| it.class() == FailureClass::RefusedByServer) {
                     // All that the server gives are in use, and it is asked for one more.
                     Some(failure) => {
-                        book.counts.refused += 1;
-                        self.cannot_connect(&book, &failure, waited, now)
+                        slots.counts.refused += 1;
+                        self.cannot_connect(&slots, &failure, waited, now)
                     }
-                    None => self.refuse_full(&mut book, in_use, waited, now),
+                    None => self.refuse_full(&mut slots, in_use, waited, now),
                 }
             }
             PoolSilence::Cut => {
@@ -96,9 +101,9 @@ impl PoolGate {
         waited: Duration,
         now: Instant,
     ) -> Refusal {
-        let mut book = crate::sync::lock(&self.book);
-        book.counts.refused += 1;
-        self.cannot_connect(&book, failure, waited, now)
+        let mut slots = crate::sync::lock(&self.slots);
+        slots.counts.refused += 1;
+        self.cannot_connect(&slots, failure, waited, now)
     }
 
     /// A server without a free slot is a pool that has nothing to give, and so is one whose
@@ -106,23 +111,23 @@ impl PoolGate {
     /// is down.
     fn cannot_connect(
         &self,
-        book: &Book,
+        slots: &Slots,
         failure: &Failure,
         waited: Duration,
         now: Instant,
     ) -> Refusal {
-        if failure.class() == FailureClass::RefusedByServer || book.works(now) {
-            let said = match book.growth.room() {
+        if failure.class() == FailureClass::RefusedByServer || slots.works(now) {
+            let said = match slots.growth.room() {
                 Some(room) => {
-                    let (size, said) = (book.size(), failure.message());
+                    let (size, said) = (slots.size(), failure.message());
                     format!("the server has room for {room} of {size}: {said}").into()
                 }
                 None => failure.message().into(),
             };
             let said = Some(said);
-            return self.exhausted(book, book.lent(), failure.class(), said, waited, now);
+            return self.exhausted(slots, slots.lent(), failure.class(), said, waited, now);
         }
-        let trouble = book.trouble(now);
+        let trouble = slots.trouble(now);
         let since = trouble.map_or(waited, |trouble| {
             now.saturating_duration_since(trouble.since)
         });
@@ -130,7 +135,7 @@ impl PoolGate {
             self.name.clone(),
             since,
             failure.class(),
-            said(failure, book.last_trouble()),
+            said(failure, slots.last_trouble()),
         ));
         // Nothing here knows when the server is back; by then the pool has asked again.
         Refusal::new(self.name.clone(), evidence, self.settings.connect_max, now).entered()
@@ -138,22 +143,22 @@ impl PoolGate {
 
     fn exhausted(
         &self,
-        book: &Book,
+        slots: &Slots,
         in_use: u32,
         class: FailureClass,
         last_error: Option<Box<str>>,
         waited: Duration,
         now: Instant,
     ) -> Refusal {
-        let longest = book.holders().min_by_key(|held| held.since);
+        let longest = slots.holders().min_by_key(|held| held.since);
         let evidence = Evidence::PoolExhausted(PoolExhausted {
             dependency: self.name.clone(),
             in_use,
-            max: book.size(),
-            waiting: book.waiting(),
+            max: slots.size(),
+            waiting: slots.waiting(),
             waited,
             class,
-            mean_hold: book.mean_hold(),
+            mean_hold: slots.mean_hold(),
             longest: longest.map(|held| PoolBorrower {
                 place: place(held.place),
                 held: now.saturating_duration_since(held.since),
@@ -162,7 +167,7 @@ impl PoolGate {
         });
         // When a place is predicted to be free; without a prediction, or with one that a
         // stuck pool belies, whoever waited in vain need not come back sooner than it waited.
-        let hint = match (class, book.turn_in(now)) {
+        let hint = match (class, slots.turn_in(now)) {
             (FailureClass::Saturated, Some(turn)) => turn,
             _ => self.settings.wait_max.min(PATIENCE_MIN),
         };

@@ -12,7 +12,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{PROBE_AFTER, PoolGate, book::Book};
+use super::{PROBE_AFTER, PoolGate, slots::Slots};
 use crate::{
     dependency::check::{FailureClass, failure::Failure},
     sync::lock,
@@ -61,7 +61,7 @@ fn is_of_restart(failure: &Failure) -> bool {
     )
 }
 
-impl Book {
+impl Slots {
     /// Returns when one who waits for a turn since then waits in vain because the server is
     /// gone; `None` if it is not, or somebody has a connection still.
     pub(super) fn gone_for_good_at(&self, since: Instant) -> Option<Instant> {
@@ -76,7 +76,7 @@ impl PoolGate {
         if !is_of_restart(failure) {
             return None;
         }
-        lock(&self.book)
+        lock(&self.slots)
             .restart()
             .ends_at()
             .filter(|ends_at| now < *ends_at)
@@ -84,6 +84,6 @@ impl PoolGate {
 
     /// Whether the server is gone that was there.
     pub(super) fn is_gone(&self) -> bool {
-        lock(&self.book).restart().ends_at().is_some()
+        lock(&self.slots).restart().ends_at().is_some()
     }
 }

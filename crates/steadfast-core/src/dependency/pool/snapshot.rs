@@ -78,9 +78,9 @@ impl PoolGate {
     /// Returns the numbers.
     #[must_use]
     pub fn snapshot(&self, now: Instant) -> PoolSnapshot {
-        let book = lock(&self.book);
+        let slots = lock(&self.slots);
         let long = self.settings.held_long;
-        let mut holders: Vec<_> = book
+        let mut holders: Vec<_> = slots
             .holders()
             .map(|holder| PoolHeld {
                 place: place(holder.place),
@@ -92,23 +92,23 @@ impl PoolGate {
         let held_long = holders.iter().filter(|holder| holder.is_long).count();
         holders.truncate(HELD_SHOWN_MAX);
         PoolSnapshot {
-            size: book.size(),
-            in_use: book.lent(),
-            connecting: book.taken() - book.lent(),
-            waiting: book.waiting(),
+            size: slots.size(),
+            in_use: slots.lent(),
+            connecting: slots.taken() - slots.lent(),
+            waiting: slots.waiting(),
             waiters_max: self.settings.waiters_max,
-            peak_in_use: book.counts.peak,
-            acquired: book.counts.acquired,
-            refused: book.counts.refused,
-            cancelled: book.counts.cancelled,
-            connects_failed: book.counts.connects_failed,
-            waited: book.counts.waited + book.waiting_for(now),
-            mean_hold: book.mean_hold(),
+            peak_in_use: slots.counts.peak,
+            acquired: slots.counts.acquired,
+            refused: slots.counts.refused,
+            cancelled: slots.counts.cancelled,
+            connects_failed: slots.counts.connects_failed,
+            waited: slots.counts.waited + slots.waiting_for(now),
+            mean_hold: slots.mean_hold(),
             held_long: u32::try_from(held_long).unwrap_or(u32::MAX),
             held: holders,
-            room: book.growth.room(),
-            growth_retry_in: book.growth.retry_in(now),
-            trouble: book.trouble(now).map(|trouble| PoolTrouble {
+            room: slots.growth.room(),
+            growth_retry_in: slots.growth.retry_in(now),
+            trouble: slots.trouble(now).map(|trouble| PoolTrouble {
                 failure: trouble.failure.clone(),
                 since: now.saturating_duration_since(trouble.since),
             }),

@@ -10,8 +10,8 @@ use std::{
 
 use super::{
     PoolGate,
-    book::{AskerId, Slot, Turn, Wakes},
     lease::PoolLease,
+    slots::{AskerId, Slot, Turn, Wakes},
 };
 use crate::{refusal::Refusal, request::deadline::Deadline, sync::lock};
 
@@ -54,25 +54,25 @@ impl PoolGate {
         let until = self.wait_until(deadline, now);
         let left = until.remaining(now);
         let mut wakes = Wakes::default();
-        let mut book = lock(&self.book);
-        book.recent.arrived(now);
-        let id = book.number();
-        let turn = book.come(id, place, idle, now, &mut wakes);
+        let mut slots = lock(&self.slots);
+        slots.recent.arrived(now);
+        let id = slots.number();
+        let turn = slots.come(id, place, idle, now, &mut wakes);
         let is_full = matches!(turn, Turn::Wait(_))
-            && (book.waiting() >= self.settings.waiters_max
+            && (slots.waiting() >= self.settings.waiters_max
                 || left.is_zero()
-                || book.is_hopeless(left, now));
+                || slots.is_hopeless(left, now));
         if is_full {
-            let refusal = self.refuse_waiting(&mut book, now, now);
-            drop(book);
+            let refusal = self.refuse_waiting(&mut slots, now, now);
+            drop(slots);
             wakes.ring();
             return Err(refusal);
         }
         if matches!(turn, Turn::Wait(_)) {
-            book.line_up(id, place, false, now);
+            slots.line_up(id, place, false, now);
         }
-        let seen = book.failures();
-        drop(book);
+        let seen = slots.failures();
+        drop(slots);
         wakes.ring();
         let start = self.start(turn, seen);
         let ticket = PoolTicket {
@@ -135,11 +135,11 @@ impl PoolTicket {
         }
         let waker = cx.waker().clone();
         let mut wakes = Wakes::default();
-        let mut book = lock(&self.gate.book);
+        let mut slots = lock(&self.gate.slots);
         let is_patient = !self.until.remaining(now).is_zero();
-        let turn = book.look(self.id, idle, is_patient, waker, now, &mut wakes);
-        let seen = book.failures();
-        drop(book);
+        let turn = slots.look(self.id, idle, is_patient, waker, now, &mut wakes);
+        let seen = slots.failures();
+        drop(slots);
         wakes.ring();
         self.look_at = match turn {
             Turn::Wait(look_at) => look_at,
@@ -152,7 +152,7 @@ impl PoolTicket {
 
     /// Returns from when on it waits in vain, unless something happens until then.
     pub(super) fn vain_at(&self, now: Instant) -> Instant {
-        lock(&self.gate.book).vain_at(self.since, now)
+        lock(&self.gate.slots).vain_at(self.since, now)
     }
 
     /// Returns when it wants to look again, whether it is woken or not.
@@ -163,25 +163,25 @@ impl PoolTicket {
     /// Stands in the queue, where it came; `is_served` says that there is a place in which a
     /// connection is new or late.
     pub(super) fn stand(&mut self, is_served: bool, now: Instant) {
-        let mut book = lock(&self.gate.book);
+        let mut slots = lock(&self.gate.slots);
         if self.stands {
-            book.set_served(self.id, is_served, now);
+            slots.set_served(self.id, is_served, now);
         } else {
-            book.line_up(self.id, self.place, is_served, now);
+            slots.line_up(self.id, self.place, is_served, now);
         }
-        drop(book);
+        drop(slots);
         self.stands = true;
     }
 
     /// Ends the wait, because it has been long enough.
     pub fn refuse(mut self, now: Instant) -> Refusal {
         let mut wakes = Wakes::default();
-        let mut book = lock(&self.gate.book);
+        let mut slots = lock(&self.gate.slots);
         if std::mem::take(&mut self.stands) {
-            book.leave(self.id, false, Some(now), &mut wakes);
+            slots.leave(self.id, false, Some(now), &mut wakes);
         }
-        let refusal = self.gate.refuse_waiting(&mut book, self.since, now);
-        drop(book);
+        let refusal = self.gate.refuse_waiting(&mut slots, self.since, now);
+        drop(slots);
         wakes.ring();
         refusal
     }
@@ -197,7 +197,7 @@ impl PoolTicket {
             return;
         }
         let mut wakes = Wakes::default();
-        lock(&self.gate.book).leave(self.id, false, Some(now), &mut wakes);
+        lock(&self.gate.slots).leave(self.id, false, Some(now), &mut wakes);
         wakes.ring();
     }
 
@@ -211,12 +211,12 @@ impl PoolTicket {
             return;
         }
         let mut wakes = Wakes::default();
-        let mut book = lock(&self.gate.book);
-        let has_waited = book.leave(self.id, has_connection, now, &mut wakes);
+        let mut slots = lock(&self.gate.slots);
+        let has_waited = slots.leave(self.id, has_connection, now, &mut wakes);
         if has_waited && !has_connection {
-            book.counts.cancelled += 1;
+            slots.counts.cancelled += 1;
         }
-        drop(book);
+        drop(slots);
         wakes.ring();
     }
 }

@@ -6,7 +6,7 @@
 
 use std::{fmt, sync::Arc, time::Instant};
 
-use super::super::{PoolGate, book::Wakes};
+use super::super::{PoolGate, slots::Wakes};
 use crate::{dependency::check::failure::Failure, sync::lock};
 
 /// The turn to ask the server, given to one at a time.
@@ -22,11 +22,11 @@ impl PoolGate {
     /// Takes the turn to ask the server, unless somebody has it.
     #[must_use]
     pub fn probe_turn(self: &Arc<Self>, now: Instant) -> Option<ServerProbeTurn> {
-        let mut book = lock(&self.book);
-        if std::mem::replace(&mut book.is_probing, true) {
+        let mut slots = lock(&self.slots);
+        if std::mem::replace(&mut slots.is_probing, true) {
             return None;
         }
-        drop(book);
+        drop(slots);
         Some(ServerProbeTurn {
             gate: Arc::clone(self),
             asked_at: now,
@@ -39,12 +39,12 @@ impl ServerProbeTurn {
     /// first, and then the end, so that nobody asks again for nothing.
     pub(super) fn end(self, answer: Result<&(), &Failure>, idle: u32, now: Instant) {
         let mut wakes = Wakes::default();
-        let mut book = lock(&self.gate.book);
+        let mut slots = lock(&self.gate.slots);
         match answer {
-            Ok(&()) => book.answered(self.asked_at, now, &mut wakes),
-            Err(failure) => book.failed(failure.clone(), self.asked_at, idle, now, &mut wakes),
+            Ok(&()) => slots.answered(self.asked_at, now, &mut wakes),
+            Err(failure) => slots.failed(failure.clone(), self.asked_at, idle, now, &mut wakes),
         }
-        drop(book);
+        drop(slots);
         wakes.ring();
     }
 }
@@ -52,10 +52,10 @@ impl ServerProbeTurn {
 impl Drop for ServerProbeTurn {
     fn drop(&mut self) {
         let mut wakes = Wakes::default();
-        let mut book = lock(&self.gate.book);
-        book.is_probing = false;
-        book.wake_for_news(&mut wakes);
-        drop(book);
+        let mut slots = lock(&self.gate.slots);
+        slots.is_probing = false;
+        slots.wake_for_news(&mut wakes);
+        drop(slots);
         wakes.ring();
     }
 }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{super::restart::Restart, Book, Slot, Wakes};
+use super::{super::restart::Restart, Slot, Slots, Wakes};
 use crate::dependency::check::{FailureClass, failure::Failure};
 
 /// How long a connect failure explains why there is no connection, unless it is seen again.
@@ -36,12 +36,12 @@ pub(super) struct Server {
     restart: Restart,
 }
 
-impl Book {
+impl Slots {
     /// Whether connections are lent and come back: what they say outweighs that no further
     /// one can be had. Until nothing has come back for as long as makes a full pool stuck, a
     /// hold is taken for a long query.
     pub(in super::super) fn works(&self, now: Instant) -> bool {
-        let is_used = |held: &super::Held| !held.is_releasing;
+        let is_used = |held: &super::Taken| !held.is_releasing;
         self.holders().any(is_used) && self.quiet(now) < self.stuck_after
     }
 
@@ -60,7 +60,7 @@ impl Book {
     pub(in super::super) fn opening(&self, now: Instant) -> u32 {
         let patience = self.connect_patience();
         let is_young = |since| now.saturating_duration_since(since) < patience;
-        let held = self.slots.iter().flatten();
+        let held = self.all.iter().flatten();
         let opening = held.filter(|held| held.opens_since().is_some_and(is_young));
         u32::try_from(opening.count()).unwrap_or(u32::MAX)
     }
@@ -72,7 +72,7 @@ impl Book {
             .slots
             .iter()
             .flatten()
-            .filter_map(super::Held::opens_since);
+            .filter_map(super::Taken::opens_since);
         let is_young = |since: &Instant| now.saturating_duration_since(*since) < patience;
         since.filter(is_young).max()
     }
@@ -87,7 +87,7 @@ impl Book {
         let took = now.saturating_duration_since(asked_at);
         self.patience.connected(took);
         let usual = self.connect_max.max(took * 2);
-        for held in self.slots.iter_mut().flatten() {
+        for held in self.all.iter_mut().flatten() {
             let is_stale =
                 |since| since < asked_at && now.saturating_duration_since(since) >= usual;
             if held.opens_since().is_some_and(is_stale) {
@@ -154,12 +154,12 @@ impl Book {
     /// Ends the work that has been silent for longest, if nothing works and no place is free
     /// for one who would ask the server anew.
     pub(super) fn evict_for_one(&mut self, now: Instant) -> Option<Waker> {
-        let is_evicting = self.slots.iter().flatten().any(|held| held.is_evicted);
+        let is_evicting = self.all.iter().flatten().any(|held| held.is_evicted);
         if self.lent > 0 || self.has_room() || is_evicting {
             return None;
         }
         let patience = self.connect_patience();
-        let silent = self.slots.iter_mut().flatten().filter(|held| {
+        let silent = self.all.iter_mut().flatten().filter(|held| {
             let is_over = |since| now.saturating_duration_since(since) >= patience;
             held.opens_since().is_some_and(is_over)
         });
@@ -170,7 +170,7 @@ impl Book {
 
     /// Whether the work in this place is to end.
     pub(in super::super) fn is_evicted(&self, slot: Slot) -> bool {
-        let held = self.slots[slot.0 as usize].as_ref();
+        let held = self.all[slot.0 as usize].as_ref();
         held.is_some_and(|held| held.is_evicted)
     }
 
@@ -278,7 +278,7 @@ impl Book {
 
     /// Wakes all work that wants news.
     pub(in super::super) fn wake_for_news(&mut self, wakes: &mut Wakes) {
-        for held in self.slots.iter_mut().flatten() {
+        for held in self.all.iter_mut().flatten() {
             wakes.add(held.waker.take());
         }
     }

@@ -9,8 +9,8 @@
 //! dropped when it has been given back ([`Wakes`]), because the last waker of a task may drop
 //! a future that holds a place.
 
-mod places;
 mod server;
+mod taken;
 
 use std::{
     collections::BTreeMap,
@@ -21,8 +21,8 @@ use std::{
 
 use super::{PoolSettings, growth::Growth, pace::Pace, patience::Patience, recent::Recent};
 
-pub(super) use self::places::{Held, Slot, Stage};
 use self::server::Server;
+pub(super) use self::taken::{Slot, Stage, Taken};
 
 /// How often one who waits looks at the driver's pool while a place is free and no new
 /// connection may be opened: whoever uses the pool without asking the gate gives connections
@@ -98,12 +98,12 @@ impl Wakes {
 }
 
 #[derive(Debug)]
-pub(super) struct Book {
+pub(super) struct Slots {
     size: u32,
     connect_max: Duration,
     stuck_after: Duration,
     /// As long as the most places that were ever taken at once, at most `size`.
-    slots: Vec<Option<Held>>,
+    all: Vec<Option<Taken>>,
     free: Vec<Slot>,
     lent: u32,
     /// How many of the driver's connections somebody has who has not asked this gate, when that
@@ -127,13 +127,13 @@ pub(super) struct Book {
     pub(super) recent: Recent,
 }
 
-impl Book {
+impl Slots {
     pub(super) fn new(settings: &PoolSettings, now: Instant) -> Self {
         Self {
             size: settings.size,
             connect_max: settings.connect_max,
             stuck_after: settings.stuck_after,
-            slots: Vec::new(),
+            all: Vec::new(),
             free: Vec::new(),
             lent: 0,
             elsewhere: 0,

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Book, Wakes};
+use super::{Slots, Wakes};
 
 /// Fewest measured holds from which a mean is told; fewer say little about the next.
 const HOLDS_MIN: u64 = 8;
@@ -33,7 +33,7 @@ pub(in super::super) enum Stage {
 
 /// One place of the pool that somebody has.
 #[derive(Debug)]
-pub(in super::super) struct Held {
+pub(in super::super) struct Taken {
     pub(in super::super) place: &'static Location<'static>,
     /// Since when it is at its stage.
     pub(in super::super) since: Instant,
@@ -52,7 +52,7 @@ pub(in super::super) struct Held {
     pub(super) waker: Option<Waker>,
 }
 
-impl Held {
+impl Taken {
     /// Whether it is held for longer than `limit`, and than was said.
     pub(in super::super) fn is_long(&self, limit: Duration, now: Instant) -> bool {
         let is_over = self.expected.is_none_or(|until| now >= until);
@@ -70,7 +70,7 @@ impl Held {
     }
 }
 
-impl Book {
+impl Slots {
     /// Takes a place, if one is free.
     pub(super) fn fill(
         &mut self,
@@ -80,9 +80,9 @@ impl Book {
     ) -> Option<Slot> {
         let slot = match self.free.pop() {
             Some(slot) => slot,
-            None if self.slots.len() < self.size as usize => {
-                self.slots.push(None);
-                Slot(u32::try_from(self.slots.len() - 1).ok()?)
+            None if self.all.len() < self.size as usize => {
+                self.all.push(None);
+                Slot(u32::try_from(self.all.len() - 1).ok()?)
             }
             None => return None,
         };
@@ -97,7 +97,7 @@ impl Book {
         place: &'static Location<'static>,
         since: Instant,
     ) {
-        self.slots[slot.0 as usize] = Some(Held {
+        self.all[slot.0 as usize] = Some(Taken {
             place,
             since,
             stage,
@@ -111,13 +111,13 @@ impl Book {
         self.counts.peak = self.counts.peak.max(self.taken());
     }
 
-    pub(super) fn held(&mut self, slot: Slot) -> Option<&mut Held> {
-        self.slots[slot.0 as usize].as_mut()
+    pub(super) fn held(&mut self, slot: Slot) -> Option<&mut Taken> {
+        self.all[slot.0 as usize].as_mut()
     }
 
     /// Says that the place's connection answers. It is held from now on.
     pub(in super::super) fn lend(&mut self, slot: Slot, now: Instant, wakes: &mut Wakes) {
-        let Some(held) = &mut self.slots[slot.0 as usize] else {
+        let Some(held) = &mut self.all[slot.0 as usize] else {
             return;
         };
         let opens_since = held.opens_since();
@@ -166,8 +166,8 @@ impl Book {
     /// Notes that the driver's pool has lent so many: if that is all, those that are in no
     /// place of this gate are held by somebody who has not asked it.
     pub(in super::super) fn note_in_use(&mut self, in_use: u32) {
-        let is_own = |held: &&Held| held.stage != Stage::Promised && !held.waits_in_driver;
-        let own = self.slots.iter().flatten().filter(is_own).count();
+        let is_own = |held: &&Taken| held.stage != Stage::Promised && !held.waits_in_driver;
+        let own = self.all.iter().flatten().filter(is_own).count();
         let own = u32::try_from(own).unwrap_or(u32::MAX);
         self.elsewhere = if in_use >= self.size {
             in_use.saturating_sub(own)
@@ -211,7 +211,7 @@ impl Book {
 
     /// Empties a place; `false` if it is empty.
     fn empty(&mut self, slot: Slot, now: Option<Instant>, wakes: &mut Wakes) -> bool {
-        let Some(held) = self.slots[slot.0 as usize].take() else {
+        let Some(held) = self.all[slot.0 as usize].take() else {
             return false;
         };
         if held.stage == Stage::Lent {
@@ -242,7 +242,7 @@ impl Book {
     /// Returns for how long no connection has come back or answered that should have: holds
     /// of which it was said how long they will be are not waited for.
     pub(in super::super) fn quiet(&self, now: Instant) -> Duration {
-        let due = |held: &Held| held.expected.unwrap_or(held.since);
+        let due = |held: &Taken| held.expected.unwrap_or(held.since);
         let overdue = self
             .holders()
             .map(|held| now.saturating_duration_since(due(held)));
@@ -271,12 +271,12 @@ impl Book {
 
     /// Returns how many places are taken, with a connection or not yet.
     pub(in super::super) fn taken(&self) -> u32 {
-        u32::try_from(self.slots.len() - self.free.len()).unwrap_or(u32::MAX)
+        u32::try_from(self.all.len() - self.free.len()).unwrap_or(u32::MAX)
     }
 
     /// Returns those who hold a connection.
-    pub(in super::super) fn holders(&self) -> impl Iterator<Item = &Held> {
-        let held = self.slots.iter().flatten();
+    pub(in super::super) fn holders(&self) -> impl Iterator<Item = &Taken> {
+        let held = self.all.iter().flatten();
         held.filter(|held| held.stage == Stage::Lent)
     }
 }
