@@ -14,8 +14,8 @@
 //! - [`Probe`](probe::Probe) keeps a check's own session and asks it, after the pool's own
 //!   connection has answered [`first`]; [`counts`] remembers what earlier readings have shown.
 //! - [`PoolGuardBuilder`] takes the settings, [`Gated`] is what every guard has, [`permit`]
-//!   judges what is asked on a session that is lent, and [`Told`] is what somebody is told who
-//!   gets no answer.
+//!   judges what is asked on a session that is lent, and [`CommandError`] is the error of one
+//!   who gets no answer.
 //!
 //! An adapter adds how its driver connects, asks and classifies, and its types.
 //!
@@ -35,6 +35,7 @@
 
 mod builder;
 pub mod clock;
+mod command_error;
 pub mod counts;
 mod drive;
 mod first;
@@ -45,9 +46,9 @@ mod patience;
 mod permit;
 pub mod probe;
 pub mod reach;
-mod told;
 
 pub use builder::{Located, PoolGuardBuilder, PoolKind};
+pub use command_error::{CommandError, Explained};
 pub use drive::{Drive, Timed};
 pub use first::{First, first};
 pub use gated::Gated;
@@ -59,4 +60,3 @@ pub use steadfast_core::plumbing::{
     PoolFit, PoolFleet, PoolFuture, PoolGate, PoolHeld, PoolLease, PoolMeaning, PoolReading,
     PoolRelease, PoolSettings, PoolSilence, PoolSnapshot, PoolStep, PoolTicket, PoolTrouble,
 };
-pub use told::{Explained, Told};

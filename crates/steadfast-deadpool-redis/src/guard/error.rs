@@ -4,7 +4,7 @@ use std::{fmt, io};
 
 use deadpool_redis::{PoolError as DriverError, redis::RedisError};
 use steadfast_core::{Refusal, plumbing::PoolError};
-use steadfast_pool::{Explained, Told};
+use steadfast_pool::{CommandError, Explained};
 
 use super::acquire::Fault;
 use crate::classify::io_below;
@@ -14,7 +14,7 @@ use crate::classify::io_below;
 /// `?` takes both into it, and it passes on what it is: `steadfast::Error` and
 /// [`Refusal::find`] find the refusal in it, however deep it was wrapped.
 #[derive(Debug)]
-pub struct Error(Told<DriverError>);
+pub struct Error(CommandError<DriverError>);
 
 impl Error {
     /// Returns the refusal, if it is one, or if it is explained by one.
@@ -40,31 +40,31 @@ impl Error {
 /// Makes an error of the driver that carries a refusal, because a command can end with no
 /// other.
 pub(super) fn refused(refusal: Refusal) -> RedisError {
-    carry(Told::Refused(refusal))
+    carry(CommandError::Refused(refusal))
 }
 
 /// Adds the refusal that explains an error of the driver.
 pub(super) fn explained(refusal: Refusal, error: RedisError) -> RedisError {
-    carry(Told::Explained(Explained { refusal, error }))
+    carry(CommandError::Explained(Explained { refusal, error }))
 }
 
-fn carry(told: Told<RedisError>) -> RedisError {
-    io::Error::other(Carried(told)).into()
+fn carry(error: CommandError<RedisError>) -> RedisError {
+    io::Error::other(Carried(error)).into()
 }
 
 /// What stands between the driver's error and the refusal, so that it is a link of the
 /// chain: an I/O error hides the link that it is made of.
 #[derive(Debug)]
-struct Carried(Told<RedisError>);
+struct Carried(CommandError<RedisError>);
 
 impl Carried {
     /// Finds it in an error of the driver, which lends it only.
-    fn find(error: &RedisError) -> Option<Told<DriverError>> {
-        let Self(told) = io_below(error)?.get_ref()?.downcast_ref()?;
-        let refusal = told.refusal()?.clone();
-        Some(match told.driver() {
-            None => Told::Refused(refusal),
-            Some(error) => Told::Explained(Explained {
+    fn find(error: &RedisError) -> Option<CommandError<DriverError>> {
+        let Self(error) = io_below(error)?.get_ref()?.downcast_ref()?;
+        let refusal = error.refusal()?.clone();
+        Some(match error.driver() {
+            None => CommandError::Refused(refusal),
+            Some(error) => CommandError::Explained(Explained {
                 refusal,
                 error: DriverError::Backend(error.clone()),
             }),
@@ -76,7 +76,7 @@ impl fmt::Display for Carried {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.driver() {
             Some(error) => error.fmt(f),
-            None => self.0.say(NAME, f),
+            None => self.0.describe(NAME, f),
         }
     }
 }
@@ -89,7 +89,7 @@ impl std::error::Error for Carried {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.say(NAME, f)
+        self.0.describe(NAME, f)
     }
 }
 
@@ -104,22 +104,22 @@ const NAME: &str = "Redis";
 
 impl From<DriverError> for Error {
     fn from(error: DriverError) -> Self {
-        Self(Told::Driver(error))
+        Self(CommandError::Driver(error))
     }
 }
 
 impl From<RedisError> for Error {
     fn from(error: RedisError) -> Self {
-        let told = Carried::find(&error);
-        Self(told.unwrap_or_else(|| Told::Driver(DriverError::Backend(error))))
+        let carried = Carried::find(&error);
+        Self(carried.unwrap_or_else(|| CommandError::Driver(DriverError::Backend(error))))
     }
 }
 
 impl Error {
     pub(super) fn of_pool(error: PoolError<Fault>) -> Self {
         match error {
-            PoolError::Refused(refusal) => Self(Told::Refused(refusal)),
-            PoolError::Driver(fault) => Self(Told::Driver(fault.error)),
+            PoolError::Refused(refusal) => Self(CommandError::Refused(refusal)),
+            PoolError::Driver(fault) => Self(CommandError::Driver(fault.error)),
         }
     }
 }

@@ -10,7 +10,7 @@ use steadfast_core::{
     Refusal,
     plumbing::{CallTimedOut, PoolError},
 };
-use steadfast_pool::{Explained, Told};
+use steadfast_pool::{CommandError, Explained};
 
 use super::acquire::Fault;
 
@@ -36,7 +36,7 @@ type Known = Explained<sqlx::Error>;
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct Error(Told<sqlx::Error>);
+pub struct Error(CommandError<sqlx::Error>);
 
 impl Error {
     /// Returns the refusal, if it is one, or if it is explained by one.
@@ -61,7 +61,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.say("the database", f)
+        self.0.describe("the database", f)
     }
 }
 
@@ -74,15 +74,15 @@ impl std::error::Error for Error {
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         let sqlx::Error::AnyDriverError(inner) = error else {
-            return Self(Told::Driver(error));
+            return Self(CommandError::Driver(error));
         };
         let inner = match inner.downcast::<Refusal>() {
-            Ok(refusal) => return Self(Told::Refused(*refusal)),
+            Ok(refusal) => return Self(CommandError::Refused(*refusal)),
             Err(inner) => inner,
         };
         Self(match inner.downcast::<Known>() {
-            Ok(explained) => Told::Explained(*explained),
-            Err(inner) => Told::Driver(sqlx::Error::AnyDriverError(inner)),
+            Ok(explained) => CommandError::Explained(*explained),
+            Err(inner) => CommandError::Driver(sqlx::Error::AnyDriverError(inner)),
         })
     }
 }
@@ -90,9 +90,9 @@ impl From<sqlx::Error> for Error {
 impl From<Error> for sqlx::Error {
     fn from(error: Error) -> Self {
         match error.0 {
-            Told::Refused(refusal) => refused(refusal),
-            Told::Explained(explained) => with(explained),
-            Told::Driver(error) => error,
+            CommandError::Refused(refusal) => refused(refusal),
+            CommandError::Explained(explained) => with(explained),
+            CommandError::Driver(error) => error,
         }
     }
 }

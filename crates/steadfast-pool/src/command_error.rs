@@ -1,6 +1,6 @@
-//! What somebody is told who asked a pool's server for something and got no answer.
+//! The error of one who asked a pool's server for something and got no answer.
 //!
-//! An adapter's own error is a new type around [`Told`], because only its crate may say how
+//! An adapter's own error is a new type around [`CommandError`], because only its crate may say how
 //! the driver's errors become that.
 
 use std::{error::Error, fmt};
@@ -9,7 +9,7 @@ use steadfast_core::Refusal;
 
 /// Why there is no answer. Complete: it was not asked, it failed, or both are known.
 #[derive(Debug)]
-pub enum Told<E> {
+pub enum CommandError<E> {
     /// It was not asked.
     Refused(Refusal),
     /// It failed, and the outage behind that is known.
@@ -18,7 +18,7 @@ pub enum Told<E> {
     Driver(E),
 }
 
-impl<E> Told<E> {
+impl<E> CommandError<E> {
     /// Returns the refusal, if it is one, or if it is explained by one.
     #[must_use]
     pub const fn refusal(&self) -> Option<&Refusal> {
@@ -49,11 +49,11 @@ impl<E> Told<E> {
         }
     }
 
-    /// Says it of `whom`: one level, as an error's text does.
+    /// Describes it for `whom`: one level, as an error's text does.
     ///
     /// # Errors
     /// Those of the formatter.
-    pub fn say(&self, whom: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    pub fn describe(&self, whom: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(_) => write!(f, "{whom} was not asked"),
             Self::Explained(_) | Self::Driver(_) => write!(f, "{whom} did not do it"),
@@ -61,7 +61,7 @@ impl<E> Told<E> {
     }
 }
 
-impl<E: Error + 'static> Told<E> {
+impl<E: Error + 'static> CommandError<E> {
     /// Returns what is behind it: the refusal, at last, wherever there is one.
     #[must_use]
     pub fn source(&self) -> Option<&(dyn Error + 'static)> {
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_is_told_is_one_of_two_or_both_and_a_refusal_is_found_behind_it() {
+    fn an_error_is_one_of_two_or_both_and_a_refusal_is_found_behind_it() {
         let name = Name::new("orders-db").expect("it is a name");
         let class = FailureClass::Unreachable;
         let down = DependencyDown::new(name.clone(), Duration::ZERO, class, "gone");
@@ -116,15 +116,15 @@ mod tests {
             error: error(),
         };
         assert_eq!(explained.to_string(), "broken pipe");
-        for (told, has) in [
-            (Told::Refused(refusal), (true, false)),
-            (Told::Explained(explained), (true, true)),
-            (Told::Driver(error()), (false, true)),
+        for (error, has) in [
+            (CommandError::Refused(refusal), (true, false)),
+            (CommandError::Explained(explained), (true, true)),
+            (CommandError::Driver(error()), (false, true)),
         ] {
-            let found = told.source().and_then(Refusal::find);
-            assert_eq!(found.is_some(), has.0, "{told:?}");
-            assert_eq!((told.refusal().is_some(), told.driver().is_some()), has);
-            let (refusal, error) = told.into_parts();
+            let found = error.source().and_then(Refusal::find);
+            assert_eq!(found.is_some(), has.0, "{error:?}");
+            assert_eq!((error.refusal().is_some(), error.driver().is_some()), has);
+            let (refusal, error) = error.into_parts();
             assert_eq!((refusal.is_some(), error.is_some()), has);
         }
     }
