@@ -123,7 +123,7 @@ pub mod plumbing {
         CpuTotals, MEMORY_HARD, MEMORY_SOFT, Memory, MemoryLevel, ResourceChange, ResourceSample,
         ResourceSnapshot, Resources, SAMPLE_AGE_MAX, group_path, stalled_total,
     };
-    pub use crate::shed::inflight::running::{Held, PLACES, ROUTE_LEN_MAX};
+    pub use crate::shed::inflight::running::{PLACES, ROUTE_LEN_MAX, RunningRequest};
     pub use crate::shed::inflight::tokens::LIMIT_MAX;
     pub use crate::shed::reservation::{ReserveChange, ReserveSnapshot, Reserved};
     pub use crate::shed::runtime_lag::{

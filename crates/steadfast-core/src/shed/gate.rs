@@ -16,7 +16,7 @@ use crate::{
     request::priority::Priority,
     shed::{
         inflight::{running::PlaceId, tokens::Token},
-        limiter::Heard,
+        limiter::Sampled,
         moment::{Of, Shared},
         reservation::Reserved,
         runtime_lag::Line,
@@ -97,7 +97,7 @@ impl ShedGate {
             owner: owner.clone(),
             token,
             place: PlaceId::NONE,
-            heard: Heard::NOTHING,
+            sampled: Sampled::NONE,
             line: Line::Out,
             priority: ask.priority,
             since: now,
@@ -105,7 +105,7 @@ impl ShedGate {
             ended: false,
         };
         this.admitted.add_at(stripe, 1);
-        permit.heard = this.driver.arrived(stripe, true, this.counts(), now);
+        permit.sampled = this.driver.arrived(stripe, true, this.counts(), now);
         permit.place = this.running.enter(stripe, ask.route, now);
         // Fetching tokens moves more than one, and the algorithm may just have raised the
         // limit: both can serve somebody who has begun to wait meanwhile.

@@ -59,15 +59,15 @@ struct Inner {
 
 /// What a permit carries for the algorithm.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Heard {
+pub(crate) struct Sampled {
     tag: Tag,
     in_flight: u32,
     /// Of the algorithm that made the tag.
     generation: u32,
 }
 
-impl Heard {
-    pub(crate) const NOTHING: Self = Self {
+impl Sampled {
+    pub(crate) const NONE: Self = Self {
         tag: Tag::NONE,
         in_flight: 0,
         generation: 0,
@@ -121,10 +121,10 @@ impl LimitDriver {
         admitted: bool,
         counts: Counts<'_>,
         now: Instant,
-    ) -> Heard {
+    ) -> Sampled {
         let directive = self.directive();
         if directive.sampling == Sampling::Nothing && directive.window == 0 {
-            return Heard::NOTHING;
+            return Sampled::NONE;
         }
         // Relaxed: this thread's own count.
         let number = self.arrivals[stripe]
@@ -138,7 +138,7 @@ impl LimitDriver {
         if sampled || looks {
             self.listen(directive, sampled, counts, now)
         } else {
-            Heard::NOTHING
+            Sampled::NONE
         }
     }
 
@@ -148,15 +148,15 @@ impl LimitDriver {
         sampled: bool,
         counts: Counts<'_>,
         now: Instant,
-    ) -> Heard {
+    ) -> Sampled {
         let Some(mut inner) = try_lock(&self.inner) else {
-            return Heard::NOTHING;
+            return Sampled::NONE;
         };
         let in_flight = counts.tokens.in_flight();
-        let mut heard = Heard::NOTHING;
+        let mut sampled = Sampled::NONE;
         if sampled {
             let tag = inner.limit.admitted(Admitted::new(now, in_flight));
-            heard = Heard {
+            sampled = Sampled {
                 tag,
                 in_flight,
                 generation: inner.generation,
@@ -178,26 +178,26 @@ impl LimitDriver {
             }
         }
         self.publish(&inner, counts.tokens);
-        heard
+        sampled
     }
 
     /// Hears that a request has been answered, or will not be.
     pub(crate) fn answered(
         &self,
-        heard: Heard,
+        sampled: Sampled,
         admitted_at: Instant,
         ending: Ending,
         tokens: &Tokens,
         now: Instant,
     ) {
-        if heard.tag.is_none() {
+        if sampled.tag.is_none() {
             return;
         }
         let mut inner = lock(&self.inner);
-        if heard.generation != inner.generation {
+        if sampled.generation != inner.generation {
             return;
         }
-        let ended = Ended::new(now, admitted_at, heard.in_flight, heard.tag, ending);
+        let ended = Ended::new(now, admitted_at, sampled.in_flight, sampled.tag, ending);
         let change = inner.limit.ended(ended);
         inner.keep(change);
         self.publish(&inner, tokens);

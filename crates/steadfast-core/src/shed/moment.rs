@@ -39,12 +39,12 @@ pub(super) struct Shared {
     pub(super) hint: Duration,
 }
 
-/// What each stripe said last.
+/// What was read last, for each stripe.
 #[derive(Debug)]
-pub(super) struct Moments(Box<[Padded<Mutex<Option<Said>>>]>);
+pub(super) struct Moments(Box<[Padded<Mutex<Option<Cached>>>]>);
 
 #[derive(Debug)]
-struct Said {
+struct Cached {
     since: Instant,
     of: Of,
     shared: Shared,
@@ -55,7 +55,7 @@ impl Moments {
         Self((0..STRIPES).map(|_| Padded(Mutex::new(None))).collect())
     }
 
-    /// Returns what the stripe said of the same a moment ago, else what `make` says, which is
+    /// Returns what was made in this stripe of the same a moment ago, else what `make` makes, which is
     /// kept. Nobody waits: whoever finds the stripe busy makes its own.
     pub(super) fn shared(
         &self,
@@ -64,16 +64,16 @@ impl Moments {
         now: Instant,
         make: impl FnOnce() -> Shared,
     ) -> Shared {
-        let Some(mut said) = try_lock(&self.0[stripe].0) else {
+        let Some(mut cached) = try_lock(&self.0[stripe].0) else {
             return make();
         };
-        if let Some(said) = &*said {
-            if said.of == of && said.since <= now && now < said.since + MOMENT {
-                return said.shared.clone();
+        if let Some(cached) = &*cached {
+            if cached.of == of && cached.since <= now && now < cached.since + MOMENT {
+                return cached.shared.clone();
             }
         }
         let shared = make();
-        *said = Some(Said {
+        *cached = Some(Cached {
             since: now,
             of,
             shared: shared.clone(),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::ShedGate;
 use crate::{
-    shed::inflight::running::{Held, Stamp},
+    shed::inflight::running::{RunningRequest, Stamp},
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering},
@@ -71,7 +71,7 @@ impl ShedGate {
     }
 
     /// Returns who hangs, as it was seen a moment ago. [`ShedGate::mean_held`] looks.
-    pub(super) fn stuck(&self, now: Instant) -> Option<Held> {
+    pub(super) fn stuck(&self, now: Instant) -> Option<RunningRequest> {
         // Two loads that are no pair: if they are of two looks, no request is found that
         // fits both, and this one refusal does not name any.
         let words = self

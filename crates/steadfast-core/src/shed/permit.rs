@@ -12,7 +12,7 @@ use crate::{
     shed::{
         inflight::{running::PlaceId, tokens::Token},
         limit::Ending,
-        limiter::Heard,
+        limiter::Sampled,
         runtime_lag::Line,
     },
     sync::{local::Local, origin::nanos, stripe},
@@ -37,7 +37,7 @@ pub struct ShedPermit<T: AsRef<ShedGate> + Send + Sync + 'static = ShedGate> {
     pub(super) owner: Local<T>,
     pub(super) token: Token,
     pub(super) place: PlaceId,
-    pub(super) heard: Heard,
+    pub(super) sampled: Sampled,
     pub(super) line: Line,
     pub(super) priority: Priority,
     pub(super) since: Instant,
@@ -58,7 +58,7 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedPermit<T> {
     /// clock otherwise.
     #[must_use]
     pub const fn is_sampled(&self) -> bool {
-        self.heard.is_sampled()
+        self.sampled.is_sampled()
     }
 
     /// Whether the request has to give way before it begins: see [`ShedPermit::gives_way`].
@@ -93,10 +93,10 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedPermit<T> {
 
     fn tell(&mut self, ending: Ending, now: Instant) {
         let gate: &ShedGate = (*self.owner).as_ref();
-        let heard = std::mem::replace(&mut self.heard, Heard::NOTHING);
-        if heard.is_sampled() {
+        let sampled = std::mem::replace(&mut self.sampled, Sampled::NONE);
+        if sampled.is_sampled() {
             gate.driver
-                .answered(heard, self.since, ending, &gate.tokens, now);
+                .answered(sampled, self.since, ending, &gate.tokens, now);
             // What it learnt may have raised the limit.
             gate.offer(stripe::current(), Some(now));
         }

@@ -200,12 +200,12 @@ mod tests {
     use crate::clock;
     use http::Request;
     use http_body_util::BodyExt;
-    use steadfast_core::{Evidence, Name, Overloaded, Rule, plumbing::Held};
+    use steadfast_core::{Evidence, Name, Overloaded, Rule, plumbing::RunningRequest};
 
     const ID: RefusalId = RefusalId(0x0190_f5c2_7a00_7abc_8def_0123_4567_89ab);
 
     fn overloaded() -> Refusal {
-        let held = Held {
+        let held = RunningRequest {
             age: Duration::from_secs(31),
             route: "/\"report\"".to_owned(),
         };

@@ -31,7 +31,7 @@ const EMPTY: u64 = 0;
 ///
 /// Complete: how long, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Held {
+pub struct RunningRequest {
     /// For how long it has held its permit.
     pub age: Duration,
     /// The head of its path, at most [`ROUTE_LEN_MAX`] bytes, without the query.
@@ -163,7 +163,7 @@ impl Running {
     }
 
     /// Returns the request that has been here longest.
-    pub(crate) fn oldest(&self, now: Instant) -> Option<Held> {
+    pub(crate) fn oldest(&self, now: Instant) -> Option<RunningRequest> {
         self.find(self.first(Duration::ZERO, now), now)
     }
 
@@ -186,7 +186,7 @@ impl Running {
     }
 
     /// Reads a request that was found before, if it is still here.
-    pub(crate) fn find(&self, stamp: Stamp, now: Instant) -> Option<Held> {
+    pub(crate) fn find(&self, stamp: Stamp, now: Instant) -> Option<RunningRequest> {
         if stamp == Stamp::NONE {
             return None;
         }
@@ -196,7 +196,7 @@ impl Running {
     }
 
     /// Returns everybody who is here. Visits every place: not for the request path.
-    pub(crate) fn all(&self, now: Instant) -> Vec<Held> {
+    pub(crate) fn all(&self, now: Instant) -> Vec<RunningRequest> {
         let places = self.stripes.iter().flat_map(|stripe| &stripe.0.places);
         let taken = places.filter_map(|place| {
             let started = place.started.load(Ordering::Relaxed);
@@ -206,7 +206,7 @@ impl Running {
     }
 
     /// Reads a place, or nothing if its owner changed in between (it was not old then).
-    fn read(&self, place: &Place, expected: u64, now: Instant) -> Option<Held> {
+    fn read(&self, place: &Place, expected: u64, now: Instant) -> Option<RunningRequest> {
         let started = place.started.load(Ordering::Acquire);
         let mut bytes = [0; ROUTE_LEN_MAX];
         for (chunk, word) in bytes.chunks_exact_mut(8).zip(&place.route) {
@@ -223,7 +223,7 @@ impl Running {
             .position(|byte| *byte == 0)
             .unwrap_or(bytes.len());
         let began = self.origin.at(started - 1);
-        Some(Held {
+        Some(RunningRequest {
             age: now.saturating_duration_since(began),
             route: String::from_utf8_lossy(&bytes[..len]).into_owned(),
         })

@@ -124,7 +124,7 @@ impl Shedder {
     }
 
     /// Returns the requests that run, as far as they are written down.
-    pub(crate) fn running(&self, now: Instant) -> Vec<steadfast_core::plumbing::Held> {
+    pub(crate) fn running(&self, now: Instant) -> Vec<steadfast_core::plumbing::RunningRequest> {
         self.0.gate.running(now)
     }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use steadfast_core::{
     ShedMode,
-    plumbing::{Held, LAG_MAX, MemoryLevel, ShedSnapshot},
+    plumbing::{LAG_MAX, MemoryLevel, RunningRequest, ShedSnapshot},
 };
 use steadfast_diagnosis::{Bytes, Cgroup, Evidence, Own, Ratio, Resource, Text, Tied};
 
@@ -96,7 +96,7 @@ const MINUTES_BEFORE_MIN: usize = 2;
 
 /// Whose request has run longest. How many of its kind run beside it is not counted, so what
 /// runs is taken for its kind once the place is full.
-fn running_longest(oldest: &Held, shed: &ShedSnapshot) -> Own {
+fn running_longest(oldest: &RunningRequest, shed: &ShedSnapshot) -> Own {
     let share = match shed.limit {
         Some(limit) => Ratio::of(shed.in_flight.into(), limit.into()),
         None => Ratio::new(0.0),

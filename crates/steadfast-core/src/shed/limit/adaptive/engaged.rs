@@ -11,13 +11,13 @@ use super::{HEADROOM_BURST, HEADROOM_SHARE, Random};
 use crate::shed::limit::{ChangeReason, Ended, Experiment, LimitPhase, Tag, Window};
 
 mod decide;
-mod hear;
 mod obsolete;
+mod sample;
 mod trial;
 
 use trial::Trial;
 
-/// What follows from what was heard.
+/// What follows from what was sampled.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Outcome {
     /// Nothing.

@@ -40,7 +40,7 @@ pub(super) struct Watch {
     /// What was seen before this block had another cause than a queue.
     explained: Option<u32>,
     /// How many whole blocks on end have said that it is a queue.
-    said: u32,
+    queue_blocks: u32,
 }
 
 impl Watch {
@@ -52,7 +52,7 @@ impl Watch {
             in_flight: 0.0,
             calm: None,
             explained: None,
-            said: 0,
+            queue_blocks: 0,
         }
     }
 
@@ -63,7 +63,7 @@ impl Watch {
         self.one_in = 1;
         self.calm = None;
         self.explained = None;
-        self.said = 0;
+        self.queue_blocks = 0;
     }
 
     pub(super) fn one_in(&self) -> u16 {
@@ -215,7 +215,7 @@ impl Watch {
             }
         }
         let (whole, high) = (&whole[..n], *newest?);
-        let said = std::mem::take(&mut self.said);
+        let queue_blocks = std::mem::take(&mut self.queue_blocks);
         let least = whole
             .iter()
             .map(Sums::in_flight)
@@ -250,9 +250,9 @@ impl Watch {
             }
             return None;
         }
-        self.said = said + 1;
+        self.queue_blocks = queue_blocks + 1;
         let enough = BURST_SHARE * found.knee + BURST_PLUS;
-        let sure = self.said >= SAID_MIN && self.in_flight >= enough;
+        let sure = self.queue_blocks >= QUEUE_BLOCKS_MIN && self.in_flight >= enough;
         (sure && self.lasts(now, &high)).then_some(found)
     }
 
@@ -327,7 +327,7 @@ const CALM_AGE_MAX: Duration = Duration::from_secs(60);
 /// Whole blocks on end that must say that it is a queue. A step of latency looks like one while a single block
 /// straddles it: asked once, 21 of 1,200 runs of a healthy service whose dependency slows were refused requests,
 /// asked twice 8. It costs clients that give up in the first second of a brownout (crates/sim/README.md).
-const SAID_MIN: u32 = 2;
+const QUEUE_BLOCKS_MIN: u32 = 2;
 /// A block was admitted with about as many in flight as now if with this share of them.
 const NEWEST_SHARE: f64 = 0.8;
 /// A block with fewer in flight is taken too while there are fewer samples than a verification takes.
