@@ -12,7 +12,7 @@ use crate::{
     refusal::cause::{Cause, Rule},
     shed::{
         cgroup::Memory,
-        inflight::{running::Held, tokens::LIMIT_MAX},
+        inflight::{running::RunningRequest, tokens::LIMIT_MAX},
         reservation::Reserved,
         runtime_lag::Lagging,
     },
@@ -68,7 +68,7 @@ pub struct Overloaded {
     pub limit: u32,
     /// Who had been running longest, if that is longer than the bound for a held permit:
     /// "at capacity" is then most likely "some handlers hang".
-    pub stuck: Option<Held>,
+    pub stuck: Option<RunningRequest>,
     /// The wait queue, if the gate has one.
     pub queue: Option<Queued>,
     /// What pressed, for a rule that is not about the number of requests in flight.

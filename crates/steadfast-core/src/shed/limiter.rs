@@ -153,10 +153,10 @@ impl LimitDriver {
             return Sampled::NONE;
         };
         let in_flight = counts.tokens.in_flight();
-        let mut sampled = Sampled::NONE;
+        let mut sample = Sampled::NONE;
         if sampled {
             let tag = inner.limit.admitted(Admitted::new(now, in_flight));
-            sampled = Sampled {
+            sample = Sampled {
                 tag,
                 in_flight,
                 generation: inner.generation,
@@ -178,7 +178,7 @@ impl LimitDriver {
             }
         }
         self.publish(&inner, counts.tokens);
-        sampled
+        sample
     }
 
     /// Hears that a request has been answered, or will not be.

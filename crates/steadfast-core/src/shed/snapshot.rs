@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{MemorySnapshot, ShedGate, ShedMode, StreamsSnapshot};
 use crate::{
     shed::{
-        inflight::{running::Held, tokens::LIMIT_MAX},
+        inflight::{running::RunningRequest, tokens::LIMIT_MAX},
         limit::Snapshot,
         reservation::ReserveSnapshot,
         runtime_lag::LagSnapshot,
@@ -35,7 +35,7 @@ pub struct ShedSnapshot {
     /// Mean time a permit is held, over the last look's interval.
     pub mean_held: Option<Duration>,
     /// The request that has been running longest.
-    pub oldest: Option<Held>,
+    pub oldest: Option<RunningRequest>,
     /// Answers that are counted apart.
     pub streams: StreamsSnapshot,
     /// Places that are kept for those who go first.
@@ -70,7 +70,7 @@ impl ShedGate {
     /// Returns the requests that run, as far as they are written down; beyond some hundreds
     /// that is a sample. Visits every place: not for the request path.
     #[must_use]
-    pub fn running(&self, now: Instant) -> Vec<Held> {
+    pub fn running(&self, now: Instant) -> Vec<RunningRequest> {
         self.running.all(now)
     }
 

@@ -69,7 +69,7 @@ impl Slots {
     pub(in super::super) fn last_opening(&self, now: Instant) -> Option<Instant> {
         let patience = self.connect_patience();
         let since = self
-            .slots
+            .all
             .iter()
             .flatten()
             .filter_map(super::Taken::opens_since);

@@ -216,7 +216,7 @@ fn an_open_breaker_refuses_before_a_place_is_taken_and_at_the_turn() {
 
 #[test]
 #[should_panic(expected = "not polled after it was ready")]
-fn a_pursuit_that_was_cut_is_not_polled_again() {
+fn an_acquire_that_was_cut_is_not_polled_again() {
     let start = origin();
     let pool = Pool::new(start);
     let mut hasty = pool.acquire(Some(start + MS));
