@@ -86,14 +86,15 @@ fn documentation() -> Step<'static> {
 /// A feature only adds, so each published crate builds with none, with each one alone and with
 /// all, apart from all other packages: what those ask of a shared dependency would hide what
 /// is missing here. `check` without tests, since what tests depend on would lend its own
-/// features.
+/// features; only that a package's own tests are written for fewer of its features is looked at
+/// with them.
 fn features(workspace: &Workspace) -> Step<'_> {
     let calls = workspace.published().flat_map(|package| {
         let bare = format!("check --quiet -p {} --no-default-features", package.name);
         let alone = package.features.iter().filter(|name| *name != "default");
         let alone = alone.map(|name| in_cargo(&format!("{bare} --features {name}")));
         let all = in_cargo(&format!("check --quiet -p {} --all-features", package.name));
-        [in_cargo(&bare), all]
+        [in_cargo(&bare), in_cargo(&format!("{bare} --tests")), all]
             .into_iter()
             .chain(alone.collect::<Vec<_>>())
     });

@@ -13,7 +13,7 @@
 //!         ─▶ the application
 //! ```
 //!
-//! [`Guard::protect`] wraps a Router; [`Guard::layer`] is the same as a tower layer. Building
+//! [`Guard::protect`] wraps a Router and [`Guard::protect_service`] any service; [`Guard::layer`] is the same as a tower layer. Building
 //! and wrapping spawn nothing; [`Guard::start`] does, and [`Guard::serve`] calls it.
 
 mod any_service;
@@ -32,7 +32,9 @@ mod watch;
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use axum::{BoxError, Router, extract::Request};
+#[cfg(feature = "axum")]
+use axum::Router;
+use axum_core::{BoxError, extract::Request};
 use bytes::Bytes;
 use steadfast_core::plumbing::Start;
 use tower_layer::Layer;
@@ -119,6 +121,7 @@ impl Guard {
     ///
     /// What [`Guarded::into_router`] or [`Guard::layer`] makes of it is a Router, which can be.
     /// The inner one of two then steps aside, and says so in the log at ERROR, once.
+    #[cfg(feature = "axum")]
     #[must_use]
     pub fn protect(&self, app: Router) -> Guarded {
         hints::warn_of_shadowed(&app, self.front());

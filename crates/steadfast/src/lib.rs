@@ -54,6 +54,7 @@
 //!
 //! | feature | what it adds |
 //! |---|---|
+//! | `axum` (default) | the guard around a `Router`, and at any listener of `axum::serve`; without it, [`Guard::protect_service`] and [`Guard::layer`] guard hyper's, tower's and tonic's services |
 //! | `config` (default) | `GuardConfig`: settings from TOML, any serde format and the environment |
 //! | `metrics` (default) | the numbers once a second, through the facade of that name |
 //! | `systemd` | readiness, watchdog and extended stop times for systemd |
@@ -96,7 +97,7 @@ pub mod explain {
 }
 
 /// The body of requests that the guard hands to a service.
-pub use axum::body::Body;
+pub use axum_core::body::Body;
 pub use background::environment::Budget;
 pub use dependency::{
     BodyBreakerFuture, BodyBreakerLayer, BodyBreakerService, BreakerFuture, BreakerLayer,
@@ -132,7 +133,7 @@ pub use request::{
 };
 #[cfg(feature = "tls")]
 pub use serve::Tls;
-pub use serve::{Connections, Handshake};
+pub use serve::{Connections, Handshake, Listener, peer};
 pub use steadfast_core::limit;
 pub use steadfast_core::{
     CallFailure, CallKind, CallOutcome, Cause, Check, CheckOutcome, CheckRun, CheckStatus,

@@ -43,7 +43,7 @@ mod wording;
 
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
+use axum_core::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 use http_body_util::Full;
@@ -419,7 +419,7 @@ impl Explain {
 /// answer in the client's own terms. Without that layer around it, it is a plain 503
 /// with cause and retry hint.
 #[must_use]
-pub fn carry(refusal: Refusal) -> axum::response::Response {
+pub fn carry(refusal: Refusal) -> axum_core::response::Response {
     hand_over(refusal.entered()).map(Body::new)
 }
 

@@ -21,9 +21,11 @@ mod frames;
 mod handshake;
 mod io;
 mod limits;
+mod listener;
 mod message;
 mod next;
 mod patience;
+mod peer;
 mod registry;
 mod service;
 mod slots;
@@ -50,7 +52,7 @@ use std::{
     time::Duration,
 };
 
-use axum::{extract::Request, response::Response, serve::Listener};
+use axum_core::{extract::Request, response::Response};
 use steadfast_core::Local;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -74,6 +76,8 @@ use unacknowledged::Ends;
 
 pub use handshake::Handshake;
 pub use limits::Connections;
+pub use listener::Listener;
+pub use peer::peer;
 #[cfg(feature = "tls")]
 pub use tls::Tls;
 

@@ -33,7 +33,7 @@ use std::{
     time::Duration,
 };
 
-use axum::{extract::Request, response::Response};
+use axum_core::{extract::Request, response::Response};
 use futures_util::future::{Either, Ready, ready};
 use http::{StatusCode, header};
 use steadfast_core::{

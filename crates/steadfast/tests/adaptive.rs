@@ -1,6 +1,8 @@
 //! The adaptive limit behind the real layer, in paused time: what the simulator shows of the
 //! algorithm holds for the gate that counts in stripes and samples without waiting.
 
+#![cfg(feature = "axum")]
+
 use std::{sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, routing::get};

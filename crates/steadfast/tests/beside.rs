@@ -1,6 +1,8 @@
 //! The guard beside other servers and layers: under `axum::serve`, asked without a socket, and
 //! with its drain as a layer of its own on either side.
 
+#![cfg(feature = "axum")]
+
 mod common;
 
 use std::{

@@ -2,6 +2,8 @@
 //!
 //! Method: hand-polled clients that do what the request's path says; time is paused.
 
+#![cfg(feature = "axum")]
+
 use std::{
     future::{Future, pending, ready},
     io,

@@ -2,6 +2,8 @@
 //!
 //! Method: a client of `tower_test::mock` that is ready when it is told to; time is paused.
 
+#![cfg(feature = "axum")]
+
 use std::{
     future::Future,
     io,

@@ -3,6 +3,8 @@
 //!
 //! Method: a client whose streams never end, and time that is paused.
 
+#![cfg(feature = "axum")]
+
 use std::{future::pending, io, time::Duration};
 
 use bytes::Bytes;

@@ -1,5 +1,7 @@
 //! In whatever error a refused call leaves a handler, it is answered as what it is.
 
+#![cfg(feature = "axum")]
+
 use std::{error::Error as StdError, fmt, io, time::Duration};
 
 use axum::{

@@ -3,6 +3,8 @@
 //! Method: time is paused, so every wait is exact. The traps are those in which breakers
 //! failed elsewhere; each test is named after what must hold instead.
 
+#![cfg(feature = "axum")]
+
 use std::{
     future::pending,
     io,

@@ -1,5 +1,7 @@
 //! The deadline of a request reaches the code that waits for it, and nobody else.
 
+#![cfg(feature = "axum")]
+
 mod common;
 
 use std::{future::pending, time::Duration};

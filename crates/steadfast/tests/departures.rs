@@ -1,6 +1,8 @@
 //! Answers without an end of their own, when the process leaves: each is ended between two of
 //! the things it is made of, or cut so that its client sees it and the report counts it.
 
+#![cfg(feature = "axum")]
+
 mod common;
 
 use std::{convert::Infallible, net::SocketAddr, sync::LazyLock, time::Duration};

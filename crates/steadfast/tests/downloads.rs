@@ -3,6 +3,8 @@
 //! claims about order and count. A slow machine makes a test late and not wrong: what must
 //! not be cut has many times the time that it needs.
 
+#![cfg(feature = "axum")]
+
 mod common;
 
 use std::time::Duration;

@@ -1,6 +1,8 @@
 //! How the process leaves: lame duck, draining, stopped; what is served meanwhile, and what
 //! connections are told. In paused time, except where a signal or a socket is what is tested.
 
+#![cfg(feature = "axum")]
+
 mod common;
 
 use std::{sync::Arc, time::Duration};

@@ -1,6 +1,8 @@
 //! What users do with a guarded application: state, nesting, peers' addresses, WebSockets,
 //! HTTP/2, CORS, access logs, axum's own server.
 
+#![cfg(feature = "axum")]
+
 mod common;
 
 use std::{

@@ -1,6 +1,8 @@
 //! Peers that mean harm: each is ended by a bound, others are served meanwhile, and nothing of
 //! it stays. What is a client's right, and only slow, is in `downloads` and `uploads`; the
 //! table of both is in `docs/hostile-peers.md`.
+
+#![cfg(feature = "axum")]
 #![cfg(target_os = "linux")]
 
 mod common;

@@ -1,5 +1,7 @@
 //! Idle keep-alive connections: what is one, and that a drain closes ten thousand of them in
 //! order and in time.
+
+#![cfg(feature = "axum")]
 #![cfg(unix)]
 
 mod common;

@@ -1,6 +1,8 @@
 //! The lag loop in front of handlers that keep the processor busy: a real server on its own
 //! runtime, driven over loopback from another.
 
+#![cfg(feature = "axum")]
+
 mod common;
 
 use std::{

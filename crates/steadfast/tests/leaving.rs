@@ -1,6 +1,8 @@
 //! What a drain owes to those beside it: whoever shares the listener's socket, an application
 //! that drops `serve` or leaves before it serves, a peer that reads slowly.
 
+#![cfg(feature = "axum")]
+
 mod common;
 
 use std::{sync::Arc, time::Duration};

@@ -1,6 +1,8 @@
 //! One guard, any service, several listeners: each serves its own application, and all leave
 //! together.
 
+#![cfg(feature = "axum")]
+
 mod common;
 
 use std::{

@@ -3,6 +3,8 @@
 //!
 //! Method: a whole guarded application on paused time; only the guard's own tasks move it.
 
+#![cfg(feature = "axum")]
+
 mod common;
 
 use std::{io, sync::Arc, sync::Mutex, time::Duration};

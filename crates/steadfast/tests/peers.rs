@@ -1,6 +1,8 @@
 //! Peers that would hold a server for ever, and what becomes of them: at the deadline of a
 //! drain, and without one. Over real sockets, as for the races.
 
+#![cfg(feature = "axum")]
+
 mod common;
 
 use common::{

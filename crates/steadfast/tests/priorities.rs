@@ -1,5 +1,7 @@
 //! Who passes when there is no room: exempt requests always.
 
+#![cfg(feature = "axum")]
+
 mod common;
 
 use axum::{Router, routing::get};

@@ -4,6 +4,8 @@
 //! Method: the inner service notes what it was asked and hangs until it is told to end, so
 //! that a test decides every moment itself. Time is paused.
 
+#![cfg(feature = "axum")]
+
 mod common;
 
 use std::{

@@ -2,6 +2,8 @@
 //! sockets with bytes written by hand. Every claim is about what happened, never about how
 //! fast; waits have a deadline that only a failed test reaches.
 
+#![cfg(feature = "axum")]
+
 mod common;
 
 use std::time::Duration;

@@ -1,6 +1,8 @@
 //! Load shedding over real HTTP: how many run, what the others are told, and that every
 //! permit comes back.
 
+#![cfg(feature = "axum")]
+
 mod common;
 
 use std::{

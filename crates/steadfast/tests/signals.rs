@@ -1,6 +1,8 @@
 //! What a process manager does to a process of its own, and what it hears: signals, exit
 //! status, systemd's notification socket, a limit on open files. Method: this test binary
 //! runs itself, and that run serves.
+
+#![cfg(feature = "axum")]
 #![cfg(unix)]
 
 mod common;

@@ -1,4 +1,6 @@
 //! A thousand drains in one process: neither memory nor file descriptors grow.
+
+#![cfg(feature = "axum")]
 #![cfg(target_os = "linux")]
 
 mod common;

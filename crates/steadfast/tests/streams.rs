@@ -1,5 +1,7 @@
 //! Streams are counted apart from requests, and refused when there is no room for them.
 
+#![cfg(feature = "axum")]
+
 mod common;
 
 use std::convert::Infallible;

@@ -1,6 +1,8 @@
 //! TLS over real sockets: what is spoken is agreed on, handshakes are bounded and drained, and
 //! certificates change without a restart.
 
+#![cfg(feature = "axum")]
+
 mod common;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};

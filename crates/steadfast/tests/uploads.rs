@@ -2,6 +2,8 @@
 //! over HTTP/1 and HTTP/2; a handler that is slow is never taken for a slow peer. Method: as
 //! for downloads.
 
+#![cfg(feature = "axum")]
+
 mod common;
 
 use std::{net::SocketAddr, time::Duration};

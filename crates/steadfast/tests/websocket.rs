@@ -1,6 +1,8 @@
 //! WebSockets over real sockets: told with 1001, waited for, and counted when they do not go;
 //! over HTTP/1 and over HTTP/2 (RFC 8441), where one is a stream among others.
 
+#![cfg(feature = "axum")]
+
 mod common;
 
 use std::{net::SocketAddr, time::Duration};

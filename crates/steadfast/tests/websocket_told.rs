@@ -1,6 +1,8 @@
 //! WebSockets that are never idle, or whose handlers wait for something else, are told all the
 //! same; and each is a stream that has to find a place.
 
+#![cfg(feature = "axum")]
+
 mod common;
 
 use std::{net::SocketAddr, time::Duration};

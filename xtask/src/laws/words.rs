@@ -63,7 +63,7 @@ const BANS: &[Ban] = &[
     },
     Ban {
         rule: "law 8: axum's types appear in `steadfast` alone",
-        words: &["axum::", "use axum"],
+        words: &["axum::", "axum_core::", "use axum", "use axum_core"],
         files: Files::Shipped(""),
         except: &["crates/steadfast/"],
         reading: true,

@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt};
 
-use axum::response::{IntoResponse, Response};
+use axum_core::response::{IntoResponse, Response};
 use http::StatusCode;
 use steadfast_core::{Refusal, plumbing::CallTimedOut};
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use axum::response::{IntoResponse, Response};
+use axum_core::response::{IntoResponse, Response};
 use http::StatusCode;
 use steadfast_core::Refusal;
 

@@ -87,9 +87,9 @@ impl Departure {
         &mut self,
         body: Pin<&mut B>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>>
+    ) -> Poll<Option<Result<Frame<Bytes>, axum_core::Error>>>
     where
-        B: Body<Data = Bytes, Error = axum::Error>,
+        B: Body<Data = Bytes, Error = axum_core::Error>,
     {
         match std::mem::replace(&mut self.end, End::No) {
             End::No => {}
@@ -129,7 +129,10 @@ impl Departure {
         }
     }
 
-    fn passes(&mut self, frame: Frame<Bytes>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn passes(
+        &mut self,
+        frame: Frame<Bytes>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum_core::Error>>> {
         let Some(data) = frame.data_ref() else {
             return Poll::Ready(Some(Ok(frame)));
         };
@@ -152,7 +155,10 @@ impl Departure {
         }
     }
 
-    fn in_order(&mut self, last: Option<Bytes>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn in_order(
+        &mut self,
+        last: Option<Bytes>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum_core::Error>>> {
         let trailers = self.framing.trailers();
         let last = last.filter(|last| !last.is_empty());
         let (end, frame) = match (last, trailers) {
@@ -167,10 +173,10 @@ impl Departure {
 
     /// Fails, which closes an HTTP/1 connection without the last chunk and resets an HTTP/2
     /// stream: nobody takes what came for the whole.
-    fn cut(&mut self) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn cut(&mut self) -> Poll<Option<Result<Frame<Bytes>, axum_core::Error>>> {
         self.end = End::Cut;
         let error = io::Error::new(io::ErrorKind::ConnectionAborted, "the server leaves");
-        Poll::Ready(Some(Err(axum::Error::new(error))))
+        Poll::Ready(Some(Err(axum_core::Error::new(error))))
     }
 }
 

@@ -13,7 +13,7 @@ use std::{
     time::Instant,
 };
 
-use axum::extract::FromRequestParts;
+use axum_core::extract::FromRequestParts;
 use futures_util::Stream;
 use http::{StatusCode, request::Parts};
 use pin_project::pin_project;

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use axum::{
+use axum_core::{
     BoxError,
     body::Body,
     extract::Request,

@@ -64,8 +64,8 @@ impl<B: Body<Data = Bytes>> Body for GuardBody<B> {
     }
 }
 
-impl IntoAxum for GuardBody<axum::body::Body> {
-    fn into_axum(self) -> axum::body::Body {
+impl IntoAxum for GuardBody<axum_core::body::Body> {
+    fn into_axum(self) -> axum_core::body::Body {
         self.0.into_axum()
     }
 }

@@ -3,17 +3,20 @@
 use std::{
     any::Any,
     convert::Infallible,
-    future::{Future, Ready, ready},
+    future::Future,
     pin::Pin,
-    task::{Context, Poll, ready as ready_or_return},
+    task::{Context, Poll, ready},
 };
 
+#[cfg(feature = "axum")]
 use axum::{
     Router,
+    serve::{IncomingStream, Listener},
+};
+use axum_core::{
     body::Body,
     extract::Request,
     response::{IntoResponse, Response},
-    serve::{IncomingStream, Listener},
 };
 use bytes::Bytes;
 use pin_project::pin_project;
@@ -28,8 +31,17 @@ use crate::request::body::IntoAxum;
 /// `axum::serve` takes it as it is; so do `tower::ServiceExt::oneshot` and, through
 /// [`axum::ServiceExt`], `into_make_service_with_connect_info`. For those who need a
 /// Router there is [`Guarded::into_router`].
+#[cfg(feature = "axum")]
 #[derive(Clone, Debug)]
 pub struct Guarded<S = AxumGuard<Router>>(S);
+
+/// An application behind its guard.
+///
+/// [`crate::Guard::serve`], `hyper_util::service::TowerToHyperService` and
+/// `tower::ServiceExt::oneshot` take it as it is.
+#[cfg(not(feature = "axum"))]
+#[derive(Clone, Debug)]
+pub struct Guarded<S>(S);
 
 impl<S> Guarded<S> {
     pub(super) const fn new(service: S) -> Self {
@@ -51,6 +63,7 @@ impl<S> Guarded<S> {
 
     /// Returns a Router that hands everything to this service. It costs a few allocations
     /// for each request; axum can serve the service itself.
+    #[cfg(feature = "axum")]
     pub fn into_router(self) -> Router
     where
         Self: Service<Request, Response = Response, Error = Infallible>
@@ -70,7 +83,7 @@ where
     S::Response: IntoResponse,
     S::Error: Into<Infallible>,
     A: http_body::Body<Data = Bytes> + Send + 'static,
-    A::Error: Into<axum::BoxError>,
+    A::Error: Into<axum_core::BoxError>,
 {
     type Response = Response;
     type Error = Infallible;
@@ -86,17 +99,18 @@ where
 }
 
 /// Makes a service for each connection, which is what `axum::serve` asks for.
+#[cfg(feature = "axum")]
 impl<S: Clone, L: Listener> Service<IncomingStream<'_, L>> for Guarded<S> {
     type Response = Self;
     type Error = Infallible;
-    type Future = Ready<Result<Self, Infallible>>;
+    type Future = std::future::Ready<Result<Self, Infallible>>;
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, _stream: IncomingStream<'_, L>) -> Self::Future {
-        ready(Ok(self.clone()))
+        std::future::ready(Ok(self.clone()))
     }
 }
 
@@ -114,7 +128,7 @@ where
     type Output = Result<Response, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let answered = ready_or_return!(self.project().0.poll(cx));
+        let answered = ready!(self.project().0.poll(cx));
         Poll::Ready(
             answered
                 .map(IntoResponse::into_response)
@@ -129,7 +143,7 @@ where
 fn with_axum_body<A>(request: http::Request<A>) -> Request
 where
     A: http_body::Body<Data = Bytes> + Send + 'static,
-    A::Error: Into<axum::BoxError>,
+    A::Error: Into<axum_core::BoxError>,
 {
     let mut request = Some(request);
     let same: &mut dyn Any = &mut request;
@@ -179,7 +193,7 @@ impl<S, A> Service<http::Request<A>> for AxumGuard<S>
 where
     S: Service<Request, Response = Response, Error = Infallible> + Clone,
     A: http_body::Body<Data = Bytes> + Send + 'static,
-    A::Error: Into<axum::BoxError>,
+    A::Error: Into<axum_core::BoxError>,
 {
     type Response = Response;
     type Error = Infallible;

@@ -6,15 +6,19 @@
 
 use std::sync::{Arc, Once, OnceLock};
 
+#[cfg(feature = "axum")]
 use axum::Router;
 use http::{HeaderMap, header};
 
 use steadfast_diagnosis::Id;
 
-use crate::{instance::around::Around, probe::paths::Front, request::class::is_preflight};
+#[cfg(feature = "axum")]
+use crate::probe::paths::Front;
+use crate::{instance::around::Around, request::class::is_preflight};
 
 /// Says which routes of the application the guard answers itself, and keeps them for the
 /// diagnosis.
+#[cfg(feature = "axum")]
 pub(super) fn warn_of_shadowed(app: &Router, front: &Front) {
     let shadowed = shadowed(app, front);
     if !shadowed.is_empty() {
@@ -30,6 +34,7 @@ pub(super) fn warn_of_shadowed(app: &Router, front: &Front) {
 
 /// A Router tells nobody its paths, but for its `Debug`. If that changes, the warning is lost
 /// and a test fails.
+#[cfg(feature = "axum")]
 fn shadowed(app: &Router, front: &Front) -> Vec<String> {
     let shown = format!("{app:?}");
     let mut found: Vec<String> = shown
@@ -107,7 +112,7 @@ impl Cors {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "axum"))]
 mod tests {
     use super::*;
     use crate::guard::Guard;

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use axum::{extract::Request, response::IntoResponse, serve::Listener};
+use axum_core::{extract::Request, response::IntoResponse};
 use tower_service::Service;
 
 use super::{Guard, Guarded};
@@ -16,7 +16,7 @@ use super::{Guard, Guarded};
 use crate::serve::Tls;
 use crate::{
     drain::DrainReport,
-    serve::{self, Door},
+    serve::{self, Door, Listener},
 };
 
 impl Guard {
@@ -25,7 +25,7 @@ impl Guard {
     /// how connections ended, what had to be cut.
     ///
     /// HTTP/1 and HTTP/2 (with prior knowledge) are told apart by their first bytes. Handlers
-    /// find the peer's address in `ConnectInfo<L::Addr>` and can ask for a
+    /// find the peer's address in `ConnectInfo<L::Addr>`, or by [`crate::peer`], and can ask for a
     /// [`crate::DrainToken`]. Everything is bounded: see [`crate::Connections`] and [`crate::Drain`].
     ///
     /// Two kinds of peers can still lose a request to the close of an idle connection: one

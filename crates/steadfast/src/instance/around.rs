@@ -86,6 +86,10 @@ pub(crate) struct ClockStep {
 
 impl Around {
     /// Notes routes of the application that nobody reaches.
+    #[cfg_attr(
+        not(any(feature = "axum", test)),
+        expect(dead_code, reason = "only a Router has routes that can be hidden")
+    )]
     pub(crate) fn hides(&self, routes: &[String]) {
         let mut known = lock(&self.shadowed);
         for route in routes {

@@ -387,20 +387,20 @@ impl<B: Body, T: AsRef<ShedGate> + Send + Sync + 'static> Body for HeldBody<B, T
 
 /// Turns a body into axum's, boxing only where something must be kept beside it.
 pub(crate) trait IntoAxum {
-    fn into_axum(self) -> axum::body::Body;
+    fn into_axum(self) -> axum_core::body::Body;
 }
 
-impl IntoAxum for axum::body::Body {
-    fn into_axum(self) -> axum::body::Body {
+impl IntoAxum for axum_core::body::Body {
+    fn into_axum(self) -> axum_core::body::Body {
         self
     }
 }
 
 impl<B: IntoAxum> IntoAxum for GateBody<B> {
-    fn into_axum(self) -> axum::body::Body {
+    fn into_axum(self) -> axum_core::body::Body {
         match self.0 {
-            Made::ByGate(full) => axum::body::Body::new(full),
-            Made::Told(stream) => axum::body::Body::new(stream),
+            Made::ByGate(full) => axum_core::body::Body::new(full),
+            Made::Told(stream) => axum_core::body::Body::new(stream),
             Made::Inside(inner) => inner.into_axum(),
         }
     }
@@ -410,11 +410,11 @@ impl<B, T> IntoAxum for HeldBody<B, T>
 where
     T: AsRef<ShedGate> + Send + Sync + 'static,
     B: IntoAxum + Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<axum::BoxError>,
+    B::Error: Into<axum_core::BoxError>,
 {
-    fn into_axum(self) -> axum::body::Body {
+    fn into_axum(self) -> axum_core::body::Body {
         if self.permit.is_some() {
-            axum::body::Body::new(self)
+            axum_core::body::Body::new(self)
         } else {
             self.inner.into_axum()
         }

@@ -1,6 +1,6 @@
 //! Where connections come from.
 //!
-//! axum's `Listener` hides the errors of its socket and sleeps a second on each. A TCP or
+//! A [`Listener`] hides the errors of its socket and sleeps a second on each. A TCP or
 //! Unix listener is asked itself, so that running out of file descriptors is seen, counted
 //! and backed off from; any other listener is asked as axum does it.
 
@@ -13,10 +13,9 @@ use std::{
     time::Duration,
 };
 
-use axum::serve::Listener;
 use tokio::net::{TcpListener, TcpStream};
 
-use super::limits::Connections;
+use super::{limits::Connections, listener::Listener};
 use crate::meter;
 
 /// First pause after an error that will not go away by itself, and the longest: 5 ms,

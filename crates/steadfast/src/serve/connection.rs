@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use axum::{extract::Request, response::Response};
+use axum_core::{extract::Request, response::Response};
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{

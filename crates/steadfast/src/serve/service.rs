@@ -9,11 +9,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use axum::{
-    body::Body,
-    extract::{ConnectInfo, Request},
-    response::Response,
-};
+use axum_core::{body::Body, extract::Request, response::Response};
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Version, header, response::Parts};
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -25,7 +21,7 @@ use tower_service::Service;
 
 use super::{
     conn::Conn,
-    slow,
+    peer, slow,
     state::{Mode, Protocol},
     streams,
     turns::{FIRST_PART, PART},
@@ -84,7 +80,7 @@ where
             Body::new(Upload::new(body, conn, slot, is_stream, may_be_silent))
         });
         let extensions = request.extensions_mut();
-        extensions.insert(ConnectInfo(self.peer.clone()));
+        peer::tell(extensions, self.peer.clone());
         let finishes = when == Some(WhenDraining::Finish);
         extensions.insert(DrainToken::new(self.conn.room.clone()).finishes(finishes));
         Running {
@@ -386,12 +382,12 @@ impl Answer {
 
 impl HttpBody for Answer {
     type Data = Bytes;
-    type Error = axum::Error;
+    type Error = axum_core::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, axum_core::Error>>> {
         let this = &mut *self;
         if !this.rest.is_empty() {
             let rest = std::mem::take(&mut this.rest);

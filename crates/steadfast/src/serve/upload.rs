@@ -11,7 +11,7 @@ use std::{
     time::Instant,
 };
 
-use axum::BoxError;
+use axum_core::BoxError;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;

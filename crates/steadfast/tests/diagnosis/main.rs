@@ -6,6 +6,8 @@
 //!
 //! length: one rig, and a short test for each fault.
 
+#![cfg(feature = "axum")]
+
 #[path = "../common/mod.rs"]
 mod common;
 

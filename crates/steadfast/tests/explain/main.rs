@@ -3,6 +3,8 @@
 //!
 //! Here is what the claims share: a guard that refuses, and all that this thread logs.
 
+#![cfg(feature = "axum")]
+
 #[path = "../common/mod.rs"]
 mod common;
 

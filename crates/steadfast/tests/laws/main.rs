@@ -3,6 +3,8 @@
 //! Method: each layer is put around the same inner service, [`Strict`], which panics if it is
 //! called without having been polled ready itself, and does what the request's path says.
 
+#![cfg(feature = "axum")]
+
 #[path = "../common/mod.rs"]
 mod common;
 

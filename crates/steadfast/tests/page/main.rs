@@ -1,5 +1,7 @@
 //! The operator's page: what it says in each of its forms, who may read it and who may order.
 
+#![cfg(feature = "axum")]
+
 #[path = "../common/mod.rs"]
 mod common;
 

@@ -4,6 +4,8 @@
 //! Here are the fixtures that the claims share: a guard that runs, and checks that follow a
 //! script.
 
+#![cfg(feature = "axum")]
+
 #[path = "../common/mod.rs"]
 mod common;
 

@@ -1,6 +1,8 @@
 //! What leaves the process beside the page: metrics, log and spans, each against what the
 //! documentation says of it, and against texts of strangers.
 
+#![cfg(feature = "axum")]
+
 mod lines;
 mod log;
 mod numbers;

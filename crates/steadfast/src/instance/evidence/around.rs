@@ -163,13 +163,15 @@ const ELB_IDLE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
-    use axum::{Router, body::Body, extract::Request, http::StatusCode, routing::get};
+    use std::convert::Infallible;
+
+    use http::{Request, Response, StatusCode};
     use steadfast_diagnosis::{Diagnosis, State};
-    use tower::ServiceExt;
+    use tower::{ServiceExt, service_fn};
 
     use super::*;
     use crate::{
-        Guard, clock,
+        Body, Guard, clock,
         instance::around::{ClockStep, HostLook},
     };
 
@@ -225,8 +227,11 @@ mod tests {
     async fn a_clock_that_was_set_is_told_beside_what_fails() {
         let guard = Guard::builder().without_signals();
         let guard = guard.build().expect("valid");
-        let sorry = || async { StatusCode::SERVICE_UNAVAILABLE };
-        let app = guard.protect(Router::new().route("/", get(sorry)));
+        let app = guard.protect_service(service_fn(|_: Request<Body>| async {
+            let mut sorry = Response::new(String::new());
+            *sorry.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            Ok::<_, Infallible>(sorry)
+        }));
         let _running = guard.start().expect("a runtime");
         let fails = async || {
             let request = Request::get("/").body(Body::empty()).expect("a request");
