@@ -14,7 +14,7 @@ commands:
   bench     measure beside the peers: `bench overhead [--json]` prints what a request costs,
             `bench traps [--json]` which circuit breaker falls into which trap,
             `bench rollouts [--quick] [--json]` what rolling restarts under load lose,
-            `bench overload [--quick] [--json]` what each limiter makes of overload,
+            `bench overload [--quick] [--runs N] [--json]` what each limiter makes of overload,
             `bench harm [--quick] [--json]` what a guarded pool makes worse than the bare one,
             `bench truth [--quick] [--json]` what is said of a dependency that fails, and when,
             `bench page [--quick] [--json]` whether the operator's page is there when needed,

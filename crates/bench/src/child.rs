@@ -79,15 +79,26 @@ impl Process {
     /// Seconds of CPU used so far by its threads that still live, to the nanosecond where the
     /// kernel keeps that (`schedstat`).
     pub(crate) fn fine_cpu_secs(&self) -> f64 {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id()));
-        let spent = tasks.into_iter().flatten().flatten().map(|task| {
-            let stat = fs::read_to_string(task.path().join("schedstat")).ok()?;
-            stat.split_whitespace().next()?.parse::<f64>().ok()
-        });
-        let spent: Option<f64> = spent.sum();
+        let spent = self.scheduled(0);
         spent
-            .filter(|nanos| *nanos > 0.0)
-            .map_or_else(|| self.cpu_secs(), |nanos| nanos / 1e9)
+            .filter(|secs| *secs > 0.0)
+            .unwrap_or_else(|| self.cpu_secs())
+    }
+
+    /// Seconds for which its threads that still live could have run and had no processor, all
+    /// together; zero if the kernel does not say (`schedstat`).
+    pub(crate) fn waited_secs(&self) -> f64 {
+        self.scheduled(1).unwrap_or(0.0)
+    }
+
+    /// Seconds in a field of `schedstat`, summed over the threads.
+    fn scheduled(&self, field: usize) -> Option<f64> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).ok()?;
+        let nanos = tasks.flatten().map(|task| {
+            let stat = fs::read_to_string(task.path().join("schedstat")).ok()?;
+            stat.split_whitespace().nth(field)?.parse::<f64>().ok()
+        });
+        nanos.sum::<Option<f64>>().map(|nanos| nanos / 1e9)
     }
 
     /// Seconds of CPU used so far, in user and kernel; zero if the kernel does not say.

@@ -5,20 +5,24 @@
 //! measured before, in a closed loop against the bare server, and measures again at the
 //! end. Loads are multiples of that capacity; goodput is a share of the smaller of load and
 //! capacity; a latency counts from the moment at which the request was meant to be sent; a
-//! client gives up after [`plan::DEADLINE_SECS`]. Where the generator itself lacked a
-//! processor and sent late, the row is marked, because it says nothing of the peer; what
-//! nobody would wait for any more is not sent at all. Loopback only; every process is a child
-//! with a deadline, and ends with its parent.
+//! client gives up after [`plan::DEADLINE_SECS`]. All that is done several times, the peers
+//! in turn, each time with a capacity of its own, and what is shown is the median and the
+//! worst ([`spread`]). Where the generator sent late, or others had the processors that it or
+//! the server wanted ([`machine`]), the row is marked, because it says nothing of the peer;
+//! what nobody would wait for any more is not sent at all. Loopback only; every process is a
+//! child with a deadline, and ends with its parent.
 
 mod backend;
 mod client;
 mod conductor;
 mod figures;
+mod machine;
 mod options;
 mod peers;
 mod plan;
 mod report;
 mod server;
+mod spread;
 
 use std::{io, path::Path, process::ExitCode};
 
@@ -85,7 +89,9 @@ fn measure_all(options: &Options) -> io::Result<()> {
         let stage = Stage { backend, place };
         let measured = measure(&stage, options)?;
         if options.json {
-            println!("{}", capacity_line(&measured));
+            for runs in measured.runs() {
+                println!("{}", runs.json());
+            }
         } else {
             measured.print();
         }
@@ -102,41 +108,50 @@ fn measure(stage: &Stage, options: &Options) -> io::Result<Measured> {
         Pace::Short => 1.5,
         Pace::Full => 3.0,
     };
-    let before = stage.capacity(secs)?;
-    let (mut rows, mut bins) = (Vec::new(), Vec::new());
-    for peer in &options.peers {
-        eprintln!("{} before {}", peer, stage.backend.name());
-        let mut drawn = Vec::new();
-        let acts = plan::acts(pace, before.per_sec, stage.backend.brownout());
-        for act in plan::only(acts, &options.phases) {
-            let run = stage.run(peer, act)?;
-            let new = stage.rows(peer, &run, &before);
-            if options.json {
-                new.iter().for_each(|row| println!("{}", row.json()));
-            }
-            rows.extend(new);
-            drawn.extend(run.bins);
-        }
-        bins.push((peer.clone(), drawn));
-    }
-    Ok(Measured {
+    let mut measured = Measured {
         backend: stage.backend.name(),
-        rows,
-        before,
-        after: stage.capacity(secs)?,
-        bins,
-    })
+        rows: Vec::new(),
+        capacities: vec![stage.capacity(secs)?],
+        bins: Vec::new(),
+    };
+    for number in 1..=options.runs {
+        let capacity = measured.capacities[number - 1];
+        for peer in &options.peers {
+            let (name, runs) = (stage.backend.name(), options.runs);
+            eprintln!("{peer} before {name}, run {number} of {runs}");
+            let mut drawn = Vec::new();
+            let scenes = plan::scenes(pace, capacity.per_sec, stage.backend.brownout());
+            for scene in plan::only(scenes, &options.phases) {
+                let run = stage.run(peer, scene)?;
+                let new = stage.rows((peer, number), &run, &capacity);
+                if options.json {
+                    new.iter().for_each(|row| println!("{}", row.json()));
+                }
+                measured.rows.extend(new);
+                drawn.extend(run.bins);
+            }
+            measured.bins.push((peer.clone(), drawn));
+        }
+        let after = stage.capacity(secs)?;
+        measured.capacities.push(after);
+        if options.json {
+            println!("{}", capacity_line(&measured, number));
+        }
+    }
+    Ok(measured)
 }
 
-/// The line that says whether the others can be believed.
-fn capacity_line(measured: &Measured) -> serde_json::Value {
+/// The line that says whether the others of a run can be believed.
+fn capacity_line(measured: &Measured, run: usize) -> serde_json::Value {
+    let (before, after) = (measured.capacities[run - 1], measured.capacities[run]);
     json!({
         "bench": "overload", "peer": "bare", "backend": measured.backend, "phase": "capacity",
-        "goodput": null, "p50_ms": null, "p99_ms": measured.before.unloaded_p99_ms,
+        "run": run,
+        "goodput": null, "p50_ms": null, "p99_ms": before.unloaded_p99_ms,
         "refusal_p99_ms": null, "timeouts_per_s": null, "false_refusals": null, "recovery_s": null,
-        "before_per_s": measured.before.per_sec, "after_per_s": measured.after.per_sec,
-        "browned_before_per_s": measured.before.browned_per_sec,
-        "browned_after_per_s": measured.after.browned_per_sec,
-        "moved": measured.moved(),
+        "before_per_s": before.per_sec, "after_per_s": after.per_sec,
+        "browned_before_per_s": before.browned_per_sec,
+        "browned_after_per_s": after.browned_per_sec,
+        "moved": report::moved(&before, &after),
     })
 }

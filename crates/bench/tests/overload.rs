@@ -35,6 +35,9 @@ fn a_quick_run_prints_one_well_formed_line_for_each_phase_of_each_peer() {
         .lines()
         .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
         .collect();
+    let (of_runs, lines): (Vec<Value>, Vec<Value>) = lines
+        .into_iter()
+        .partition(|line| line["bench"] == "overload-runs");
     for line in &lines {
         let missing: Vec<_> = KEYS.iter().filter(|key| line.get(key).is_none()).collect();
         assert!(missing.is_empty(), "{missing:?} of {line}");
@@ -49,6 +52,15 @@ fn a_quick_run_prints_one_well_formed_line_for_each_phase_of_each_peer() {
         assert_eq!(phases_of(peer), expected, "{peer}");
     }
     assert_eq!(phases_of("bare").last(), Some(&"capacity"));
+    // Three peers, each with these phases; with one run the worst is the median.
+    assert_eq!(of_runs.len(), 3 * expected.len());
+    for line in &of_runs {
+        assert_eq!(line["runs"], 1, "{line}");
+        assert_eq!(
+            line["goodput"]["median"], line["goodput"]["worst"],
+            "{line}"
+        );
+    }
 
     let picture = std::path::Path::new(directory).join("target/overload/workers.svg");
     let picture = std::fs::read_to_string(picture).expect("it was drawn");

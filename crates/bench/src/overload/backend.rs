@@ -68,6 +68,11 @@ impl Backend {
         }
     }
 
+    /// Whether processes of its own do a part of the work.
+    pub(crate) const fn works_elsewhere(self) -> bool {
+        matches!(self, Self::Postgres)
+    }
+
     /// The limit that an omniscient operator would set: full goodput over the whole sweep
     /// from one to ten times the capacity needs 1.4 places for each worker and one more.
     pub(crate) fn oracle(self) -> usize {

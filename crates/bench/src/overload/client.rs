@@ -77,8 +77,9 @@ struct Client {
     started: Instant,
     epoll: OwnedFd,
     places: Vec<Place>,
-    /// Connected places without a request.
-    idle: Vec<usize>,
+    /// Connected places without a request; the one that has rested longest goes next if there
+    /// are many on purpose, else the one that has rested least.
+    idle: VecDeque<usize>,
     /// Places without a connection.
     empty: Vec<usize>,
     /// When pending requests were meant to be sent, in that order.
@@ -100,6 +101,10 @@ struct Client {
 /// Carries out an act and says on standard output how it goes.
 pub(crate) fn run(act: Act, address: SocketAddr) -> io::Result<()> {
     let mut client = Client::new(act, address)?;
+    for _ in 0..client.act.connections {
+        let opened = client.open();
+        client.idle.extend(opened);
+    }
     for phase in 0..client.act.phases.len() {
         client.begin(phase)?;
         client.go_on()?;
@@ -131,7 +136,7 @@ impl Client {
             started: clock::now(),
             epoll: epoll::create(CreateFlags::CLOEXEC)?,
             places: Vec::new(),
-            idle: Vec::new(),
+            idle: VecDeque::new(),
             empty: Vec::new(),
             deadlines: VecDeque::new(),
             requests: requests.collect(),
@@ -279,9 +284,16 @@ impl Client {
 
     /// Finds a connection, or opens one.
     fn place(&mut self) -> Option<usize> {
-        if let Some(index) = self.idle.pop() {
-            return Some(index);
-        }
+        let rested = if self.act.connections > 0 {
+            self.idle.pop_front()
+        } else {
+            self.idle.pop_back()
+        };
+        rested.or_else(|| self.open())
+    }
+
+    /// Opens a connection.
+    fn open(&mut self) -> Option<usize> {
         let index = match self.empty.pop() {
             Some(index) => index,
             None if self.places.len() < CONNECTIONS_MAX => {
@@ -380,7 +392,7 @@ impl Client {
         let place = &mut self.places[index];
         let pending = place.pending.take();
         if keep {
-            self.idle.push(index);
+            self.idle.push_back(index);
         } else {
             // Closing the socket takes it out of the epoll. An idle one that the server
             // closed must not be picked again.

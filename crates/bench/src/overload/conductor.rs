@@ -1,5 +1,6 @@
-//! Runs one peer's acts: starts a fresh server and a generator for each, tells the server
-//! when to become slower, reads what the generator counted and what CPU both used.
+//! Runs one peer's scenes: starts a fresh server and a generator for each, tells the server
+//! when to become slower, starts neighbours, reads what the generator counted and what
+//! processors everybody used and wanted.
 
 use std::{io, time::Duration};
 
@@ -7,14 +8,15 @@ use super::{
     backend::{Backend, Place, SPIN_MS, spin},
     client::tally::{Bin, Counted, Counts, Said},
     figures::{Capacity, Cores, Row},
-    plan::{Act, Phase},
+    machine::{Neighbours, Used},
+    plan::{Act, LEADING, Phase, Scene},
 };
 use crate::{child::Process, clock};
 
 /// For a server to come up, and for the last answers after an act.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What came of an act.
+/// What came of a scene.
 pub(super) struct Run {
     pub(super) phases: Vec<(Phase, Counted, Cores)>,
     pub(super) bins: Vec<Bin>,
@@ -27,39 +29,40 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// Runs an act against a fresh server.
-    pub(super) fn run(&self, peer: &str, phases: Vec<Phase>) -> io::Result<Run> {
+    /// Runs a scene against a fresh server.
+    pub(super) fn run(&self, peer: &str, scene: Scene) -> io::Result<Run> {
         let place = serde_json::to_string(&self.place)?;
         let name = self.backend.name();
         let mut server = Process::spawn(&["overload-server", peer, name, &place])?;
         let address = server.line(PATIENCE)?;
         let act = Act {
-            phases,
+            phases: scene.phases,
             paths: self.backend.paths(),
             probes: true,
+            connections: scene.connections,
         };
         let text = serde_json::to_string(&act)?;
         let client = Process::spawn(&["overload-client", &address, &text])?;
         let longest = act.phases.iter().map(|it| it.secs).fold(0.0, f64::max);
         let patience = PATIENCE + Duration::from_secs_f64(longest);
-        let mut used = Vec::new();
+        let (mut used, mut neighbours) = (Vec::new(), None);
         let counts: Counts = loop {
-            match serde_json::from_str(&client.line(patience)?)? {
+            let said = serde_json::from_str(&client.line(patience)?)?;
+            drop(neighbours.take());
+            used.push(Used::so_far(&client, &server));
+            match said {
                 Said::Begins(index) => {
-                    let slowness = act.phases.get(index).map_or(1.0, |it| it.slowness);
-                    server.tell(&slowness.to_string())?;
+                    if let Some(phase) = act.phases.get(index) {
+                        server.tell(&phase.slowness.to_string())?;
+                        neighbours = Some(Neighbours::start(phase.neighbours));
+                    }
                 }
-                Said::Done(counts) => {
-                    used.push((client.cpu_secs(), server.cpu_secs()));
-                    break counts;
-                }
+                Said::Done(counts) => break counts,
             }
-            used.push((client.cpu_secs(), server.cpu_secs()));
         };
-        let cores = used.windows(2).zip(&act.phases).map(|(pair, phase)| Cores {
-            client: (pair[1].0 - pair[0].0) / phase.secs,
-            server: (pair[1].1 - pair[0].1) / phase.secs,
-        });
+        let own = self.backend.works_elsewhere();
+        let pairs = used.windows(2).zip(&act.phases);
+        let cores = pairs.map(|(pair, phase)| pair[1].since(&pair[0], phase.secs, own));
         let phases = act.phases.iter().cloned().zip(counts.phases).zip(cores);
         Ok(Run {
             phases: phases
@@ -82,7 +85,14 @@ impl Stage {
             let browned = Phase::closed("capacity, browned", 2 * places, secs, 0.4 * secs);
             phases.push(browned.slower(slowness));
         }
-        let run = self.run("bare", phases)?;
+        let connections = 0;
+        let run = self.run(
+            "bare",
+            Scene {
+                phases,
+                connections,
+            },
+        )?;
         let rate = |index: usize| {
             let (_, counted, _) = run.phases.get(index)?;
             Some(counted.served as f64 / counted.secs).filter(|it| *it > 0.0)
@@ -103,15 +113,20 @@ impl Stage {
         })
     }
 
-    /// Rows of an act.
-    pub(super) fn rows(&self, peer: &str, run: &Run, capacity: &Capacity) -> Vec<Row> {
+    /// Rows of a scene.
+    pub(super) fn rows(
+        &self,
+        (peer, number): (&str, usize),
+        run: &Run,
+        capacity: &Capacity,
+    ) -> Vec<Row> {
         let mut rows = Vec::new();
         let mut at = 0.0;
         for (phase, counted, cores) in &run.phases {
             let bins = bins_between(&run.bins, at, at + phase.secs);
             at += phase.secs;
-            if phase.name != "before" {
-                let who = (peer, self.backend.name());
+            if phase.name != LEADING {
+                let who = (peer, self.backend.name(), number);
                 let counted = counted.clone();
                 rows.push(Row::new(who, phase, counted, bins, capacity, *cores));
             }

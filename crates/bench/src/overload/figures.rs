@@ -23,11 +23,33 @@ pub(crate) struct Capacity {
     pub(crate) browned_p99_ms: Option<f64>,
 }
 
-/// CPU seconds for each second of the phase.
-#[derive(Clone, Copy, Debug, Default)]
+/// A generator or server that wanted a processor for so much of a second (all its threads
+/// together) and had none, while somebody who is no part of the run had it.
+const STARVED_MIN: f64 = 0.1;
+
+/// So much of a processor for others, or for the machine below, is a machine that is not quiet.
+const OTHERS_MAX: f64 = 0.2;
+
+/// Seconds of processor for each second of the phase.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Cores {
     pub(crate) client: f64,
     pub(crate) server: f64,
+    /// Wanted and not had, all threads of each together.
+    pub(crate) client_waited: f64,
+    pub(crate) server_waited: f64,
+    /// Used by whoever is no part of the run.
+    pub(crate) others: f64,
+    /// Taken by the machine below.
+    pub(crate) stolen: f64,
+}
+
+impl Cores {
+    /// Whether generator or server lacked a processor because of others.
+    fn starved(&self) -> bool {
+        let disturbed = self.others.max(self.stolen) > OTHERS_MAX;
+        disturbed && self.client_waited.max(self.server_waited) > STARVED_MIN
+    }
 }
 
 /// One line of the table.
@@ -35,6 +57,8 @@ pub(crate) struct Cores {
 pub(crate) struct Row {
     pub(crate) peer: String,
     pub(crate) backend: &'static str,
+    /// Which of the runs, from one.
+    pub(crate) run: usize,
     pub(crate) phase: String,
     /// Served in time, of what could have been: the smaller of load and capacity. In work,
     /// so that answering only the short ones of a mix is no gain.
@@ -44,9 +68,12 @@ pub(crate) struct Row {
     pub(crate) p99_ratio: Option<f64>,
     /// Refused although the load was below the capacity; nothing where it was not.
     pub(crate) false_refusals: Option<u64>,
-    /// After a load that was too much: until at least 98 % are served, in two bins on end.
+    /// After a load or neighbours that were too much: until what can be served is, in two bins
+    /// on end.
     pub(crate) recovery_secs: Option<Recovery>,
     pub(crate) cores: Cores,
+    /// Whether others had the processors that generator or server wanted.
+    disturbed: bool,
 }
 
 /// How long it took.
@@ -59,7 +86,7 @@ pub(crate) enum Recovery {
 
 impl Row {
     pub(crate) fn new(
-        (peer, backend): (&str, &'static str),
+        (peer, backend, run): (&str, &'static str, usize),
         phase: &Phase,
         counted: Counted,
         bins: &[Bin],
@@ -76,25 +103,31 @@ impl Row {
             (capacity.per_sec, capacity.unloaded_p99_ms)
         };
         let rate = phase.rate().unwrap_or(able);
-        let recovers = matches!(phase.name.as_str(), "recovery" | "healed");
+        let recovers = matches!(
+            phase.name.as_str(),
+            "recovery" | "healed" | "neighbours-gone"
+        );
         let below = rate < able;
         Self {
             peer: peer.to_owned(),
             backend,
+            run,
             phase: phase.name.clone(),
             goodput: counted.served_work / counted.secs / rate.min(able),
             p99_ratio: counted.p99_ms.map(|p99| p99 / own_p99),
             false_refusals: (below && !recovers).then_some(counted.refused),
-            recovery_secs: recovers.then(|| recovery(bins)),
+            recovery_secs: recovers.then(|| recovery(bins, able)),
             counted,
             cores,
+            disturbed: phase.neighbours == 0 && cores.starved(),
         }
     }
 
-    /// Whether the generator was so late that the row says more of it than of the peer.
+    /// Whether the row says more of the machine than of the peer: the generator was late, or
+    /// others had the processors.
     pub(crate) fn doubtful(&self) -> bool {
         let late = self.counted.lag_p99_ms.is_some_and(|it| it > LATE_MAX_MS);
-        late || self.counted.unsent > 0
+        late || self.counted.unsent > 0 || self.disturbed
     }
 
     fn per_sec(&self, count: u64) -> f64 {
@@ -113,6 +146,7 @@ impl Row {
             "peer": self.peer,
             "backend": self.backend,
             "phase": self.phase,
+            "run": self.run,
             "goodput": round(self.goodput, 4),
             "p50_ms": counted.p50_ms.map(|it| round(it, 2)),
             "p99_ms": counted.p99_ms.map(|it| round(it, 2)),
@@ -131,18 +165,32 @@ impl Row {
             "send_lag_p99_ms": counted.lag_p99_ms.map(|it| round(it, 2)),
             "client_cores": round(self.cores.client, 2),
             "server_cores": round(self.cores.server, 2),
+            "client_waited": round(self.cores.client_waited, 2),
+            "server_waited": round(self.cores.server_waited, 2),
+            "other_cores": round(self.cores.others, 2),
+            "stolen_cores": round(self.cores.stolen, 2),
         })
     }
 }
 
-fn round(value: f64, digits: i32) -> f64 {
+pub(super) fn round(value: f64, digits: i32) -> f64 {
     let scale = 10_f64.powi(digits);
     (value * scale).round() / scale
 }
 
-/// Seconds until two bins on end have 98 % of their requests served.
-fn recovery(bins: &[Bin]) -> Recovery {
-    let good = |bin: &Bin| f64::from(bin.served) >= 0.98 * f64::from(bin.sent);
+/// Of what is sent, in a bin that has recovered from a load that was below the capacity.
+const RECOVERED_MIN: f64 = 0.98;
+
+/// Of the capacity, where more is sent: what ends in a tenth of a second scatters by more.
+const RECOVERED_ABOVE_MIN: f64 = 0.9;
+
+/// Seconds until two bins on end serve what they can, of a service that is `able` to serve so
+/// many a second.
+fn recovery(bins: &[Bin], able: f64) -> Recovery {
+    let good = |bin: &Bin| {
+        let least = RECOVERED_MIN * f64::from(bin.sent);
+        f64::from(bin.served) >= least.min(RECOVERED_ABOVE_MIN * able * BIN_SECS)
+    };
     let at = bins.windows(2).position(|pair| pair.iter().all(good));
     at.map_or(Recovery::Never, |bins| {
         Recovery::After(bins as f64 * BIN_SECS)
@@ -164,8 +212,41 @@ mod tests {
     #[test]
     fn a_recovery_needs_two_good_bins_on_end() {
         let bins = [bin(70, 70), bin(70, 10), bin(70, 70), bin(70, 69)];
-        assert_eq!(recovery(&bins), Recovery::After(0.2));
-        assert_eq!(recovery(&bins[..2]), Recovery::Never);
+        assert_eq!(recovery(&bins, 1_000.0), Recovery::After(0.2));
+        assert_eq!(recovery(&bins[..2], 1_000.0), Recovery::Never);
+    }
+
+    #[test]
+    fn above_the_capacity_what_can_be_served_is_a_recovery() {
+        let bins = [bin(1_000, 60), bin(1_000, 91), bin(1_000, 95)];
+        assert_eq!(recovery(&bins, 1_000.0), Recovery::After(0.1));
+    }
+
+    #[test]
+    fn a_row_is_doubted_where_others_had_the_processors() {
+        let quiet = Cores {
+            server_waited: 0.5,
+            client: 1.0,
+            ..Cores::default()
+        };
+        assert!(
+            !quiet.starved(),
+            "generator and server share them by design"
+        );
+        let others = Cores {
+            others: 0.5,
+            ..quiet
+        };
+        let stolen = Cores {
+            stolen: 0.5,
+            ..quiet
+        };
+        assert!(others.starved() && stolen.starved());
+        let unharmed = Cores {
+            server_waited: 0.0,
+            ..others
+        };
+        assert!(!unharmed.starved());
     }
 
     #[test]
@@ -177,8 +258,9 @@ mod tests {
             browned_p99_ms: Some(240.0),
         };
         let row = |rate: f64, slowness, served| {
-            let act = super::super::plan::acts(super::super::plan::Pace::Full, 2.0 * rate, None);
-            let mut phase = act[2][0].clone();
+            let scenes =
+                super::super::plan::scenes(super::super::plan::Pace::Full, 2.0 * rate, None);
+            let mut phase = scenes[2].phases[0].clone();
             phase.slowness = slowness;
             let counted = Counted {
                 secs: 2.0,
@@ -188,7 +270,7 @@ mod tests {
                 ..Counted::default()
             };
             Row::new(
-                ("a", "b"),
+                ("a", "b", 1),
                 &phase,
                 counted,
                 &[],

@@ -6,11 +6,19 @@ use super::{
     plan::{self, Pace},
 };
 
-pub(crate) const USAGE: &str = "usage: bench overload [--quick] [--json] [--watch] [--peer NAME]... [--backend NAME]... [--phase NAME]...";
+pub(crate) const USAGE: &str = "usage: bench overload [--quick] [--json] [--watch] [--runs N] [--peer NAME]... [--backend NAME]... [--phase NAME]...";
+
+/// A median and a worst that mean something, in an hour and a half for everything.
+const RUNS: usize = 5;
+
+/// An afternoon.
+const RUNS_MAX: usize = 100;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Options {
     pub(crate) quick: bool,
+    /// How often each peer is measured, all peers in turn.
+    pub(crate) runs: usize,
     pub(crate) json: bool,
     pub(crate) peers: Vec<String>,
     pub(crate) backends: Vec<Backend>,
@@ -25,6 +33,7 @@ impl Options {
     pub(crate) fn parse(arguments: &[&str]) -> Result<Self, String> {
         let mut options = Self {
             quick: false,
+            runs: 0,
             json: false,
             peers: Vec::new(),
             backends: Vec::new(),
@@ -36,12 +45,16 @@ impl Options {
             match *argument {
                 "--quick" => options.quick = true,
                 "--json" => options.json = true,
+                "--runs" => options.runs = runs(rest.next())?,
                 "--peer" => options.peers.push(peer(rest.next())?),
                 "--backend" => options.backends.push(backend(rest.next())?),
                 "--phase" => options.phases.push(phase(rest.next())?),
                 "--watch" => options.watch = true,
                 other => return Err(format!("unknown option `{other}`\n{USAGE}")),
             }
+        }
+        if options.runs == 0 {
+            options.runs = if options.quick { 1 } else { RUNS };
         }
         if options.peers.is_empty() {
             let few = ["bare", "tower-oracle", "steadfast"];
@@ -59,8 +72,7 @@ impl Options {
         Ok(options)
     }
 
-    /// The first backend has every phase; the others have the shorter set, so that all of
-    /// it takes a quarter of an hour.
+    /// The first backend has longer phases than the others.
     pub(crate) fn pace(&self, backend: Backend) -> Pace {
         match backend {
             _ if self.quick => Pace::Quick,
@@ -68,6 +80,14 @@ impl Options {
             Backend::Cpu | Backend::Postgres | Backend::Mix => Pace::Short,
         }
     }
+}
+
+fn runs(number: Option<&&str>) -> Result<usize, String> {
+    let number = number.ok_or("--runs needs a number")?;
+    let parsed = number.parse().ok();
+    parsed
+        .filter(|runs| (1..=RUNS_MAX).contains(runs))
+        .ok_or_else(|| format!("--runs is `{number}`, but must be 1 to {RUNS_MAX}"))
 }
 
 fn peer(name: Option<&&str>) -> Result<String, String> {
@@ -109,6 +129,8 @@ mod tests {
             (&["--quik"][..], "`--quik`"),
             (&["--peer", "nginx"], "`nginx`"),
             (&["--peer", "tower-0"], "`tower-0`"),
+            (&["--runs", "0"], "`0`"),
+            (&["--runs", "many"], "1 to 100"),
             (&["--backend"], "needs a name"),
             (&["--phase", "11x"], "`11x`"),
         ] {
@@ -118,6 +140,7 @@ mod tests {
         let chosen = Options::parse(&["--peer", "tower-24", "--backend", "cpu"]);
         let chosen = chosen.expect("it makes sense");
         assert_eq!(chosen.peers, ["tower-24"]);
+        assert_eq!(chosen.runs, RUNS);
         assert_eq!(chosen.pace(Backend::Cpu), Pace::Short);
     }
 }

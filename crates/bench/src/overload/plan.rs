@@ -12,6 +12,9 @@ pub(crate) struct Act {
     pub(crate) paths: Vec<Path>,
     /// Whether a prober asks `/ready/` ten times a second beside the load.
     pub(crate) probes: bool,
+    /// Connections that are open from the start and used in turn; more are opened only where
+    /// these do not suffice.
+    pub(crate) connections: usize,
 }
 
 /// One of the paths that clients ask for.
@@ -35,6 +38,8 @@ pub(crate) struct Phase {
     pub(crate) settle_secs: f64,
     /// How many times slower the service is from its start on.
     pub(crate) slowness: f64,
+    /// Threads that compute beside it for as long as it lasts, on the same processors.
+    pub(crate) neighbours: usize,
 }
 
 /// Where requests come from.
@@ -54,6 +59,7 @@ impl Phase {
             secs,
             settle_secs,
             slowness: 1.0,
+            neighbours: 0,
         }
     }
 
@@ -69,6 +75,11 @@ impl Phase {
         self
     }
 
+    fn beside(mut self, neighbours: usize) -> Self {
+        self.neighbours = neighbours;
+        self
+    }
+
     /// Requests meant each second; nothing where it depends on the answers.
     pub(crate) fn rate(&self) -> Option<f64> {
         match self.load {
@@ -79,21 +90,55 @@ impl Phase {
 }
 
 /// The phases of all acts, by their names.
-pub(crate) const PHASES: [&str; 10] = [
-    "0.5x", "0.8x", "1x", "cold-2x", "2x", "5x", "10x", "recovery", "brownout", "healed",
+pub(crate) const PHASES: [&str; 13] = [
+    "0.5x",
+    "0.8x",
+    "1x",
+    "cold-2x",
+    "2x",
+    "5x",
+    "10x",
+    "recovery",
+    "brownout",
+    "healed",
+    "neighbours",
+    "neighbours-gone",
+    "many-connections",
 ];
 
-/// Leaves of the acts what leads to one of these phases; everything, if none is named.
-pub(crate) fn only(acts: Vec<Vec<Phase>>, wanted: &[String]) -> Vec<Vec<Phase>> {
-    if wanted.is_empty() {
-        return acts;
+/// Phases that only lead to others: no row is made of them.
+pub(crate) const LEADING: &str = "before";
+
+/// Phases of one run against one fresh server.
+#[derive(Clone, Debug)]
+pub(crate) struct Scene {
+    pub(crate) phases: Vec<Phase>,
+    /// As in [`Act`].
+    pub(crate) connections: usize,
+}
+
+impl Scene {
+    fn of(phases: Vec<Phase>) -> Self {
+        let connections = 0;
+        Self {
+            phases,
+            connections,
+        }
     }
-    let leads = |mut act: Vec<Phase>| {
-        let last = act.iter().rposition(|phase| wanted.contains(&phase.name))?;
-        act.truncate(last + 1);
-        Some(act)
+}
+
+/// Leaves of the scenes what leads to one of these phases; everything, if none is named.
+pub(crate) fn only(scenes: Vec<Scene>, wanted: &[String]) -> Vec<Scene> {
+    if wanted.is_empty() {
+        return scenes;
+    }
+    let leads = |mut scene: Scene| {
+        let is = |phase: &Phase| wanted.contains(&phase.name);
+        let last = scene.phases.iter().rposition(is)?;
+        scene.phases.truncate(last + 1);
+        Some(scene)
     };
-    acts.into_iter().filter_map(leads).collect()
+    scenes.into_iter().filter_map(leads).collect()
 }
 
 /// How long the phases are.
@@ -107,40 +152,52 @@ pub(crate) enum Pace {
     Full,
 }
 
-/// The acts of one peer, each against a fresh server; `capacity` in requests each second,
-/// `brownout` how many times slower the service becomes, if that makes sense for it.
-pub(crate) fn acts(pace: Pace, capacity: f64, brownout: Option<f64>) -> Vec<Vec<Phase>> {
+/// Twice the processors of a small machine.
+const NEIGHBOURS: usize = 4;
+
+/// Ten times what ten times the capacity keeps busy where refusals take a millisecond.
+const MANY_CONNECTIONS: usize = 1_500;
+
+/// The scenes of one peer; `capacity` in requests each second, `brownout` how many times
+/// slower the service becomes, if that makes sense for it.
+///
+/// The loads of the third follow each other on one process, with the first second of each
+/// left out: what was normal at one load is what a limit holds the next one against.
+pub(crate) fn scenes(pace: Pace, capacity: f64, brownout: Option<f64>) -> Vec<Scene> {
     let times =
         |name: &str, factor: f64, secs, settle| Phase::open(name, factor * capacity, secs, settle);
-    let mut acts = match pace {
-        Pace::Quick => vec![vec![
+    let mut scenes = match pace {
+        Pace::Quick => vec![Scene::of(vec![
             times("0.5x", 0.5, 0.5, 0.0),
             times("2x", 2.0, 0.8, 0.4),
             times("10x", 10.0, 0.6, 0.2),
             times("recovery", 0.5, 0.4, 0.0),
-        ]],
-        Pace::Short => vec![
-            vec![times("0.8x", 0.8, 1.2, 0.0)],
+        ])],
+        Pace::Short | Pace::Full => {
+            let secs = if pace == Pace::Full { 3.0 } else { 2.5 };
+            let loaded = |name, factor| times(name, factor, secs, 1.0);
             vec![
-                times("cold-2x", 2.0, 1.2, 0.0),
-                times("2x", 2.0, 1.2, 0.0),
-                times("5x", 5.0, 1.2, 0.2),
-                times("10x", 10.0, 1.4, 0.4),
-                times("recovery", 0.5, 0.8, 0.0),
-            ],
-        ],
-        Pace::Full => vec![
-            vec![times("0.8x", 0.8, 2.5, 0.0)],
-            vec![times("cold-2x", 2.0, 2.5, 0.0)],
-            vec![
-                times("0.5x", 0.5, 2.0, 0.0),
-                times("1x", 1.0, 3.0, 1.0),
-                times("2x", 2.0, 3.0, 1.0),
-                times("5x", 5.0, 2.5, 0.5),
-                times("10x", 10.0, 2.5, 0.5),
-                times("recovery", 0.5, 1.5, 0.0),
-            ],
-        ],
+                Scene::of(vec![times("0.8x", 0.8, secs, 0.0)]),
+                Scene::of(vec![times("cold-2x", 2.0, secs, 0.0)]),
+                Scene::of(vec![
+                    times("0.5x", 0.5, secs, 0.0),
+                    loaded("1x", 1.0),
+                    loaded("2x", 2.0),
+                    loaded("5x", 5.0),
+                    loaded("10x", 10.0),
+                    times("recovery", 0.5, 1.5, 0.0),
+                ]),
+                Scene::of(vec![
+                    times(LEADING, 10.0, 2.0, 0.0),
+                    times("neighbours", 10.0, 4.0, 0.0).beside(NEIGHBOURS),
+                    times("neighbours-gone", 10.0, 2.5, 0.0),
+                ]),
+                Scene {
+                    connections: MANY_CONNECTIONS,
+                    phases: vec![loaded("many-connections", 10.0)],
+                },
+            ]
+        }
     };
     if let Some(slowness) = brownout {
         let (before, during, after) = match pace {
@@ -149,13 +206,13 @@ pub(crate) fn acts(pace: Pace, capacity: f64, brownout: Option<f64>) -> Vec<Vec<
             Pace::Full => (1.5, 4.0, 1.5),
         };
         let settle = if pace == Pace::Quick { 0.4 } else { 1.0 };
-        acts.push(vec![
-            times("before", 0.8, before, 0.0),
+        scenes.push(Scene::of(vec![
+            times(LEADING, 0.8, before, 0.0),
             times("brownout", 0.8, during, settle).slower(slowness),
             times("healed", 0.8, after, 0.0),
-        ]);
+        ]));
     }
-    acts
+    scenes
 }
 
 #[cfg(test)]
@@ -164,19 +221,20 @@ mod tests {
 
     #[test]
     fn every_phase_is_known_and_can_be_asked_for_alone() {
-        let acts = acts(Pace::Full, 100.0, Some(8.0));
-        let names = |acts: &[Vec<Phase>]| -> Vec<Vec<String>> {
-            let of = |act: &Vec<Phase>| act.iter().map(|phase| phase.name.clone()).collect();
-            acts.iter().map(of).collect()
+        let scenes = scenes(Pace::Full, 100.0, Some(8.0));
+        let names = |scenes: &[Scene]| -> Vec<Vec<String>> {
+            let of = |it: &Scene| it.phases.iter().map(|phase| phase.name.clone()).collect();
+            scenes.iter().map(of).collect()
         };
-        for name in names(&acts).concat() {
-            assert!(
-                name == "before" || PHASES.contains(&name.as_str()),
-                "{name}"
-            );
+        for name in names(&scenes).concat() {
+            assert!(name == LEADING || PHASES.contains(&name.as_str()), "{name}");
         }
-        let led = names(&only(acts.clone(), &["2x".to_owned()]));
+        for phase in PHASES {
+            let led = only(scenes.clone(), &[phase.to_owned()]);
+            assert_eq!(led.len(), 1, "{phase}");
+        }
+        let led = names(&only(scenes.clone(), &["2x".to_owned()]));
         assert_eq!(led, [["0.5x", "1x", "2x"]]);
-        assert_eq!(only(acts.clone(), &[]).len(), acts.len());
+        assert_eq!(only(scenes.clone(), &[]).len(), scenes.len());
     }
 }

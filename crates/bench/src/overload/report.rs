@@ -1,4 +1,4 @@
-//! The tables, in Markdown so that a README can show them, and the pictures.
+//! The tables of all runs, in Markdown so that a README can show them, and the pictures.
 
 use std::{fs, io, path::Path};
 
@@ -6,78 +6,110 @@ use sim::svg::{Curve, Panel, draw_panels};
 
 use super::{
     client::tally::{BIN_SECS, Bin},
-    figures::{Capacity, LATE_MAX_MS, Recovery, Row},
+    figures::{Capacity, LATE_MAX_MS, Row},
     peers,
+    plan::PHASES,
+    spread::{Runs, shown},
 };
 
 /// The capacity may move by so much between the start and the end; more, and the machine
 /// was busy with something else.
 pub(crate) const MOVED_MAX: f64 = 0.1;
 
+/// Whether the machine did something else in between.
+pub(super) fn moved(before: &Capacity, after: &Capacity) -> bool {
+    let moved = |before: f64, after: f64| (after / before - 1.0).abs() > MOVED_MAX;
+    let browned = before.browned_per_sec.zip(after.browned_per_sec);
+    moved(before.per_sec, after.per_sec)
+        || browned.is_some_and(|(before, after)| moved(before, after))
+}
+
 /// What was measured of one backend.
 pub(super) struct Measured {
     pub(super) backend: &'static str,
+    /// Of all runs.
     pub(super) rows: Vec<Row>,
-    pub(super) before: Capacity,
-    pub(super) after: Capacity,
-    /// All bins of each peer, act after act.
+    /// Before the first run and after each.
+    pub(super) capacities: Vec<Capacity>,
+    /// All bins of each peer, scene after scene, for each run.
     pub(super) bins: Vec<(String, Vec<Bin>)>,
 }
 
 impl Measured {
-    pub(super) fn moved(&self) -> bool {
-        let moved = |before: f64, after: f64| (after / before - 1.0).abs() > MOVED_MAX;
-        let browned = self.before.browned_per_sec.zip(self.after.browned_per_sec);
-        moved(self.before.per_sec, self.after.per_sec)
-            || browned.is_some_and(|(before, after)| moved(before, after))
+    /// Every phase of every peer.
+    pub(super) fn runs(&self) -> impl Iterator<Item = Runs<'_>> {
+        let pairs = self.names().into_iter().flat_map(|peer| {
+            let phases = PHASES.into_iter();
+            phases.map(move |phase| (peer, phase))
+        });
+        pairs.filter_map(|(peer, phase)| self.of(peer, phase))
+    }
+
+    fn of(&self, peer: &str, phase: &str) -> Option<Runs<'_>> {
+        Runs::of(&self.rows, peer, phase)
     }
 
     /// Prints what was found.
     pub(super) fn print(&self) {
-        let Capacity {
-            per_sec,
-            unloaded_p99_ms,
-            ..
-        } = self.before;
         println!("\n## {}\n", self.backend);
-        let after = self.after.per_sec;
+        self.print_capacity();
+        self.print_steady();
+        self.print_changes();
+        self.print_disturbed();
+        self.print_machine();
+    }
+
+    fn print_capacity(&self) {
+        let range = |of: &dyn Fn(&Capacity) -> Option<f64>| {
+            let values = self.capacities.iter().filter_map(of);
+            values.fold((f64::INFINITY, 0.0), |(least, most), it| {
+                (f64::min(least, it), f64::max(most, it))
+            })
+        };
+        let (least, most) = range(&|it| Some(it.per_sec));
+        let (p99_least, p99_most) = range(&|it| Some(it.unloaded_p99_ms));
         println!(
-            "Capacity {per_sec:.0}/s before, {after:.0}/s after; unloaded p99 {unloaded_p99_ms:.1} ms."
+            "Capacity {least:.0} to {most:.0}/s over all runs; unloaded p99 {p99_least:.1} to {p99_most:.1} ms."
         );
-        if let (Some(before), Some(after)) =
-            (self.before.browned_per_sec, self.after.browned_per_sec)
-        {
-            let p99 = self.before.browned_p99_ms.unwrap_or(f64::NAN);
-            println!("Slowed: {before:.0}/s before, {after:.0}/s after; unloaded p99 {p99:.0} ms.");
+        let (least, most) = range(&|it| it.browned_per_sec);
+        if most > 0.0 {
+            println!("Slowed: {least:.0} to {most:.0}/s.");
         }
-        if self.moved() {
+        let pairs = self.capacities.windows(2);
+        let busy = pairs.filter(|pair| moved(&pair[0], &pair[1])).count();
+        if busy > 0 {
             println!(
-                "**The capacity moved by more than {:.0} %: the machine was busy, and these figures are not to be believed.**",
+                "**In {busy} of {} runs the capacity moved by more than {:.0} %: the machine was busy, and their figures are not to be believed.**",
+                self.capacities.len() - 1,
                 MOVED_MAX * 100.0
             );
         }
-        self.print_steady();
-        self.print_changes();
-        self.print_generator();
     }
 
     fn names(&self) -> Vec<&str> {
-        self.bins.iter().map(|(name, _)| name.as_str()).collect()
+        let mut names: Vec<&str> = Vec::new();
+        for (name, _) in &self.bins {
+            if !names.contains(&name.as_str()) {
+                names.push(name);
+            }
+        }
+        names
     }
 
-    fn row(&self, peer: &str, phase: &str) -> Option<&Row> {
-        let is = |row: &&Row| row.peer == peer && row.phase == phase;
-        self.rows.iter().find(is)
+    /// Those of the phases that were run.
+    fn phases(&self, among: &[&'static str]) -> Vec<&'static str> {
+        let ran = |phase: &&&str| self.rows.iter().any(|row| row.phase == **phase);
+        among.iter().filter(ran).copied().collect()
     }
 
     /// Goodput at each load, and what the admitted felt.
     fn print_steady(&self) {
-        let loads: Vec<&str> = ["0.5x", "0.8x", "1x", "cold-2x", "2x", "5x", "10x"]
-            .into_iter()
-            .filter(|phase| self.rows.iter().any(|row| row.phase == *phase))
-            .collect();
+        let loads = self.phases(&["0.5x", "0.8x", "1x", "cold-2x", "2x", "5x", "10x"]);
+        if loads.is_empty() {
+            return;
+        }
         println!(
-            "\nGoodput, as a share of what could be served, and p99 of those served, as a multiple of the unloaded p99 (in brackets):\n"
+            "\nGoodput, as a share of what could be served, and p99 of those served, as a multiple of the unloaded p99 (in brackets); each as median / worst where they differ:\n"
         );
         let heads: Vec<String> = loads.iter().map(|load| format!(" {load} |")).collect();
         println!(
@@ -86,73 +118,81 @@ impl Measured {
         );
         println!("|---|{}---:|---:|---:|", "---:|".repeat(loads.len()));
         for peer in self.names() {
-            let mut line = format!("| {peer} |");
-            for load in &loads {
-                let cell = self.row(peer, load).map_or("-".to_owned(), |row| {
-                    let ratio = row
-                        .p99_ratio
-                        .map_or("-".to_owned(), |it| format!("{it:.1}"));
-                    let doubt = if row.doubtful() { "?" } else { "" };
-                    format!("{:.2}{doubt} ({ratio})", row.goodput)
-                });
-                line += &format!(" {cell} |");
-            }
-            let worst = self.row(peer, "10x");
-            let refusal = worst.and_then(|row| row.counted.refusal_p99_ms);
-            let late = worst.map(Row::timeouts_per_sec);
-            let falsely: u64 = self
-                .rows
+            let cells: Vec<String> = loads
                 .iter()
-                .filter(|row| row.peer == peer)
-                .filter_map(|row| row.false_refusals)
-                .sum();
-            let shown = |value: Option<f64>, digits| {
-                value.map_or("-".to_owned(), |it| format!("{it:.digits$}"))
-            };
+                .map(|load| format!(" {} |", self.of(peer, load).map_or("-".to_owned(), cell)))
+                .collect();
+            let most = self.of(peer, "10x");
+            let below = ["0.5x", "0.8x"].map(|load| self.of(peer, load)?.false_refusals());
             println!(
-                "{line} {} | {} | {falsely} |",
-                shown(refusal, 1),
-                shown(late, 0)
+                "| {peer} |{} {} | {} | {} |",
+                cells.concat(),
+                shown(most.as_ref().and_then(Runs::refusal_p99_ms), 1),
+                shown(most.as_ref().and_then(Runs::timeouts_per_sec), 0),
+                below.map(|it| shown(it, 0)).join(", "),
             );
         }
     }
 
     /// Recovery after ten times the capacity, and the brownout.
     fn print_changes(&self) {
+        let probes = self.phases(&["5x", "10x"]);
+        if self.phases(&["recovery", "brownout"]).is_empty() && probes.is_empty() {
+            return;
+        }
         println!(
             "\n| peer | recovery after 10x (s) | brownout: goodput | p99, of the slowed service's | time-outs/s | recovery after it (s) | probe p99, 5x and 10x (ms) |"
         );
         println!("|---|---:|---:|---:|---:|---:|---:|");
         for peer in self.names() {
-            let recovery = |phase| {
-                let row = self.row(peer, phase);
-                match row.and_then(|row| row.recovery_secs) {
-                    Some(Recovery::After(secs)) => format!("{secs:.1}"),
-                    Some(Recovery::Never) => "never".to_owned(),
-                    None => "-".to_owned(),
-                }
-            };
-            let brown = self.row(peer, "brownout");
-            let shown = |value: Option<f64>, digits| {
-                value.map_or("-".to_owned(), |it| format!("{it:.digits$}"))
-            };
-            let probes = ["5x", "10x"].map(|phase| {
-                let row = self.row(peer, phase);
-                shown(row.and_then(|row| row.counted.probe_p99_ms), 1)
-            });
+            let recovery = |phase| shown(self.of(peer, phase).and_then(|it| it.recovery_secs()), 1);
+            let brown = self.of(peer, "brownout");
+            let probes = ["5x", "10x"]
+                .map(|phase| shown(self.of(peer, phase).and_then(|it| it.probe_p99_ms()), 1));
             println!(
                 "| {peer} | {} | {} | {} | {} | {} | {} |",
                 recovery("recovery"),
-                shown(brown.map(|row| row.goodput), 2),
-                shown(brown.and_then(|row| row.p99_ratio), 2),
-                shown(brown.map(Row::timeouts_per_sec), 1),
+                shown(brown.as_ref().and_then(Runs::goodput), 2),
+                shown(brown.as_ref().and_then(Runs::p99_ratio), 2),
+                shown(brown.as_ref().and_then(Runs::timeouts_per_sec), 1),
                 recovery("healed"),
-                probes.join(" / "),
+                probes.join(", "),
             );
         }
     }
 
-    fn print_generator(&self) {
+    /// Ten times the capacity beside neighbours that compute, after them, and over more
+    /// connections than are needed.
+    fn print_disturbed(&self) {
+        if self.phases(&["neighbours", "many-connections"]).is_empty() {
+            return;
+        }
+        println!(
+            "\nTen times the capacity, while others compute on the same processors for 4 s, when they have gone, and over 1,500 connections:\n"
+        );
+        println!(
+            "| peer | neighbours | time-outs/s | after them | recovery (s) | many connections | time-outs/s |"
+        );
+        println!("|---|---:|---:|---:|---:|---:|---:|");
+        for peer in self.names() {
+            let [during, after, many] = ["neighbours", "neighbours-gone", "many-connections"]
+                .map(|phase| self.of(peer, phase));
+            let cell = |runs: &Option<Runs<'_>>| runs.clone().map_or("-".to_owned(), cell);
+            let late =
+                |runs: &Option<Runs<'_>>| shown(runs.as_ref().and_then(Runs::timeouts_per_sec), 0);
+            println!(
+                "| {peer} | {} | {} | {} | {} | {} | {} |",
+                cell(&during),
+                late(&during),
+                cell(&after),
+                shown(after.as_ref().and_then(Runs::recovery_secs), 1),
+                cell(&many),
+                late(&many),
+            );
+        }
+    }
+
+    fn print_machine(&self) {
         let most = |of: &dyn Fn(&Row) -> f64| self.rows.iter().map(of).fold(0.0, f64::max);
         println!(
             "\nThe generator sent at most {:.1} ms late (p99 of the worst phase) and used {:.2} cores at most; the servers used {:.2} of {}.",
@@ -163,24 +203,44 @@ impl Measured {
         );
         if self.rows.iter().any(Row::doubtful) {
             println!(
-                "**A `?` marks a load that was sent more than {LATE_MAX_MS:.0} ms late: the generator lacked a processor, and the figure says nothing of the peer.**"
+                "**`?N` marks N runs of a load that was sent more than {LATE_MAX_MS:.0} ms late, or in which others had the processors that generator or server wanted: those figures say nothing of the peer.**"
             );
         }
     }
 
-    /// Draws a picture of each peer and one of all together; returns how many.
+    /// The run of a peer in which it served least, since that is what users meet.
+    fn worst(&self, peer: &str) -> &[Bin] {
+        let runs = self.bins.iter().filter(|(name, _)| name == peer);
+        let served = |bins: &[Bin]| bins.iter().map(|bin| u64::from(bin.served)).sum::<u64>();
+        let worst = runs.min_by_key(|(_, bins)| served(bins));
+        worst.map_or(&[], |(_, bins)| bins.as_slice())
+    }
+
+    /// Draws a picture of the worst run of each peer and one of all together; returns how many.
     pub(super) fn draw(&self, dir: &Path) -> io::Result<usize> {
         fs::create_dir_all(dir)?;
-        for (peer, bins) in &self.bins {
+        let names = self.names();
+        let worst: Vec<(&str, &[Bin])> = names.iter().map(|it| (*it, self.worst(it))).collect();
+        for (peer, bins) in &worst {
             let title = format!("{peer} ({}) before {}", peers::version(peer), self.backend);
             let picture = draw_panels(&title, &one(bins), BIN_SECS);
             fs::write(dir.join(format!("{}-{peer}.svg", self.backend)), picture)?;
         }
         let title = format!("all before {}", self.backend);
-        let picture = draw_panels(&title, &all(&self.bins), BIN_SECS);
+        let picture = draw_panels(&title, &all(&worst), BIN_SECS);
         fs::write(dir.join(format!("{}.svg", self.backend)), picture)?;
-        Ok(self.bins.len() + 1)
+        Ok(worst.len() + 1)
     }
+}
+
+/// Goodput and, in brackets, p99.
+fn cell(runs: Runs<'_>) -> String {
+    let doubt = match runs.doubtful() {
+        0 => String::new(),
+        some => format!(" ?{some}"),
+    };
+    let (goodput, p99) = (runs.goodput(), runs.p99_ratio());
+    format!("{} ({}){doubt}", shown(goodput, 2), shown(p99, 1))
 }
 
 fn curve<'a>(
@@ -218,12 +278,12 @@ fn one(bins: &[Bin]) -> [Panel<'_>; 2] {
     ]
 }
 
-/// Every peer ran the same acts, so their curves lie over one another.
-fn all(peers: &[(String, Vec<Bin>)]) -> [Panel<'_>; 2] {
+/// Every peer ran the same scenes, so their curves lie over one another.
+fn all<'a>(peers: &[(&'a str, &[Bin])]) -> [Panel<'a>; 2] {
     let curves = |value: fn(&Bin) -> Option<f64>| {
         let each = peers.iter().enumerate();
         each.map(|(index, (name, bins))| {
-            let colour = if name == "steadfast" {
+            let colour = if *name == "steadfast" {
                 "#000"
             } else {
                 COLOURS[index % COLOURS.len()]
