@@ -85,7 +85,7 @@ pub mod plumbing {
     pub use crate::dependency::check::state::{CheckState, CheckView, HealthChange};
     pub use crate::dependency::check::{NUMBERS_MAX, Number};
     pub use crate::dependency::pool::{
-        CONNECT_MAX_DEFAULT, CONNECT_SLOW_MAX_DEFAULT, HELD_LONG_DEFAULT, HELD_SHOWN_MAX,
+        CONNECT_MAX_DEFAULT, CONNECT_SLOW_MAX_DEFAULT, FAIR_MAX, HELD_LONG_DEFAULT, HELD_SHOWN_MAX,
         NONE_BACK_MAX, PATIENCE_MIN, POOL_SIZE_MAX, PROBE_AFTER, PoolAcquire, PoolAcquired,
         PoolAdvice, PoolDetached, PoolDriver, PoolEnd, PoolEntry, PoolError, PoolFit, PoolFleet,
         PoolFuture, PoolGate, PoolHeld, PoolLease, PoolMeaning, PoolRelease, PoolSettings,

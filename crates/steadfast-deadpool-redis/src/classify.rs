@@ -7,6 +7,7 @@ use std::{error::Error as StdError, io, sync::Arc};
 
 use deadpool_redis::redis::{ErrorKind, RedisError};
 use steadfast_core::{Failure, FailureClass};
+use steadfast_pool::io_failure;
 
 /// Says what an error of the driver means, for whoever has to act on it.
 ///
@@ -80,36 +81,15 @@ pub(crate) fn is_of_proxy(code: &str, text: &str) -> bool {
 
 /// Says what an I/O error means.
 pub(crate) fn io(error: &io::Error) -> Failure {
-    use io::ErrorKind as Kind;
-    let text = error.to_string();
-    // The resolver's errors have no kind of their own; std puts these words in front.
-    if text.starts_with("failed to lookup address information") {
-        return Failure::new(FailureClass::Dns, text);
-    }
-    if is_out_of_files(error) {
-        return Failure::new(
-            FailureClass::Misconfigured,
-            format!("this process may open no more files: {text}"),
-        );
-    }
-    let class = match error.kind() {
-        Kind::TimedOut => FailureClass::Timeout,
-        Kind::ConnectionRefused
-        | Kind::HostUnreachable
-        | Kind::NetworkUnreachable
-        | Kind::NetworkDown
-        // The file of a Unix socket whose server is gone.
-        | Kind::NotFound => FailureClass::Unreachable,
-        _ if is_closed(error) => FailureClass::Unreachable,
-        // A TLS library that does not like what it reads.
-        Kind::InvalidData => FailureClass::Tls,
-        // No local port left, no right to open the socket, no such address here.
-        Kind::AddrNotAvailable | Kind::AddrInUse | Kind::PermissionDenied | Kind::InvalidInput => {
-            FailureClass::Misconfigured
-        }
-        _ => FailureClass::Other,
-    };
-    Failure::new(class, text)
+    io_failure(error).unwrap_or_else(|| {
+        let class = match error.kind() {
+            _ if is_closed(error) => FailureClass::Unreachable,
+            // A TLS library that does not like what it reads.
+            io::ErrorKind::InvalidData => FailureClass::Tls,
+            _ => FailureClass::Other,
+        };
+        Failure::new(class, error.to_string())
+    })
 }
 
 /// Whether the other side ended the connection.
@@ -137,11 +117,6 @@ pub(crate) fn io_below<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e io
         next = error.source();
     }
     found
-}
-
-/// EMFILE and ENFILE have no [`io::ErrorKind`]; the numbers are those of Linux and macOS.
-fn is_out_of_files(error: &io::Error) -> bool {
-    cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //!   its request; [`Timed`] does the same for any [`PoolStep`].
 //! - [`attach`] makes the gate of a pool, and shows its numbers with the dependency.
 //! - [`reach`] says whether a server that is silent accepts a connection, and what it sends unasked.
+//! - [`io_failure`] says what an error on the way to a server means.
 //! - [`fresh`] says when a check asks for a new session, and [`Patience`] when silence is held
 //!   against a server.
 //! - The seam itself: [`PoolDriver`] is what an adapter implements, [`PoolGate`] what decides,
@@ -42,6 +43,7 @@ mod first;
 pub mod fresh;
 mod gated;
 mod gauge;
+mod io_error;
 mod patience;
 mod permit;
 pub mod probe;
@@ -53,6 +55,7 @@ pub use drive::{Drive, Timed};
 pub use first::{First, first};
 pub use gated::Gated;
 pub use gauge::attach;
+pub use io_error::io_failure;
 pub use patience::{FAIR_MAX, Patience};
 pub use permit::permit;
 pub use steadfast_core::plumbing::{

@@ -7,11 +7,7 @@
 use std::time::{Duration, Instant};
 
 use steadfast_core::Deadline;
-
-/// Longest time that is needed for silence to be held against a server: the first packet of a
-/// connect that is lost is sent again after a second (RFC 6298), and a machine that is busy
-/// takes some tenths of one to give each side its turn.
-pub const FAIR_MAX: Duration = Duration::from_secs(1);
+pub use steadfast_core::plumbing::FAIR_MAX;
 
 /// The time for which a server is waited for, and what of it is fair.
 #[derive(Clone, Copy, Debug)]

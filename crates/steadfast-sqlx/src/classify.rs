@@ -13,6 +13,7 @@ use std::{borrow::Cow, error::Error as StdError, io};
 
 use sqlx::error::DatabaseError;
 use steadfast_core::{Failure, FailureClass};
+use steadfast_pool::io_failure;
 
 /// Says what an error of sqlx means, for whoever has to act on it.
 ///
@@ -48,38 +49,16 @@ pub fn classify(error: &sqlx::Error) -> Failure {
 /// Says what an I/O error means.
 pub(crate) fn io(error: &io::Error) -> Failure {
     use io::ErrorKind as Kind;
-    let text = error.to_string();
-    // The resolver's errors have no kind of their own; std puts these words in front.
-    if text.starts_with("failed to lookup address information") {
-        return Failure::new(FailureClass::Dns, text);
-    }
-    if is_out_of_files(error) {
-        return Failure::new(
-            FailureClass::Misconfigured,
-            format!("this process may open no more files: {text}"),
-        );
-    }
-    match error.kind() {
-        Kind::TimedOut => Failure::new(FailureClass::Timeout, text),
-        Kind::UnexpectedEof | Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe => {
-            Failure::new(
-                FailureClass::Unreachable,
-                format!("the connection was closed before an answer: {text}"),
-            )
-        }
-        Kind::ConnectionRefused
-        | Kind::HostUnreachable
-        | Kind::NetworkUnreachable
-        | Kind::NetworkDown
-        | Kind::NotConnected
-        // The file of a Unix socket whose server is gone.
-        | Kind::NotFound => Failure::new(FailureClass::Unreachable, text),
-        // No local port left, no right to open the socket, no such address here.
-        Kind::AddrNotAvailable | Kind::AddrInUse | Kind::PermissionDenied | Kind::InvalidInput => {
-            Failure::new(FailureClass::Misconfigured, text)
-        }
-        _ => Failure::new(FailureClass::Other, text),
-    }
+    io_failure(error).unwrap_or_else(|| match error.kind() {
+        Kind::UnexpectedEof
+        | Kind::ConnectionReset
+        | Kind::ConnectionAborted
+        | Kind::BrokenPipe => Failure::new(
+            FailureClass::Unreachable,
+            format!("the connection was closed before an answer: {error}"),
+        ),
+        _ => Failure::new(FailureClass::Other, error.to_string()),
+    })
 }
 
 fn database(error: &dyn DatabaseError) -> Failure {
@@ -113,11 +92,6 @@ fn innermost_io<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e io::Error
         next = error.source();
     }
     found
-}
-
-/// EMFILE and ENFILE have no [`io::ErrorKind`]; the numbers are those of Linux and macOS.
-fn is_out_of_files(error: &io::Error) -> bool {
-    cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
 }
 
 #[cfg(test)]

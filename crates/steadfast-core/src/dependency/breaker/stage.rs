@@ -2,8 +2,9 @@
 //! when it counts as one that might hang.
 //!
 //! A call can be asked for without the time ([`Stage::Asked`]): where the breaker is plainly
-//! closed and nobody asks what is slow, a call that is answered at once needs no start. Its
-//! time begins when it first has to wait. An answer whose end is far (a stream) takes its
+//! closed and nobody asks what is slow, a call that is answered at once needs no start, which
+//! is half of what a call costs here: 301 instructions from permit to success, and 619 with a
+//! start (docs/decisions/closed-breaker-cost.md). Its time begins when it first has to wait. An answer whose end is far (a stream) takes its
 //! call out of those that might hang as soon as its head is there ([`Stage::Answered`]).
 
 use super::{

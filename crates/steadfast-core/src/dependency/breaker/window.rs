@@ -26,10 +26,13 @@
 
 use crate::{
     dependency::breaker::period::Period,
-    sync::atomic::{
-        AtomicU64,
-        Ordering::{Relaxed, SeqCst},
-        fence,
+    sync::{
+        atomic::{
+            AtomicU64,
+            Ordering::{Relaxed, SeqCst},
+            fence,
+        },
+        stripe::Padded,
     },
 };
 
@@ -216,10 +219,8 @@ fn ahead(age: u64) -> u64 {
     age.wrapping_neg() & EPOCH_MASK
 }
 
-/// Two adjacent cache lines, because Intel's prefetcher loads pairs.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-struct Line([Slot; LINE_SLOTS]);
+/// As many slots as fill what [`Padded`] keeps apart.
+type Line = Padded<[Slot; LINE_SLOTS]>;
 
 #[derive(Debug, Default)]
 struct Slot {

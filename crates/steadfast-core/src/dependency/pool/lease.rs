@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     PoolGate,
-    slots::{Slot, Wakes},
+    slots::{Slot, WakeList},
 };
 use crate::{
     dependency::check::failure::Failure, refusal::Refusal, request::deadline::Deadline, sync::lock,
@@ -75,14 +75,14 @@ impl PoolLease {
 
     fn lend(&self, is_measured: bool, now: Instant) {
         let Some(slot) = self.slot else { return };
-        let mut wakes = Wakes::default();
+        let mut wakes = WakeList::default();
         let mut slots = lock(&self.gate.slots);
         slots.lend(slot, now, &mut wakes);
         if !is_measured {
             slots.without_measure(slot);
         }
         drop(slots);
-        wakes.ring();
+        wakes.wake();
     }
 
     /// Says that the connection is held for so long on purpose, at most a day: for a command
@@ -127,9 +127,9 @@ impl PoolLease {
     /// Gives the place back because no connection could be had in it.
     pub(super) fn fell_through(mut self, now: Instant) {
         let Some(slot) = self.slot.take() else { return };
-        let mut wakes = Wakes::default();
+        let mut wakes = WakeList::default();
         lock(&self.gate.slots).fell_through(slot, now, &mut wakes);
-        wakes.ring();
+        wakes.wake();
     }
 
     /// Refuses a request that has heard nothing in time, for a reason that says nothing
@@ -176,9 +176,9 @@ impl PoolLease {
 
     fn end(&mut self, now: Option<Instant>) {
         let Some(slot) = self.slot.take() else { return };
-        let mut wakes = Wakes::default();
+        let mut wakes = WakeList::default();
         lock(&self.gate.slots).free(slot, now, &mut wakes);
-        wakes.ring();
+        wakes.wake();
     }
 }
 

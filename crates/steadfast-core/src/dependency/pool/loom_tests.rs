@@ -4,6 +4,7 @@ use std::{
     panic::Location,
     sync::Arc,
     task::{Context, Poll, Wake, Waker},
+    time::Instant,
 };
 
 use loom::{
@@ -12,7 +13,7 @@ use loom::{
 };
 
 use super::*;
-use crate::testing::origin;
+use crate::{Name, testing::origin};
 
 /// Remembers that it was woken.
 struct Bell(AtomicBool);

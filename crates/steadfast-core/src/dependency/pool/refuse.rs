@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{
     PATIENCE_MIN, PoolGate, PoolSilence,
     diagnosis::{Diagnosis, Seen, diagnose},
-    place,
+    gate::place,
     slots::Slots,
 };
 use crate::{

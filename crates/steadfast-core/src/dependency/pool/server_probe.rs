@@ -19,7 +19,7 @@ pub use self::turn::ServerProbeTurn;
 /// Longest time that the server needs for silence to be held against it: the first packet of
 /// a connect that is lost is sent again after a second (RFC 6298), and a machine that is busy
 /// takes some tenths of one to give each side its turn.
-const FAIR_MAX: Duration = Duration::from_secs(1);
+pub const FAIR_MAX: Duration = Duration::from_secs(1);
 
 /// What is found out for one who has a place and hears nothing.
 pub(super) struct ServerProbe {

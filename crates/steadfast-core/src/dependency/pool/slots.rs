@@ -6,7 +6,7 @@
 //! which everybody came: whichever comes first serves whoever came first.
 //!
 //! No code of others runs here: a waker is cloned before the lock is taken, and called or
-//! dropped when it has been given back ([`Wakes`]), because the last waker of a task may drop
+//! dropped when it has been given back ([`WakeList`]), because the last waker of a task may drop
 //! a future that holds a place.
 
 mod server;
@@ -77,14 +77,14 @@ pub(super) struct Counts {
 /// Whom to wake, and which wakers to drop, once the lock has been given back.
 #[derive(Debug, Default)]
 #[must_use = "who is not woken waits for ever"]
-pub(super) struct Wakes {
+pub(super) struct WakeList {
     wake: Vec<Waker>,
     spent: Vec<Waker>,
 }
 
-impl Wakes {
-    /// Wakes them. Not under the lock.
-    pub(super) fn ring(self) {
+impl WakeList {
+    /// WakeList them. Not under the lock.
+    pub(super) fn wake(self) {
         self.wake.into_iter().for_each(Waker::wake);
     }
 
@@ -169,7 +169,7 @@ impl Slots {
         place: &'static Location<'static>,
         idle: u32,
         now: Instant,
-        wakes: &mut Wakes,
+        wakes: &mut WakeList,
     ) -> Turn {
         self.hand_out(idle, now, wakes);
         if self.queue.is_empty() && self.spare(idle) > 0 {
@@ -250,7 +250,7 @@ impl Slots {
         is_patient: bool,
         waker: Waker,
         now: Instant,
-        wakes: &mut Wakes,
+        wakes: &mut WakeList,
     ) -> Turn {
         self.hand_out(idle, now, wakes);
         if let Some(promise) = self.promised.remove(&id) {
@@ -317,7 +317,7 @@ impl Slots {
         id: AskerId,
         has_connection: bool,
         now: Option<Instant>,
-        wakes: &mut Wakes,
+        wakes: &mut WakeList,
     ) -> bool {
         let waiter = if let Some(promise) = self.promised.remove(&id) {
             self.free(promise.slot, None, wakes);
@@ -342,7 +342,7 @@ impl Slots {
     }
 
     /// Promises a place to the first of the queue; `false` if nobody waits.
-    fn promise(&mut self, slot: Slot, now: Option<Instant>, wakes: &mut Wakes) -> bool {
+    fn promise(&mut self, slot: Slot, now: Option<Instant>, wakes: &mut WakeList) -> bool {
         let Some((&id, _)) = self.queue.first_key_value() else {
             return false;
         };
@@ -362,7 +362,7 @@ impl Slots {
     }
 
     /// Promises free places to those who wait, as far as connections lie idle.
-    fn hand_out(&mut self, idle: u32, now: Instant, wakes: &mut Wakes) {
+    fn hand_out(&mut self, idle: u32, now: Instant, wakes: &mut WakeList) {
         while self.has_room() && self.spare(idle) > 0 {
             let Some((_, first)) = self.queue.first_key_value() else {
                 return;

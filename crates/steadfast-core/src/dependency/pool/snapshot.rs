@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{PoolGate, place};
+use super::{PoolGate, gate::place};
 use crate::{Failure, sync::lock};
 
 /// Most holders that a snapshot names: enough for a screen, and the longest are first.

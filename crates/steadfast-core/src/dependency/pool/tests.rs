@@ -22,7 +22,10 @@ use std::{
 };
 
 use super::*;
-use crate::{Evidence, FailureClass, PoolExhausted, PoolGauge, PoolPressure, testing::origin};
+use crate::{
+    Deadline, Evidence, Failure, FailureClass, Name, PoolExhausted, PoolGauge, PoolPressure,
+    Refusal, testing::origin,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -11,7 +11,7 @@ use std::{
 use super::{
     PoolGate,
     lease::PoolLease,
-    slots::{AskerId, Slot, Turn, Wakes},
+    slots::{AskerId, Slot, Turn, WakeList},
 };
 use crate::{refusal::Refusal, request::deadline::Deadline, sync::lock};
 
@@ -53,7 +53,7 @@ impl PoolGate {
     ) -> Result<(PoolTicket, Option<Start>), Refusal> {
         let until = self.wait_until(deadline, now);
         let left = until.remaining(now);
-        let mut wakes = Wakes::default();
+        let mut wakes = WakeList::default();
         let mut slots = lock(&self.slots);
         slots.recent.arrived(now);
         let id = slots.number();
@@ -65,7 +65,7 @@ impl PoolGate {
         if is_full {
             let refusal = self.refuse_waiting(&mut slots, now, now);
             drop(slots);
-            wakes.ring();
+            wakes.wake();
             return Err(refusal);
         }
         if matches!(turn, Turn::Wait(_)) {
@@ -73,7 +73,7 @@ impl PoolGate {
         }
         let seen = slots.failures();
         drop(slots);
-        wakes.ring();
+        wakes.wake();
         let start = self.start(turn, seen);
         let ticket = PoolTicket {
             gate: Arc::clone(self),
@@ -134,13 +134,13 @@ impl PoolTicket {
             return Poll::Pending;
         }
         let waker = cx.waker().clone();
-        let mut wakes = Wakes::default();
+        let mut wakes = WakeList::default();
         let mut slots = lock(&self.gate.slots);
         let is_patient = !self.until.remaining(now).is_zero();
         let turn = slots.look(self.id, idle, is_patient, waker, now, &mut wakes);
         let seen = slots.failures();
         drop(slots);
-        wakes.ring();
+        wakes.wake();
         self.look_at = match turn {
             Turn::Wait(look_at) => look_at,
             Turn::Take(_) | Turn::Open(_) => None,
@@ -175,14 +175,14 @@ impl PoolTicket {
 
     /// Ends the wait, because it has been long enough.
     pub fn refuse(mut self, now: Instant) -> Refusal {
-        let mut wakes = Wakes::default();
+        let mut wakes = WakeList::default();
         let mut slots = lock(&self.gate.slots);
         if std::mem::take(&mut self.stands) {
             slots.leave(self.id, false, Some(now), &mut wakes);
         }
         let refusal = self.gate.refuse_waiting(&mut slots, self.since, now);
         drop(slots);
-        wakes.ring();
+        wakes.wake();
         refusal
     }
 
@@ -196,9 +196,9 @@ impl PoolTicket {
         if !std::mem::take(&mut self.stands) {
             return;
         }
-        let mut wakes = Wakes::default();
+        let mut wakes = WakeList::default();
         lock(&self.gate.slots).leave(self.id, false, Some(now), &mut wakes);
-        wakes.ring();
+        wakes.wake();
     }
 
     /// Leaves the queue, with a connection.
@@ -210,14 +210,14 @@ impl PoolTicket {
         if !std::mem::take(&mut self.stands) {
             return;
         }
-        let mut wakes = Wakes::default();
+        let mut wakes = WakeList::default();
         let mut slots = lock(&self.gate.slots);
         let has_waited = slots.leave(self.id, has_connection, now, &mut wakes);
         if has_waited && !has_connection {
             slots.counts.cancelled += 1;
         }
         drop(slots);
-        wakes.ring();
+        wakes.wake();
     }
 }
 

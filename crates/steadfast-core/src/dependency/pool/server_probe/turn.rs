@@ -6,7 +6,7 @@
 
 use std::{fmt, sync::Arc, time::Instant};
 
-use super::super::{PoolGate, slots::Wakes};
+use super::super::{PoolGate, slots::WakeList};
 use crate::{dependency::check::failure::Failure, sync::lock};
 
 /// The turn to ask the server, given to one at a time.
@@ -38,25 +38,25 @@ impl ServerProbeTurn {
     /// Ends the turn with the server's answer, while so many connections lie idle: the news
     /// first, and then the end, so that nobody asks again for nothing.
     pub(super) fn end(self, answer: Result<&(), &Failure>, idle: u32, now: Instant) {
-        let mut wakes = Wakes::default();
+        let mut wakes = WakeList::default();
         let mut slots = lock(&self.gate.slots);
         match answer {
             Ok(&()) => slots.answered(self.asked_at, now, &mut wakes),
             Err(failure) => slots.failed(failure.clone(), self.asked_at, idle, now, &mut wakes),
         }
         drop(slots);
-        wakes.ring();
+        wakes.wake();
     }
 }
 
 impl Drop for ServerProbeTurn {
     fn drop(&mut self) {
-        let mut wakes = Wakes::default();
+        let mut wakes = WakeList::default();
         let mut slots = lock(&self.gate.slots);
         slots.is_probing = false;
         slots.wake_for_news(&mut wakes);
         drop(slots);
-        wakes.ring();
+        wakes.wake();
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{super::restart::Restart, Slot, Slots, Wakes};
+use super::{super::restart::Restart, Slot, Slots, WakeList};
 use crate::dependency::check::{FailureClass, failure::Failure};
 
 /// How long a connect failure explains why there is no connection, unless it is seen again.
@@ -79,7 +79,7 @@ impl Slots {
 
     /// Notes that the server gave a new connection to one who asked at `asked_at`. Whoever has
     /// asked long before, and has heard nothing, asks in vain.
-    pub(super) fn opened(&mut self, asked_at: Instant, now: Instant, wakes: &mut Wakes) {
+    pub(super) fn opened(&mut self, asked_at: Instant, now: Instant, wakes: &mut WakeList) {
         self.server.trouble = None;
         self.server.said = None;
         self.server.restart.served();
@@ -140,7 +140,7 @@ impl Slots {
         &mut self,
         asked_at: Instant,
         now: Instant,
-        wakes: &mut Wakes,
+        wakes: &mut WakeList,
     ) {
         self.server.answered_at = Some(asked_at);
         self.opened(asked_at, now, wakes);
@@ -182,7 +182,7 @@ impl Slots {
         asked_at: Instant,
         idle: u32,
         now: Instant,
-        wakes: &mut Wakes,
+        wakes: &mut WakeList,
     ) {
         let is_full = failure.class() == FailureClass::RefusedByServer;
         let standing = self.lent.saturating_add(idle).min(self.size);
@@ -199,7 +199,7 @@ impl Slots {
         failure: Failure,
         asked_at: Instant,
         now: Instant,
-        wakes: &mut Wakes,
+        wakes: &mut WakeList,
     ) {
         self.counts.connects_failed += 1;
         self.server.failures += 1;
@@ -276,8 +276,8 @@ impl Slots {
         }
     }
 
-    /// Wakes all work that wants news.
-    pub(in super::super) fn wake_for_news(&mut self, wakes: &mut Wakes) {
+    /// WakeList all work that wants news.
+    pub(in super::super) fn wake_for_news(&mut self, wakes: &mut WakeList) {
         for held in self.all.iter_mut().flatten() {
             wakes.add(held.waker.take());
         }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Slots, Wakes};
+use super::{Slots, WakeList};
 
 /// Fewest measured holds from which a mean is told; fewer say little about the next.
 const HOLDS_MIN: u64 = 8;
@@ -116,7 +116,7 @@ impl Slots {
     }
 
     /// Says that the place's connection answers. It is held from now on.
-    pub(in super::super) fn lend(&mut self, slot: Slot, now: Instant, wakes: &mut Wakes) {
+    pub(in super::super) fn lend(&mut self, slot: Slot, now: Instant, wakes: &mut WakeList) {
         let Some(held) = &mut self.all[slot.0 as usize] else {
             return;
         };
@@ -191,7 +191,12 @@ impl Slots {
 
     /// Gives a place back with its connection, to the first who waits if anybody does. A hold
     /// is measured if there is a time, and if there was a connection.
-    pub(in super::super) fn free(&mut self, slot: Slot, now: Option<Instant>, wakes: &mut Wakes) {
+    pub(in super::super) fn free(
+        &mut self,
+        slot: Slot,
+        now: Option<Instant>,
+        wakes: &mut WakeList,
+    ) {
         if self.empty(slot, now, wakes) && !self.promise(slot, now, wakes) {
             self.free.push(slot);
         }
@@ -199,7 +204,12 @@ impl Slots {
 
     /// Gives a place back in which there is no connection, because none could be had. Nobody
     /// is promised that: whoever may try for itself is told.
-    pub(in super::super) fn fell_through(&mut self, slot: Slot, now: Instant, wakes: &mut Wakes) {
+    pub(in super::super) fn fell_through(
+        &mut self,
+        slot: Slot,
+        now: Instant,
+        wakes: &mut WakeList,
+    ) {
         if !self.empty(slot, Some(now), wakes) {
             return;
         }
@@ -210,7 +220,7 @@ impl Slots {
     }
 
     /// Empties a place; `false` if it is empty.
-    fn empty(&mut self, slot: Slot, now: Option<Instant>, wakes: &mut Wakes) -> bool {
+    fn empty(&mut self, slot: Slot, now: Option<Instant>, wakes: &mut WakeList) -> bool {
         let Some(held) = self.all[slot.0 as usize].take() else {
             return false;
         };

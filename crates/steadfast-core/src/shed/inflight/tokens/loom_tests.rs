@@ -51,13 +51,7 @@ fn loom_lowering_the_limit_neither_leaks_nor_mints_tokens() {
 #[test]
 fn loom_a_kept_place_is_lent_once_and_only_to_whom_it_is_kept_for() {
     loom::model(|| {
-        let tokens = Arc::new(Tokens::new(2));
-        tokens.set_keep(Keep::new([0, 0, 0, 1]));
-        let held = tokens
-            .take_as(Priority::Background, 0)
-            .expect("one is for all");
-        let other = Arc::clone(&tokens);
-        let critical = thread::spawn(move || other.take_as(Priority::Critical, 1).is_some());
+        let (tokens, held, critical) = a_place_is_kept_and_asked_for();
         let background = tokens.take_as(Priority::Background, 0);
         assert!(background.is_none(), "the second place is kept from it");
         assert!(critical.join().expect("joined"));
@@ -106,13 +100,7 @@ fn loom_a_token_that_comes_back_while_the_limit_falls_makes_no_place() {
 fn loom_a_place_is_not_lent_by_a_limit_that_has_fallen() {
     // Goal: a critical request that has seen a kept place takes it only while there is one.
     loom::model(|| {
-        let tokens = Arc::new(Tokens::new(2));
-        tokens.set_keep(Keep::new([0, 0, 0, 1]));
-        let held = tokens
-            .take_as(Priority::Background, 0)
-            .expect("one is for all");
-        let other = Arc::clone(&tokens);
-        let critical = thread::spawn(move || other.take_as(Priority::Critical, 1).is_some());
+        let (tokens, held, critical) = a_place_is_kept_and_asked_for();
         tokens.set_limit(1);
         tokens.give_back(0, held);
         let here = tokens.take_as(Priority::Critical, 0).is_some();
@@ -137,4 +125,17 @@ fn loom_less_is_kept_than_may_run_however_both_change() {
             changes.join().expect("joined");
         });
     }
+}
+
+/// Two may run: one does, the other place is kept for critical requests, and another thread
+/// asks for it.
+fn a_place_is_kept_and_asked_for() -> (Arc<Tokens>, Token, thread::JoinHandle<bool>) {
+    let tokens = Arc::new(Tokens::new(2));
+    tokens.set_keep(Keep::new([0, 0, 0, 1]));
+    let held = tokens
+        .take_as(Priority::Background, 0)
+        .expect("one is for all");
+    let other = Arc::clone(&tokens);
+    let critical = thread::spawn(move || other.take_as(Priority::Critical, 1).is_some());
+    (tokens, held, critical)
 }
