@@ -1,6 +1,10 @@
 //! The targets of the log: one for each kind of thing that is told, so that a filter or an
 //! alert can choose. They are a contract, listed with their lines in `docs/operations.md`.
 
+mod seldom;
+
+pub(crate) use seldom::Seldom;
+
 /// Requests that are refused: when it begins, when it is over.
 pub(crate) const INCIDENT: &str = "steadfast::incident";
 

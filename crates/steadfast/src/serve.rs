@@ -65,6 +65,7 @@ use crate::{
     drain::{Room, Server, Stage},
     gate::shed::Shedder,
     instance::Control,
+    log::Seldom,
     probe::paths::Paths,
 };
 use conn::{Conn, Probes};
@@ -254,10 +255,13 @@ where
         tokio::pin!(closing);
         accept::heal(&listener);
         let mut spare = accept::Spare::new();
+        let (mut full, mut errors) = (Seldom::default(), Seldom::default());
         loop {
             if !self.shared.registry.has_room() {
-                let open = self.shared.registry.count();
-                tracing::warn!(target: crate::log::SERVE, open, "no room for more connections; further ones wait");
+                if let Some(unsaid) = full.may_say(clock::now()) {
+                    let open = self.shared.registry.count();
+                    tracing::warn!(target: crate::log::SERVE, open, unsaid, "no room for more connections; further ones wait");
+                }
             }
             let registry = Arc::clone(&self.shared.registry);
             let short = || registry.make_some_room();
@@ -267,7 +271,7 @@ where
                 accepted = async {
                     // The place first: what is accepted without one would have to be dropped.
                     let place = registry.room().await;
-                    (accept::next(&mut listener, short).await, place)
+                    (accept::next(&mut listener, &mut errors, short).await, place)
                 } => accepted,
             };
             let ((socket, peer), place) = accepted;

@@ -16,20 +16,27 @@ use std::{
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{limits::Connections, listener::Listener};
-use crate::meter;
+use crate::{clock, log::Seldom, meter};
 
 /// First pause after an error that will not go away by itself, and the longest: 5 ms,
-/// doubling to 1 s, as Go's `net/http` has it.
+/// doubling to 80 ms. Go's `net/http` doubles to a second; but a descriptor comes back whenever
+/// a connection ends, and whoever is in the kernel's queue waits out the whole pause. A second
+/// is longer than many clients wait, and then the queue holds only clients that have gone,
+/// which use up the descriptors for which the next ones wait.
 const PAUSE_MIN: Duration = Duration::from_millis(5);
-const PAUSE_MAX: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_millis(80);
 
 /// Most connections that the last look at the kernel's queue takes. Its length is bounded by
 /// `net.core.somaxconn`, 4096 where nobody has changed it.
 const QUEUE_MAX: usize = 65_536;
 
 /// Accepts the next connection, however long that takes. Calls `short` where it fails because
-/// the process has no room for one.
-pub(super) async fn next<L>(listener: &mut L, short: impl Fn()) -> (L::Io, L::Addr)
+/// the process has no room for one, and tells errors as seldom as `told` has it.
+pub(super) async fn next<L>(
+    listener: &mut L,
+    told: &mut Seldom,
+    short: impl Fn(),
+) -> (L::Io, L::Addr)
 where
     L: Listener,
     L::Addr: 'static,
@@ -45,8 +52,8 @@ where
             continue;
         }
         meter::count("steadfast_accept_errors_total", &[], 1);
-        if pause == PAUSE_MIN || pause == PAUSE_MAX {
-            tracing::error!(target: crate::log::SERVE, %error, ?pause, "connections cannot be accepted");
+        if let Some(unsaid) = told.may_say(clock::now()) {
+            tracing::error!(target: crate::log::SERVE, %error, unsaid, "connections cannot be accepted");
         }
         if is_short(&error) {
             short();

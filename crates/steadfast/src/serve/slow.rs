@@ -1,18 +1,11 @@
 //! What is said of peers that were too slow, and what is learned about requests that are
 //! meant to be.
 
-use std::{
-    sync::{Mutex, OnceLock, PoisonError},
-    time::{Duration, Instant},
-};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use http::{HeaderMap, header};
 
-use crate::{clock, meter};
-
-/// How often the log says that peers were ended: somebody who makes slow connections by the
-/// thousand must not fill it.
-const SAY_EVERY: Duration = Duration::from_secs(10);
+use crate::{clock, log::Seldom, meter};
 
 /// Which bound ended something. Over HTTP/2 the first two end a stream, and the others the
 /// connection.
@@ -37,14 +30,8 @@ impl Bound {
 /// Shared by the connections of a server.
 #[derive(Debug, Default)]
 pub(super) struct Slow {
-    told: Mutex<LastReport>,
+    told: Mutex<Seldom>,
     streams_both_ways: OnceLock<()>,
-}
-
-#[derive(Debug, Default)]
-struct LastReport {
-    last: Option<Instant>,
-    unsaid: u64,
 }
 
 impl Slow {
@@ -52,18 +39,13 @@ impl Slow {
     pub(super) fn ended(&self, bound: Bound, path: &str) {
         let bound = bound.word();
         meter::count("steadfast_slow_peers_total", &[("bound", bound)], 1);
-        let unsaid = {
-            let now = clock::now();
+        let may_say = {
             let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-            let early = |last: Instant| now.saturating_duration_since(last) < SAY_EVERY;
-            if told.last.is_some_and(early) {
-                told.unsaid += 1;
-                return;
-            }
-            told.last = Some(now);
-            std::mem::take(&mut told.unsaid)
+            told.may_say(clock::now())
         };
-        tracing::warn!(target: crate::log::SERVE, bound, path, unsaid, "a peer was too slow and was ended");
+        if let Some(unsaid) = may_say {
+            tracing::warn!(target: crate::log::SERVE, bound, path, unsaid, "a peer was too slow and was ended");
+        }
     }
 
     /// An answer shows that this service speaks a protocol whose requests may be silent.
