@@ -59,6 +59,7 @@
 //! | `metrics` (default) | the numbers once a second, through the facade of that name |
 //! | `systemd` | readiness, watchdog and extended stop times for systemd |
 //! | `ws` | WebSockets that say goodbye when the process leaves |
+//! | `https` | [`check::http_get`] asks `https://` too |
 //! | `tls` | TLS with rustls, and certificates that change without a restart |
 //! | `test-util` | dependencies with set health, and assertions, for your own tests |
 //!

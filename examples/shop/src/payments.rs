@@ -1,16 +1,14 @@
 //! Payments: somebody else's service, asked over HTTP.
 
 pub(crate) mod stand_in;
+mod transport;
 
 use std::{error::Error, fmt, time::Duration};
 
 use axum::http::{Request, StatusCode, Uri, header};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use serde::{Deserialize, Serialize};
 use steadfast::{
     CallError, CallOutcome, Dependency, FailureClass, Trip, check,
@@ -19,6 +17,7 @@ use steadfast::{
 use uuid::Uuid;
 
 use crate::Fatal;
+use transport::Transport;
 
 /// Longest wait for an answer.
 const CHARGE_MAX: Duration = Duration::from_secs(2);
@@ -80,7 +79,7 @@ impl Error for ChargeError {
 #[derive(Clone, Debug)]
 pub(crate) struct Payments {
     pub(crate) dependency: Dependency,
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client<Transport, Full<Bytes>>,
     charges: Uri,
 }
 
@@ -102,7 +101,7 @@ impl Payments {
         let charges = format!("{base}/charges").parse();
         Ok(Self {
             dependency,
-            client: Client::builder(TokioExecutor::new()).build_http(),
+            client: Client::builder(TokioExecutor::new()).build(transport::new()),
             // The same text with another end has been parsed by the check.
             charges: charges.map_err(|_| Fatal::new("PAYMENTS_URL is no URL"))?,
         })

@@ -30,7 +30,11 @@ async fn a_wrong_setting_is_told_in_one_line_without_secrets() {
             "unable to open database file",
         ),
         ("REDIS_URL", "http://u:hunter2@h", "allowed is redis://"),
-        ("PAYMENTS_URL", "https://u:hunter2@h", "allowed is http://"),
+        (
+            "PAYMENTS_URL",
+            "ftp://u:hunter2@h",
+            "allowed is http or https://",
+        ),
         ("WHY503_TOKEN", "hunter2", "allowed are 16 or more"),
         ("STEADFAST_CONFIG", "/no/such/file", "STEADFAST_CONFIG"),
         ("STEADFAST__SHED__LIMT", "3", "did you mean LIMIT?"),

@@ -18,6 +18,8 @@
 
 mod heartbeat;
 mod http;
+#[cfg(feature = "https")]
+mod https;
 mod lag;
 mod tcp;
 
