@@ -377,7 +377,14 @@ impl Tokens {
     }
 
     /// Takes one token from any purse, this thread's own first.
+    ///
+    /// While requests are refused all purses are empty, so a look at each comes before the
+    /// attempts to take. For its order see `is_wanted`.
     fn search(&self, stripe: usize) -> bool {
+        let lies = |purse: &Padded<Purse>| purse.0.tokens.load(Ordering::SeqCst) > 0;
+        if !self.stripes.iter().any(lies) {
+            return false;
+        }
         (0..STRIPES).any(|step| self.take_from((stripe + step) % STRIPES))
     }
 
