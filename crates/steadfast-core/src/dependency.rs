@@ -59,6 +59,7 @@ mod active;
 pub(crate) mod breaker;
 mod calls;
 pub(crate) mod check;
+mod explanation;
 mod keys;
 mod listener;
 mod passive;

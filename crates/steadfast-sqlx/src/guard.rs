@@ -62,8 +62,12 @@
 //!
 //! A refusal travels inside [`sqlx::Error`], which is what every function here returns:
 //! `steadfast::Error` and [`Refusal::find`](steadfast_core::Refusal::find) find it there, and
-//! [`Error`] takes the two apart. A failure in an outage that is known carries both, so a
-//! handler that answers with `steadfast::Error` explains it.
+//! [`Error`] takes the two apart. A query that fails because the database cannot serve, when
+//! that is known already, carries both: the breaker lets it try while waiting may help, and a
+//! handler that answers with `steadfast::Error` explains what came of it. It was known if the
+//! breaker is open, if calls have failed in a row or no connection could be had, or if health
+//! warns of a failure of the same kind; the first failure is what it was. What the driver said
+//! is behind it ([`underlying`]).
 //!
 //! # Recipes
 //! A guard can say who holds a connection; only the server can take it back. For
@@ -143,7 +147,7 @@ use self::{
     scout::PoolScout,
 };
 pub use self::{
-    connection::GuardedConnection, error::Error, observer::SILENCE_MAX_DEFAULT,
+    connection::GuardedConnection, error::Error, error::underlying, observer::SILENCE_MAX_DEFAULT,
     savepoint::GuardedSavepoint, session::GuardedSession, transaction::GuardedTransaction,
     writes::Writes,
 };

@@ -62,7 +62,7 @@ pub use classify::classify;
 pub use driver::Driver;
 pub use guard::{
     Error, GuardedConnection, GuardedSavepoint, GuardedSession, GuardedTransaction, PoolGuard,
-    PoolGuardBuilder, SILENCE_MAX_DEFAULT, Unguarded, Writes, guard,
+    PoolGuardBuilder, SILENCE_MAX_DEFAULT, Unguarded, Writes, guard, underlying,
 };
 pub use heard::outcome;
 pub use migrations::{Migrations, migrations};

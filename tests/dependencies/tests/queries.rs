@@ -7,14 +7,15 @@
     reason = "tests wait for real servers, on the real clock"
 )]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dependencies_tests::wait_until;
 use sqlx::{Executor, Postgres as Pg, postgres::PgPoolOptions};
 use steadfast::{BreakerState, Cause, Dependency, Refusal, Trip};
-use steadfast_core::{FailureClass, plumbing::CallTimedOut};
+use steadfast_core::{FailureClass, Health, plumbing::CallTimedOut};
 use steadfast_sqlx::{PoolGuard, classify, guard};
 use support::{PgBouncer, Postgres, Relay};
+use tokio::time::sleep;
 
 const WRITE: &str = "INSERT INTO goods VALUES (1)";
 
@@ -245,4 +246,49 @@ async fn a_dead_server_behind_a_living_proxy_is_known() {
     assert_ne!(last.class, FailureClass::Unhealthy, "{}", last.message);
     postgres.start_again();
     wait_until("an answer", || async { ask().await.is_ok() }).await;
+}
+
+/// Goal: between what health says and the open breaker no query fails without a reason.
+/// Method: a breaker that never opens, and a pool that is asked behind a proxy whose server has
+/// gone. The first failure is what it was.
+#[tokio::test]
+async fn a_query_that_fails_after_it_is_known_says_why() {
+    let mut postgres = Postgres::builder().start();
+    let bouncer = PgBouncer::builder().start(&postgres);
+    let pool = PgPoolOptions::new().max_connections(4);
+    let pool = pool.connect_lazy(&bouncer.admin_url()).unwrap();
+    let never = Trip::default().consecutive_failures(1_000).calls_min(1_000);
+    let builder = Dependency::builder("orders-db").trip(never);
+    let orders_db = builder.build().unwrap();
+    let db = guard(&pool, &orders_db).build().unwrap();
+    let ask = async || sqlx::raw_sql("SELECT 1").execute(&db).await;
+    // Four sessions that serve.
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        held.push(db.acquire().await.unwrap());
+    }
+    drop(held);
+    wait_until("idle sessions", || async { pool.num_idle() == 4 }).await;
+    postgres.stop();
+
+    let (mut is_known, mut told) = (false, 0);
+    for asked in 0.. {
+        let health = orders_db.view().health(Instant::now());
+        is_known |= matches!(health, Health::Warning | Health::Failing);
+        let error = ask().await.unwrap_err();
+        let refusal = Refusal::find(&error);
+        if is_known {
+            let refusal = refusal.unwrap_or_else(|| panic!("it was known: {error:?}"));
+            assert_eq!(refusal.cause(), Cause::DependencyDown);
+            assert!(!refusal.safe_to_retry());
+            told += 1;
+        }
+        if told == 30 {
+            break;
+        }
+        assert!(asked < 500, "nothing is ever known");
+        sleep(Duration::from_millis(20)).await;
+    }
+    let view = orders_db.view();
+    assert_eq!(view.breaker.unwrap().state, BreakerState::Closed);
 }

@@ -5,7 +5,6 @@
 use std::{
     fmt,
     ops::Deref,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,8 +12,7 @@ use super::{DependencyState, calls::CallKind, keys, reason::DependencyReason, vi
 use crate::{
     FailureClass,
     dependency::breaker::{
-        Breaker, BreakerDoubt, BreakerMode, BreakerPermit, BreakerRefusal, BreakerState,
-        CallFailure, CallOutcome,
+        Breaker, BreakerMode, BreakerPermit, BreakerRefusal, BreakerState, CallFailure, CallOutcome,
     },
     redact::redact,
     refusal::{
@@ -31,9 +29,6 @@ pub(super) const ERROR_KEPT: Duration = Duration::from_millis(100);
 /// How long a success shows that the dependency serves somebody: a reader that comes each
 /// second is seen, and one second more of errors passes for want of one.
 const SERVED_LATELY: Duration = Duration::from_secs(3);
-
-/// When a doubt is either over or an outage, at a call or two a second.
-const DOUBT_OVER: Duration = Duration::from_secs(2);
 
 /// Permission to call the dependency once; ends in exactly one [`CallPermit::settle`].
 ///
@@ -142,41 +137,6 @@ impl DependencyState {
             None if self.check_fails.load(Relaxed) => self.outage_by_check(now),
             None => None,
         }
-    }
-
-    /// Describes what a failure is to be explained by: the outage, or what speaks against the
-    /// dependency while calls still pass. `None` while all is well. Counts nothing; for those
-    /// who have failed, because it looks at everything.
-    #[must_use]
-    #[cold]
-    pub fn explanation(&self, now: Instant) -> Option<Refusal> {
-        if let Some(outage) = self.outage(now) {
-            return Some(outage);
-        }
-        let view = self.view(now);
-        let reason = view.reason(now)?;
-        if !matches!(
-            reason,
-            DependencyReason::Doubt(_) | DependencyReason::NoConnection { .. }
-        ) {
-            return None;
-        }
-        let class = view.class(now).unwrap_or(FailureClass::Other);
-        let last = view.last_call_error.as_ref();
-        let error = match (reason.error(), last) {
-            (Some(error), _) => error.into(),
-            (None, Some(last)) => Arc::clone(&last.message),
-            (None, None) => "".into(),
-        };
-        let since = match reason {
-            DependencyReason::Doubt(BreakerDoubt::Failing { spread, .. }) => spread,
-            DependencyReason::Doubt(BreakerDoubt::Silent { silent, .. }) => silent,
-            _ => Duration::ZERO,
-        };
-        let mut down = DependencyDown::new(self.name.clone(), since, class, error);
-        down.reason = Some(reason);
-        let evidence = Evidence::DependencyDown(down);
-        Some(Refusal::new(self.name.clone(), evidence, DOUBT_OVER, now))
     }
 
     /// Whether a call has succeeded within the last few seconds.

@@ -1,6 +1,7 @@
 //! Time in these tests is a number of milliseconds after `Rig::start`.
 
 mod detection;
+mod explained;
 mod quiet;
 mod read_only;
 mod sessions;

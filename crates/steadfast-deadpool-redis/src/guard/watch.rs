@@ -72,7 +72,7 @@ impl Watch<'_> {
         let (state, now) = (&self.sessions.state, clock::now());
         match health {
             Health::Served | Health::Callers => None,
-            Health::Ill(_) => state.explanation(now),
+            Health::Ill(failure) => state.explanation_of(failure.class(), now),
             Health::ReadOnly { .. } => state.read_only_refusal(now),
         }
     }

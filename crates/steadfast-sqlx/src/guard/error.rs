@@ -97,6 +97,32 @@ impl From<Error> for sqlx::Error {
     }
 }
 
+/// Returns what the driver said, of an error that a guard may have explained.
+///
+/// A query that failed because the database cannot serve carries, once that is known, the
+/// refusal that says so, inside `sqlx::Error::AnyDriverError`. Code that looks for an answer of
+/// the server (`as_database_error`, a match on `sqlx::Error::Database`) finds those that are the
+/// caller's own as ever: a unique violation, a serialization failure, a missing right are never
+/// explained. One that looks for a lost session or a server that goes away asks this first.
+///
+/// ```
+/// # fn should_ask_again(error: &sqlx::Error) -> bool {
+/// let error = steadfast_sqlx::underlying(error);
+/// let code = error.as_database_error().and_then(|answer| answer.code());
+/// matches!(error, sqlx::Error::Io(_)) || code.as_deref() == Some("57P01")
+/// # }
+/// ```
+#[must_use]
+pub fn underlying(error: &sqlx::Error) -> &sqlx::Error {
+    match error {
+        sqlx::Error::AnyDriverError(inner) => match inner.downcast_ref::<Known>() {
+            Some(explained) => &explained.error,
+            None => error,
+        },
+        _ => error,
+    }
+}
+
 /// Adds the refusal that explains an error of sqlx.
 pub(super) fn explained(refusal: Refusal, error: sqlx::Error) -> sqlx::Error {
     with(Explained { refusal, error })

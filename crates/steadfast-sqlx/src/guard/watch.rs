@@ -254,7 +254,7 @@ impl Watch<'_> {
             Said::FileFailure(failure) | Said::Failure(failure) => failure,
         };
         self.fail(permit, &failure, now);
-        self.explain(error, now)
+        self.explain(error, failure.class(), now)
     }
 
     /// Ends because it was silent for so long, and returns what the caller is told.
@@ -272,7 +272,7 @@ impl Watch<'_> {
             let failure = Failure::new(FailureClass::Timeout, late.to_string());
             self.fail(permit, &failure, now);
         }
-        self.explain(error::late(late), now)
+        self.explain(error::late(late), FailureClass::Timeout, now)
     }
 
     fn fail(&self, permit: Option<Permit>, failure: &Failure, now: Instant) {
@@ -287,8 +287,9 @@ impl Watch<'_> {
     }
 
     /// Adds the refusal that explains an error, once what is behind it is known.
-    fn explain(&self, error: sqlx::Error, now: Instant) -> sqlx::Error {
-        explained(self.watcher.observer.state.explanation(now), error)
+    fn explain(&self, error: sqlx::Error, class: FailureClass, now: Instant) -> sqlx::Error {
+        let state = &self.watcher.observer.state;
+        explained(state.explanation_of(class, now), error)
     }
 }
 

@@ -59,23 +59,32 @@ impl Breaker {
     /// Returns what speaks against it while it is closed.
     pub(crate) fn doubt(&self, now: Instant) -> Option<BreakerDoubt> {
         let now_ms = self.ms(now);
-        let word = self.word();
-        if word.state_at(now_ms) != BreakerState::Closed {
+        if self.word().state_at(now_ms) != BreakerState::Closed {
             return None;
         }
-        let failing = || {
-            let (failures, first) = self.streaks.misses.read(word.generation())?;
-            let last = self.record.last_call_failure()?;
-            let spread = last.saturating_sub(first);
-            let is_young = now_ms.saturating_sub(last) <= ms(self.rules.window());
-            (failures >= FAILURES && spread >= SPREAD_MS && is_young).then(|| {
-                BreakerDoubt::Failing {
-                    failures,
-                    spread: Duration::from_millis(spread),
-                }
-            })
-        };
-        failing().or_else(|| self.silence(now_ms))
+        self.failing(now_ms, SPREAD_MS)
+            .or_else(|| self.silence(now_ms))
+    }
+
+    /// Returns how calls fail while it is closed, be it for a moment only: too little to say of
+    /// the dependency, and the reason of one whose own call is the last of them.
+    pub(crate) fn fails(&self, now: Instant) -> Option<BreakerDoubt> {
+        let now_ms = self.ms(now);
+        let is_closed = self.word().state_at(now_ms) == BreakerState::Closed;
+        is_closed.then(|| self.failing(now_ms, 0))?
+    }
+
+    fn failing(&self, now_ms: u64, spread_min_ms: u64) -> Option<BreakerDoubt> {
+        let (failures, first) = self.streaks.misses.read(self.word().generation())?;
+        let last = self.record.last_call_failure()?;
+        let spread = last.saturating_sub(first);
+        let is_young = now_ms.saturating_sub(last) <= ms(self.rules.window());
+        (failures >= FAILURES && spread >= spread_min_ms && is_young).then(|| {
+            BreakerDoubt::Failing {
+                failures,
+                spread: Duration::from_millis(spread),
+            }
+        })
     }
 
     fn silence(&self, now_ms: u64) -> Option<BreakerDoubt> {
@@ -173,9 +182,14 @@ mod tests {
         let breaker = breaker(start);
         let unreachable = failed(FailureClass::Unreachable);
         end(&breaker, unreachable, start);
-        assert_eq!(breaker.doubt(start), None);
+        assert_eq!((breaker.doubt(start), breaker.fails(start)), (None, None));
         end(&breaker, unreachable, start + 400 * MS);
         assert_eq!(breaker.doubt(start + 400 * MS), None, "one moment's");
+        let own = BreakerDoubt::Failing {
+            failures: 2,
+            spread: 400 * MS,
+        };
+        assert_eq!(breaker.fails(start + 400 * MS), Some(own));
         end(&breaker, unreachable, start + SEC);
         let doubt = BreakerDoubt::Failing {
             failures: 3,

@@ -2,15 +2,20 @@
 
 use std::{collections::VecDeque, future::poll_fn, sync::Arc, time::Duration};
 
-use steadfast_core::{CallKind, Deadline, DependencyState, Name, Trip, plumbing::CallTimedOut};
+use steadfast_core::{
+    CallKind, Cause, Deadline, DependencyState, FailureClass, Name, Refusal, Trip,
+    plumbing::CallTimedOut,
+};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::*;
 use crate::{
     clock,
     guard::{
+        Error,
         observer::{Observer, SILENCE_MAX_DEFAULT},
         scout::Scout,
+        underlying,
         watch::{Patience, Watcher},
     },
 };
@@ -70,6 +75,14 @@ async fn read(watcher: &mut Watcher, waits: &[u32]) -> (usize, Option<sqlx::Erro
     }
 }
 
+/// Asks for one answer, which is that the session is lost.
+async fn lose(watcher: &mut Watcher) -> sqlx::Error {
+    let lost = sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into());
+    let answer = Box::pin(std::future::ready(sqlx::Result::<()>::Err(lost)));
+    let judged = JudgedAnswer::new(answer, watcher.watch(Patience::OfServer));
+    judged.await.expect_err("it is lost")
+}
+
 fn is_late(error: Option<sqlx::Error>) -> bool {
     matches!(error, Some(sqlx::Error::AnyDriverError(inner)) if inner.is::<CallTimedOut>())
 }
@@ -122,4 +135,30 @@ async fn one_who_said_that_it_takes_long_is_waited_for() {
     watcher.expect_up_to(600 * SECS, clock::now());
     let (rows, error) = within(2, read(&mut watcher, &[300, 200])).await;
     assert_eq!((rows, error.is_none()), (2, true));
+}
+
+/// Goal: no query fails without a reason once health says what is wrong, although the breaker
+/// is closed. Method: new sessions are refused as behind a pooler that has lost its server.
+#[tokio::test(start_paused = true)]
+async fn what_is_known_of_the_server_explains_a_query_that_fails_for_it() {
+    let (mut watcher, state) = watcher();
+    assert!(matches!(lose(&mut watcher).await, sqlx::Error::Io(_)));
+    let now = clock::now();
+    let refuse = |class| state.note_new_sessions_refused(class, &"no", 3, now);
+    assert_eq!(read(&mut watcher, &[]).await.0, 0);
+    refuse(FailureClass::Auth);
+    let other = lose(&mut watcher).await;
+    assert!(
+        matches!(other, sqlx::Error::Io(_)),
+        "it is no reason for that"
+    );
+    assert_eq!(read(&mut watcher, &[]).await.0, 0);
+    refuse(FailureClass::Unreachable);
+    let error = lose(&mut watcher).await;
+    let refusal = Refusal::find(&error).expect("it is known");
+    assert_eq!(refusal.cause(), Cause::DependencyDown);
+    assert!(!refusal.safe_to_retry(), "the handler was entered");
+    assert!(matches!(underlying(&error), sqlx::Error::Io(_)));
+    let (refusal, driver) = Error::from(error).into_parts();
+    assert!(refusal.is_some() && matches!(driver, Some(sqlx::Error::Io(_))));
 }

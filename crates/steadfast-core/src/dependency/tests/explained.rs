@@ -1,0 +1,113 @@
+//! What a failure is explained by while the breaker still lets calls pass.
+
+use super::*;
+use crate::dependency::breaker::BreakerMode;
+
+const POOLER: &str = "server login has been failing, try again later";
+
+impl Rig {
+    /// What is said to one whose call has just failed so; the reason's token.
+    fn told(&self, class: FailureClass, ms: u64) -> Option<&'static str> {
+        let refusal = self.state.explanation_of(class, self.at(ms))?;
+        let Evidence::DependencyDown(down) = refusal.evidence() else {
+            panic!("it is of a dependency: {refusal:?}");
+        };
+        down.reason.as_ref().map(DependencyReason::code)
+    }
+}
+
+#[test]
+fn the_first_failure_is_what_it_was() {
+    let rig = Rig::new(Some(CheckDepth::Shallow));
+    rig.passes(0);
+    rig.call(0, true);
+    rig.call(10, false);
+    assert_eq!(rig.told(FailureClass::Unhealthy, 10), None);
+    assert!(rig.state.explanation(rig.at(10)).is_none());
+}
+
+/// Behind a pooler that lives and has lost its server, sessions are lent and new ones are
+/// refused: health says that at once, and the breaker opens a second later.
+#[test]
+fn what_health_warns_of_explains_a_failure_of_its_kind_and_no_other() {
+    let rig = Rig::new(Some(CheckDepth::Shallow));
+    rig.passes(0);
+    rig.call(0, true);
+    rig.state
+        .note_new_sessions_refused(FailureClass::Unreachable, &POOLER, 4, rig.at(100));
+    assert_eq!(rig.seen(100).0, Health::Warning);
+    for class in [FailureClass::Unreachable, FailureClass::Loading] {
+        assert_eq!(rig.told(class, 110), Some("sessions-refused"), "{class}");
+    }
+    for class in [FailureClass::Unhealthy, FailureClass::RefusedByServer] {
+        assert_eq!(rig.told(class, 110), None, "{class}");
+    }
+    // Nobody has said of what kind it is.
+    assert!(rig.state.explanation(rig.at(110)).is_none());
+    // Nor is anybody refused for it.
+    assert!(rig.state.refusal(rig.at(110)).is_none());
+    rig.state.note_session_opened(rig.at(200));
+    assert_eq!(rig.told(FailureClass::Unreachable, 210), None);
+}
+
+#[test]
+fn a_check_that_fails_beside_calls_that_pass_explains_what_fails_likewise() {
+    let rig = Rig::new(Some(CheckDepth::Shallow));
+    rig.passes(0);
+    rig.call(0, true);
+    for ms in [100, 200] {
+        rig.fails(ms);
+    }
+    assert_eq!(
+        rig.told(FailureClass::Unreachable, 210),
+        None,
+        "it may be wrong"
+    );
+    rig.call(250, true);
+    rig.fails(300);
+    assert_eq!(rig.seen(310).0, Health::Warning);
+    assert_eq!(
+        rig.told(FailureClass::Unreachable, 310),
+        Some("check-disagrees")
+    );
+    assert_eq!(rig.told(FailureClass::Overloaded, 310), None);
+}
+
+#[test]
+fn whom_a_person_lets_through_is_told_nothing_new() {
+    let rig = Rig::new(None);
+    for ms in [0, 10, 20] {
+        rig.call(ms, false);
+    }
+    assert_eq!(rig.breaker(20), BreakerState::Open);
+    assert!(rig.told(FailureClass::Unhealthy, 20).is_some());
+    rig.state.set_mode(BreakerMode::ForcedClosed, rig.at(20));
+    assert_eq!(rig.told(FailureClass::Unhealthy, 20), None);
+}
+
+/// A proxy without a server lends sessions and ends what is asked on them, so nothing but the
+/// calls themselves says so, and for half a second they say it of a moment only.
+#[test]
+fn the_second_who_finds_nobody_there_is_told_that_much() {
+    let start = origin();
+    let rules = Trip::default().build().expect("the defaults are in range");
+    let state = DependencyState::new(Name::from_static("orders-db"), rules, 2, start);
+    let end = |outcome, ms| {
+        let now = start + Duration::from_millis(ms);
+        let permit = DependencyState::try_acquire(&state, now, 0, MIDDLE).expect("it passes");
+        permit.settle(outcome, now);
+        now
+    };
+    let gone = CallOutcome::Failure(FailureClass::Unreachable.into());
+    let explains = |class, now| state.explanation_of(class, now).is_some();
+    let now = end(gone, 0);
+    assert!(!explains(FailureClass::Unreachable, now), "the first");
+    let now = end(gone, 50);
+    assert!(explains(FailureClass::Unreachable, now));
+    assert!(!explains(FailureClass::Unhealthy, now), "it has answered");
+    assert!(state.explanation(now).is_none(), "it may be anything");
+    assert_eq!(state.view(now).reason(now), None, "health waits for more");
+    end(CallOutcome::Success, 60);
+    let now = end(gone, 70);
+    assert!(!explains(FailureClass::Unreachable, now), "the first again");
+}
