@@ -36,14 +36,10 @@ impl PoolDriver for Connections {
     type Error = Fault;
 
     fn connect(&self) -> PoolFuture<Result<Session, Fault>> {
-        // deadpool tests idle connections, and not new ones; and the driver opens one that a
-        // full or loading server will not serve without a word.
         let doubt = if self.gate.has_trouble(clock::now()) {
             Doubt::Much
-        } else if self.idle() == 0 {
-            Doubt::Some
         } else {
-            Doubt::None
+            Doubt::Some
         };
         let sessions = Arc::clone(&self.sessions);
         Box::pin(async move {
@@ -98,27 +94,28 @@ pub(super) struct Fault {
     meaning: PoolMeaning,
 }
 
-/// How much it is to be doubted that a session is served.
+/// How much it is to be doubted that a new session is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Doubt {
-    /// deadpool has tested it.
-    None,
     /// It is new.
     Some,
-    /// It is new, or others were refused lately.
+    /// Others were refused lately.
     Much,
 }
 
+/// deadpool tests idle connections, and not new ones; and the driver opens one that a full or
+/// loading server will not serve without a word. So a new one is asked, and one that was lent
+/// before is not asked twice: each question is a round trip.
 async fn take(sessions: &Sessions, doubt: Doubt) -> Result<Session, DriverError> {
     let mut session = sessions.take().await?;
-    if doubt == Doubt::None {
+    if Object::metrics(&session).recycled.is_some() {
         return Ok(session);
     }
     let ping = redis::cmd("PING");
     let asked = ping.query_async::<()>(&mut *session);
     let answer = match doubt {
         // Who is far away is not waited for: the command follows the question on its way.
-        Doubt::None | Doubt::Some => timeout(PONG_MAX, asked).await.unwrap_or(Ok(())),
+        Doubt::Some => timeout(PONG_MAX, asked).await.unwrap_or(Ok(())),
         Doubt::Much => asked.await,
     };
     if let Err(error) = answer {

@@ -166,3 +166,34 @@ async fn while_no_new_master_is_there_sessions_stay_and_few_are_opened() {
         rig.ask(&["SET", "k", "v"]).await.unwrap();
     }
 }
+
+/// Goal: a server that gives no further session costs those that stand nothing. Method: the
+/// questions on the one that stands are counted; deadpool's own test of it has a number in it.
+#[tokio::test]
+async fn a_session_that_was_tested_is_not_asked_again_because_others_are_refused() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    let rig = Rig::new(move |session, words| match (session, words) {
+        (1.., ["CONNECT"]) => Reply::Line("-ERR max number of clients reached"),
+        (0, ["PING"]) => {
+            counted.fetch_add(1, SeqCst);
+            Reply::Usual
+        }
+        _ => Reply::Usual,
+    })
+    .await;
+    let held = rig.redis.acquire().await.unwrap();
+    let second = tokio::spawn(rig.redis.acquire());
+    let started_at = tokio::time::Instant::now();
+    while rig.cache.view().sessions_refused.is_none() {
+        assert!(started_at.elapsed() < super::LONG, "it is never told");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    drop(held);
+    drop(second.await.unwrap().unwrap());
+    let before = asked.load(SeqCst);
+    for _ in 0..20 {
+        rig.ask(&["GET", "goods"]).await.unwrap();
+    }
+    assert_eq!(asked.load(SeqCst), before);
+}

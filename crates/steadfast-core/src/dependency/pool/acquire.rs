@@ -14,7 +14,8 @@
 //! - It waits for as long as the driver's pool would, while waiting may help, and no longer
 //!   (`patience.rs`): a connect that is under way is no failure, and a pool to which nothing comes
 //!   back is not waited for.
-//! - It waits [`PROBE_AFTER`](super::PROBE_AFTER) for the pool's answer. Then one of those who wait asks the
+//! - It waits [`PROBE_AFTER`](super::PROBE_AFTER) for the pool's answer, or twice as long as tests
+//!   of idle connections have taken lately where that is longer. Then one of those who wait asks the
 //!   server itself, because a driver that retries a refused connect is silent until its
 //!   time is over; the answer is told to all. A server that was there a moment ago may be on
 //!   its way back, and is waited for while the driver goes on (`restart.rs`).

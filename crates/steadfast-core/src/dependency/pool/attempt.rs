@@ -73,7 +73,8 @@ impl<D: PoolDriver> Attempt<D> {
         let settings = lease.gate().settings();
         let connect_max = settings.connect_max;
         let open_max = settings.connect_slow_max.max(connect_max).max(OPEN_MAX);
-        let (late_at, silent_at) = (now + PROBE_AFTER, now + connect_max);
+        let late_at = now + lease.gate().late_after(is_new);
+        let silent_at = now + connect_max;
         Self {
             lease,
             is_new,

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    PoolLease, PoolSettings, PoolTicket,
+    PROBE_AFTER, PoolLease, PoolSettings, PoolTicket,
     slots::{Slots, WakeList},
 };
 use crate::{
@@ -119,6 +119,15 @@ impl PoolGate {
     /// Returns how long a connect may be silent, as far as is known.
     pub(super) fn connect_patience(&self) -> Duration {
         lock(&self.slots).connect_patience()
+    }
+
+    /// Returns after how long one who has a turn is late: with a new connection, or with the test
+    /// of an idle one.
+    pub(super) fn late_after(&self, is_new: bool) -> Duration {
+        if is_new {
+            return PROBE_AFTER;
+        }
+        lock(&self.slots).patience.test()
     }
 
     /// Whether connections are lent and come back.

@@ -9,7 +9,7 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    PoolSettings,
+    PROBE_AFTER, PoolSettings,
     settings::{NONE_BACK_MAX, PATIENCE_MIN},
     slots::Slots,
 };
@@ -21,6 +21,15 @@ const CONNECT_TIMES: u32 = 3;
 /// The same for a hold.
 const HOLD_TIMES: u32 = 2;
 
+/// How many times as long as usual an idle connection may take to answer before somebody else is
+/// asked. A server far away, or behind a slow network, takes longer than [`PROBE_AFTER`] for each
+/// answer: to take a second connection for each request, and to open a session beside the pool
+/// for each question, is to double what it has to do.
+const TEST_TIMES: u32 = 2;
+
+/// The share of one test in what is usual: the last four or so count.
+const TEST_WEIGHT: u32 = 4;
+
 /// How long the last connects and holds took, the longer ones for longer.
 #[derive(Debug)]
 pub(super) struct Patience {
@@ -29,6 +38,8 @@ pub(super) struct Patience {
     stuck_after: Duration,
     /// `None` until the server has given a connection.
     connect: Option<Duration>,
+    /// What tests of idle connections take; zero until one was answered.
+    test: Duration,
     hold: Duration,
 }
 
@@ -40,6 +51,7 @@ impl Patience {
             connect_slow_max: slow_max.max(settings.connect_max),
             stuck_after: settings.stuck_after,
             connect: None,
+            test: Duration::ZERO,
             hold: Duration::ZERO,
         }
     }
@@ -48,6 +60,20 @@ impl Patience {
     pub(super) fn connected(&mut self, took: Duration) {
         let before = self.connect.unwrap_or_default();
         self.connect = Some(took.max(before / 2));
+    }
+
+    /// Notes what an idle connection took to answer.
+    pub(super) fn tested(&mut self, took: Duration) {
+        self.test = (self.test * (TEST_WEIGHT - 1) + took) / TEST_WEIGHT;
+    }
+
+    /// Returns how long an idle connection may take to answer before it is late, and no longer
+    /// than leaves half of its time for what is found out then.
+    pub(super) fn test(&self) -> Duration {
+        let longest = (self.connect_max / 2).max(PROBE_AFTER);
+        self.test
+            .saturating_mul(TEST_TIMES)
+            .clamp(PROBE_AFTER, longest)
     }
 
     /// Notes for how long a connection was held.

@@ -121,6 +121,10 @@ impl Slots {
             return;
         };
         let opens_since = held.opens_since();
+        if held.stage == Stage::Testing {
+            self.patience
+                .tested(now.saturating_duration_since(held.since));
+        }
         self.lent += u32::from(held.stage != Stage::Lent);
         held.stage = Stage::Lent;
         held.since = now;

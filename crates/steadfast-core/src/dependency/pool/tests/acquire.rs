@@ -224,3 +224,34 @@ fn an_acquire_that_was_cut_is_not_polled_again() {
     let _ = is_refused(&mut hasty, start + MS);
     let _ = step(&mut hasty, start + MS);
 }
+
+/// Goal: a server that is far away, or slow, is not asked for more because of that. Method: each
+/// idle connection answers after 150 ms, while another lies idle; then one answers nothing.
+#[test]
+fn a_test_that_takes_as_long_as_tests_take_is_not_late() {
+    let mut now = origin();
+    let pool = Pool::new(now);
+    pool.driver.idle.store(2, Ordering::Relaxed);
+    let begun = || (pool.connects(), pool.questions());
+    let mut late = Vec::new();
+    for _ in 0..6 {
+        let mut acquire = pool.acquire(None);
+        let nth = begun().0;
+        waits(&mut acquire, now);
+        waits(&mut acquire, now + PROBE_AFTER);
+        late.push(begun().0 > nth + 1);
+        now += 150 * MS;
+        pool.connect(nth, Ok(1));
+        let (_, lease) = acquired(&mut acquire, now).settle(now);
+        lease.give_back(now);
+        drop(acquire.detach(now));
+    }
+    assert_eq!(late, [true, true, false, false, false, false]);
+    let (connects, questions) = begun();
+    let mut acquire = pool.acquire(None);
+    waits(&mut acquire, now);
+    waits(&mut acquire, now + 200 * MS);
+    assert_eq!(begun(), (connects + 1, questions));
+    waits(&mut acquire, now + 300 * MS);
+    assert_eq!(begun(), (connects + 2, questions + 1), "now it is late");
+}
