@@ -139,6 +139,11 @@ impl Row {
         self.per_sec(self.counted.timed_out + self.counted.failed)
     }
 
+    /// Requests served and refused in time, each second.
+    pub(crate) fn answers_per_sec(&self) -> f64 {
+        self.per_sec(self.counted.served + self.counted.refused)
+    }
+
     pub(crate) fn json(&self) -> Value {
         let counted = &self.counted;
         json!({

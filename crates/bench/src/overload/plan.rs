@@ -90,7 +90,7 @@ impl Phase {
 }
 
 /// The phases of all acts, by their names.
-pub(crate) const PHASES: [&str; 13] = [
+pub(crate) const PHASES: [&str; 14] = [
     "0.5x",
     "0.8x",
     "1x",
@@ -104,6 +104,7 @@ pub(crate) const PHASES: [&str; 13] = [
     "neighbours",
     "neighbours-gone",
     "many-connections",
+    "flood",
 ];
 
 /// Phases that only lead to others: no row is made of them.
@@ -194,7 +195,10 @@ pub(crate) fn scenes(pace: Pace, capacity: f64, brownout: Option<f64>) -> Vec<Sc
                 ]),
                 Scene {
                     connections: MANY_CONNECTIONS,
-                    phases: vec![loaded("many-connections", 10.0)],
+                    phases: vec![
+                        loaded("many-connections", 10.0),
+                        Phase::closed("flood", MANY_CONNECTIONS as u32, secs, 1.0),
+                    ],
                 },
             ]
         }

@@ -56,6 +56,7 @@ impl Measured {
         self.print_steady();
         self.print_changes();
         self.print_disturbed();
+        self.print_flood();
         self.print_machine();
     }
 
@@ -188,6 +189,30 @@ impl Measured {
                 shown(after.as_ref().and_then(Runs::recovery_secs), 1),
                 cell(&many),
                 late(&many),
+            );
+        }
+    }
+
+    /// As many requests as so many clients and this machine can make, where an answer of any
+    /// kind brings the next one.
+    fn print_flood(&self) {
+        if self.phases(&["flood"]).is_empty() {
+            return;
+        }
+        println!("\n1,500 clients that ask again as soon as they are answered:\n");
+        println!(
+            "| peer | goodput | answers/s | time-outs/s | refusal p99 (ms) | probe p99 (ms) |"
+        );
+        println!("|---|---:|---:|---:|---:|---:|");
+        for peer in self.names() {
+            let flood = self.of(peer, "flood");
+            println!(
+                "| {peer} | {} | {} | {} | {} | {} |",
+                flood.clone().map_or("-".to_owned(), cell),
+                shown(flood.as_ref().and_then(Runs::answers_per_sec), 0),
+                shown(flood.as_ref().and_then(Runs::timeouts_per_sec), 0),
+                shown(flood.as_ref().and_then(Runs::refusal_p99_ms), 1),
+                shown(flood.as_ref().and_then(Runs::probe_p99_ms), 1),
             );
         }
     }

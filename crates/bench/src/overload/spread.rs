@@ -134,6 +134,10 @@ impl<'a> Runs<'a> {
         Spread::of_less(self.rows.iter().map(|row| row.timeouts_per_sec()))
     }
 
+    pub(super) fn answers_per_sec(&self) -> Option<Spread> {
+        Spread::of_more(self.rows.iter().map(|row| row.answers_per_sec()))
+    }
+
     pub(super) fn false_refusals(&self) -> Option<Spread> {
         let refused = self.rows.iter().filter_map(|row| row.false_refusals);
         Spread::of_less(refused.map(|refused| refused as f64))
