@@ -4,6 +4,7 @@
 //! `cargo run -p sim --release -- --help` says how; the README of this package says what was found.
 
 pub mod peers;
+pub mod pictures;
 pub mod rng;
 pub mod scenario;
 pub mod scenarios;

@@ -5,19 +5,22 @@ use std::process::ExitCode;
 
 use sim::scenario::{Bar, Figure, Scenario};
 use sim::summary::Summary;
-use sim::{peers, scenarios, svg, world};
+use sim::{peers, pictures, scenarios, svg};
 
-const USAGE: &str = "usage: sim [SCENARIO] [--peer NAME|all] [--seed N | --seeds N | --seeds FROM-TO] [--summary | --csv] [--changes] [--svg DIR]
-Runs every scenario whose name contains SCENARIO; several names are separated by commas. Peers: adaptive fixed-N start-N aimd gradient2 vegas.";
+const USAGE: &str = "usage: sim [SCENARIO] [--peer NAME|all] [--seed N | --seeds N | --seeds FROM-TO] [--summary | --csv] [--changes] [--speed] [--svg DIR]
+       sim --fleets DIR
+Runs every scenario whose name contains SCENARIO; several names are separated by commas. Peers: adaptive fixed-N start-N aimd gradient2 vegas, each also with +gate, +queue, +queue-N or +queue-N-MS behind it.\n--fleets draws the pictures of docs/fleets.md.";
 
 struct Options {
     scenario: String,
     peers: Vec<String>,
     seeds: std::ops::RangeInclusive<u64>,
     changes: bool,
+    speed: bool,
     csv: bool,
     summary: bool,
     svg: Option<PathBuf>,
+    fleets: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -25,6 +28,18 @@ fn main() -> ExitCode {
         eprintln!("{USAGE}");
         return ExitCode::from(64);
     };
+    if let Some(dir) = &options.fleets {
+        return match pictures::fleets(dir) {
+            Ok(files) => {
+                files.iter().for_each(|file| println!("{file}"));
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     if options.csv {
         println!("scenario,peer,seed,figure,value,bar,holds");
     }
@@ -63,8 +78,9 @@ fn run(
     peer: &str,
     seed: u64,
 ) -> std::io::Result<Vec<Figure>> {
-    let make = |seed| scenario.limit(peer, seed).expect("the name was checked");
-    let record = world::run(&scenario.setup, &make, seed);
+    let began = ran();
+    let record = scenario.run(peer, seed).expect("the name was checked");
+    let took = ran().zip(began).map(|(ends, began)| ends - began);
     let name = &scenario.name;
     let figures = (scenario.figures)(&record);
     if options.csv {
@@ -92,6 +108,15 @@ fn run(
         }
         println!("  calls/request {:.2}", record.calls_per_request);
     }
+    if let Some(took) = took.filter(|_| options.speed) {
+        let sent = record.sum(0.0, scenario.setup.secs, |bin| bin.sent);
+        let events = record.events as f64;
+        println!(
+            "    {events} events of {sent} requests in {took:.2} s of a processor: {:.2} million events/s, {:.2} us a request",
+            events / took / 1e6,
+            took / sent * 1e6
+        );
+    }
     if options.changes {
         for change in &record.changes {
             println!("    {:8.3} s  {change}", record.secs_of(change));
@@ -105,15 +130,24 @@ fn run(
     Ok(figures)
 }
 
+/// Seconds for which this thread has had a processor, where that is known: neighbours do not count.
+fn ran() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    let nanos: f64 = stat.split(' ').next()?.parse().ok()?;
+    Some(nanos * 1e-9)
+}
+
 fn options() -> Option<Options> {
     let mut options = Options {
         scenario: String::new(),
         peers: vec!["adaptive".to_owned()],
         seeds: 1..=1,
         changes: false,
+        speed: false,
         csv: false,
         summary: false,
         svg: None,
+        fleets: None,
     };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
@@ -134,6 +168,8 @@ fn options() -> Option<Options> {
             "--seeds" => options.seeds = seeds(&args.next()?)?,
             "--summary" => options.summary = true,
             "--changes" => options.changes = true,
+            "--speed" => options.speed = true,
+            "--fleets" => options.fleets = Some(args.next()?.into()),
             "--csv" => options.csv = true,
             "--svg" => options.svg = Some(args.next()?.into()),
             name if !name.starts_with('-') => name.clone_into(&mut options.scenario),

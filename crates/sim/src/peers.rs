@@ -1,12 +1,25 @@
-//! Other people's algorithms, small, to compare with. They show too that the seam is open.
+//! Other people's algorithms, small, to compare with, and what stands before a limit. They show too that the seam is open.
 
 use std::fmt;
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use steadfast_core::limit::{
     Adaptive, Admitted, Change, ChangeReason, Directive, Ended, Ending, Fixed, Limit, LimitPhase,
     Sampling, Snapshot, Tag,
 };
+use steadfast_core::plumbing::QueueSettings;
+
+/// A limit, and what stands before it.
+#[derive(Debug)]
+pub struct Peer {
+    /// The limit.
+    pub limit: Box<dyn Limit>,
+    /// Whether the real gate keeps its count instead of a plain one.
+    pub real: bool,
+    /// The queue before it.
+    pub queue: Option<QueueSettings>,
+}
 
 /// What the command line calls them.
 pub const NAMES: [&str; 6] = [
@@ -18,9 +31,35 @@ pub const NAMES: [&str; 6] = [
     "vegas",
 ];
 
-/// Makes an algorithm: one of [`NAMES`], any `fixed-N`, or `start-N` for the adaptive one from a limit of N.
+/// Makes a peer: an algorithm, behind the real gate if `+gate` follows, and with the real queue before that if `+queue` does.
+///
+/// `+queue-N` has N places, whatever the limit is, and `+queue-N-M` lets a request wait for M ms in a queue that lasts.
 #[must_use]
-pub fn make(name: &str, seed: u64) -> Option<Box<dyn Limit>> {
+pub fn make(name: &str, seed: u64) -> Option<Peer> {
+    let (name, before) = name.split_once('+').unwrap_or((name, ""));
+    Some(Peer {
+        limit: algorithm(name, seed)?,
+        real: !before.is_empty(),
+        queue: match before {
+            "" | "gate" => None,
+            queue => Some(queued(queue.strip_prefix("queue")?)?),
+        },
+    })
+}
+
+fn queued(form: &str) -> Option<QueueSettings> {
+    let settings = QueueSettings::default();
+    let Some(form) = form.strip_prefix('-') else {
+        return form.is_empty().then_some(settings);
+    };
+    let (places, target) = form.split_once('-').unwrap_or((form, "5"));
+    let target = Duration::from_millis(target.parse().ok()?);
+    let settings = settings.len_max(places.parse().ok()?).target(target);
+    settings.faults().is_empty().then_some(settings)
+}
+
+/// Makes an algorithm: one of [`NAMES`], any `fixed-N`, or `start-N` for the adaptive one from a limit of N.
+fn algorithm(name: &str, seed: u64) -> Option<Box<dyn Limit>> {
     let number = |prefix: &str| name.strip_prefix(prefix)?.parse::<u32>().ok();
     if let Some(n) = number("fixed-").and_then(NonZeroU32::new) {
         return Some(Box::new(Fixed::new(n)));

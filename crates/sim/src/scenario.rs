@@ -2,11 +2,8 @@
 
 #![expect(missing_debug_implementations, reason = "worlds hold closures")]
 
-use steadfast_core::limit::Limit;
-
-use crate::peers;
-use crate::world::record::Record;
-use crate::world::setup::Setup;
+use crate::peers::{self, Peer};
+use crate::world::{self, record::Record, setup::Setup};
 
 /// A world and the figures that judge it.
 pub struct Scenario {
@@ -108,11 +105,18 @@ impl Scenario {
         self
     }
 
-    /// Makes what `peer` is called in this scenario: the adaptive limit where it starts.
+    /// Runs it with a peer of this name, if there is one.
     #[must_use]
-    pub fn limit(&self, peer: &str, seed: u64) -> Option<Box<dyn Limit>> {
-        match self.start {
-            Some(limit) if peer == "adaptive" => peers::make(&format!("start-{limit}"), seed),
+    pub fn run(&self, peer: &str, seed: u64) -> Option<Record> {
+        self.make(peer, seed)?;
+        let make = |seed| self.make(peer, seed).expect("it was made before");
+        Some(world::run(&self.setup, &make, seed))
+    }
+
+    /// Makes what `peer` is called in this scenario: the adaptive limit where it starts.
+    fn make(&self, peer: &str, seed: u64) -> Option<Peer> {
+        match (self.start, peer.strip_prefix("adaptive")) {
+            (Some(limit), Some(before)) => peers::make(&format!("start-{limit}{before}"), seed),
             _ => peers::make(peer, seed),
         }
     }

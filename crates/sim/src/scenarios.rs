@@ -4,8 +4,9 @@ use crate::rng::Dist;
 use crate::scenario::Scenario;
 
 mod brownout;
+mod bursts;
 mod classes;
-mod fleet;
+pub mod fleet;
 mod healthy;
 mod reported;
 mod sequence;
@@ -22,6 +23,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(steady::all());
     all.extend(sequence::all());
     all.extend(brownout::all());
+    all.extend(bursts::all());
     all.extend(steps::all());
     all.extend(reported::all());
     all.extend(classes::all());

@@ -138,7 +138,7 @@ fn draw_panel(svg: &mut String, top: f64, panel: &Panel<'_>, bin_secs: f64) {
                 continue;
             };
             let command = if pen_down { 'L' } else { 'M' };
-            let _ = write!(path, "{command}{:.1} {:.1}", x(index), y(*value));
+            let _ = write!(path, "{command}{:.0} {:.1}", x(index), y(*value));
             pen_down = true;
         }
         let label = top + 12.0 + LINE * row as f64;

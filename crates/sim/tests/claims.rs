@@ -2,7 +2,7 @@
 //! `cargo run -p sim --release -- SCENARIO --seed N --changes --svg DIR` shows the run.
 
 use sim::scenario::{Figure, Scenario};
-use sim::{scenarios, world};
+use sim::scenarios::{self, fleet};
 
 fn scenario(name: &str) -> Scenario {
     let found = scenarios::all().into_iter().find(|s| s.name == name);
@@ -10,8 +10,7 @@ fn scenario(name: &str) -> Scenario {
 }
 
 fn figures(scenario: &Scenario, peer: &str, seed: u64) -> Vec<Figure> {
-    let make = |seed| scenario.limit(peer, seed).expect("a peer of this name");
-    let record = world::run(&scenario.setup, &make, seed);
+    let record = scenario.run(peer, seed).expect("a peer of this name");
     assert!(!record.bins.is_empty(), "seed {seed}: nothing happened");
     (scenario.figures)(&record)
 }
@@ -231,10 +230,54 @@ fn a_changed_route_mix_does_not_halve_the_limit() {
     holds("route-mix-overload", 1..=1);
 }
 
+const BALANCERS: [&str; 4] = ["random", "two-choices", "least", "peak-ewma"];
+
 #[test]
-fn a_hundred_instances_do_not_oscillate_in_step_and_half_may_restart() {
-    holds("fleet-100-random", 1..=1);
-    holds("fleet-100-two-choices", 1..=1);
+fn instances_do_not_swing_in_step_and_half_may_restart() {
+    for balancer in BALANCERS {
+        holds(&format!("fleet-10-{balancer}"), 1..=2);
+        holds(&format!("fleet-100-{balancer}"), 1..=1);
+    }
+}
+
+/// Goal: those that are back, and have nothing to do, are not run down.
+#[test]
+fn a_zone_that_comes_back_meets_no_herd() {
+    for balancer in BALANCERS {
+        holds(&format!("zone-100-{balancer}"), 1..=1);
+    }
+}
+
+#[test]
+fn a_rollout_refuses_and_loses_nobody() {
+    for balancer in BALANCERS {
+        holds(&format!("rolling-100-{balancer}"), 1..=1);
+    }
+}
+
+/// Goal: what is refused and tried again does not keep an overload going whose cause is over.
+#[test]
+fn with_retries_there_is_no_storm() {
+    for balancer in BALANCERS {
+        holds(&format!("storm-100-{balancer}"), 1..=1);
+    }
+}
+
+/// Goal: a thousand instances are as steady as a hundred, and as much work for each request: the same events happen, and none of them looks at all instances or all requests.
+#[test]
+fn a_thousand_instances_are_a_hundred_ten_times() {
+    let events = |size: u32| {
+        let mut scenario = scenario(&format!("fleet-{size}-two-choices"));
+        scenario.setup.secs = 2.5;
+        let record = scenario.run("adaptive", 1).expect("a peer of this name");
+        let swing = fleet::swing(&record, 1.5, 2.5);
+        let most = 0.25 / f64::from(size).sqrt();
+        assert!(swing <= most, "{size}, seed 1: {swing} is more than {most}");
+        record.events as f64 / record.sum(0.0, 2.5, |bin| bin.sent)
+    };
+    let (hundred, thousand) = (events(100), events(1000));
+    let apart = (thousand / hundred - 1.0).abs();
+    assert!(apart < 0.05, "{hundred} and {thousand} events a request");
 }
 
 /// Goal: requests that end in one slice of a processor are not taken for independent ones,
@@ -244,10 +287,7 @@ fn a_process_that_waits_for_a_processor_keeps_its_limit_and_its_goodput() {
     let scenario = scenario("starved-5x");
     let mut changes = 0;
     for seed in 1..=10 {
-        let run = |peer: &str| {
-            let make = |seed| scenario.limit(peer, seed).expect("a peer of this name");
-            world::run(&scenario.setup, &make, seed)
-        };
+        let run = |peer: &str| scenario.run(peer, seed).expect("a peer of this name");
         let (ours, fixed) = (run("adaptive"), run("fixed-24"));
         changes += ours.changes.len();
         let share = ours.goodput(5.0, 14.0) / fixed.goodput(5.0, 14.0);

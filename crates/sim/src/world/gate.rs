@@ -1,18 +1,20 @@
 //! The caller's side of the seam, as the real admit path keeps it: a count, the published word, and calls only when the directive asks.
 //!
-//! Where requests have classes, the real gate keeps the count: what it does for them is what such a world is about.
+//! Where requests have classes, or a peer asks for it, the real gate keeps the count, with the real queue before it if there is one.
 
 #![expect(missing_debug_implementations, reason = "worlds hold closures")]
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use steadfast_core::limit::{
     Admitted, Change, Directive, Ended, Ending, Limit, Sampling, Tag, Window,
 };
 use steadfast_core::{
-    Ask, Decision, Local, Outcome, Priority, ShedGate, ShedPermit, ShedSettings,
-    plumbing::{BEAT, LagMode},
+    Ask, Decision, Local, Outcome, Priority, ShedGate, ShedPermit, ShedSettings, ShedTicket,
+    plumbing::{BEAT, LagMode, QueueSettings},
 };
 
 /// Admits requests of one instance.
@@ -28,7 +30,68 @@ pub enum Permit {
     /// From a plain count.
     Plain(Carried),
     /// From the real gate.
-    Real(ShedPermit),
+    Real(Box<ShedPermit>),
+}
+
+/// What a gate says to a request, and what became of one that waits.
+pub enum Answer<W> {
+    /// It may run.
+    Run(Permit),
+    /// It waits.
+    Wait(W),
+    /// It may not run.
+    Refuse,
+}
+
+/// A place in the queue before a gate.
+pub struct Ticket(Box<ShedTicket>);
+
+/// Who waits and has been told to ask again, in order.
+#[derive(Clone, Default)]
+pub struct Wakings(Arc<Mutex<VecDeque<Asker>>>);
+
+/// A slot and its generation.
+type Asker = (u32, u32);
+
+struct Waking {
+    asker: Asker,
+    wakings: Wakings,
+}
+
+impl Wake for Waking {
+    fn wake(self: Arc<Self>) {
+        self.wakings.lock(|asking| asking.push_back(self.asker));
+    }
+}
+
+impl Wakings {
+    fn lock<T>(&self, what: impl FnOnce(&mut VecDeque<Asker>) -> T) -> T {
+        what(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes the next one.
+    pub fn next(&self) -> Option<Asker> {
+        self.lock(VecDeque::pop_front)
+    }
+}
+
+impl Ticket {
+    /// When it has to be asked again at the latest.
+    #[must_use]
+    pub fn until(&self) -> Instant {
+        self.0.until()
+    }
+
+    /// Asks what became of it; once that is decided, `asker` is woken.
+    pub fn ask(&mut self, wakings: &Wakings, asker: Asker, now: Instant) -> Answer<()> {
+        let wakings = wakings.clone();
+        let waker = Waker::from(Arc::new(Waking { asker, wakings }));
+        match self.0.poll("", &waker, now) {
+            Poll::Pending => Answer::Wait(()),
+            Poll::Ready(Ok(permit)) => Answer::Run(Permit::Real(Box::new(permit))),
+            Poll::Ready(Err(_)) => Answer::Refuse,
+        }
+    }
 }
 
 /// Between two heartbeats, in seconds.
@@ -44,30 +107,40 @@ impl Gate {
         Self::Plain(Plain::new(limit))
     }
 
-    /// The same with the real gate.
+    /// The same with the real gate, and with a queue before it.
     ///
     /// # Panics
-    /// Never: the settings are valid.
+    /// Where the settings of the queue are out of their bounds.
     #[must_use]
-    pub fn real(limit: Box<dyn Limit>, now: Instant) -> Self {
+    pub fn real(limit: Box<dyn Limit>, queue: Option<QueueSettings>, now: Instant) -> Self {
         let once = Mutex::new(Some(limit));
         let settings = ShedSettings::algorithm("sim", move |_| {
             let mut once = once.lock().unwrap_or_else(PoisonError::into_inner);
             once.take().expect("a gate is made once")
         });
-        let gate = ShedGate::new(&settings.lag(LagMode::Off), 0, now);
+        let settings = settings.lag(LagMode::Off).queue(queue);
+        let gate = ShedGate::new(&settings, 0, now);
         Self::Real(Local::new(gate.expect("the settings are valid")))
     }
 
     /// Decides on a request.
-    pub fn admit(&mut self, priority: Priority, now: Instant) -> Option<Permit> {
+    pub fn admit(&mut self, priority: Priority, now: Instant) -> Answer<Ticket> {
         match self {
-            Self::Plain(plain) => plain.admit(now).map(Permit::Plain),
+            Self::Plain(plain) => plain.admit(now).map_or(Answer::Refuse, |carried| {
+                Answer::Run(Permit::Plain(carried))
+            }),
             Self::Real(gate) => match ShedGate::admit(gate, Ask::new("").priority(priority), now) {
-                Decision::Admit(permit) => Some(Permit::Real(permit)),
-                _ => None,
+                Decision::Admit(permit) => Answer::Run(Permit::Real(Box::new(permit))),
+                Decision::Wait(ticket) => Answer::Wait(Ticket(Box::new(ticket))),
+                _ => Answer::Refuse,
             },
         }
+    }
+
+    /// Whether it is the real one.
+    #[must_use]
+    pub const fn is_real(&self) -> bool {
+        matches!(self, Self::Real(_))
     }
 
     /// Takes a permit back.

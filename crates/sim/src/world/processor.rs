@@ -1,8 +1,6 @@
 //! When the processes have a processor: always, in slices that they share with neighbours, or not for a while.
 
-use std::cmp::Reverse;
-
-use super::{Scheduled, World, nanos};
+use super::{World, nanos};
 
 impl World<'_> {
     /// Until when the process waits for a processor, if it does.
@@ -18,10 +16,5 @@ impl World<'_> {
             self.slice = (ends, ends + nanos(asleep * (0.5 + self.slices.unit())));
         }
         (self.now >= self.slice.0).then_some(self.slice.1)
-    }
-
-    /// Does it when the process runs again, in the order in which it was due.
-    pub(super) fn postpone(&mut self, due: Scheduled, wakes: u64) {
-        self.events.push(Reverse(Scheduled { at: wakes, ..due }));
     }
 }

@@ -20,8 +20,12 @@ pub struct Bin {
     pub refused: u32,
     /// Requests answered in time.
     pub done: u32,
-    /// Requests whose client gave up.
+    /// Requests whose client gave up, or whose instance went away.
     pub timed_out: u32,
+    /// Those sent that had been sent before.
+    pub retried: u32,
+    /// Requests that found nobody where they were sent, or whose instance went away.
+    pub lost: u32,
     /// Latencies of those answered, in seconds.
     pub latencies: Vec<f32>,
     /// Cap of the first instance at the end of the bin, if it had one.
@@ -41,6 +45,8 @@ pub struct Record {
     pub base: Option<Instant>,
     /// Calls into the algorithms, over requests sent.
     pub calls_per_request: f64,
+    /// Events that happened.
+    pub events: u64,
 }
 
 impl Record {

@@ -1,23 +1,38 @@
 //! What servers do with the requests that were admitted.
 
 use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 
 use steadfast_core::limit::Ending;
 
+use super::events::Event;
+use super::requests::Stage;
 use super::setup::Server;
-use super::{Event, Stage, World, nanos};
+use super::{World, nanos};
+
+#[derive(Default)]
+pub(super) struct ServerState {
+    busy: u32,
+    queue: VecDeque<(u32, u32)>,
+    /// Work that each request in a shared server has received since the start.
+    meter: f64,
+    metered_at: u64,
+    sharing: BinaryHeap<Reverse<(u64, u32, u32)>>,
+    sharing_len: u32,
+    change: u32,
+}
 
 impl World<'_> {
     pub(super) fn queue_up(&mut self, id: u32) {
         let secs = self.secs();
         let request = &self.requests[id as usize];
-        let (instance, generation) = (request.instance, request.generation);
+        let (instance, generation) = (request.to.instance, self.generation(id));
         let Some((server, work)) = self.setup.routes[request.route as usize].work else {
             return self.end(id, Ending::Completed);
         };
         match &self.setup.servers[server] {
             Server::Pool(workers) => {
-                let state = &mut self.servers[instance as usize][server];
+                let state = &mut self.instances[instance as usize].servers[server];
                 self.requests[id as usize].stage = Stage::Queued;
                 state.queue.push_back((id, generation));
                 let workers = workers(secs);
@@ -26,7 +41,7 @@ impl World<'_> {
             Server::Shared(_) => {
                 let need = work.draw(&mut self.rng) * (self.setup.slowness)(secs);
                 self.advance_meter(instance, server);
-                let state = &mut self.servers[instance as usize][server];
+                let state = &mut self.instances[instance as usize].servers[server];
                 let done = state.meter + need;
                 state.sharing.push(Reverse((nanos(done), id, generation)));
                 state.sharing_len += 1;
@@ -39,7 +54,7 @@ impl World<'_> {
     /// Lets idle workers take the oldest requests that are still wanted.
     fn take_work(&mut self, instance: u32, server: usize, workers: u32) {
         loop {
-            let state = &mut self.servers[instance as usize][server];
+            let state = &mut self.instances[instance as usize].servers[server];
             if state.busy >= workers {
                 return;
             }
@@ -49,7 +64,7 @@ impl World<'_> {
             if !self.lives(id, generation) {
                 continue;
             }
-            self.servers[instance as usize][server].busy += 1;
+            self.instances[instance as usize].servers[server].busy += 1;
             self.requests[id as usize].stage = Stage::Working;
             let route = self.requests[id as usize].route as usize;
             let Some((_, work)) = self.setup.routes[route].work else {
@@ -62,14 +77,14 @@ impl World<'_> {
 
     pub(super) fn leave_server(&mut self, id: u32) {
         let request = &self.requests[id as usize];
-        let instance = request.instance;
+        let instance = request.to.instance;
         let Some((server, _)) = self.setup.routes[request.route as usize].work else {
             return;
         };
         match request.stage {
-            Stage::Delay | Stage::Queued => {}
+            Stage::Waiting | Stage::Delay | Stage::Queued => {}
             Stage::Working => {
-                self.servers[instance as usize][server].busy -= 1;
+                self.instances[instance as usize].servers[server].busy -= 1;
                 // The request must be gone before its worker looks for the next.
                 self.requests[id as usize].stage = Stage::Queued;
                 if let Server::Pool(workers) = &self.setup.servers[server] {
@@ -79,7 +94,7 @@ impl World<'_> {
             }
             Stage::Sharing(_) => {
                 self.advance_meter(instance, server);
-                self.servers[instance as usize][server].sharing_len -= 1;
+                self.instances[instance as usize].servers[server].sharing_len -= 1;
                 self.schedule_shared(instance, server);
             }
         }
@@ -90,7 +105,7 @@ impl World<'_> {
             return;
         };
         let processors = f64::from(processors(self.secs()));
-        let state = &mut self.servers[instance as usize][server];
+        let state = &mut self.instances[instance as usize].servers[server];
         let passed = (self.now - state.metered_at) as f64 * 1e-9;
         let speed = (processors / f64::from(state.sharing_len.max(1))).min(1.0);
         state.meter += passed * speed;
@@ -102,15 +117,19 @@ impl World<'_> {
             return;
         };
         let processors = f64::from(processors(self.secs()));
-        while let Some(&Reverse((_, id, generation))) =
-            self.servers[instance as usize][server].sharing.peek()
+        while let Some(&Reverse((_, id, generation))) = self.instances[instance as usize].servers
+            [server]
+            .sharing
+            .peek()
         {
             if self.lives(id, generation) {
                 break;
             }
-            self.servers[instance as usize][server].sharing.pop();
+            self.instances[instance as usize].servers[server]
+                .sharing
+                .pop();
         }
-        let state = &mut self.servers[instance as usize][server];
+        let state = &mut self.instances[instance as usize].servers[server];
         state.change = state.change.wrapping_add(1);
         let change = state.change;
         let Some(&Reverse((done, _, _))) = state.sharing.peek() else {
@@ -130,7 +149,7 @@ impl World<'_> {
     }
 
     pub(super) fn shared(&mut self, instance: u32, server: u32, change: u32) {
-        let state = &self.servers[instance as usize][server as usize];
+        let state = &self.instances[instance as usize].servers[server as usize];
         if state.change != change {
             return;
         }
@@ -138,7 +157,7 @@ impl World<'_> {
             return;
         };
         if self.lives(id, generation) {
-            self.servers[instance as usize][server as usize]
+            self.instances[instance as usize].servers[server as usize]
                 .sharing
                 .pop();
             self.leave_server(id);

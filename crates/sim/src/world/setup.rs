@@ -81,6 +81,25 @@ pub enum Balance {
     Random,
     /// The less loaded of two at random.
     TwoChoices,
+    /// One of those with fewest, of all.
+    LeastConnections,
+    /// Of two at random the one with the smaller product of latency and load, where a latency rises at once and falls slowly.
+    PeakEwma,
+}
+
+/// Instances that go away and come back.
+#[derive(Clone, Debug)]
+pub struct Outage {
+    /// Which.
+    pub instances: std::ops::Range<usize>,
+    /// Since when, in seconds.
+    pub from: f64,
+    /// When they are there again, with a limit that knows nothing.
+    pub to: f64,
+    /// How long the balancers take to see that they are gone, and that they are back.
+    pub notice: f64,
+    /// Whether the balancers are told at `from`, and what runs may end until `notice` before `to`; otherwise it is lost at once.
+    pub warned: bool,
 }
 
 /// A world.
@@ -91,6 +110,10 @@ pub struct Setup {
     pub instances: usize,
     /// How requests find one.
     pub balance: Balance,
+    /// How many balancers there are, each of which knows only what it sent itself.
+    pub balancers: usize,
+    /// Seconds until a balancer and a client hear of a refusal.
+    pub refusal: f64,
     /// Servers of each instance.
     pub servers: Vec<Server>,
     /// Kinds of request.
@@ -114,6 +137,8 @@ pub struct Setup {
     pub stalls: Vec<(f64, f64)>,
     /// Instances `0..n` restart with a fresh limit at a moment.
     pub restart: Option<(f64, usize)>,
+    /// Instances that go away and come back.
+    pub outages: Vec<Outage>,
 }
 
 impl Setup {
@@ -124,6 +149,8 @@ impl Setup {
             secs,
             instances: 1,
             balance: Balance::TwoChoices,
+            balancers: 1,
+            refusal: 0.0,
             servers: vec![Server::Pool(always(workers))],
             routes: vec![Route {
                 weight: always(1.0),
@@ -143,6 +170,7 @@ impl Setup {
             slices: None,
             stalls: Vec::new(),
             restart: None,
+            outages: Vec::new(),
         }
     }
 
