@@ -2,10 +2,12 @@
 
 mod detection;
 mod explained;
+mod keys;
 mod quiet;
 mod read_only;
 mod sessions;
 mod silence;
+mod view;
 
 use std::time::{Duration, Instant};
 

@@ -249,3 +249,121 @@ impl Breaker {
 const fn sign_extend(bits: u64) -> u32 {
     (((bits as u32) << 26) as i32 >> 26) as u32
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::{FailureClass, dependency::breaker::Trip, testing::origin};
+
+    fn breaker() -> Breaker {
+        let trip = Trip::default().jitter_ratio(0.0);
+        let rules = trip.build().expect("the test's settings are right");
+        Breaker::new(rules, 1, origin())
+    }
+
+    #[test]
+    fn a_step_is_what_it_was_after_its_permit_has_carried_it() {
+        let breaker = breaker();
+        let at = breaker.instant(700);
+        let ten = Duration::from_secs(10);
+        for reason in [
+            BreakerReason::ProbeDue,
+            BreakerReason::RampOver,
+            BreakerReason::ProbeSilent { lease: ten },
+            BreakerReason::ProbesInconclusive { probes: 9 },
+            BreakerReason::Stalled {
+                calls: 12,
+                oldest: ten,
+            },
+        ] {
+            for (from, to, mode) in [
+                (BreakerState::Open, BreakerState::Probing, BreakerMode::Auto),
+                (
+                    BreakerState::Ramping,
+                    BreakerState::Closed,
+                    BreakerMode::Auto,
+                ),
+                (
+                    BreakerState::Closed,
+                    BreakerState::Open,
+                    BreakerMode::Observe,
+                ),
+            ] {
+                // In observe mode a step can be ahead of the permit that took it.
+                for (permit, generation) in [(7, 7), (7, 6), (7, 8), (0, 1)] {
+                    let moved = BreakerTransition {
+                        from,
+                        to,
+                        mode,
+                        reason,
+                        at,
+                        generation,
+                    };
+                    let packed = moved.pack(permit);
+                    assert_ne!(packed, 0, "nothing else is zero");
+                    let found = breaker.unpack_transition(packed, permit, 700);
+                    assert_eq!(found, Some(moved));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_outage_is_one_until_it_closes_and_each_opening_waits_longer() {
+        let breaker = breaker();
+        let word = breaker.word();
+        let fails = |class| BreakerReason::ProbeFailed(class);
+        let trips = BreakerReason::Stalled {
+            calls: 3,
+            oldest: Duration::ZERO,
+        };
+        let opened = breaker.trip(word.generation(), trips, None, 0, 1_000);
+        assert_eq!(opened.map(|moved| moved.to), Some(BreakerState::Open));
+        assert!(
+            breaker
+                .trip(word.generation(), trips, None, 0, 1_001)
+                .is_none(),
+            "what belongs to the evidence of before decides nothing"
+        );
+        let first = breaker.word();
+        assert_eq!(first.level(), 1);
+        let due = first.moment();
+        let probing = breaker.advance(first, Event::ProbeDue, BreakerReason::ProbeDue, due);
+        assert_eq!(probing.map(|moved| moved.to), Some(BreakerState::Probing));
+        let class = FailureClass::Timeout;
+        let failed = breaker.fail_round(breaker.word(), fails(class), None, 0, due + 5);
+        assert_eq!(failed.map(|moved| moved.reason), Some(fails(class)));
+        let second = breaker.word();
+        assert_eq!((second.state(), second.level()), (BreakerState::Open, 2));
+        let now = breaker.instant(due + 6);
+        let seen = breaker.snapshot(now);
+        assert_eq!(seen.outage_since, Some(breaker.instant(1_000)), "the first");
+        assert_eq!(seen.since, breaker.instant(due + 5), "of this wait");
+        assert_eq!(seen.reason, Some(trips), "what began the outage");
+        // A round that found nothing out speaks against nobody.
+        let due = second.moment();
+        breaker.advance(second, Event::ProbeDue, BreakerReason::ProbeDue, due);
+        let nothing = BreakerReason::ProbesInconclusive { probes: 3 };
+        breaker.fail_round(breaker.word(), nothing, None, 0, due);
+        assert_eq!(breaker.word().level(), 2);
+    }
+
+    #[test]
+    fn who_could_not_be_reached_is_asked_again_soon() {
+        let breaker = breaker();
+        let wait = |reason, level| breaker.wait_ms(reason, level, None, 0);
+        let absent = FailureClass::Unreachable;
+        let eager = wait(BreakerReason::ProbeFailed(absent), 3);
+        assert_eq!(eager, 50);
+        assert_eq!(wait(BreakerReason::CheckFailed(absent), 3), eager);
+        let patient = wait(BreakerReason::ProbeFailed(FailureClass::Timeout), 3);
+        assert!(patient > eager);
+        let in_a_row = BreakerReason::ConsecutiveFailures {
+            failures: 3,
+            spread: Duration::ZERO,
+        };
+        assert_eq!(wait(in_a_row, 3), patient, "nobody knows of what kind");
+        breaker.record.failed(absent);
+        assert_eq!(wait(in_a_row, 3), eager, "as the last failure was");
+    }
+}

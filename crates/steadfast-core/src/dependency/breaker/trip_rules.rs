@@ -215,3 +215,121 @@ pub(super) const BUCKETS: usize = 10;
 /// Loom looks at every bucket of every sum.
 #[cfg(loom)]
 pub(super) const BUCKETS: usize = 1;
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn rules(of: impl FnOnce(Trip) -> Trip) -> TripRules {
+        of(Trip::default().calls_min(10).jitter_ratio(0.0))
+            .build()
+            .expect("the test's settings are right")
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn failures_in_a_row_trip_when_they_are_spread_or_as_many_as_a_ratio_needs() {
+        let rules = rules(|trip| trip.consecutive_failures(3).consecutive_spread(SECOND));
+        for (failures, spread_ms, trips) in [
+            (2, 1_000, false),
+            (3, 999, false),
+            (3, 1_000, true),
+            (9, 0, false),
+            (10, 0, true),
+        ] {
+            let tripped = rules.streak_trips(failures, spread_ms);
+            assert_eq!(tripped, trips, "{failures} within {spread_ms} ms");
+        }
+    }
+
+    #[test]
+    fn a_share_trips_once_there_are_calls_enough_to_be_sure_of_it() {
+        let rules = rules(|trip| trip.failure_ratio(0.5));
+        assert!(!rules.failures_trip(9, 9), "too few calls");
+        assert!(rules.failures_trip(10, 10));
+        assert!(!rules.failures_trip(6, 10), "it may be chance");
+        assert!(rules.failures_trip(600, 1_000));
+        assert!(!rules.slow_calls_trip(10, 10), "nobody asks what is slow");
+        // However few they are, as a hint and not as a rule.
+        assert!(rules.failures_exceed(2, 3));
+        assert!(!rules.failures_exceed(1, 2), "half is not above half");
+    }
+
+    #[test]
+    fn a_wait_doubles_with_each_opening_until_the_longest() {
+        let rules = rules(|trip| trip.open_base(SECOND).open_max(10 * SECOND));
+        let waits: Vec<_> = (0..6).map(|level| rules.wait_ms(level, None, 0)).collect();
+        assert_eq!(waits, [1_000, 2_000, 4_000, 8_000, 10_000, 10_000]);
+        assert_eq!(rules.level_max, 4, "from there on it does not grow");
+        assert_eq!(level_max(SECOND, SECOND), 0);
+        assert_eq!(level_max(SECOND, 8 * SECOND), 3);
+    }
+
+    #[test]
+    fn instances_spread_their_waits_around_their_own_and_above_what_they_were_asked_for() {
+        let rules = rules(|trip| {
+            let trip = trip.open_base(SECOND).open_max(10 * SECOND);
+            trip.jitter_ratio(0.5).retry_after_max(4 * SECOND)
+        });
+        let wait = |asked, random| rules.wait_ms(0, asked, random);
+        assert_eq!(wait(None, 0), 500);
+        assert_eq!(wait(None, 1 << 31), 1_000);
+        assert_eq!(wait(None, u32::MAX), 1_499);
+        let asked = Some(2 * SECOND);
+        assert_eq!(wait(asked, 0), 2_000, "never earlier than asked");
+        assert_eq!(wait(asked, 1 << 31), 2_500);
+        assert_eq!(wait(Some(60 * SECOND), 0), 4_000, "as long as is respected");
+        assert_eq!(wait(Some(Duration::ZERO), 0), 500);
+    }
+
+    #[test]
+    fn who_is_not_there_is_asked_again_soon_unless_somebody_has_set_the_wait() {
+        let by_default = rules(|trip| trip);
+        let eager = |rules: &TripRules, class| rules.eager_wait_ms(class, None, 0);
+        assert_eq!(eager(&by_default, FailureClass::Unreachable), Some(50));
+        assert_eq!(eager(&by_default, FailureClass::Loading), Some(250));
+        assert_eq!(eager(&by_default, FailureClass::Timeout), None);
+        assert!(by_default.retries_often());
+        let set = rules(|trip| trip.open_base(SECOND).open_max(10 * SECOND));
+        assert_eq!(eager(&set, FailureClass::Unreachable), None);
+        assert!(!set.retries_often());
+    }
+
+    #[test]
+    fn a_ramp_lets_in_ever_more_from_its_first_share_to_all() {
+        let rules = rules(|trip| trip.ramp(10 * SECOND).ramp_start_ratio(0.2));
+        for (left_ms, share) in [(10_000, 0.2), (60_000, 0.2), (5_000, 0.6), (0, 1.0)] {
+            let found = rules.ramp_share(left_ms);
+            assert!(
+                (found - share).abs() < 1e-9,
+                "{found} with {left_ms} ms left"
+            );
+        }
+    }
+
+    #[test]
+    fn whoever_ticks_comes_often_enough_for_the_shortest_bound_and_no_oftener() {
+        for (lease, stall, base, tick_ms) in [
+            (20, Some(20), 20, 1_000),
+            (2, Some(20), 20, 500),
+            (20, Some(1), 20, 250),
+            (20, None, 3, 750),
+        ] {
+            let rules = rules(|trip| {
+                let trip = trip.probe_lease(lease * SECOND);
+                let trip = trip.open_base(base * SECOND).open_max(60 * SECOND);
+                match stall {
+                    Some(stall) => trip.stall_limit(stall * SECOND),
+                    None => trip.no_stall(),
+                }
+            });
+            let tick = rules.tick_interval();
+            assert_eq!(
+                tick,
+                Duration::from_millis(tick_ms),
+                "{lease} {stall:?} {base}"
+            );
+        }
+    }
+}

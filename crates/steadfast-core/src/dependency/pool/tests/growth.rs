@@ -441,3 +441,57 @@ fn one_who_is_refused_waits_for_what_is_on_its_way_back() {
     pool.connect(1, Ok(5));
     assert_eq!(acquired(&mut acquire, start + 3 * MS).connection, 5);
 }
+
+#[test]
+fn a_session_that_is_refused_is_told_with_how_many_serve_beside_it() {
+    let start = origin();
+    let still_serving = |pool: &Pool, now| {
+        let view = pool.state.view(now);
+        view.sessions_refused.map(|seen| seen.still_serving)
+    };
+    let refused = |pool: &Pool, now| {
+        let mut acquire = pool.acquire(None);
+        waits(&mut acquire, now);
+        let nth = pool.connects() - 1;
+        pool.connect(nth, Err(Fault::Down(full())));
+        let _ = step(&mut acquire, now + MS);
+    };
+    // Two in use.
+    let pool = Pool::new(start);
+    let _held = [lend(&pool.gate, start), lend(&pool.gate, start)];
+    refused(&pool, start + MS);
+    assert_eq!(still_serving(&pool, start + 2 * MS), Some(2));
+    // None in use and none lately: a session that is refused is all that there is.
+    let pool = Pool::new(start);
+    refused(&pool, start + 10 * SECOND);
+    assert_eq!(still_serving(&pool, start + 11 * SECOND), None);
+    // None in use, but one was a moment ago and lies idle now.
+    let pool = Pool::new(start);
+    lend(&pool.gate, start).give_back(start + MS);
+    pool.driver.idle.store(1, Ordering::Relaxed);
+    let mut alone = pool.acquire(None);
+    waits(&mut alone, start + 2 * MS);
+    let mut second = pool.acquire(None);
+    waits(&mut second, start + 2 * MS);
+    pool.connect(1, Err(Fault::Down(full())));
+    let _ = step(&mut second, start + 3 * MS);
+    assert_eq!(still_serving(&pool, start + 3 * MS), Some(1));
+}
+
+#[test]
+fn trouble_is_known_until_a_connection_is_opened_or_it_is_old() {
+    let start = origin();
+    let down = Failure::new(FailureClass::Unreachable, "nobody listens");
+    let gate = gate(&PoolSettings::new(2), start);
+    assert!(!gate.has_trouble(start));
+    gate.connect_failed(down.clone(), start + SECOND);
+    assert!(gate.has_trouble(start + SECOND));
+    assert!(
+        gate.has_trouble(start + 11 * SECOND),
+        "seen ten seconds ago"
+    );
+    assert!(!gate.has_trouble(start + 11 * SECOND + MS));
+    gate.connect_failed(down, start + 12 * SECOND);
+    gate.connect_worked(start + 12 * SECOND, start + 13 * SECOND);
+    assert!(!gate.has_trouble(start + 13 * SECOND));
+}
