@@ -177,3 +177,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_first_refusal_of_an_incident_asks_for_a_line_and_those_after_it_do_not() {
+    let ledger = Ledger::new();
+    let record = |number| {
+        let recorded = recorded(number, 0, origin());
+        ledger.record(recorded.refusal.clone(), "/", |_| recorded)
+    };
+    assert_eq!([1, 2, 3].map(record), [true, false, false]);
+    assert_eq!(ledger.find("00000000-0000-0000-0000-000000000001").len(), 1);
+}

@@ -406,3 +406,6 @@ const DOUBT_LATENCIES: f64 = 8.0;
 const DOUBLINGS_MAX: u32 = 16;
 /// It is believed again after this at the latest.
 const DOUBT_SECS_MAX: f64 = 60.0;
+
+#[cfg(all(test, not(loom)))]
+mod tests;

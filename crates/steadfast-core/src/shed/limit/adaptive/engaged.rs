@@ -379,3 +379,6 @@ const WINDOW_MIN: f64 = 4.0;
 const WINDOW_MAX: f64 = 64.0;
 /// Requests over which the mean latency is remembered: two cohorts of the smallest kind.
 const LATENCY_MEMORY: f64 = 32.0;
+
+#[cfg(test)]
+mod tests;

@@ -154,3 +154,108 @@ fn where_most_give_up_who_did_not_with_fewer_in_flight_a_limit_is_tried() {
     assert_eq!(told(10, 26, 9), None, "not worth a limit");
     assert_eq!(told(1, 160, 9), Some(10), "and no less than a sixteenth");
 }
+
+/// Takes a block in, all with so many in flight, of which all but the last two have ended
+/// after so long.
+fn block(watch: &mut Watch, at: Instant, in_flight: u32, latency_secs: f64) {
+    let serials: Vec<_> = (0..BLOCK).map(|_| watch.admitted(at, in_flight)).collect();
+    for serial in &serials[..BLOCK_ENDS as usize] {
+        let end = at + Duration::from_secs_f64(latency_secs);
+        watch.ended(end, *serial, Some((latency_secs, in_flight, false)));
+    }
+}
+
+#[test]
+fn a_new_limit_is_compared_with_what_came_last_with_about_as_many_in_flight() {
+    let now = origin();
+    let mut watch = Watch::new();
+    for in_flight in [10, 10, 20, 20] {
+        block(&mut watch, now, in_flight, 0.01);
+    }
+    let (from, group) = watch.newest(now + Duration::from_secs(1));
+    assert_eq!((from, group.len()), (3, 32.0), "two blocks of twenty");
+    assert!(
+        (group.sums.n() - 28.0).abs() < 0.5 && group.open(),
+        "and four that run"
+    );
+    // One block alone is enough of another kind, and four of the same.
+    let mut watch = Watch::new();
+    for in_flight in [10, 10, 20] {
+        block(&mut watch, now, in_flight, 0.01);
+    }
+    watch.in_flight = 40.0;
+    assert_eq!(watch.newest(now).0, 3, "none is of as many");
+    let mut watch = Watch::new();
+    for _ in 0..9 {
+        block(&mut watch, now, 20, 0.01);
+    }
+    assert_eq!(watch.newest(now).0, 6, "four blocks say all there is");
+}
+
+#[test]
+fn sampling_keeps_blocks_as_long_as_a_scheduler_needs_and_follows_slowly() {
+    let paced = |in_flight: f64, took: f64| {
+        let mut watch = Watch::new();
+        watch.in_flight = in_flight;
+        let paces = (0..5).map(|_| {
+            watch.pace(took);
+            watch.one_in()
+        });
+        paces.collect::<Vec<_>>()
+    };
+    assert_eq!(
+        paced(16.0, 1.0),
+        [1, 1, 1, 1, 1],
+        "everybody, while few run"
+    );
+    assert_eq!(paced(640.0, 1.0), [2, 4, 8, 10, 10], "one doubling a block");
+    // Blocks of a tenth of what they should last are ten times too dense.
+    assert_eq!(paced(16.0, 0.000_2)[..3], [2, 4, 8]);
+    let mut watch = Watch::new();
+    watch.one_in = 64;
+    watch.in_flight = 16.0;
+    watch.pace(1.0);
+    assert_eq!(watch.one_in(), 32, "and by halves back");
+    watch.clear();
+    assert_eq!(watch.one_in(), 1);
+}
+
+#[test]
+fn ends_of_what_was_forgotten_are_not_recognised() {
+    let now = origin();
+    let mut watch = Watch::new();
+    let serial = watch.admitted(now, 4);
+    watch.clear();
+    let new = watch.admitted(now, 4);
+    assert_ne!(serial, new);
+    for _ in 0..BLOCK_ENDS {
+        watch.ended(now, serial, Some((0.01, 4, false)));
+    }
+    assert_eq!(watch.remembered().map(|it| it.ended).sum::<u32>(), 0);
+    let remembered: Vec<_> = watch.remembered().map(|it| it.serial).collect();
+    assert_eq!(remembered, [new]);
+}
+
+#[test]
+fn a_queue_lasts_if_it_stands_and_grows_or_is_what_the_slow_ones_met() {
+    let start = origin();
+    let secs = Duration::from_secs_f64;
+    let lasting = |now_in_flight: f64, then: u32, high_in_flight: u32| {
+        let mut watch = Watch::new();
+        block(&mut watch, start, then, 0.2);
+        let high = *watch.blocks[1].as_ref().expect("the block");
+        let mut high = high;
+        high.sums = Sums::default();
+        high.sums.add(0.2, high_in_flight, false);
+        high.serial = 1;
+        watch.in_flight = now_in_flight;
+        watch.lasts(start + secs(0.15), &high)
+    };
+    assert!(!lasting(37.0, 40, 40), "it goes away: below what it was");
+    assert!(
+        lasting(40.0, 40, 40),
+        "it stands where the slow ones met it"
+    );
+    assert!(lasting(50.0, 40, 20), "it grows");
+    assert!(!lasting(42.0, 40, 20), "it neither grows nor is as it was");
+}
