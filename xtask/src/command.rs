@@ -40,6 +40,7 @@ options of fuzz:
 options of mutants:
   --sample N     so many faults, evenly over all there could be (300)
   --minutes N    at most so long; what was tried by then is the sample (60)
+  --from N       begin with this one: another sample of the same size (0)
 
 exit codes: 0 all is well, 1 a check failed, 2 the machine lacks something, 64 wrong usage";
 
@@ -77,6 +78,7 @@ pub(crate) enum ApiOptions {
 pub(crate) struct MutantsOptions {
     pub(crate) sample: usize,
     pub(crate) minutes: u32,
+    pub(crate) from: usize,
 }
 
 /// What `test` may be told.
@@ -136,20 +138,22 @@ impl MutantsOptions {
         let mut options = Self {
             sample: 300,
             minutes: 60,
+            from: 0,
         };
         for pair in arguments.chunks(2) {
-            let number = |value: Option<&String>| {
-                let value = value.and_then(|value| value.parse::<u32>().ok());
+            let number = |least: u32| {
+                let value = pair.get(1).and_then(|value| value.parse::<u32>().ok());
                 value
-                    .filter(|number| *number > 0)
-                    .ok_or_else(|| format!("`{}` takes a number above 0", pair[0]))
+                    .filter(|number| *number >= least)
+                    .ok_or_else(|| format!("`{}` takes a number from {least}", pair[0]))
             };
             match pair[0].as_str() {
-                "--sample" => options.sample = number(pair.get(1))? as usize,
-                "--minutes" => options.minutes = number(pair.get(1))?,
+                "--sample" => options.sample = number(1)? as usize,
+                "--minutes" => options.minutes = number(1)?,
+                "--from" => options.from = number(0)? as usize,
                 other => {
                     return Err(format!(
-                        "unknown option `{other}`: mutants takes --sample and --minutes"
+                        "unknown option `{other}`: mutants takes --sample, --minutes and --from"
                     ));
                 }
             }
@@ -219,11 +223,22 @@ mod tests {
 
     #[test]
     fn a_sample_has_a_size_and_a_time() {
-        let options = |sample, minutes| Command::Mutants(MutantsOptions { sample, minutes });
-        assert_eq!(parse("mutants"), Ok(options(300, 60)));
-        let both = parse("mutants --minutes 5 --sample 20");
-        assert_eq!(both, Ok(options(20, 5)));
-        for line in ["mutants --sample", "mutants --sample 0", "mutants --all 3"] {
+        let options = |sample, minutes, from| {
+            Command::Mutants(MutantsOptions {
+                sample,
+                minutes,
+                from,
+            })
+        };
+        assert_eq!(parse("mutants"), Ok(options(300, 60, 0)));
+        let all = parse("mutants --minutes 5 --sample 20 --from 7");
+        assert_eq!(all, Ok(options(20, 5, 7)));
+        for line in [
+            "mutants --sample",
+            "mutants --sample 0",
+            "mutants --from x",
+            "mutants --all 3",
+        ] {
             assert!(parse(line).is_err(), "{line}");
         }
     }
