@@ -14,7 +14,6 @@ pub mod check;
 pub mod classifier;
 mod client;
 mod error;
-mod gate;
 mod keyed;
 mod log;
 pub(crate) mod permit;
@@ -42,7 +41,6 @@ pub use client::{
     BreakerService, CallBody,
 };
 pub use error::Error;
-pub use gate::{DependencyGate, DependencyGateFuture, DependencyGateService};
 pub use keyed::{Keyed, KeyedSettings};
 pub use permit::Permit;
 pub use steadfast_core::plumbing::CallTimedOut;

@@ -1,6 +1,8 @@
 //! The gates as layers: each decides on a request before its body is touched, and works
 //! alone in any tower stack.
 
+pub(crate) mod dependency;
 pub(crate) mod drain;
 pub(crate) mod early;
+pub(crate) mod explain;
 pub(crate) mod shed;

@@ -103,15 +103,16 @@ pub use background::environment::Budget;
 pub use dependency::{
     BodyBreakerFuture, BodyBreakerLayer, BodyBreakerService, BreakerFuture, BreakerLayer,
     BreakerService, CallBody, CallError, CallTimedOut, Dependency, DependencyBuilder,
-    DependencyCall, DependencyGate, DependencyGateFuture, DependencyGateService, Error, Keyed,
-    KeyedSettings, Permit, check, classifier,
+    DependencyCall, Error, Keyed, KeyedSettings, Permit, check, classifier,
 };
 pub use drain::{
     Advice, Closed, Cut, Drain, DrainPermit, DrainReport, DrainToken, HookEnd, HookReport,
     HookStage, LameDuckEnd, Stuck, UntilLeaving,
 };
 pub use gate::{
+    dependency::{DependencyGate, DependencyGateFuture, DependencyGateService},
     drain::{DrainFuture, DrainLayer, DrainService},
+    explain::{ExplainFuture, ExplainLayer, ExplainService},
     shed::{
         OBSERVED_LIMIT_DEFAULT, Shed, ShedBody, ShedFuture, ShedLayer, ShedService, Shedder,
         StreamPermit,
@@ -125,10 +126,7 @@ pub use guard::{
 };
 pub use instance::Control;
 pub use probe::{Build, Probes, TOKEN_LEN_MIN};
-pub use refusal::{
-    Disclosure, EnvelopeFor, Explain, ExplainFuture, ExplainLayer, ExplainService, ExplainSettings,
-    PageFor, causes,
-};
+pub use refusal::{Disclosure, EnvelopeFor, Explain, ExplainSettings, PageFor, causes};
 pub use request::{
     body::GateBody, class::HeadView, deadlines::Deadlines, head::RequestHead, language::Language,
 };

@@ -2,7 +2,7 @@
 //!
 //! What flows through: a gate that refuses calls [`Explain::respond`] with the refusal and
 //! the request's head; a handler that was refused by a dependency answers with
-//! [`carry`], and [`ExplainLayer`] renders it when it comes by; an application's own 503
+//! [`carry`], and [`crate::ExplainLayer`] renders it when it comes by; an application's own 503
 //! comes by too, and is marked and passed on unchanged; and what a handler was refused and did
 //! not pass on is found in the notes of its request ([`RefusedInside`]). Each of the four is
 //! written into the ledger here, gets an id here, and counts here, once.
@@ -31,7 +31,7 @@
 pub mod causes;
 pub(crate) mod facts;
 mod id;
-mod layer;
+mod inside;
 mod mark;
 pub(crate) mod negotiate;
 mod own;
@@ -52,7 +52,6 @@ use steadfast_core::{
     plumbing::{Answered, Incident, Recorded, RefusalId, RefusedInside, StateChange},
 };
 
-pub use layer::{ExplainFuture, ExplainLayer, ExplainService};
 pub use own::EnvelopeFor;
 pub use page::PageFor;
 pub(crate) use render::millis;

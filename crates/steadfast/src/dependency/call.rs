@@ -26,7 +26,6 @@ use crate::{
     dependency::{
         classifier::{Classify, Described, Plain},
         client::BreakerLayer,
-        gate::DependencyGate,
     },
 };
 
@@ -89,14 +88,6 @@ impl Dependency {
     #[must_use]
     pub fn layer(&self) -> BreakerLayer {
         BreakerLayer::new(self.clone())
-    }
-
-    /// Returns a layer for the routes that need this dependency: it refuses requests at
-    /// once while no call would pass. It only looks and takes no permit; the handler's
-    /// [`Dependency::call`] takes one.
-    #[must_use]
-    pub fn gate(&self) -> DependencyGate {
-        DependencyGate::new(self.clone())
     }
 
     /// Asks what an error of the application's own has to do with this dependency: returns

@@ -50,6 +50,16 @@ impl DependencyGate {
     }
 }
 
+impl Dependency {
+    /// Returns a layer for the routes that need this dependency: it refuses requests at
+    /// once while no call would pass. It only looks and takes no permit; the handler's
+    /// [`Dependency::call`] takes one.
+    #[must_use]
+    pub fn gate(&self) -> DependencyGate {
+        DependencyGate::new(self.clone())
+    }
+}
+
 impl<S> Layer<S> for DependencyGate {
     type Service = DependencyGateService<S>;
 
