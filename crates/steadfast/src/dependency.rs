@@ -37,8 +37,7 @@ pub use builder::DependencyBuilder;
 pub use call::DependencyCall;
 pub use call_error::CallError;
 pub use client::{
-    BodyBreakerFuture, BodyBreakerLayer, BodyBreakerService, BreakerFuture, BreakerLayer,
-    BreakerService, CallBody,
+    BodyBreakerLayer, BodyBreakerService, BreakerFuture, BreakerLayer, BreakerService, CallBody,
 };
 pub use error::Error;
 pub use keyed::{Keyed, KeyedSettings};

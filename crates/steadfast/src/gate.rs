@@ -1,8 +1,9 @@
 //! The gates as layers: each decides on a request before its body is touched, and works
-//! alone in any tower stack.
+//! alone in any tower stack. What they share is [`frame`].
 
 pub(crate) mod dependency;
 pub(crate) mod drain;
 pub(crate) mod early;
 pub(crate) mod explain;
+pub(crate) mod frame;
 pub(crate) mod shed;

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! request ─▶ the application's own outer layers (cors, trace, request id)
-//!         ─▶ front: /health/ /ready/ /why503/        answered here, always
+//!         ─▶ own paths: /health/ /ready/ /why503/        answered here, always
 //!         ─▶ drain: starting, maintenance, draining  refused here, or waits for the first checks
 //!         ─▶ shed:  more than may run                refused here, or a permit taken
 //!         ─▶ explain: renders what handlers refused, marks the application's own 503s
@@ -43,9 +43,9 @@ use tower_service::Service;
 use crate::{
     background::environment::Budget,
     drain::Drain,
-    gate::drain::{DrainLayer, OwnPaths},
+    gate::drain::{DrainLayer, IsOwnPath},
     instance::Control,
-    probe::{listener::At, paths::Front},
+    probe::{listener::At, paths::OwnPaths},
     serve::Connections,
 };
 
@@ -56,7 +56,7 @@ pub use builder::GuardBuilder;
 pub(crate) use builder::{START_HOLD_MAX, START_WAIT_LONGEST};
 pub use guarded::{AxumFuture, AxumGuard, Guarded, GuardedFuture};
 pub use running::Running;
-pub use service::{GuardFuture, GuardLayer, GuardService};
+pub use service::{GuardLayer, GuardService};
 pub use serving::Server;
 
 /// Wraps an application and answers for it. Clones share everything.
@@ -124,7 +124,7 @@ impl Guard {
     #[cfg(feature = "axum")]
     #[must_use]
     pub fn protect(&self, app: Router) -> Guarded {
-        hints::warn_of_shadowed(&app, self.front());
+        hints::warn_of_shadowed(&app, self.own_paths());
         let app = match self.settings.request_timeout {
             // Inside the gates, so that a request that is cut gives its permit back.
             Some(limit) => app.layer(tower_http::timeout::TimeoutLayer::with_status_code(
@@ -197,8 +197,8 @@ impl Guard {
         let deadlines = self.control.shedder().deadlines().clone();
         let room = self.control.room().clone();
         let explain = self.control.explain().clone();
-        let front = self.front().clone();
-        let own = OwnPaths(Arc::new(move |path: &str| front.wants(path)));
+        let own_paths = self.own_paths().clone();
+        let own = IsOwnPath(Arc::new(move |path: &str| own_paths.wants(path)));
         let layer = DrainLayer::of_guard(life, explain, deadlines, room).passing(own);
         if self.layer.envoy() {
             layer.envoy()
@@ -226,8 +226,8 @@ impl Guard {
         Running::start(self)
     }
 
-    fn front(&self) -> &Front {
-        self.layer.front()
+    fn own_paths(&self) -> &OwnPaths {
+        self.layer.own_paths()
     }
 
     pub(crate) fn connections(&self) -> Connections {

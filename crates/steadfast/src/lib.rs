@@ -101,28 +101,26 @@ pub mod explain {
 pub use axum_core::body::Body;
 pub use background::environment::Budget;
 pub use dependency::{
-    BodyBreakerFuture, BodyBreakerLayer, BodyBreakerService, BreakerFuture, BreakerLayer,
-    BreakerService, CallBody, CallError, CallTimedOut, Dependency, DependencyBuilder,
-    DependencyCall, Error, Keyed, KeyedSettings, Permit, check, classifier,
+    BodyBreakerLayer, BodyBreakerService, BreakerFuture, BreakerLayer, BreakerService, CallBody,
+    CallError, CallTimedOut, Dependency, DependencyBuilder, DependencyCall, Error, Keyed,
+    KeyedSettings, Permit, check, classifier,
 };
 pub use drain::{
     Advice, Closed, Cut, Drain, DrainPermit, DrainReport, DrainToken, HookEnd, HookReport,
     HookStage, LameDuckEnd, Stuck, UntilLeaving,
 };
 pub use gate::{
-    dependency::{DependencyGate, DependencyGateFuture, DependencyGateService},
-    drain::{DrainFuture, DrainLayer, DrainService},
-    explain::{ExplainFuture, ExplainLayer, ExplainService},
-    shed::{
-        OBSERVED_LIMIT_DEFAULT, Shed, ShedBody, ShedFuture, ShedLayer, ShedService, Shedder,
-        StreamPermit,
-    },
+    dependency::{DependencyGate, DependencyGateService},
+    drain::{DrainLayer, DrainService},
+    explain::{ExplainLayer, ExplainService},
+    frame::{Framed, FramedFuture, Gate},
+    shed::{OBSERVED_LIMIT_DEFAULT, Shed, ShedBody, ShedLayer, ShedService, Shedder, StreamPermit},
 };
 #[cfg(feature = "config")]
 pub use guard::config::GuardConfig;
 pub use guard::{
-    AnyFuture, AnyService, AxumFuture, AxumGuard, Guard, GuardBody, GuardBuilder, GuardFuture,
-    GuardLayer, GuardService, Guarded, GuardedFuture, Running, Server,
+    AnyFuture, AnyService, AxumFuture, AxumGuard, Guard, GuardBody, GuardBuilder, GuardLayer,
+    GuardService, Guarded, GuardedFuture, Running, Server,
 };
 pub use instance::Control;
 pub use probe::{Build, Probes, TOKEN_LEN_MIN};

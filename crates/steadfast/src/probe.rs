@@ -12,7 +12,6 @@ pub(crate) mod health;
 pub(crate) mod listener;
 pub(crate) mod operator;
 pub(crate) mod paths;
-pub(crate) mod said;
 pub(crate) mod session;
 pub(crate) mod settings;
 

@@ -23,7 +23,8 @@ use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use steadfast::{
-    BreakerState, CallError, CallKind, CallOutcome, Dependency, FailureClass, Trip, classifier,
+    BreakerState, CallError, CallKind, CallOutcome, Dependency, DependencyState, FailureClass,
+    Trip, classifier,
 };
 use tower::{Layer, Service, ServiceExt, util::BoxCloneService};
 
@@ -44,7 +45,7 @@ fn state(dependency: &Dependency) -> BreakerState {
 }
 
 fn count(dependency: &Dependency, kind: CallKind) -> u64 {
-    AsRef::<steadfast::DependencyState>::as_ref(dependency)
+    AsRef::<DependencyState>::as_ref(dependency)
         .calls()
         .of(kind)
 }
@@ -445,6 +446,40 @@ async fn a_client_with_a_boxed_error_is_judged_by_what_is_in_the_box() {
     let view = payments.view();
     let last = view.last_error().expect("a failure");
     assert_eq!(last.class, FailureClass::Timeout);
+}
+
+/// Goal: what a guard of the same dependency has told inside a call is not counted again by
+/// the layer around it, whether answers are judged at their head or at their end. Method: a
+/// client that tells its failure itself, as a guarded pool does, and then fails.
+#[tokio::test(start_paused = true)]
+async fn a_failure_that_was_told_inside_is_counted_once() {
+    fn failing(
+        inside: Dependency,
+    ) -> impl Service<Request<()>, Response = Response<Empty<Bytes>>, Error = io::Error> + Clone
+    {
+        tower::service_fn(move |_: Request<()>| {
+            let inside = inside.clone();
+            async move {
+                let now = tokio::time::Instant::now().into_std();
+                let permit = DependencyState::try_acquire(inside, now, 0, 0).expect("closed");
+                permit.fail_inside(FailureClass::Unreachable.into(), &"refused", now);
+                Err(io::Error::other("refused"))
+            }
+        })
+    }
+    let payments = payments();
+    let mut at_head = payments.layer().layer(failing(payments.clone()));
+    let at_head = at_head.ready().await.expect("ready");
+    assert!(at_head.call(Request::new(())).await.is_err());
+    assert_eq!(count(&payments, CallKind::Failure), 1);
+    let mut at_end = payments
+        .layer()
+        .judge_bodies()
+        .layer(failing(payments.clone()));
+    let at_end = at_end.ready().await.expect("ready");
+    assert!(at_end.call(Request::new(())).await.is_err());
+    assert_eq!(count(&payments, CallKind::Failure), 2);
+    assert_eq!(in_flight(&payments), 0);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::{
     error::Error,
     fmt,
     future::Future,
+    marker::PhantomData,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -19,7 +20,7 @@ use super::{
     Dependency,
     call_error::CallError,
     permit::{PanicFails, Permit, in_handler},
-    within::{Late, Within},
+    within::{Elapsed, Within},
 };
 use crate::{
     clock,
@@ -61,12 +62,12 @@ impl Dependency {
     {
         DependencyCall {
             state: self.state(),
-            has_asked: false,
+            classify: Some(classify),
             writes: false,
             counted: Counted {
                 inner: Within::new(future, None),
-                permit: None,
-                classify,
+                kept: None,
+                judged: PhantomData,
             },
         }
     }
@@ -126,10 +127,11 @@ impl Dependency {
 #[must_use = "futures do nothing unless polled"]
 pub struct DependencyCall<'a, F, C = Plain> {
     state: &'a DependencyState,
-    has_asked: bool,
+    /// `None` once it has asked.
+    classify: Option<C>,
     writes: bool,
     #[pin]
-    counted: Counted<F, C, &'a DependencyState>,
+    counted: Counted<F, C, AtHead, &'a DependencyState>,
 }
 
 impl<F, C> DependencyCall<'_, F, C> {
@@ -151,8 +153,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut counted = this.counted;
-        if !*this.has_asked {
-            *this.has_asked = true;
+        if let Some(classify) = this.classify.take() {
             if *this.writes {
                 let admitted = this.state.admit_write(clock::now());
                 if let Err(refusal) = admitted.map_err(in_handler) {
@@ -160,7 +161,10 @@ where
                 }
             }
             match Permit::ask(*this.state) {
-                Ok(permit) => counted.as_mut().begin(permit, this.state.call_timeout()),
+                Ok(permit) => {
+                    let limit = this.state.call_timeout();
+                    counted.as_mut().begin(permit, classify, limit);
+                }
                 Err(refusal) => return Poll::Ready(Err(CallError::Refused(refusal))),
             }
         }
@@ -176,58 +180,103 @@ impl<F, C> fmt::Debug for DependencyCall<'_, F, C> {
     }
 }
 
-/// A future with the permit that it ends.
-#[pin_project]
-#[derive(Debug)]
-pub(crate) struct Counted<F, C, H: AsRef<DependencyState> = Dependency> {
-    #[pin]
-    inner: Within<F>,
-    permit: Option<Permit<H>>,
-    classify: C,
+/// When the answers of a client are judged: [`AtHead`], or
+/// [`AtEnd`](super::client::AtEnd).
+pub trait Judged<T, E, C> {
+    /// What the caller gets of an answer `T`.
+    type Answer;
 }
 
-impl<F, C, H: AsRef<DependencyState>> Counted<F, C, H> {
+/// Judges the end of a call, and settles its permit or hands it on with the answer.
+pub(crate) trait Conclude<T, E, C, H: AsRef<DependencyState> = Dependency>:
+    Judged<T, E, C>
+{
+    fn conclude(
+        permit: Permit<H>,
+        classify: C,
+        ended: Ended<T, E>,
+    ) -> Result<Self::Answer, CallError<E>>;
+}
+
+/// How a call ended.
+pub(crate) struct Ended<T, E> {
+    pub(crate) result: Result<Result<T, E>, Elapsed>,
+    /// What had been told of the dependency when it was polled last.
+    pub(crate) before: ToldBefore,
+}
+
+/// Answers are judged at their head, and nothing is kept of their body.
+#[derive(Clone, Copy, Debug)]
+pub enum AtHead {}
+
+impl<T, E, C> Judged<T, E, C> for AtHead {
+    type Answer = T;
+}
+
+impl<T, E, C, H> Conclude<T, E, C, H> for AtHead
+where
+    C: Classify<T, E>,
+    E: fmt::Display,
+    H: AsRef<DependencyState>,
+{
+    #[inline]
+    fn conclude(permit: Permit<H>, classify: C, ended: Ended<T, E>) -> Result<T, CallError<E>> {
+        conclude_once(permit, &classify, ended)
+    }
+}
+
+/// A future with the permit that it ends, and who judges it.
+#[pin_project]
+#[derive(Debug)]
+pub(crate) struct Counted<F, C, J, H: AsRef<DependencyState> = Dependency> {
+    #[pin]
+    inner: Within<F>,
+    /// `None` before it begins and once it has ended.
+    kept: Option<(Permit<H>, C)>,
+    judged: PhantomData<J>,
+}
+
+impl<F, C, J, H: AsRef<DependencyState>> Counted<F, C, J, H> {
     #[inline]
     pub(crate) fn new(future: F, limit: Option<Duration>, permit: Permit<H>, classify: C) -> Self {
         Self {
             inner: Within::new(future, limit),
-            permit: Some(permit),
-            classify,
+            kept: Some((permit, classify)),
+            judged: PhantomData,
         }
     }
 
     #[inline]
-    fn begin(self: Pin<&mut Self>, permit: Permit<H>, limit: Option<Duration>) {
+    fn begin(self: Pin<&mut Self>, permit: Permit<H>, classify: C, limit: Option<Duration>) {
         let this = self.project();
-        *this.permit = Some(permit);
+        *this.kept = Some((permit, classify));
         this.inner.limit(limit);
     }
 }
 
-impl<F, T, E, C, H> Future for Counted<F, C, H>
+impl<F, T, E, C, J, H> Future for Counted<F, C, J, H>
 where
     F: Future<Output = Result<T, E>>,
-    E: fmt::Display,
-    C: Classify<T, E>,
+    J: Conclude<T, E, C, H>,
     H: AsRef<DependencyState>,
 {
-    type Output = Result<T, CallError<E>>;
+    type Output = Result<J::Answer, CallError<E>>;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let before = ToldBefore::now();
-        match PanicFails::watch(this.permit, || this.inner.poll(cx)) {
+        match PanicFails::watch(this.kept, || this.inner.poll(cx)) {
             Poll::Pending => {
-                if let Some(permit) = this.permit {
+                if let Some((permit, _)) = this.kept {
                     permit.waits();
                 }
                 Poll::Pending
             }
-            Poll::Ready(ended) => {
-                let permit = this.permit.take();
-                let permit = permit.expect("a future is not polled after it is ready");
-                Poll::Ready(conclude_once(permit, this.classify, ended, before))
+            Poll::Ready(result) => {
+                let kept = this.kept.take();
+                let (permit, classify) = kept.expect("a future is not polled after it is ready");
+                Poll::Ready(J::conclude(permit, classify, Ended { result, before }))
             }
         }
     }
@@ -235,32 +284,31 @@ where
 
 /// Counts how a call ended, unless a guard of the same dependency has told its failure.
 #[inline]
-fn conclude_once<T, E, C, H>(
+pub(crate) fn conclude_once<T, E, C, H>(
     permit: Permit<H>,
     classify: &C,
-    ended: Result<Result<T, E>, Late>,
-    before: ToldBefore,
+    ended: Ended<T, E>,
 ) -> Result<T, CallError<E>>
 where
     C: Classify<T, E>,
     E: fmt::Display,
     H: AsRef<DependencyState>,
 {
-    match ended {
-        Ok(Err(error)) if permit.was_told_since(before) => {
+    match ended.result {
+        Ok(Err(error)) if permit.was_told_since(ended.before) => {
             permit.hand_back();
             Err(CallError::Inner(error))
         }
-        ended => conclude(permit, classify, ended),
+        result => conclude(permit, classify, result),
     }
 }
 
 /// Counts how a call ended.
 #[inline]
-pub(crate) fn conclude<T, E, C, H>(
+fn conclude<T, E, C, H>(
     permit: Permit<H>,
     classify: &C,
-    ended: Result<Result<T, E>, Late>,
+    ended: Result<Result<T, E>, Elapsed>,
 ) -> Result<T, CallError<E>>
 where
     C: Classify<T, E>,
@@ -279,13 +327,13 @@ where
             }
             result.map_err(CallError::Inner)
         }
-        Err(late) => Err(CallError::TimedOut(time_out(permit, &late))),
+        Err(elapsed) => Err(CallError::TimedOut(time_out(permit, &elapsed))),
     }
 }
 
 #[cold]
-fn time_out<H: AsRef<DependencyState>>(permit: Permit<H>, late: &Late) -> CallTimedOut {
-    let late = CallTimedOut::new(permit.dependency().clone(), late.0);
-    permit.fail(FailureClass::Timeout, &late);
-    late
+fn time_out<H: AsRef<DependencyState>>(permit: Permit<H>, elapsed: &Elapsed) -> CallTimedOut {
+    let timed_out = CallTimedOut::new(permit.dependency().clone(), elapsed.0);
+    permit.fail(FailureClass::Timeout, &timed_out);
+    timed_out
 }

@@ -25,7 +25,11 @@ use std::{error::Error, fmt, io, time::Duration};
 use http::{HeaderMap, Response, StatusCode, header::RETRY_AFTER};
 use steadfast_core::{CallFailure, CallOutcome, FailureClass};
 
-pub use super::writes::Writes;
+pub use super::{
+    call::{AtHead, Judged},
+    client::AtEnd,
+    writes::Writes,
+};
 use crate::clock;
 
 /// Judges how a call ended. Implemented by every `Fn(Result<&T, &E>) -> CallOutcome`.

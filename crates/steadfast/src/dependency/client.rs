@@ -6,11 +6,14 @@
 //! Laws kept: the decision falls in `call`, before the inner service is touched;
 //! `poll_ready` forwards, but for a client whose calls would all be refused; nothing is
 //! boxed but a call that comes at the end of an outage; the permit ends with the answer's head or,
-//! when bodies are judged, with the body, and on drop, error and panic.
+//! when bodies are judged, with the body, and on drop, error and panic. When an answer is judged
+//! is a parameter of the one future, and who judges it another.
 
 mod body;
 mod late;
 mod layer;
 
-pub use body::{BodyBreakerFuture, BodyBreakerLayer, BodyBreakerService, CallBody};
-pub use layer::{BreakerFuture, BreakerLayer, BreakerService};
+pub use body::{AtEnd, CallBody};
+pub use layer::{
+    BodyBreakerLayer, BodyBreakerService, BreakerFuture, BreakerLayer, BreakerService,
+};

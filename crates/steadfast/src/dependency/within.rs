@@ -23,9 +23,9 @@ pub(crate) struct Within<F> {
     limit: Option<Duration>,
 }
 
-/// The time was over.
+/// The call has taken as long as it may.
 #[derive(Debug)]
-pub(crate) struct Late(pub(crate) Duration);
+pub(crate) struct Elapsed(pub(crate) Duration);
 
 impl<F> Within<F> {
     pub(crate) const fn new(inner: F, limit: Option<Duration>) -> Self {
@@ -42,7 +42,7 @@ impl<F> Within<F> {
 }
 
 impl<F: Future> Future for Within<F> {
-    type Output = Result<F::Output, Late>;
+    type Output = Result<F::Output, Elapsed>;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -61,7 +61,7 @@ impl<F: Future> Future for Within<F> {
             this.sleep.set(Some(tokio::time::sleep(limit)));
         }
         match this.sleep.as_pin_mut() {
-            Some(sleep) => sleep.poll(cx).map(|()| Err(Late(limit))),
+            Some(sleep) => sleep.poll(cx).map(|()| Err(Elapsed(limit))),
             None => Poll::Pending,
         }
     }

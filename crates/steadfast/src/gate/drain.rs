@@ -2,7 +2,7 @@
 //! and are refused while it has not passed, while maintenance is on, and once a drain has
 //! used up its grace.
 //!
-//! A request flows through [`DrainService::call`], which reads one word of the core's
+//! A request flows through [`Decide::decide`], which reads one word of the core's
 //! [`Lifecycle`]. While the process starts, it may wait there, for [`Start::wait_max`] at
 //! most and never past its deadline: the first round of checks is a moment, and who waits
 //! through it is served. A lifecycle that nobody started lets everybody pass.
@@ -15,55 +15,59 @@ use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
-use http_body_util::Full;
-use pin_project::pin_project;
 #[cfg(doc)]
 use steadfast_core::plumbing::Start;
-use steadfast_core::{Decision, Lifecycle, Local};
+use steadfast_core::{Decision, Lifecycle, Local, Refusal};
 use tower_layer::Layer;
-use tower_service::Service;
 
+use super::{
+    early::{Awaited, Early},
+    frame::{Decide, Decided, Framed, Gate, Turn},
+};
 use crate::drain::{DrainToken, LeavingHeaders, Room, note_request};
 use crate::{
     clock,
-    gate::early::{Awaited, Early},
     refusal::Explain,
-    request::{body::GateBody, deadlines::Deadlines, head::RequestHead},
+    request::{
+        body::{GateBody, OwnBody},
+        deadlines::Deadlines,
+        head::RequestHead,
+    },
 };
 
 /// Which paths are the guard's own, whose answers are no gate's to refuse.
 #[derive(Clone)]
-pub(crate) struct OwnPaths(pub(crate) Arc<dyn Fn(&str) -> bool + Send + Sync>);
+pub(crate) struct IsOwnPath(pub(crate) Arc<dyn Fn(&str) -> bool + Send + Sync>);
 
-impl fmt::Debug for OwnPaths {
+impl fmt::Debug for IsOwnPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("OwnPaths")
+        f.write_str("IsOwnPath")
     }
 }
 
 /// Refuses requests while the process starts, is under maintenance or has drained.
 #[derive(Clone, Debug)]
 pub struct DrainLayer {
-    gate: Local<Gate>,
+    gate: Local<DrainGate>,
 }
 
 #[derive(Debug)]
-struct Gate {
+struct DrainGate {
     life: Arc<Lifecycle>,
     explain: Explain,
     deadlines: Deadlines,
     envoy: bool,
     room: Option<Local<Room>>,
-    own_paths: Option<OwnPaths>,
+    own_paths: Option<IsOwnPath>,
 }
 
-impl Gate {
+impl DrainGate {
     /// Tells a handler how to hear of the drain.
     fn equip<A>(&self, request: &mut Request<A>) {
         if let Some(room) = &self.room {
@@ -71,6 +75,20 @@ impl Gate {
             let extensions = request.extensions_mut();
             extensions.get_or_insert_with(|| DrainToken::new(room.clone()));
         }
+    }
+
+    fn explain(&self, refusal: Refusal, head: &RequestHead, http1: bool) -> Response<OwnBody> {
+        let mut answer = self.explain.answer(refusal, head).map(OwnBody::Text);
+        self.say_leaving(&mut answer, http1);
+        answer
+    }
+
+    fn say_leaving<B>(&self, answer: &mut Response<B>, http1: bool) {
+        let leaving_headers = LeavingHeaders {
+            envoy: self.envoy,
+            http1,
+        };
+        leaving_headers.say(&self.life, answer);
     }
 
     /// Changes a setting before there is a service.
@@ -112,7 +130,7 @@ impl DrainLayer {
         room: Option<Local<Room>>,
     ) -> Self {
         Self {
-            gate: Local::new(Gate {
+            gate: Local::new(DrainGate {
                 life,
                 explain,
                 deadlines,
@@ -125,8 +143,8 @@ impl DrainLayer {
 
     /// Lets pass what is for the guard itself, so that the layer can be put on either side of
     /// it.
-    pub(crate) fn passing(self, own_paths: OwnPaths) -> Self {
-        let gate = Gate::with(&self.gate, |gate| gate.own_paths = Some(own_paths));
+    pub(crate) fn passing(self, own_paths: IsOwnPath) -> Self {
+        let gate = DrainGate::with(&self.gate, |gate| gate.own_paths = Some(own_paths));
         Self { gate }
     }
 
@@ -134,14 +152,14 @@ impl DrainLayer {
     /// first round of checks. Those of gRPC and Envoy do by themselves.
     #[must_use]
     pub fn deadlines(self, deadlines: Deadlines) -> Self {
-        let gate = Gate::with(&self.gate, |gate| gate.deadlines = deadlines);
+        let gate = DrainGate::with(&self.gate, |gate| gate.deadlines = deadlines);
         Self { gate }
     }
 
     /// Also sets `x-envoy-immediate-health-check-fail` on every answer while leaving.
     #[must_use]
     pub fn envoy(self) -> Self {
-        let gate = Gate::with(&self.gate, |gate| gate.envoy = true);
+        let gate = DrainGate::with(&self.gate, |gate| gate.envoy = true);
         Self { gate }
     }
 }
@@ -150,172 +168,126 @@ impl<S> Layer<S> for DrainLayer {
     type Service = DrainService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        DrainService {
-            inner,
-            gate: self.gate.clone(),
-        }
+        Framed::new(inner, self.clone())
     }
 }
 
 /// See [`DrainLayer`].
-#[derive(Clone, Debug)]
-pub struct DrainService<S> {
-    inner: S,
-    gate: Local<Gate>,
+pub type DrainService<S> = Framed<S, DrainLayer>;
+
+/// What an answer needs to say that the process leaves.
+pub(crate) struct Kept {
+    gate: Local<DrainGate>,
+    http1: bool,
 }
 
-impl<S> DrainService<S> {
-    /// Returns the service inside.
-    #[must_use]
-    pub const fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// Returns the service inside, to change it.
-    pub const fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
-    /// Returns the service inside and drops what is around it.
-    #[must_use]
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
+impl Gate for DrainLayer {
+    type Body<B>
+        = GateBody<B>
+    where
+        B: Body<Data = Bytes>;
 }
 
-impl<S, A, B> Service<Request<A>> for DrainService<S>
-where
-    S: Service<Request<A>, Response = Response<B>> + Clone,
-    B: Body<Data = Bytes>,
-{
-    type Response = Response<GateBody<B>>;
-    type Error = S::Error;
-    type Future = DrainFuture<S::Future, S, A>;
+impl<S: Clone, A> Decide<S, A> for DrainLayer {
+    type Kept = Kept;
+    type Wait = DrainWait<S, A>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<A>) -> Self::Future {
+    fn decide(&self, ready: &mut S, mut request: Request<A>) -> Decided<A, Kept, Self::Wait> {
         let gate = &*self.gate;
         let http1 = request.version() <= http::Version::HTTP_11;
         let own = gate.own_paths.as_ref();
-        let state = if own.is_some_and(|own| (own.0)(request.uri().path())) {
-            State::Running(self.inner.call(request))
-        } else {
+        if !own.is_some_and(|own| (own.0)(request.uri().path())) {
             if gate.life.is_leaving() {
                 note_request(&gate.life, &mut request, clock::now());
             }
-            if gate.life.is_open() {
-                gate.equip(&mut request);
-                State::Running(self.inner.call(request))
-            } else {
-                self.ask(request)
+            if !gate.life.is_open() {
+                return self.ask(ready, request, http1);
             }
-        };
-        DrainFuture {
-            state,
+            gate.equip(&mut request);
+        }
+        Decided::Run(self.keep(http1), request)
+    }
+
+    fn finish<B>(kept: &mut Kept, response: Response<B>) -> Response<GateBody<B>>
+    where
+        B: Body<Data = Bytes>,
+    {
+        let mut response = response.map(GateBody::inside);
+        kept.gate.say_leaving(&mut response, kept.http1);
+        response
+    }
+
+    fn own<B>(body: OwnBody) -> GateBody<B>
+    where
+        B: Body<Data = Bytes>,
+    {
+        GateBody::own(body)
+    }
+}
+
+impl DrainLayer {
+    fn keep(&self, http1: bool) -> Kept {
+        Kept {
             gate: self.gate.clone(),
             http1,
         }
     }
-}
 
-impl<S> DrainService<S> {
     /// Decides where not every request passes.
     #[cold]
-    fn ask<A>(&mut self, mut request: Request<A>) -> State<S::Future, S, A>
-    where
-        S: Service<Request<A>> + Clone,
-    {
+    fn ask<S: Clone, A>(
+        &self,
+        ready: &mut S,
+        mut request: Request<A>,
+        http1: bool,
+    ) -> Decided<A, Kept, DrainWait<S, A>> {
         let gate = &*self.gate;
         let now = clock::now();
         let head = RequestHead::at(&request, &gate.deadlines, now);
         match gate.life.ask(head.deadline, now) {
-            Decision::Wait(ticket) => {
-                State::Early(Early::new(ticket, &mut self.inner, request, now))
-            }
-            Decision::Refuse(refusal) => State::Refused(Some(gate.explain.answer(refusal, &head))),
+            Decision::Wait(ticket) => Decided::Wait(DrainWait {
+                early: Early::new(ticket, ready, request, now),
+                kept: Some(self.keep(http1)),
+            }),
+            Decision::Refuse(refusal) => Decided::Own(gate.explain(refusal, &head, http1)),
             _ => {
                 gate.equip(&mut request);
-                State::Running(self.inner.call(request))
+                Decided::Run(self.keep(http1), request)
             }
         }
     }
 }
 
-/// See [`DrainLayer`].
-#[pin_project]
-#[derive(Debug)]
-pub struct DrainFuture<F, S, A> {
-    #[pin]
-    state: State<F, S, A>,
-    gate: Local<Gate>,
-    http1: bool,
+/// A request that waits for the first round of checks.
+pub(crate) struct DrainWait<S, A> {
+    early: Pin<Box<Early<S, A>>>,
+    /// `None` once the wait is over.
+    kept: Option<Kept>,
 }
 
-#[pin_project(project = StateProjection)]
-#[derive(Debug)]
-enum State<F, S, A> {
-    Early(Pin<Box<Early<S, A>>>),
-    Refused(Option<Response<Full<Bytes>>>),
-    Running(#[pin] F),
-}
+impl<S, A> Future for DrainWait<S, A> {
+    type Output = Turn<S, A, Kept>;
 
-impl<F, S, A> State<F, S, A> {
-    /// Begins a request that has waited, or refuses it.
-    #[cold]
-    fn begin(awaited: Awaited<S, A>, gate: &Gate) -> Self
-    where
-        S: Service<Request<A>, Future = F>,
-    {
-        let Awaited {
-            decided,
-            mut service,
-            mut request,
-            ..
-        } = awaited;
-        match decided {
-            Ok(()) => {
-                gate.equip(&mut request);
-                Self::Running(service.call(request))
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.early.as_mut().poll(cx).map(|awaited| {
+            let kept = self.kept.take();
+            let kept = kept.expect("a future is not polled after it is ready");
+            let Awaited {
+                decided,
+                service,
+                mut request,
+                ..
+            } = awaited;
+            match decided {
+                Ok(()) => {
+                    kept.gate.equip(&mut request);
+                    Turn::Run(kept, service, request)
+                }
+                Err(refusal) => {
+                    let head = RequestHead::of(&request);
+                    Turn::Own(kept.gate.explain(refusal, &head, kept.http1))
+                }
             }
-            Err(refusal) => {
-                let head = RequestHead::of(&request);
-                Self::Refused(Some(gate.explain.answer(refusal, &head)))
-            }
-        }
-    }
-}
-
-impl<F, S, A, B, E> Future for DrainFuture<F, S, A>
-where
-    S: Service<Request<A>, Future = F>,
-    F: Future<Output = Result<Response<B>, E>>,
-    B: Body<Data = Bytes>,
-{
-    type Output = Result<Response<GateBody<B>>, E>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        if let StateProjection::Early(early) = this.state.as_mut().project() {
-            let awaited = ready!(early.as_mut().poll(cx));
-            let begun = State::begin(awaited, this.gate);
-            this.state.set(begun);
-        }
-        let mut response = match this.state.project() {
-            StateProjection::Early(_) => unreachable!("its wait has just ended"),
-            StateProjection::Refused(response) => response
-                .take()
-                .expect("a future is not polled after it is ready")
-                .map(GateBody::by_gate),
-            StateProjection::Running(inner) => ready!(inner.poll(cx))?.map(GateBody::inside),
-        };
-        let leaving_headers = LeavingHeaders {
-            envoy: this.gate.envoy,
-            http1: *this.http1,
-        };
-        leaving_headers.say(&this.gate.life, &mut response);
-        Poll::Ready(Ok(response))
+        })
     }
 }

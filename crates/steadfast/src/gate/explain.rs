@@ -1,22 +1,20 @@
 //! The layer that renders what handlers refused and marks what the application refused.
 
-use std::{
-    future::Future,
-    pin::Pin,
-    task::{Context, Poll, ready},
-};
+use std::future::Pending;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
-use pin_project::pin_project;
 use steadfast_core::plumbing::RefusedInside;
 use tower_layer::Layer;
-use tower_service::Service;
 
+use super::frame::{Decide, Decided, Framed, Gate, Turn};
 use crate::{
     refusal::Explain,
-    request::{body::GateBody, head::RequestHead},
+    request::{
+        body::{GateBody, OwnBody},
+        head::RequestHead,
+    },
 };
 
 /// Renders refusals that come out of handlers, and marks the application's own 503s.
@@ -39,106 +37,72 @@ impl<S> Layer<S> for ExplainLayer {
     type Service = ExplainService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        ExplainService {
-            inner,
-            explain: self.explain.clone(),
-        }
+        Framed::new(inner, self.clone())
     }
 }
 
 /// See [`ExplainLayer`].
-#[derive(Clone, Debug)]
-pub struct ExplainService<S> {
-    inner: S,
-    explain: Explain,
-}
+pub type ExplainService<S> = Framed<S, ExplainLayer>;
 
-impl<S> ExplainService<S> {
-    /// Returns the service inside.
-    #[must_use]
-    pub const fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// Returns the service inside, to change it.
-    pub const fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
-    /// Returns the service inside and drops what is around it.
-    #[must_use]
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
-}
-
-impl<S, A, B> Service<Request<A>> for ExplainService<S>
-where
-    S: Service<Request<A>, Response = Response<B>>,
-    B: Body<Data = Bytes>,
-{
-    type Response = Response<GateBody<B>>;
-    type Error = S::Error;
-    type Future = ExplainFuture<S::Future>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<A>) -> Self::Future {
-        let head = RequestHead::of(&request);
-        let mut refused_inside = None;
-        let call = || self.inner.call(request);
-        let inner = RefusedInside::collecting(SCOPE, &mut refused_inside, call);
-        ExplainFuture {
-            inner,
-            explain: self.explain.clone(),
-            head,
-            refused_inside,
-        }
-    }
-}
-
-/// See [`ExplainLayer`].
-#[pin_project]
-#[derive(Debug)]
-pub struct ExplainFuture<F> {
-    #[pin]
-    inner: F,
+/// What the answer of a request is looked at with.
+pub(crate) struct Kept {
     explain: Explain,
     head: RequestHead,
+    /// In a box, because there hardly ever is one and the future moves with it.
     refused_inside: Option<Box<RefusedInside>>,
 }
 
-impl<F, B, E> Future for ExplainFuture<F>
-where
-    F: Future<Output = Result<Response<B>, E>>,
-    B: Body<Data = Bytes>,
-{
-    type Output = Result<Response<GateBody<B>>, E>;
+impl Gate for ExplainLayer {
+    type Body<B>
+        = GateBody<B>
+    where
+        B: Body<Data = Bytes>;
+}
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let inner = this.inner;
-        let poll = || inner.poll(cx);
-        let polled = RefusedInside::collecting(SCOPE, this.refused_inside, poll);
-        let mut response = match ready!(polled) {
-            Ok(response) => response,
-            Err(error) => {
-                let refused = this.refused_inside.take();
-                this.explain.failed(refused, this.head);
-                return Poll::Ready(Err(error));
-            }
+impl<S, A> Decide<S, A> for ExplainLayer {
+    type Kept = Kept;
+    type Wait = Pending<Turn<S, A, Kept>>;
+
+    fn decide(&self, _ready: &mut S, request: Request<A>) -> Decided<A, Kept, Self::Wait> {
+        let kept = Kept {
+            explain: self.explain.clone(),
+            head: RequestHead::of(&request),
+            refused_inside: None,
         };
-        Poll::Ready(Ok(
-            match this
-                .explain
-                .finish(&mut response, this.head, this.refused_inside.take())
-            {
-                Some(refusal) => refusal.map(GateBody::by_gate),
-                None => response.map(GateBody::inside),
-            },
-        ))
+        Decided::Run(kept, request)
+    }
+
+    fn calling<R>(kept: &mut Kept, call: impl FnOnce() -> R) -> R {
+        RefusedInside::collecting(SCOPE, &mut kept.refused_inside, call)
+    }
+
+    fn polling<R>(kept: &mut Kept, poll: impl FnOnce() -> R) -> R {
+        RefusedInside::collecting(SCOPE, &mut kept.refused_inside, poll)
+    }
+
+    fn finish<B>(kept: &mut Kept, mut response: Response<B>) -> Response<GateBody<B>>
+    where
+        B: Body<Data = Bytes>,
+    {
+        let refused_inside = kept.refused_inside.take();
+        match kept
+            .explain
+            .finish(&mut response, &kept.head, refused_inside)
+        {
+            Some(refusal) => refusal.map(|full| GateBody::own(OwnBody::Text(full))),
+            None => response.map(GateBody::inside),
+        }
+    }
+
+    fn failed(kept: &mut Kept) {
+        kept.explain.failed(kept.refused_inside.take(), &kept.head);
+    }
+
+    fn own<B>(body: OwnBody) -> GateBody<B>
+    where
+        B: Body<Data = Bytes>,
+    {
+        GateBody::own(body)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Load shedding as a layer: a request runs if there is room, and is told why not if there is not.
 //!
-//! A request flows through [`ShedService::call`], which asks the core's gate before
-//! anything of the request is read. Admitted, it takes a permit that its response body
+//! A request flows through the stages of [`ask`], which asks the core's gate before anything
+//! of the request's body is read. Admitted, it takes a permit that its response body
 //! carries to the end; refused, it is answered by the explain room. The layer's error type
 //! stays the inner service's, so under axum no `HandleErrorLayer` is needed.
 //!
@@ -22,9 +22,9 @@
 mod layer;
 mod settings;
 mod shedder;
-mod waiting;
+mod stage;
 
-pub use layer::{ShedBody, ShedFuture, ShedLayer, ShedService};
+pub use layer::{ShedBody, ShedLayer, ShedService};
 pub use settings::{OBSERVED_LIMIT_DEFAULT, Shed};
 pub use shedder::{Shedder, StreamPermit};
-pub(crate) use waiting::{Resumed, Waiting};
+pub(crate) use stage::{ShedWait, Shedding, ask};

@@ -7,40 +7,29 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::Full;
 use pin_project::pin_project;
 
 use super::service::Gates;
-use crate::{
-    probe::said::Said,
-    request::body::{GateBody, Held, HeldBody, IntoAxum},
-};
+use crate::request::body::{GateBody, IntoAxum, OwnBody, PermitBody, RequestPermit};
 
 /// The body of a guarded response: a gate's own words, or the application's body, which
 /// holds its permit to the end.
 #[pin_project]
 #[derive(Debug)]
-pub struct GuardBody<B>(#[pin] GateBody<HeldBody<B, Gates>>);
+pub struct GuardBody<B>(#[pin] GateBody<PermitBody<B, Gates>>);
 
 impl<B> GuardBody<B> {
     /// The application's body, which holds its permit to the end.
-    pub(super) fn held(body: B, held: Held<Gates>) -> Self
+    pub(super) fn held(body: B, permit: RequestPermit<Gates>) -> Self
     where
         B: Body,
     {
-        Self(GateBody::inside(HeldBody::new(body, held)))
+        Self(GateBody::inside(PermitBody::new(body, permit)))
     }
 
-    pub(super) const fn said(answer: Full<Bytes>) -> Self {
-        Self(GateBody::by_gate(answer))
-    }
-
-    /// A text or a stream of the operator's page.
-    pub(super) fn page(answer: Said) -> Self {
-        match answer {
-            Said::Text(text) => Self::said(text),
-            Said::Stream(stream) => Self(GateBody::told(stream)),
-        }
+    /// The guard's own words.
+    pub(super) const fn own(body: OwnBody) -> Self {
+        Self(GateBody::own(body))
     }
 }
 

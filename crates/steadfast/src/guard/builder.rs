@@ -28,7 +28,7 @@ use crate::{
     probe::{
         access::Access,
         operator::events::Feed,
-        paths::{Front, Paths, Room},
+        paths::{OwnPaths, Paths, ProbeState},
         session::Attempts,
     },
     refusal::{Explain, ExplainSettings},
@@ -354,7 +354,7 @@ impl GuardBuilder {
         let control = Control::new(readiness, shedder.clone(), explain.clone(), self.drain);
         let room = control.room().clone();
         let watch = Watch::new(self.tenant, self.request_timeout.is_some());
-        let front = Front(Local::new(Room {
+        let own_paths = OwnPaths(Local::new(ProbeState {
             control: control.clone(),
             paths: probes.paths,
             profile: probes.profile,
@@ -366,7 +366,7 @@ impl GuardBuilder {
         }));
         Ok(Guard {
             control,
-            layer: GuardLayer::new(front, life, shedder, explain, room, watch, envoy),
+            layer: GuardLayer::new(own_paths, life, shedder, explain, room, watch, envoy),
             settings: Settings {
                 name: self.name,
                 start: self.start,

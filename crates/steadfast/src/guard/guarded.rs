@@ -23,8 +23,8 @@ use pin_project::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::service::{GuardFuture, GuardService};
-use crate::request::body::IntoAxum;
+use super::service::{GuardLayer, GuardService};
+use crate::{gate::frame::FramedFuture, request::body::IntoAxum};
 
 /// An application behind its guard.
 ///
@@ -197,7 +197,7 @@ where
 {
     type Response = Response;
     type Error = Infallible;
-    type Future = AxumFuture<S::Future, S>;
+    type Future = AxumFuture<S>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.0.poll_ready(cx)
@@ -211,12 +211,11 @@ where
 /// See [`AxumGuard`].
 #[pin_project]
 #[derive(Debug)]
-pub struct AxumFuture<F, S>(#[pin] GuardFuture<F, S, Body>);
+pub struct AxumFuture<S: Service<Request> + Clone>(#[pin] FramedFuture<S, Body, GuardLayer>);
 
-impl<F, S> Future for AxumFuture<F, S>
+impl<S> Future for AxumFuture<S>
 where
-    S: Service<Request, Future = F> + Clone,
-    F: Future<Output = Result<Response, Infallible>>,
+    S: Service<Request, Response = Response, Error = Infallible> + Clone,
 {
     type Output = Result<Response, Infallible>;
 

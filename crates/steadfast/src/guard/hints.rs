@@ -13,16 +13,16 @@ use http::{HeaderMap, header};
 use steadfast_diagnosis::Id;
 
 #[cfg(feature = "axum")]
-use crate::probe::paths::Front;
+use crate::probe::paths::OwnPaths;
 use crate::{instance::around::Around, request::class::is_preflight};
 
 /// Says which routes of the application the guard answers itself, and keeps them for the
 /// diagnosis.
 #[cfg(feature = "axum")]
-pub(super) fn warn_of_shadowed(app: &Router, front: &Front) {
-    let shadowed = shadowed(app, front);
+pub(super) fn warn_of_shadowed(app: &Router, own_paths: &OwnPaths) {
+    let shadowed = shadowed(app, own_paths);
     if !shadowed.is_empty() {
-        front.0.control.around().hides(&shadowed);
+        own_paths.0.control.around().hides(&shadowed);
         tracing::warn!(
             target: crate::log::AUDIT, id = %Id::ConfigShadowedRoute,
             routes = %shadowed.join(" "),
@@ -35,14 +35,14 @@ pub(super) fn warn_of_shadowed(app: &Router, front: &Front) {
 /// A Router tells nobody its paths, but for its `Debug`. If that changes, the warning is lost
 /// and a test fails.
 #[cfg(feature = "axum")]
-fn shadowed(app: &Router, front: &Front) -> Vec<String> {
+fn shadowed(app: &Router, own_paths: &OwnPaths) -> Vec<String> {
     let shown = format!("{app:?}");
     let mut found: Vec<String> = shown
         .split("RouteId(")
         .filter_map(|part| {
             let (_, path) = part.split_once("): \"")?;
             let (path, _) = path.split_once('"')?;
-            (path.starts_with('/') && front.wants(path)).then(|| path.to_owned())
+            (path.starts_with('/') && own_paths.wants(path)).then(|| path.to_owned())
         })
         .collect();
     found.sort();
@@ -130,8 +130,8 @@ mod tests {
             .route("/", get(|| async {}))
             .nest("/ready", nested)
             .fallback(|| async {});
-        let found = shadowed(&app, guard.front());
+        let found = shadowed(&app, guard.own_paths());
         assert_eq!(found, ["/health", "/ready/report", "/why503/{id}"]);
-        assert!(shadowed(&Router::new(), guard.front()).is_empty());
+        assert!(shadowed(&Router::new(), guard.own_paths()).is_empty());
     }
 }

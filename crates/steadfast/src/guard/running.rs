@@ -74,7 +74,7 @@ impl Running {
         if control.room().runtime.get().is_some() || (control.phase().is_some() && !leaves()) {
             return Err(io::Error::other(STARTED_BEFORE));
         }
-        let service = guard.front().0.profile.service.as_ref();
+        let service = guard.own_paths().0.profile.service.as_ref();
         let version = service.map(|(_, version)| version.clone());
         let version = version.or_else(environment::program::version);
         let journal = guard.settings.history_file.clone();
@@ -85,7 +85,7 @@ impl Running {
         let probes = guard
             .settings
             .probe_listeners()
-            .map(|at| ProbeListener::start(&at, guard.front().clone(), runtime.clone()))
+            .map(|at| ProbeListener::start(&at, guard.own_paths().clone(), runtime.clone()))
             .collect::<io::Result<Vec<_>>>()?;
         // After what can fail, so that a process which goes on without the guard keeps its
         // default; before the rest, so that a signal during the start does not kill.
@@ -111,7 +111,7 @@ impl Running {
         control.readiness().pulse.beat(Duration::ZERO, now);
         tasks.push(tokio::spawn(beat(control.clone())));
         let incidents = Arc::new(Incidents::default());
-        let service = guard.front().0.profile.service.clone();
+        let service = guard.own_paths().0.profile.service.clone();
         let meter = Meter::new(guard.settings.name.as_deref(), service);
         let telling = Telling {
             meter,

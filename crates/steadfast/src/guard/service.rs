@@ -1,43 +1,53 @@
-//! The guard around any tower service: the front, the gates and the explain room in one
+//! The guard around any tower service: its own paths, the gates and the explain room in one
 //! service.
 //!
 //! It asks the same gates as [`crate::DrainLayer`], [`crate::ShedLayer`] and
-//! [`crate::ExplainLayer`], in the same order, and has no power that they lack. It is not a
-//! stack of them because a stack clones a handle for each layer and moves the request's
-//! future through each: one service has one handle and one future.
+//! [`crate::ExplainLayer`], in the same order and in the same frame, and has no power that
+//! they lack. It is not a stack of them because a stack clones a handle for each layer and
+//! moves the request's future through each: one service has one handle and one future.
 
-mod future;
+mod kept;
+mod wait;
 
 use std::{
     sync::{Arc, Once},
-    task::{Context, Poll},
     time::Instant,
 };
 
 use bytes::Bytes;
-use http::{Request, Response, Version};
+use http::{HeaderMap, Method, Request, Response, Version};
 use http_body::Body;
-use steadfast_core::{Decision, Lifecycle, Local, ShedGate, plumbing::RefusedInside};
+use steadfast_core::{
+    self as core, Lifecycle, Local, Refusal, ShedGate,
+    plumbing::{RefusedInside, WhenDraining},
+};
 use tower_layer::Layer;
-use tower_service::Service;
 
 use super::body::GuardBody;
 use crate::{
     clock,
     drain::{LeavingHeaders, Room, note_request},
-    gate::{early::Early, shed::Shedder},
+    gate::{
+        early::Early,
+        frame::{Decide, Decided, Framed, Gate},
+        shed::{self, ShedWait, Shedder, Shedding},
+    },
     guard::{hints::Cors, watch::Watch},
-    probe::paths::Front,
+    probe::paths::{Answer, OwnPaths},
     refusal::Explain,
-    request::{body::Held, head::RequestHead},
+    request::{
+        body::{OwnBody, RequestPermit},
+        head::RequestHead,
+    },
 };
 
-pub use future::GuardFuture;
+use kept::{Kept, Manner};
+use wait::GuardWait;
 
 /// Everything a request needs, behind one handle.
 #[derive(Debug)]
-pub(super) struct Gates {
-    front: Front,
+pub(crate) struct Gates {
+    own_paths: OwnPaths,
     life: Arc<Lifecycle>,
     shedder: Shedder,
     explain: Explain,
@@ -62,14 +72,23 @@ impl Gates {
     fn measure_head(&self, began: Instant) {
         let now = clock::now();
         let took = now.saturating_duration_since(began);
-        self.front.0.control.heads().saw(took, now);
+        self.own_paths.0.control.heads().saw(took, now);
     }
 
-    fn leaving_headers(&self, http1: bool) -> LeavingHeaders {
-        LeavingHeaders {
+    /// Says on an answer that the process leaves, if it does.
+    #[inline]
+    fn say_leaving<B>(&self, answer: &mut Response<B>, http1: bool) {
+        let leaving_headers = LeavingHeaders {
             envoy: self.envoy,
             http1,
-        }
+        };
+        leaving_headers.say(&self.life, answer);
+    }
+
+    /// Makes an answer of the guard's own.
+    fn own(&self, mut answer: Response<OwnBody>, http1: bool) -> Response<OwnBody> {
+        self.say_leaving(&mut answer, http1);
+        answer
     }
 }
 
@@ -79,13 +98,42 @@ impl AsRef<ShedGate> for Gates {
     }
 }
 
+impl Shedding for Gates {
+    type Manner = Manner;
+    type Kept = Kept;
+
+    #[inline]
+    fn keep(permit: RequestPermit<Self>, head: RequestHead, manner: Manner) -> Kept {
+        Kept::new(permit, head, manner)
+    }
+
+    fn refuse(
+        &self,
+        refusal: Refusal,
+        headers: &HeaderMap,
+        head: &RequestHead,
+        manner: Manner,
+    ) -> Response<OwnBody> {
+        self.cors.refuses(headers);
+        let answer = self.explain.answer(refusal, head);
+        self.own(answer.map(OwnBody::Text), manner.http1)
+    }
+
+    fn still_open(&self) -> Result<(), Refusal> {
+        match self.life.is_open() {
+            true => Ok(()),
+            false => self.life.admit(clock::now()),
+        }
+    }
+}
+
 /// The guard as a tower layer. See [`crate::Guard::layer`].
 #[derive(Clone, Debug)]
 pub struct GuardLayer(Local<Gates>);
 
 impl GuardLayer {
     pub(super) fn new(
-        front: Front,
+        own_paths: OwnPaths,
         life: Arc<Lifecycle>,
         shedder: Shedder,
         explain: Explain,
@@ -93,9 +141,9 @@ impl GuardLayer {
         watch: Option<Watch>,
         envoy: bool,
     ) -> Self {
-        let cors = Cors::new(Arc::clone(front.0.control.around()));
+        let cors = Cors::new(Arc::clone(own_paths.0.control.around()));
         Self(Local::new(Gates {
-            front,
+            own_paths,
             life,
             shedder,
             explain,
@@ -111,8 +159,8 @@ impl GuardLayer {
         self.0.envoy
     }
 
-    pub(super) fn front(&self) -> &Front {
-        &self.0.front
+    pub(super) fn own_paths(&self) -> &OwnPaths {
+        &self.0.own_paths
     }
 }
 
@@ -120,118 +168,159 @@ impl<S> Layer<S> for GuardLayer {
     type Service = GuardService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        GuardService {
-            inner,
-            gates: self.0.clone(),
-        }
+        Framed::new(inner, self.clone())
     }
 }
 
 /// A service behind the guard's gates. Its error type is the inner service's.
-#[derive(Clone, Debug)]
-pub struct GuardService<S> {
-    inner: S,
-    gates: Local<Gates>,
+pub type GuardService<S> = Framed<S, GuardLayer>;
+
+impl Gate for GuardLayer {
+    type Body<B>
+        = GuardBody<B>
+    where
+        B: Body<Data = Bytes>;
 }
 
-impl<S> GuardService<S> {
-    /// Returns the service inside.
-    #[must_use]
-    pub const fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// Returns the service inside, to change it.
-    pub const fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
-    /// Returns the service inside and drops what is around it.
-    #[must_use]
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
-}
-
-impl<S, A, B> Service<Request<A>> for GuardService<S>
+impl<S, A> Decide<S, A> for GuardLayer
 where
-    S: Service<Request<A>, Response = Response<B>> + Clone,
+    S: Clone,
     A: Body,
-    B: Body<Data = Bytes>,
 {
-    type Response = Response<GuardBody<B>>;
-    type Error = S::Error;
-    type Future = GuardFuture<S::Future, S, A>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
+    type Kept = Kept;
+    type Wait = GuardWait<S, A>;
 
     #[inline]
-    fn call(&mut self, mut request: Request<A>) -> Self::Future {
-        let gates = &*self.gates;
+    fn decide(&self, ready: &mut S, mut request: Request<A>) -> Decided<A, Kept, Self::Wait> {
+        let gates = &*self.0;
         if RefusedInside::scope() == gates.scope() {
             return self.step_aside(request);
         }
-        let path = request.uri().path();
         let http1 = request.version() <= Version::HTTP_11;
-        if gates.front.wants(path) {
-            return GuardFuture::own(gates.front.answer(request), &self.gates, http1);
+        if gates.own_paths.wants(request.uri().path()) {
+            return self.own_path(request, http1);
         }
         if let Some(watch) = &gates.watch {
-            watch.passes(&gates.front.0.control, &request);
+            watch.passes(&gates.own_paths.0.control, &request);
         }
         let now = clock::now();
         note_request(&gates.life, &mut request, now);
         if !gates.life.is_open() {
-            return self.ask(request, now, http1);
+            return self.ask(ready, request, now, http1);
         }
         let head = RequestHead::at(&request, gates.shedder.deadlines(), now);
-        GuardFuture::shed(&self.gates, &mut self.inner, request, head, now, http1)
+        GuardWait::of(self.shed(ready, request, head, now, http1))
+    }
+
+    #[inline]
+    fn calling<R>(kept: &mut Kept, call: impl FnOnce() -> R) -> R {
+        kept.calling(call)
+    }
+
+    #[inline]
+    fn polling<R>(kept: &mut Kept, poll: impl FnOnce() -> R) -> R {
+        kept.polling(poll)
+    }
+
+    #[inline]
+    fn finish<B>(kept: &mut Kept, response: Response<B>) -> Response<GuardBody<B>>
+    where
+        B: Body<Data = Bytes>,
+    {
+        kept.finish(response)
+    }
+
+    fn failed(kept: &mut Kept) {
+        kept.failed();
+    }
+
+    fn own<B>(body: OwnBody) -> GuardBody<B>
+    where
+        B: Body<Data = Bytes>,
+    {
+        GuardBody::own(body)
     }
 }
 
-impl<S> GuardService<S> {
+/// What the guard decides on a request.
+type Decision<S, A> = Decided<A, Kept, GuardWait<S, A>>;
+
+impl GuardLayer {
     /// Hands a request on that this guard has let in already: somebody protects twice.
     #[cold]
-    fn step_aside<A>(&mut self, request: Request<A>) -> GuardFuture<S::Future, S, A>
-    where
-        S: Service<Request<A>>,
-    {
-        let gates = &*self.gates;
-        gates.twice.call_once(|| {
+    fn step_aside<S, A>(&self, request: Request<A>) -> Decision<S, A> {
+        self.0.twice.call_once(|| {
             tracing::error!(
                 target: crate::log::APPLICATION,
                 "an application is protected twice by the same guard; the inner one steps aside"
             );
         });
-        let held = Held::exempt(self.gates.clone());
-        GuardFuture::aside(held, self.inner.call(request))
+        let permit = RequestPermit::exempt(self.0.clone());
+        let kept = Kept::aside(permit, RequestHead::of(&request));
+        Decided::Run(kept, request)
+    }
+
+    /// Answers for the guard's own paths.
+    #[cold]
+    fn own_path<S, A>(&self, request: Request<A>, http1: bool) -> Decision<S, A> {
+        match self.0.own_paths.answer(request) {
+            Answer::Own(answer) => Decided::Own(self.0.own(answer.map(OwnBody::Text), http1)),
+            Answer::Page(asked) => {
+                let gates = self.0.clone();
+                Decided::Wait(GuardWait::Page {
+                    asked,
+                    gates,
+                    http1,
+                })
+            }
+        }
     }
 
     /// Decides where not every request passes.
     #[cold]
-    fn ask<A>(
-        &mut self,
+    fn ask<S: Clone, A>(
+        &self,
+        ready: &mut S,
         request: Request<A>,
         now: Instant,
         http1: bool,
-    ) -> GuardFuture<S::Future, S, A>
-    where
-        S: Service<Request<A>> + Clone,
-    {
-        let gates = &*self.gates;
+    ) -> Decision<S, A> {
+        let gates = &*self.0;
         let head = RequestHead::at(&request, gates.shedder.deadlines(), now);
         match gates.life.ask(head.deadline, now) {
-            Decision::Wait(ticket) => {
-                let early = Early::new(ticket, &mut self.inner, request, now);
-                GuardFuture::early(early, self.gates.clone(), http1)
+            core::Decision::Wait(ticket) => Decided::Wait(GuardWait::Early {
+                early: Early::new(ticket, ready, request, now),
+                layer: self.clone(),
+                http1,
+            }),
+            core::Decision::Refuse(refusal) => {
+                Decided::Own(gates.refuse(refusal, request.headers(), &head, Manner::of(http1)))
             }
-            Decision::Refuse(refusal) => {
-                gates.cors.refuses(request.headers());
-                GuardFuture::said(gates.explain.answer(refusal, &head), gates, http1)
-            }
-            _ => GuardFuture::shed(&self.gates, &mut self.inner, request, head, now, http1),
+            _ => GuardWait::of(self.shed(ready, request, head, now, http1)),
         }
+    }
+
+    /// Asks the load-shedding gate.
+    #[inline]
+    fn shed<S: Clone, A>(
+        &self,
+        ready: &mut S,
+        request: Request<A>,
+        head: RequestHead,
+        now: Instant,
+        http1: bool,
+    ) -> Decided<A, Kept, ShedWait<S, A, Gates>> {
+        let gates = &*self.0;
+        let class = gates.shedder.classes().of(&request);
+        let mut manner = Manner::of(http1);
+        manner.finishes = class.draining() == Some(WhenDraining::Finish);
+        if class.is_exempt() {
+            if *request.method() == Method::OPTIONS {
+                gates.cors.preflight(request.headers());
+            }
+            let permit = RequestPermit::exempt(self.0.clone());
+            return Decided::Run(Gates::keep(permit, head, manner), request);
+        }
+        shed::ask(&self.0, ready, request, &class, head, now, manner)
     }
 }

@@ -184,7 +184,7 @@ impl Server {
     pub async fn run(self) -> io::Result<DrainReport> {
         let _running = self.guard.start()?;
         let control = self.guard.control();
-        let paths = self.guard.front().0.paths.clone();
+        let paths = self.guard.own_paths().0.paths.clone();
         serve::run(&control, self.guard.connections(), paths, self.doors).await;
         Ok(Arc::unwrap_or_clone(control.drained().await))
     }

@@ -17,10 +17,10 @@ use tokio::time::Sleep;
 
 use super::{
     operator,
-    paths::{Door, Front},
-    said::Said,
+    paths::{Door, OwnPaths},
     session::Hold,
 };
+use crate::request::body::OwnBody;
 
 /// Longest form that is read; the page's own have a reason and a token.
 const FORM_LEN_MAX: usize = 8 * 1024;
@@ -31,7 +31,7 @@ const FORM_TIME_MAX: Duration = Duration::from_secs(10);
 /// See the module.
 #[pin_project]
 pub(crate) struct Asked<A> {
-    front: Front,
+    own_paths: OwnPaths,
     door: Door,
     parts: Parts,
     #[pin]
@@ -51,14 +51,14 @@ enum Step<A> {
     Held {
         #[pin]
         sleep: Sleep,
-        answer: Option<Response<Said>>,
+        answer: Option<Response<OwnBody>>,
         place: HeldPlace,
     },
     Done,
 }
 
 /// A place among the answers that are held back. Dropped, it is free.
-struct HeldPlace(Front);
+struct HeldPlace(OwnPaths);
 
 impl Drop for HeldPlace {
     fn drop(&mut self) {
@@ -67,9 +67,9 @@ impl Drop for HeldPlace {
 }
 
 impl<A> Asked<A> {
-    pub(super) const fn new(front: Front, door: Door, parts: Parts, body: A) -> Self {
+    pub(super) const fn new(own_paths: OwnPaths, door: Door, parts: Parts, body: A) -> Self {
         Self {
-            front,
+            own_paths,
             door,
             parts,
             step: Step::Begun(Some(body)),
@@ -78,15 +78,15 @@ impl<A> Asked<A> {
 }
 
 impl<A: Body> Future for Asked<A> {
-    type Output = Response<Said>;
+    type Output = Response<OwnBody>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response<Said>> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response<OwnBody>> {
         let mut this = self.project();
         loop {
             let form = match this.step.as_mut().project() {
                 StepProjection::Begun(body) => {
                     let body = body.take().expect("it is read once");
-                    if operator::reads_a_form(this.front, this.parts) {
+                    if operator::reads_a_form(this.own_paths, this.parts) {
                         this.step.set(Step::Reading {
                             body,
                             text: Vec::new(),
@@ -112,7 +112,7 @@ impl<A: Body> Future for Asked<A> {
                 }
                 StepProjection::Done => unreachable!("a future is not polled after it is ready"),
             };
-            let (answer, hold) = operator::answer(this.front, *this.door, this.parts, form);
+            let (answer, hold) = operator::answer(this.own_paths, *this.door, this.parts, form);
             let Hold::For(time) = hold else {
                 this.step.set(Step::Done);
                 return Poll::Ready(answer);
@@ -120,7 +120,7 @@ impl<A: Body> Future for Asked<A> {
             this.step.set(Step::Held {
                 sleep: tokio::time::sleep(time),
                 answer: Some(answer),
-                place: HeldPlace(this.front.clone()),
+                place: HeldPlace(this.own_paths.clone()),
             });
         }
     }

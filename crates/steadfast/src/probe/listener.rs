@@ -31,10 +31,8 @@ use self::socket::SocketFile;
 use crate::{
     clock,
     instance::workers,
-    probe::{
-        paths::{Answer, Door, Front},
-        said::Said,
-    },
+    probe::paths::{Answer, Door, OwnPaths},
+    request::body::OwnBody,
 };
 
 /// Probe connections at once. A node has one kubelet, a few balancers and a person.
@@ -63,7 +61,7 @@ pub(crate) struct ProbeListener {
 impl ProbeListener {
     /// Binds and answers probes there. From here the workers of `main` are looked at, also
     /// while none of them runs.
-    pub(crate) fn start(at: &At, front: Front, main: Handle) -> io::Result<Self> {
+    pub(crate) fn start(at: &At, own_paths: OwnPaths, main: Handle) -> io::Result<Self> {
         let (listener, door, address, file) = match at {
             At::Address { address, trusted } => {
                 let listener =
@@ -93,8 +91,8 @@ impl ProbeListener {
             .spawn(move || {
                 runtime.block_on(async move {
                     tokio::select! {
-                        () = listen(listener, door, front.clone(), stopped) => {}
-                        () = watch_workers(front, main) => {}
+                        () = listen(listener, door, own_paths.clone(), stopped) => {}
+                        () = watch_workers(own_paths, main) => {}
                     }
                 });
             })?;
@@ -128,23 +126,23 @@ const CONNECTION_MAX: Duration = Duration::from_secs(30);
 const FOLLOWING_MAX: Duration = Duration::from_secs(3600);
 
 /// Looks again and again which worker of the main runtime does not come back.
-async fn watch_workers(front: Front, main: Handle) {
+async fn watch_workers(own_paths: OwnPaths, main: Handle) {
     let metrics = main.metrics();
-    let workers = front.0.control.workers();
+    let workers = own_paths.0.control.workers();
     loop {
         workers.look(&metrics, clock::now());
         tokio::time::sleep(workers::LOOK).await;
     }
 }
 
-async fn listen(bound: Bound, door: Door, front: Front, stopped: watch::Receiver<()>) {
+async fn listen(bound: Bound, door: Door, own_paths: OwnPaths, stopped: watch::Receiver<()>) {
     let ended = match bound {
         Bound::Tcp(listener) => match tokio::net::TcpListener::from_std(listener) {
             Ok(listener) => {
                 accept(
                     async || Ok(listener.accept().await?.0),
                     door,
-                    front,
+                    own_paths,
                     stopped,
                 )
                 .await;
@@ -152,7 +150,7 @@ async fn listen(bound: Bound, door: Door, front: Front, stopped: watch::Receiver
             }
             Err(error) => Err(error),
         },
-        Bound::Unix(listener) => socket::listen(listener, door, front, stopped).await,
+        Bound::Unix(listener) => socket::listen(listener, door, own_paths, stopped).await,
     };
     if let Err(error) = ended {
         tracing::error!(target: crate::log::PROBE, %error, "the probe listener cannot run");
@@ -162,7 +160,7 @@ async fn listen(bound: Bound, door: Door, front: Front, stopped: watch::Receiver
 async fn accept<S>(
     next: impl AsyncFn() -> io::Result<S>,
     door: Door,
-    front: Front,
+    own_paths: OwnPaths,
     mut stopped: watch::Receiver<()>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -180,9 +178,9 @@ async fn accept<S>(
         };
         match accepted {
             (Ok(stream), Ok(place)) => {
-                let front = front.clone();
+                let own_paths = own_paths.clone();
                 tokio::spawn(async move {
-                    serve(stream, door, front).await;
+                    serve(stream, door, own_paths).await;
                     drop(place);
                 });
             }
@@ -195,19 +193,19 @@ async fn accept<S>(
 async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     door: Door,
-    front: Front,
+    own_paths: OwnPaths,
 ) {
     let follows = std::sync::Arc::new(Notify::new());
     let said = std::sync::Arc::clone(&follows);
     let answer = service_fn(move |request: Request<Incoming>| {
-        let answer = front.answer_at(door, request);
+        let answer = own_paths.answer_at(door, request);
         let follows = std::sync::Arc::clone(&said);
         async move {
             let response = match answer {
-                Answer::Said(response) => Said::text(response),
+                Answer::Own(response) => response.map(OwnBody::Text),
                 Answer::Page(asked) => asked.await,
             };
-            if matches!(response.body(), Said::Stream(_)) {
+            if matches!(response.body(), OwnBody::Stream(_)) {
                 follows.notify_one();
             }
             Ok::<_, std::convert::Infallible>(response)

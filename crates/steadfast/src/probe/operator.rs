@@ -39,13 +39,13 @@ use self::{
 use super::{
     access::Access,
     answer as probe,
-    paths::{Door, Front, Room, under},
-    said::Said,
+    paths::{Door, OwnPaths, ProbeState, under},
     session::{self, Hold},
 };
 use crate::{
     clock,
     refusal::negotiate::{Form as Wanted, form as wanted_form},
+    request::body::OwnBody,
 };
 
 const JSON: &str = "application/json";
@@ -55,7 +55,7 @@ pub(super) type Read = Result<String, &'static str>;
 
 /// A request for the page, with what is known of it.
 struct Ask<'a> {
-    room: &'a Room,
+    state: &'a ProbeState,
     rest: &'a str,
     parts: &'a Parts,
     html: bool,
@@ -65,7 +65,7 @@ struct Ask<'a> {
 }
 
 /// Whether the request brings a form that has to be read first.
-pub(super) fn reads_a_form(_front: &Front, parts: &Parts) -> bool {
+pub(super) fn reads_a_form(_own_paths: &OwnPaths, parts: &Parts) -> bool {
     let kind = parts.headers.get(header::CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
@@ -74,32 +74,33 @@ pub(super) fn reads_a_form(_front: &Front, parts: &Parts) -> bool {
 
 /// Answers a request below the operator's path, and says whether the answer waits.
 pub(super) fn answer(
-    front: &Front,
+    own_paths: &OwnPaths,
     door: Door,
     parts: &Parts,
     form: Option<Read>,
-) -> (Response<Said>, Hold) {
-    let room = &*front.0;
-    let rest = under(parts.uri.path(), &room.paths.operator).unwrap_or_default();
+) -> (Response<OwnBody>, Hold) {
+    let state = &*own_paths.0;
+    let rest = under(parts.uri.path(), &state.paths.operator).unwrap_or_default();
     let ask = Ask {
-        room,
+        state,
         rest,
         parts,
         html: wanted_form(parts.headers.get(header::ACCEPT)) == Wanted::Html,
-        may_read: room.may_read(door, parts),
-        may_order: room.access.may_order(parts),
+        may_read: state.may_read(door, parts),
+        may_order: state.access.may_order(parts),
         form: form.map(|read| read.map(|text| Form::parse(&text))),
     };
     if ask.rest == "events" && ask.may_read && parts.method == Method::GET {
-        return (events::answer(front, door, parts), Hold::None);
+        return (events::answer(own_paths, door, parts), Hold::None);
     }
     let (response, hold) = ask.answer();
-    (Said::text(probe::finish(response, &parts.method)), hold)
+    let response = probe::finish(response, &parts.method);
+    (response.map(OwnBody::Text), hold)
 }
 
 impl Ask<'_> {
     fn answer(&self) -> (Response<Full<Bytes>>, Hold) {
-        let control = &self.room.control;
+        let control = &self.state.control;
         if let Some(Err(fault)) = &self.form {
             return (self.bad_request(fault), Hold::None);
         }
@@ -114,7 +115,9 @@ impl Ask<'_> {
             }
             (_, &Method::GET | &Method::HEAD) if !self.may_read => return self.stranger(),
             ("", &Method::GET | &Method::HEAD) if self.html => self.page(),
-            ("", &Method::GET | &Method::HEAD) => json_answer(StatusCode::OK, &View::of(self.room)),
+            ("", &Method::GET | &Method::HEAD) => {
+                json_answer(StatusCode::OK, &View::of(self.state))
+            }
             ("maintenance", &Method::GET | &Method::HEAD) => {
                 json_answer(StatusCode::OK, &maintenance::state(control))
             }
@@ -144,7 +147,7 @@ impl Ask<'_> {
         let Some(Ok(form)) = &self.form else {
             return self.unauthorised();
         };
-        if !self.room.access.is_token(form.get("token")) {
+        if !self.state.access.is_token(form.get("token")) {
             return self.wrong_token("That is not the token, so nothing was done.");
         }
         let done = order();
@@ -162,11 +165,11 @@ impl Ask<'_> {
         };
         let typed = form.get("token").trim();
         let Some(token) = self
-            .room
+            .state
             .access
             .token
             .as_deref()
-            .filter(|_| self.room.access.is_token(typed))
+            .filter(|_| self.state.access.is_token(typed))
         else {
             return self.wrong_token("That is not the token.");
         };
@@ -183,14 +186,14 @@ impl Ask<'_> {
     /// they came for and no failure, which a browser would tell its user.
     fn stranger(&self) -> (Response<Full<Bytes>>, Hold) {
         if self.html && !Access::shows_one(self.parts) {
-            let page = page::sign_in(self.room, &self.home(), None);
+            let page = page::sign_in(self.state, &self.home(), None);
             return (page::answer(StatusCode::OK, page), Hold::None);
         }
         self.unauthorised()
     }
 
     fn unauthorised(&self) -> (Response<Full<Bytes>>, Hold) {
-        let detail = match self.room.access.token {
+        let detail = match self.state.access.token {
             Some(_) => "Send the operator's token as `Authorization: Bearer …`.",
             None => {
                 "No token is set, so nobody may; set one, or say that only operators come here."
@@ -204,7 +207,7 @@ impl Ask<'_> {
 
     /// Counts a wrong token. The answer may have to wait, and says so when too many do.
     fn wrong_token(&self, detail: &str) -> (Response<Full<Bytes>>, Hold) {
-        let hold = self.room.attempts.failed(clock::now());
+        let hold = self.state.attempts.failed(clock::now());
         if hold == Hold::Full {
             let detail = "Too many wrong tokens at once; try again in a few seconds.";
             let mut response = problem(StatusCode::TOO_MANY_REQUESTS, "Too many attempts", detail);
@@ -214,7 +217,7 @@ impl Ask<'_> {
         }
         let response = match self.form.is_some() && self.html {
             true => {
-                let page = page::sign_in(self.room, &self.home(), Some(detail));
+                let page = page::sign_in(self.state, &self.home(), Some(detail));
                 page::answer(StatusCode::UNAUTHORIZED, page)
             }
             false => unauthorised(detail),
@@ -223,14 +226,14 @@ impl Ask<'_> {
     }
 
     fn page(&self) -> Response<Full<Bytes>> {
-        let view = View::of(self.room);
-        let signed_in = self.room.access.is_signed_in(self.parts);
+        let view = View::of(self.state);
+        let signed_in = self.state.access.is_signed_in(self.parts);
         let page = page::whole(&view, &self.home(), signed_in);
         page::answer(StatusCode::OK, page)
     }
 
     fn look_up(&self, id: &str) -> Response<Full<Bytes>> {
-        let found = self.room.control.explain().find(id);
+        let found = self.state.control.explain().find(id);
         let found: Vec<_> = found.iter().map(RefusalEntry::recalled).collect();
         let status = match found.is_empty() {
             true => StatusCode::NOT_FOUND,
@@ -238,7 +241,7 @@ impl Ask<'_> {
         };
         let id = shown_id(id);
         if self.html {
-            let page = page::look_up(self.room, &self.home(), &id, &found);
+            let page = page::look_up(self.state, &self.home(), &id, &found);
             return page::answer(status, page);
         }
         let found = Found {
@@ -264,7 +267,7 @@ impl Ask<'_> {
     }
 
     fn path(&self) -> &str {
-        &self.room.paths.operator
+        &self.state.paths.operator
     }
 
     /// The way from the address that was asked for to the page, so that links work behind a

@@ -1,4 +1,4 @@
-//! The front: which requests are for the guard itself.
+//! The guard's own paths: which requests are for the guard itself.
 //!
 //! A request's path is compared with the guard's own paths before any gate sees it, so
 //! probes and the operator's view answer while the service refuses everything else. All
@@ -33,8 +33,8 @@ pub(crate) struct Paths {
     pub(crate) aliases: bool,
 }
 
-/// Everything the front answers from.
-pub(crate) struct Room {
+/// Everything the own paths are answered from.
+pub(crate) struct ProbeState {
     pub(crate) control: Control,
     pub(crate) paths: Paths,
     pub(crate) profile: Profile,
@@ -47,18 +47,18 @@ pub(crate) struct Room {
     pub(crate) feed: Feed,
 }
 
-impl fmt::Debug for Room {
+impl fmt::Debug for ProbeState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Room")
+        f.debug_struct("ProbeState")
             .field("paths", &self.paths)
             .field("access", &self.access)
             .finish()
     }
 }
 
-/// A handle to the front's room.
+/// The guard's own paths, and what they are answered from. Clones share.
 #[derive(Clone, Debug)]
-pub(crate) struct Front(pub(crate) Local<Room>);
+pub(crate) struct OwnPaths(pub(crate) Local<ProbeState>);
 
 /// Where a request for the guard came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +81,7 @@ pub(crate) struct AnswersProbe;
 
 /// What a request for the guard gets.
 pub(crate) enum Answer<A> {
-    Said(Response<Full<Bytes>>),
+    Own(Response<Full<Bytes>>),
     /// The operator's page, which may have to read a form first.
     Page(Pin<Box<Asked<A>>>),
 }
@@ -97,7 +97,7 @@ enum Wanted<'a> {
     Operator(&'a str),
 }
 
-impl Room {
+impl ProbeState {
     /// Returns what a path wants from the guard, if it is one of the guard's.
     fn wanted<'p>(&self, path: &'p str, door: Door) -> Option<Wanted<'p>> {
         let paths = &self.paths;
@@ -223,7 +223,7 @@ impl Paths {
     }
 }
 
-impl Front {
+impl OwnPaths {
     /// Whether a request with this path is for the guard.
     #[inline]
     pub(crate) fn wants(&self, path: &str) -> bool {
@@ -243,8 +243,8 @@ impl Front {
             Some(Wanted::Operator(_)) => {
                 Answer::Page(Box::pin(Asked::new(self.clone(), door, parts, body)))
             }
-            Some(wanted) => Answer::Said(self.0.answer(wanted, door, &parts)),
-            None => Answer::Said(not_found()),
+            Some(wanted) => Answer::Own(self.0.answer(wanted, door, &parts)),
+            None => Answer::Own(not_found()),
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A request occupies the service until its answer has been handed over, not until the
 //! handler returned: a body that streams for a minute is a minute of work. So the permit
-//! travels in the body ([`HeldBody`]) and ends when the body does: at its last frame, at
+//! travels in the body ([`PermitBody`]) and ends when the body does: at its last frame, at
 //! its error, or when it is dropped half-way. A body that has already ended at the head
 //! (no content, a redirect, a 101) gives the permit back there and is not wrapped.
 //!
@@ -29,65 +29,21 @@ use steadfast_core::{
 use crate::clock;
 
 /// The body of a response that either a gate or the inner service made.
-#[pin_project(project = GateBodyProjection)]
+#[pin_project]
 #[derive(Debug)]
 pub struct GateBody<B>(#[pin] Made<B>);
 
 #[pin_project(project = MadeProjection)]
 #[derive(Debug)]
 enum Made<B> {
-    ByGate(#[pin] Full<Bytes>),
-    Told(Telling),
+    Own(#[pin] OwnBody),
     Inside(#[pin] B),
 }
 
-/// A stream of the guard's own. It is boxed, because there are few of them and every answer
-/// is as large as the largest kind of body.
-pub(crate) struct Telling(Pin<Box<dyn Body<Data = Bytes, Error = Infallible> + Send + Sync>>);
-
-impl Telling {
-    pub(crate) fn new(
-        body: impl Body<Data = Bytes, Error = Infallible> + Send + Sync + 'static,
-    ) -> Self {
-        Self(Box::pin(body))
-    }
-}
-
-impl fmt::Debug for Telling {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Telling")
-    }
-}
-
-impl Body for Telling {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0.as_mut().poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
-    }
-}
-
 impl<B> GateBody<B> {
-    /// A refusal's or probe's answer.
-    pub(crate) const fn by_gate(answer: Full<Bytes>) -> Self {
-        Self(Made::ByGate(answer))
-    }
-
-    /// A stream of the guard's own.
-    pub(crate) const fn told(stream: Telling) -> Self {
-        Self(Made::Told(stream))
+    /// A gate's own words.
+    pub(crate) const fn own(body: OwnBody) -> Self {
+        Self(Made::Own(body))
     }
 
     /// The inner service's body.
@@ -105,36 +61,87 @@ impl<B: Body<Data = Bytes>> Body for GateBody<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         match self.project().0.project() {
-            MadeProjection::ByGate(full) => full
-                .poll_frame(cx)
-                .map_err(|impossible| match impossible {}),
-            MadeProjection::Told(stream) => Pin::new(stream)
-                .poll_frame(cx)
-                .map_err(|impossible| match impossible {}),
+            MadeProjection::Own(own) => {
+                own.poll_frame(cx).map_err(|impossible| match impossible {})
+            }
             MadeProjection::Inside(inner) => inner.poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
-            Made::ByGate(full) => full.is_end_stream(),
-            Made::Told(stream) => stream.is_end_stream(),
+            Made::Own(own) => own.is_end_stream(),
             Made::Inside(inner) => inner.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
-            Made::ByGate(full) => full.size_hint(),
-            Made::Told(stream) => stream.size_hint(),
+            Made::Own(own) => own.size_hint(),
             Made::Inside(inner) => inner.size_hint(),
+        }
+    }
+}
+
+/// The body of what is said without the inner service.
+#[pin_project(project = OwnProjection)]
+pub(crate) enum OwnBody {
+    /// A refusal, a probe's answer or a page.
+    Text(#[pin] Full<Bytes>),
+    /// Events as they come. It is boxed, because there are few of them and every answer is as
+    /// large as the largest kind of body.
+    Stream(Pin<Box<dyn Body<Data = Bytes, Error = Infallible> + Send + Sync>>),
+}
+
+impl OwnBody {
+    pub(crate) fn stream(
+        body: impl Body<Data = Bytes, Error = Infallible> + Send + Sync + 'static,
+    ) -> Self {
+        Self::Stream(Box::pin(body))
+    }
+}
+
+impl fmt::Debug for OwnBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Text(_) => "Text",
+            Self::Stream(_) => "Stream",
+        })
+    }
+}
+
+impl Body for OwnBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.project() {
+            OwnProjection::Text(text) => text.poll_frame(cx),
+            OwnProjection::Stream(stream) => stream.as_mut().poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Text(text) => text.is_end_stream(),
+            Self::Stream(stream) => stream.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Text(text) => text.size_hint(),
+            Self::Stream(stream) => stream.size_hint(),
         }
     }
 }
 
 /// What a request holds while it runs. A permit settles *abandoned* when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Held<T: AsRef<ShedGate> + Send + Sync + 'static> {
+pub(crate) struct RequestPermit<T: AsRef<ShedGate> + Send + Sync + 'static> {
     holding: Holding<T>,
     streams: Streams,
     /// Whether the answer is a stream if its body ever makes its reader wait. A gRPC call
@@ -151,7 +158,7 @@ enum Holding<T: AsRef<ShedGate> + Send + Sync + 'static> {
     Nothing,
 }
 
-impl<T: AsRef<ShedGate> + Send + Sync + 'static> Held<T> {
+impl<T: AsRef<ShedGate> + Send + Sync + 'static> RequestPermit<T> {
     /// `streams` says which answers of the request's route are streams.
     pub(crate) const fn new(permit: ShedPermit<T>, streams: Streams) -> Self {
         Self {
@@ -309,7 +316,7 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> Held<T> {
     }
 }
 
-impl<T: AsRef<ShedGate> + Send + Sync + 'static> Drop for Held<T> {
+impl<T: AsRef<ShedGate> + Send + Sync + 'static> Drop for RequestPermit<T> {
     fn drop(&mut self) {
         self.settle(Outcome::Abandoned);
     }
@@ -324,16 +331,16 @@ fn is_kind(kind: &HeaderValue, wanted: &str) -> bool {
 /// A body that holds its request's permit until it ends, fails or is dropped.
 #[pin_project]
 #[derive(Debug)]
-pub(crate) struct HeldBody<B, T: AsRef<ShedGate> + Send + Sync + 'static> {
+pub(crate) struct PermitBody<B, T: AsRef<ShedGate> + Send + Sync + 'static> {
     #[pin]
     inner: B,
     /// `None` once the body has ended, also when it had ended at the head.
-    permit: Option<Held<T>>,
+    permit: Option<RequestPermit<T>>,
 }
 
-impl<B: Body, T: AsRef<ShedGate> + Send + Sync + 'static> HeldBody<B, T> {
+impl<B: Body, T: AsRef<ShedGate> + Send + Sync + 'static> PermitBody<B, T> {
     /// Takes the permit along, or ends it at once if there is no body to come.
-    pub(crate) fn new(inner: B, mut permit: Held<T>) -> Self {
+    pub(crate) fn new(inner: B, mut permit: RequestPermit<T>) -> Self {
         if inner.is_end_stream() {
             permit.settle(Outcome::Done);
             return Self {
@@ -346,7 +353,7 @@ impl<B: Body, T: AsRef<ShedGate> + Send + Sync + 'static> HeldBody<B, T> {
     }
 }
 
-impl<B: Body, T: AsRef<ShedGate> + Send + Sync + 'static> Body for HeldBody<B, T> {
+impl<B: Body, T: AsRef<ShedGate> + Send + Sync + 'static> Body for PermitBody<B, T> {
     type Data = B::Data;
     type Error = B::Error;
 
@@ -399,14 +406,14 @@ impl IntoAxum for axum_core::body::Body {
 impl<B: IntoAxum> IntoAxum for GateBody<B> {
     fn into_axum(self) -> axum_core::body::Body {
         match self.0 {
-            Made::ByGate(full) => axum_core::body::Body::new(full),
-            Made::Told(stream) => axum_core::body::Body::new(stream),
+            Made::Own(OwnBody::Text(text)) => axum_core::body::Body::new(text),
+            Made::Own(stream) => axum_core::body::Body::new(stream),
             Made::Inside(inner) => inner.into_axum(),
         }
     }
 }
 
-impl<B, T> IntoAxum for HeldBody<B, T>
+impl<B, T> IntoAxum for PermitBody<B, T>
 where
     T: AsRef<ShedGate> + Send + Sync + 'static,
     B: IntoAxum + Body<Data = Bytes> + Send + 'static,

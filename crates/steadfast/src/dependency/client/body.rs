@@ -1,8 +1,7 @@
-//! The breaker around an outbound client whose answers are judged when they have ended.
+//! Answers that are judged when their body has ended.
 
 use std::{
     fmt,
-    future::Future,
     marker::PhantomData,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -11,174 +10,36 @@ use std::{
 use http::{HeaderMap, Response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
-use steadfast_core::{CallOutcome, Refusal};
-use tower_layer::Layer;
-use tower_service::Service;
+use steadfast_core::CallOutcome;
 
-use super::late::{Asked, Asking, Late};
-use crate::dependency::classifier::{Classify, FAILED, GRPC_STATUS};
 use crate::dependency::{
-    CallError, Dependency, Permit, call::conclude, permit::PanicFails, within::Within,
+    CallError, Permit,
+    call::{Conclude, Ended, Judged, conclude_once},
+    classifier::{Classify, FAILED, GRPC_STATUS},
+    permit::PanicFails,
 };
 
-/// A [`super::BreakerLayer`] that judges answers at the end of their body.
-///
-/// A body that ends well is judged by its trailers, one that breaks off has failed, and one
-/// that the caller drops half-way is *abandoned*, which is no evidence: the head was there.
-/// Its time is that of the head, so a stream that stays open for hours is neither slow nor
-/// does it hang. A probe has succeeded with its head, unless its body ends badly while the
-/// breaker still probes.
-#[derive(Clone, Debug)]
-pub struct BodyBreakerLayer<C> {
-    dependency: Dependency,
-    classify: C,
+/// Answers are judged at the end of their body: see
+/// [`BreakerLayer::judge_bodies`](super::BreakerLayer::judge_bodies).
+#[derive(Clone, Copy, Debug)]
+pub enum AtEnd {}
+
+impl<B: Body, E, C> Judged<Response<B>, E, C> for AtEnd {
+    type Answer = Response<CallBody<B, C, E>>;
 }
 
-impl<C> BodyBreakerLayer<C> {
-    pub(super) const fn new(dependency: Dependency, classify: C) -> Self {
-        Self {
-            dependency,
-            classify,
-        }
-    }
-}
-
-impl<S, C: Clone> Layer<S> for BodyBreakerLayer<C> {
-    type Service = BodyBreakerService<S, C>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        BodyBreakerService {
-            inner: Asked::new(inner),
-            dependency: self.dependency.clone(),
-            classify: self.classify.clone(),
-        }
-    }
-}
-
-/// See [`BodyBreakerLayer`].
-#[derive(Clone, Debug)]
-pub struct BodyBreakerService<S, C> {
-    inner: Asked<S>,
-    dependency: Dependency,
-    classify: C,
-}
-
-impl<S, C> BodyBreakerService<S, C> {
-    /// Returns the client inside.
-    #[must_use]
-    pub const fn get_ref(&self) -> &S {
-        &self.inner.client
-    }
-
-    /// Returns the client inside, to change it.
-    pub const fn get_mut(&mut self) -> &mut S {
-        &mut self.inner.client
-    }
-
-    /// Returns the client inside and drops what is around it.
-    #[must_use]
-    pub fn into_inner(self) -> S {
-        self.inner.client
-    }
-}
-
-impl<S, C, R, B> Service<R> for BodyBreakerService<S, C>
+impl<B, E, C> Conclude<Response<B>, E, C> for AtEnd
 where
-    S: Service<R, Response = Response<B>> + Clone,
-    S::Error: fmt::Display,
-    C: Classify<Response<B>, S::Error> + Clone,
     B: Body,
+    E: fmt::Display,
+    C: Classify<Response<B>, E>,
 {
-    type Response = Response<CallBody<B, C, S::Error>>;
-    type Error = CallError<S::Error>;
-    type Future = BodyBreakerFuture<S, R, C>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(&self.dependency, cx)
-    }
-
-    fn call(&mut self, request: R) -> Self::Future {
-        let state = match self.inner.ask(&self.dependency) {
-            Asking::Ready(Ok(permit)) => State::Running {
-                inner: Within::new(
-                    self.inner.call(request),
-                    self.dependency.state().call_timeout(),
-                ),
-                kept: Some((permit, self.classify.clone())),
-            },
-            Asking::Ready(Err(refusal)) => State::Refused(Some(refusal)),
-            Asking::Late => {
-                let late = self.inner.late(&self.dependency, request);
-                State::Late(late, Some(self.classify.clone()))
-            }
-        };
-        BodyBreakerFuture { state }
-    }
-}
-
-/// See [`BodyBreakerLayer`].
-#[pin_project]
-pub struct BodyBreakerFuture<S: Service<R>, R, C> {
-    #[pin]
-    state: State<S, R, C>,
-}
-
-#[pin_project(project = StateProjection)]
-enum State<S: Service<R>, R, C> {
-    Refused(Option<Refusal>),
-    Late(Box<Late<S, R>>, Option<C>),
-    Running {
-        #[pin]
-        inner: Within<S::Future>,
-        kept: Option<(Permit, C)>,
-    },
-}
-
-impl<S: Service<R>, R, C> fmt::Debug for BodyBreakerFuture<S, R, C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BodyBreakerFuture").finish_non_exhaustive()
-    }
-}
-
-impl<S, R, B, C> Future for BodyBreakerFuture<S, R, C>
-where
-    S: Service<R, Response = Response<B>>,
-    S::Error: fmt::Display,
-    C: Classify<Response<B>, S::Error>,
-    B: Body,
-{
-    type Output = Result<Response<CallBody<B, C, S::Error>>, CallError<S::Error>>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.project().state;
-        if let StateProjection::Late(late, classify) = state.as_mut().project() {
-            let limit = late.call_timeout();
-            let (future, permit) = ready!(late.poll(cx))?;
-            let classify = classify.take().expect("a late call begins once");
-            state.set(State::Running {
-                inner: Within::new(future, limit),
-                kept: Some((permit, classify)),
-            });
-        }
-        let (inner, kept) = match state.project() {
-            StateProjection::Running { inner, kept } => (inner, kept),
-            StateProjection::Refused(refusal) => {
-                let refusal = refusal.take();
-                let refusal = refusal.expect("a future is not polled after it is ready");
-                return Poll::Ready(Err(CallError::Refused(refusal)));
-            }
-            StateProjection::Late(..) => return Poll::Pending,
-        };
-        let Poll::Ready(ended) = PanicFails::watch(kept, || inner.poll(cx)) else {
-            if let Some((permit, _)) = kept {
-                permit.waits();
-            }
-            return Poll::Pending;
-        };
-        let (permit, classify) = kept
-            .take()
-            .expect("a future is not polled after it is ready");
-        Poll::Ready(match ended {
+    fn conclude(
+        permit: Permit,
+        classify: C,
+        ended: Ended<Response<B>, E>,
+    ) -> Result<Self::Answer, CallError<E>> {
+        match ended.result {
             Ok(Ok(response)) if classify.classify(Ok(&response)) == CallOutcome::Success => {
                 let (head, body) = response.into_parts();
                 // A gRPC answer without a body has its status in its head.
@@ -187,10 +48,12 @@ where
                 Ok(Response::from_parts(head, body))
             }
             // The head has said it all.
-            ended => {
-                conclude(permit, &classify, ended).map(|response| response.map(CallBody::settled))
+            result => {
+                let ended = Ended { result, ..ended };
+                conclude_once(permit, &classify, ended)
+                    .map(|response| response.map(CallBody::settled))
             }
-        })
+        }
     }
 }
 

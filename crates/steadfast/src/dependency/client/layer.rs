@@ -3,6 +3,7 @@
 use std::{
     fmt,
     future::Future,
+    marker::PhantomData,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -13,16 +14,20 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
-    body::BodyBreakerLayer,
+    body::AtEnd,
     late::{Asked, Asking, Late},
 };
-use crate::dependency::classifier::{Classify, Http};
-use crate::dependency::{CallError, Dependency, call::Counted};
+use crate::dependency::{
+    CallError, Dependency,
+    call::{AtHead, Conclude, Counted},
+    classifier::{Classify, Http},
+};
 
 /// Puts a dependency's breaker around an outbound client. Made by [`Dependency::layer`].
 ///
 /// The error becomes [`CallError`] of the client's own, so that a caller sees whether the
-/// call was made. Generic over request and answer; answers are judged at their head.
+/// call was made. Generic over request and answer; `C` judges an answer, and `J` says when: at
+/// its head, or at the end of its body ([`BreakerLayer::judge_bodies`]).
 ///
 /// While every call would be refused it is ready, whatever the client is, and refuses in
 /// `call`. A call that comes after the outage with such a readiness asks a clone of the
@@ -44,9 +49,10 @@ use crate::dependency::{CallError, Dependency, call::Counted};
 /// # }).unwrap().unwrap();
 /// ```
 #[derive(Clone, Debug)]
-pub struct BreakerLayer<C = Http> {
+pub struct BreakerLayer<C = Http, J = AtHead> {
     dependency: Dependency,
     classify: C,
+    judged: PhantomData<J>,
 }
 
 impl BreakerLayer {
@@ -54,6 +60,7 @@ impl BreakerLayer {
         Self {
             dependency,
             classify: Http,
+            judged: PhantomData,
         }
     }
 }
@@ -64,38 +71,58 @@ impl<C> BreakerLayer<C> {
         BreakerLayer {
             dependency: self.dependency,
             classify,
+            judged: PhantomData,
         }
     }
 
     /// Judges at the end of the body instead of at the head: for gRPC, whose status is in
     /// the trailers, and for answers that break off half-way. The permit is held until then;
     /// how long the body takes is no evidence.
+    ///
+    /// A body that ends well is judged by its trailers, one that breaks off has failed, and one
+    /// that the caller drops half-way is *abandoned*, which is no evidence: the head was there.
+    /// Its time is that of the head, so a stream that stays open for hours is neither slow nor
+    /// does it hang. A probe has succeeded with its head, unless its body ends badly while the
+    /// breaker still probes.
     pub fn judge_bodies(self) -> BodyBreakerLayer<C> {
-        BodyBreakerLayer::new(self.dependency, self.classify)
+        BreakerLayer {
+            dependency: self.dependency,
+            classify: self.classify,
+            judged: PhantomData,
+        }
     }
 }
 
-impl<S, C: Clone> Layer<S> for BreakerLayer<C> {
-    type Service = BreakerService<S, C>;
+impl<S, C: Clone, J> Layer<S> for BreakerLayer<C, J> {
+    type Service = BreakerService<S, C, J>;
 
     fn layer(&self, inner: S) -> Self::Service {
         BreakerService {
             inner: Asked::new(inner),
             dependency: self.dependency.clone(),
             classify: self.classify.clone(),
+            judged: PhantomData,
         }
     }
 }
 
+/// A [`BreakerLayer`] that judges answers at the end of their body:
+/// [`BreakerLayer::judge_bodies`].
+pub type BodyBreakerLayer<C> = BreakerLayer<C, AtEnd>;
+
 /// See [`BreakerLayer`].
 #[derive(Clone, Debug)]
-pub struct BreakerService<S, C = Http> {
+pub struct BreakerService<S, C = Http, J = AtHead> {
     inner: Asked<S>,
     dependency: Dependency,
     classify: C,
+    judged: PhantomData<J>,
 }
 
-impl<S, C> BreakerService<S, C> {
+/// See [`BodyBreakerLayer`].
+pub type BodyBreakerService<S, C> = BreakerService<S, C, AtEnd>;
+
+impl<S, C, J> BreakerService<S, C, J> {
     /// Returns the client inside.
     #[must_use]
     pub const fn get_ref(&self) -> &S {
@@ -114,15 +141,16 @@ impl<S, C> BreakerService<S, C> {
     }
 }
 
-impl<S, C, R> Service<R> for BreakerService<S, C>
+impl<S, C, J, R> Service<R> for BreakerService<S, C, J>
 where
     S: Service<R> + Clone,
     S::Error: fmt::Display,
     C: Classify<S::Response, S::Error> + Clone,
+    J: Conclude<S::Response, S::Error, C>,
 {
-    type Response = S::Response;
+    type Response = J::Answer;
     type Error = CallError<S::Error>;
-    type Future = BreakerFuture<S, R, C>;
+    type Future = BreakerFuture<S, R, C, J>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
@@ -150,26 +178,26 @@ where
 
 /// See [`BreakerLayer`].
 #[pin_project]
-pub struct BreakerFuture<S: Service<R>, R, C> {
+pub struct BreakerFuture<S: Service<R>, R, C, J = AtHead> {
     #[pin]
-    state: State<S, R, C>,
+    state: State<S, R, C, J>,
 }
 
 #[pin_project(project = StateProjection)]
-enum State<S: Service<R>, R, C> {
+enum State<S: Service<R>, R, C, J> {
     Refused(Option<Refusal>),
     Late(Box<Late<S, R>>, Option<C>),
-    Running(#[pin] Counted<S::Future, C>),
+    Running(#[pin] Counted<S::Future, C, J>),
 }
 
-impl<S, R, C> Future for BreakerFuture<S, R, C>
+impl<S, R, C, J> Future for BreakerFuture<S, R, C, J>
 where
     S: Service<R>,
     S::Error: fmt::Display,
     C: Classify<S::Response, S::Error>,
+    J: Conclude<S::Response, S::Error, C>,
 {
-    type Output = Result<S::Response, CallError<S::Error>>;
-
+    type Output = Result<J::Answer, CallError<S::Error>>;
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
@@ -194,7 +222,7 @@ where
     }
 }
 
-impl<S: Service<R>, R, C> fmt::Debug for BreakerFuture<S, R, C> {
+impl<S: Service<R>, R, C, J> fmt::Debug for BreakerFuture<S, R, C, J> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BreakerFuture").finish_non_exhaustive()
     }

@@ -9,7 +9,7 @@ use std::{io, path::Path};
 
 use tokio::sync::watch;
 
-use crate::probe::paths::{Door, Front};
+use crate::probe::paths::{Door, OwnPaths};
 
 #[cfg(unix)]
 pub(super) use std::os::unix::net::UnixListener as Listener;
@@ -88,14 +88,14 @@ impl Drop for SocketFile {
 pub(super) async fn listen(
     listener: Listener,
     door: Door,
-    front: Front,
+    own_paths: OwnPaths,
     stopped: watch::Receiver<()>,
 ) -> io::Result<()> {
     let listener = tokio::net::UnixListener::from_std(listener)?;
     super::accept(
         async || Ok(listener.accept().await?.0),
         door,
-        front,
+        own_paths,
         stopped,
     )
     .await;
@@ -106,7 +106,7 @@ pub(super) async fn listen(
 pub(super) async fn listen(
     _: Listener,
     _: Door,
-    _: Front,
+    _: OwnPaths,
     _: watch::Receiver<()>,
 ) -> io::Result<()> {
     Ok(())

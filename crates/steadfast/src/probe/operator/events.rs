@@ -29,11 +29,8 @@ use tokio::{
 use super::{form::Form, page, problem, view::View};
 use crate::{
     clock,
-    probe::{
-        paths::{Door, Front},
-        said::Said,
-    },
-    request::body::Telling,
+    probe::paths::{Door, OwnPaths},
+    request::body::OwnBody,
 };
 
 /// Streams at once. Each is a browser that somebody has open, or a tool.
@@ -83,7 +80,7 @@ impl fmt::Debug for Feed {
 
 impl Feed {
     /// Returns a look that is no older than a second, nearly.
-    fn look(&self, front: &Front, now: Instant) -> Arc<Look> {
+    fn look(&self, own_paths: &OwnPaths, now: Instant) -> Arc<Look> {
         {
             let mut last = self.lock();
             let young = |at: Instant| now.saturating_duration_since(at) < LOOK / 2;
@@ -93,7 +90,7 @@ impl Feed {
             // Whoever comes meanwhile takes the one before.
             last.0 = Some(now);
         }
-        let look = Arc::new(Look::take(front));
+        let look = Arc::new(Look::take(own_paths));
         self.lock().1 = Arc::clone(&look);
         look
     }
@@ -104,13 +101,13 @@ impl Feed {
 }
 
 impl Look {
-    fn take(front: &Front) -> Self {
+    fn take(own_paths: &OwnPaths) -> Self {
         #[derive(Serialize)]
         struct Section<'a> {
             id: &'a str,
             html: &'a str,
         }
-        let view = View::of(&front.0);
+        let view = View::of(&own_paths.0);
         let sections = page::sections(&view).into_iter();
         Self {
             state: event("state", &view),
@@ -131,16 +128,16 @@ fn event(name: &str, data: &impl Serialize) -> Bytes {
 }
 
 /// Begins a stream, if there is a place for one.
-pub(super) fn answer(front: &Front, door: Door, parts: &Parts) -> Response<Said> {
-    let places = Arc::clone(&front.0.feed.places);
+pub(super) fn answer(own_paths: &OwnPaths, door: Door, parts: &Parts) -> Response<OwnBody> {
+    let places = Arc::clone(&own_paths.0.feed.places);
     let Ok(place) = places.try_acquire_owned() else {
         let detail = format!("{LISTENERS_MAX} streams are open, which is the most; close one.");
         let full = problem(StatusCode::TOO_MANY_REQUESTS, "Too many streams", &detail);
-        return Said::text(full);
+        return full.map(OwnBody::Text);
     };
     let query = Form::parse(parts.uri.query().unwrap_or_default());
     let now = clock::now();
-    let control = front.0.control.clone();
+    let control = own_paths.0.control.clone();
     // At its own port the end of the drain can be watched; elsewhere it would wait for us.
     let over: Pin<Box<dyn Future<Output = ()> + Send + Sync>> = match door {
         Door::Main => {
@@ -150,7 +147,7 @@ pub(super) fn answer(front: &Front, door: Door, parts: &Parts) -> Response<Said>
         Door::Probe { .. } | Door::Socket => Box::pin(control.reached(Phase::Stopped)),
     };
     let events = Events {
-        front: front.clone(),
+        own_paths: own_paths.clone(),
         sections: query.has("sections"),
         sent: Vec::new(),
         due: VecDeque::from([Bytes::from_static(b"retry: 1000\n\n")]),
@@ -161,7 +158,7 @@ pub(super) fn answer(front: &Front, door: Door, parts: &Parts) -> Response<Said>
         ended: false,
         _place: place,
     };
-    let mut response = Response::new(Said::Stream(Telling::new(events)));
+    let mut response = Response::new(OwnBody::stream(events));
     let headers = response.headers_mut();
     let kind = HeaderValue::from_static("text/event-stream");
     headers.insert(header::CONTENT_TYPE, kind);
@@ -177,7 +174,7 @@ pub(super) fn answer(front: &Front, door: Door, parts: &Parts) -> Response<Said>
 
 /// One listener's stream.
 struct Events {
-    front: Front,
+    own_paths: OwnPaths,
     sections: bool,
     /// What was sent last, by section.
     sent: Vec<(&'static str, Bytes)>,
@@ -194,7 +191,7 @@ struct Events {
 impl Events {
     /// Takes a look, and queues what is new since the last one.
     fn look(&mut self, now: Instant) {
-        let look = self.front.0.feed.look(&self.front, now);
+        let look = self.own_paths.0.feed.look(&self.own_paths, now);
         if self.sections {
             for (id, event) in &look.sections {
                 self.offer(id, event);

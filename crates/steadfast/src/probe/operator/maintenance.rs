@@ -27,7 +27,7 @@ pub(super) fn state(control: &Control) -> State {
 
 /// Carries an order out. Whoever calls has seen the token.
 pub(super) fn order(ask: &Ask<'_>) -> Response<Full<Bytes>> {
-    let control = &ask.room.control;
+    let control = &ask.state.control;
     let query = Form::parse(ask.parts.uri.query().unwrap_or_default());
     let (given, allowed): (&Form, &[&str]) = match &ask.form {
         Some(Ok(form)) => (form, &["token", "reason", "for", "order"]),

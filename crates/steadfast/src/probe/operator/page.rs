@@ -28,7 +28,7 @@ use super::{
         told::RefusalEntry,
     },
 };
-use crate::{probe::paths::Room, refusal::policy::digest};
+use crate::{probe::paths::ProbeState, refusal::policy::digest};
 
 const STYLE: &str = include_str!("page/style.css");
 const SCRIPT: &str = include_str!("page/script.js");
@@ -122,13 +122,13 @@ fn contents() -> Markup {
 }
 
 /// Asks for the token.
-pub(super) fn sign_in(room: &Room, home: &str, fault: Option<&str>) -> Markup {
-    let main = forms::sign_in(home, fault, room.access.token.is_some());
+pub(super) fn sign_in(state: &ProbeState, home: &str, fault: Option<&str>) -> Markup {
+    let main = forms::sign_in(home, fault, state.access.token.is_some());
     document("Sign in – why503", None, home, &main, &html! {})
 }
 
 /// What was found for an id.
-pub(super) fn look_up(room: &Room, home: &str, id: &str, found: &[RefusalEntry]) -> Markup {
+pub(super) fn look_up(state: &ProbeState, home: &str, id: &str, found: &[RefusalEntry]) -> Markup {
     let main = html! {
         section id="found" aria-labelledby="found-h" {
             h1 id="found-h" {
@@ -150,7 +150,7 @@ pub(super) fn look_up(room: &Room, home: &str, id: &str, found: &[RefusalEntry])
         }
         (forms::look_up(home))
     };
-    let service = room.profile.service.as_ref();
+    let service = state.profile.service.as_ref();
     let name = service.map(|(name, version)| format!("{name} {version}"));
     document(
         &format!("{id} – why503"),

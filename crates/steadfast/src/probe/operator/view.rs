@@ -29,7 +29,7 @@ use super::findings::{FindingEntry, Found, NotCheckedEntry, RuledOutEntry};
 use crate::{
     clock,
     instance::{minutes::Minute, past::Run, readiness::Snapshot},
-    probe::paths::Room,
+    probe::paths::ProbeState,
     refusal::millis,
 };
 
@@ -71,7 +71,7 @@ pub(super) struct View {
 
 /// What a view is made of, so that its parts need not ask twice.
 pub(super) struct Seen<'a> {
-    pub(super) room: &'a Room,
+    pub(super) state: &'a ProbeState,
     pub(super) now: std::time::Instant,
     pub(super) verdict: Verdict,
     pub(super) snapshot: Snapshot,
@@ -83,12 +83,12 @@ pub(super) struct Seen<'a> {
 }
 
 impl<'a> Seen<'a> {
-    pub(super) fn of(room: &'a Room) -> Self {
+    pub(super) fn of(state: &'a ProbeState) -> Self {
         let now = clock::now();
-        let control = &room.control;
+        let control = &state.control;
         let (verdict, snapshot) = control.readiness().verdict(now);
         Self {
-            room,
+            state,
             now,
             verdict,
             snapshot,
@@ -104,17 +104,17 @@ impl<'a> Seen<'a> {
 impl Seen<'_> {
     /// The version that runs: what was named, else how the start named the build.
     pub(super) fn version(&self) -> Option<&str> {
-        let named = self.room.profile.service.as_ref();
+        let named = self.state.profile.service.as_ref();
         let named = named.map(|(_, version)| version.as_str());
-        named.or_else(|| self.room.control.known()?.version.as_deref())
+        named.or_else(|| self.state.control.known()?.version.as_deref())
     }
 }
 
 impl View {
-    pub(super) fn of(room: &Room) -> Self {
-        let seen = Seen::of(room);
+    pub(super) fn of(state: &ProbeState) -> Self {
+        let seen = Seen::of(state);
         let now = seen.now;
-        let found = Found::of(&room.control.diagnosis());
+        let found = Found::of(&state.control.diagnosis());
         let (state, fix) = sentence::of(&seen, &found.findings);
         let reasons = seen.verdict.reasons.iter().map(ToString::to_string);
         let phase = seen.snapshot.life.phase;
@@ -130,7 +130,7 @@ impl View {
             incidents: told::incidents(&seen.ledger, now),
             refusals: Refusals::of(&seen),
             checklist: checklist::of(&seen),
-            runtime_lag_ms: millis(room.control.readiness().pulse.lag(now)),
+            runtime_lag_ms: millis(seen.state.control.readiness().pulse.lag(now)),
             shed: Load::of(&seen),
             runtime: Runtime::of(&seen),
             dependencies: dependency::all(&seen),

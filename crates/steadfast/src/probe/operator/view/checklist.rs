@@ -71,7 +71,7 @@ fn item(question: &'static str, answer: Answer, says: String, fix: &'static str)
 }
 
 fn running(seen: &Seen<'_>) -> Item {
-    let started = seen.room.control.made_at();
+    let started = seen.state.control.made_at();
     let life = &seen.snapshot.life;
     let phase = life.phase.map_or("not started", Phase::as_str);
     let standing = seen.verdict.standing;
@@ -131,7 +131,7 @@ fn resources(seen: &Seen<'_>) -> Item {
 }
 
 fn runtime(seen: &Seen<'_>) -> Item {
-    let control = &seen.room.control;
+    let control = &seen.state.control;
     let lag = control.readiness().pulse.lag(seen.now);
     let workers = control.workers().view(seen.now);
     let (answer, says) = match workers.blocked.first() {
@@ -157,7 +157,7 @@ fn runtime(seen: &Seen<'_>) -> Item {
 }
 
 fn probes(seen: &Seen<'_>) -> Item {
-    let probers = seen.room.control.probers().view();
+    let probers = seen.state.control.probers().view();
     let says: Vec<_> = probers
         .iter()
         .take(4)
@@ -240,7 +240,7 @@ fn dependencies(seen: &Seen<'_>) -> Item {
 }
 
 fn rolled_out(seen: &Seen<'_>) -> Item {
-    let started = seen.room.control.made_at();
+    let started = seen.state.control.made_at();
     let version = seen.version();
     let before = seen.earlier.first().and_then(|run| run.version.as_deref());
     let mut says = format!("This process began {}", clock::people(started, seen.now));

@@ -182,7 +182,7 @@ pub(crate) struct Calls(CallCounts);
 
 /// Returns every dependency, what is wrong first.
 pub(super) fn all(seen: &Seen<'_>) -> Vec<DependencyEntry> {
-    let known = seen.room.control.readiness().dependencies.iter();
+    let known = seen.state.control.readiness().dependencies.iter();
     let both = known.zip(&seen.snapshot.dependencies);
     let mut all: Vec<_> = both
         .map(|(dependency, view)| DependencyEntry::of(dependency, view, seen.now))

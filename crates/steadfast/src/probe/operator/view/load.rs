@@ -189,7 +189,7 @@ impl Load {
             in_flight: shed.in_flight,
             peak: shed.peak,
             demand_ratio: seen.demand.map(rounded),
-            head: seen.room.control.heads().view(seen.now).map(Head::of),
+            head: seen.state.control.heads().view(seen.now).map(Head::of),
             mean_held_ms: shed.mean_held.map(in_ms),
             oldest: shed.oldest.as_ref().map(|held| Oldest {
                 route: inert(&held.route).into(),

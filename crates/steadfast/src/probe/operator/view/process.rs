@@ -63,22 +63,22 @@ fn is_zero(count: &u64) -> bool {
 
 impl Process {
     pub(super) fn of(seen: &Seen<'_>) -> Self {
-        let started = seen.room.control.made_at();
-        let service = seen.room.profile.service.as_ref();
+        let started = seen.state.control.made_at();
+        let service = seen.state.profile.service.as_ref();
         Self {
             service: service.map(|(name, _)| name.clone()),
             version: seen.version().map(str::to_owned),
             pid: std::process::id(),
             started: clock::rfc3339(started),
             phase_since: clock::rfc3339(seen.snapshot.life.since),
-            wrong_tokens: seen.room.attempts.ever(),
+            wrong_tokens: seen.state.attempts.ever(),
         }
     }
 }
 
 impl Runtime {
     pub(super) fn of(seen: &Seen<'_>) -> Self {
-        let control = &seen.room.control;
+        let control = &seen.state.control;
         let workers = control.workers().view(seen.now);
         // Two beats: one that is late is lag, which has its own number.
         let silent = control.readiness().pulse.silent_for(seen.now);

@@ -53,7 +53,7 @@ pub(crate) struct Counts(pub(crate) [u64; CAUSES]);
 
 impl Refusals {
     pub(super) fn of(seen: &Seen<'_>) -> Self {
-        let ledger = seen.room.control.explain().ledger();
+        let ledger = seen.state.control.explain().ledger();
         let day = (MINUTES_KEPT / QUARTER) * QUARTER;
         Self {
             by_cause: Counts(Cause::ALL.map(|cause| ledger.count(cause))),
