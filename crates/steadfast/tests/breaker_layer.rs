@@ -4,6 +4,9 @@
 
 #![cfg(feature = "axum")]
 
+#[path = "common/breaker.rs"]
+mod breaker;
+
 use std::{
     future::{Future, pending, ready},
     io,
@@ -17,6 +20,7 @@ use std::{
     time::Duration,
 };
 
+use breaker::{count, in_flight, state, trip};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue, Request, Response};
@@ -24,35 +28,15 @@ use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use steadfast::{
     BreakerState, CallError, CallKind, CallOutcome, Dependency, DependencyState, FailureClass,
-    Trip, classifier,
+    classifier,
 };
 use tower::{Layer, Service, ServiceExt, util::BoxCloneService};
 
 const MS: Duration = Duration::from_millis(1);
 
 fn payments() -> Dependency {
-    let trip = Trip::default()
-        .consecutive_failures(3)
-        .consecutive_spread(Duration::ZERO)
-        .jitter_ratio(0.0);
-    let builder = Dependency::builder("payments").trip(trip);
+    let builder = Dependency::builder("payments").trip(trip());
     builder.call_timeout(200 * MS).build().expect("valid")
-}
-
-fn state(dependency: &Dependency) -> BreakerState {
-    let view = dependency.view();
-    view.breaker.map_or(BreakerState::Closed, |seen| seen.state)
-}
-
-fn count(dependency: &Dependency, kind: CallKind) -> u64 {
-    AsRef::<DependencyState>::as_ref(dependency)
-        .calls()
-        .of(kind)
-}
-
-fn in_flight(dependency: &Dependency) -> u32 {
-    let seen = dependency.view().breaker.and_then(|seen| seen.in_flight);
-    seen.expect("the stall rule is on")
 }
 
 /// A client that holds its callers to the contract of `tower::Service`.

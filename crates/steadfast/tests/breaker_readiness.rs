@@ -4,6 +4,9 @@
 
 #![cfg(feature = "axum")]
 
+#[path = "common/breaker.rs"]
+mod breaker;
+
 use std::{
     future::Future,
     io,
@@ -11,12 +14,11 @@ use std::{
     time::Duration,
 };
 
+use breaker::{count, state, trip};
 use futures_util::FutureExt;
 use http::{Request, Response};
 use http_body::Body;
-use steadfast::{
-    BreakerState, CallError, CallKind, Dependency, DependencyState, Trip, classifier::Plain,
-};
+use steadfast::{BreakerState, CallError, CallKind, Dependency, classifier::Plain};
 use tower::{Layer, Service};
 use tower_test::mock::{self, Handle, Mock};
 
@@ -26,11 +28,7 @@ type Client = Mock<Request<()>, Response<String>>;
 type Server = Handle<Request<()>, Response<String>>;
 
 fn payments() -> Dependency {
-    let trip = Trip::default()
-        .consecutive_failures(3)
-        .consecutive_spread(Duration::ZERO)
-        .jitter_ratio(0.0);
-    let builder = Dependency::builder("payments").trip(trip);
+    let builder = Dependency::builder("payments").trip(trip());
     builder.build().expect("valid")
 }
 
@@ -40,17 +38,6 @@ async fn open(payments: &Dependency) {
         assert!(failed.await.is_err());
     }
     assert_eq!(state(payments), BreakerState::Open);
-}
-
-fn state(dependency: &Dependency) -> BreakerState {
-    let view = dependency.view();
-    view.breaker.map_or(BreakerState::Closed, |seen| seen.state)
-}
-
-fn count(dependency: &Dependency, kind: CallKind) -> u64 {
-    AsRef::<DependencyState>::as_ref(dependency)
-        .calls()
-        .of(kind)
 }
 
 fn is_ready<S: Service<Request<()>>>(client: &mut S) -> bool {

@@ -5,8 +5,12 @@
 
 #![cfg(feature = "axum")]
 
+#[path = "common/breaker.rs"]
+mod breaker;
+
 use std::{future::pending, io, time::Duration};
 
+use breaker::{count, in_flight, state};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::Response;
@@ -16,22 +20,6 @@ use steadfast::{BreakerMode, BreakerState, CallError, CallKind, Dependency, Trip
 use tower::{Layer, Service};
 
 const MS: Duration = Duration::from_millis(1);
-
-fn state(dependency: &Dependency) -> BreakerState {
-    let view = dependency.view();
-    view.breaker.map_or(BreakerState::Closed, |seen| seen.state)
-}
-
-fn in_flight(dependency: &Dependency) -> u32 {
-    let seen = dependency.view().breaker.and_then(|seen| seen.in_flight);
-    seen.expect("the stall rule is on")
-}
-
-fn count(dependency: &Dependency, kind: CallKind) -> u64 {
-    AsRef::<steadfast::DependencyState>::as_ref(dependency)
-        .calls()
-        .of(kind)
-}
 
 /// A client whose answer to `"stream"` begins at once and never ends, and which never answers
 /// anything else.

@@ -5,6 +5,9 @@
 
 #![cfg(feature = "axum")]
 
+#[path = "common/breaker.rs"]
+mod breaker;
+
 use std::{
     future::pending,
     io,
@@ -16,6 +19,7 @@ use std::{
     time::Duration,
 };
 
+use breaker::{count, in_flight, state, trip};
 use futures_util::{FutureExt, future::join_all};
 use steadfast::{
     BreakerMode, BreakerState, CallError, CallFailure, CallKind, CallOutcome, Cause, Dependency,
@@ -24,14 +28,6 @@ use steadfast::{
 
 const MS: Duration = Duration::from_millis(1);
 const SEC: Duration = Duration::from_secs(1);
-
-/// Opens after three failures, whatever their spread.
-fn trip() -> Trip {
-    Trip::default()
-        .consecutive_failures(3)
-        .consecutive_spread(Duration::ZERO)
-        .jitter_ratio(0.0)
-}
 
 fn payments(trip: Trip) -> Dependency {
     builder().trip(trip).build().expect("valid")
@@ -53,21 +49,6 @@ async fn open(dependency: &Dependency) {
     while state(dependency) != BreakerState::Open {
         let _ = dependency.call(fails()).await;
     }
-}
-
-fn state(dependency: &Dependency) -> BreakerState {
-    let view = dependency.view();
-    view.breaker.map_or(BreakerState::Closed, |seen| seen.state)
-}
-
-fn in_flight(dependency: &Dependency) -> Option<u32> {
-    dependency.view().breaker.and_then(|seen| seen.in_flight)
-}
-
-fn count(dependency: &Dependency, kind: CallKind) -> u64 {
-    AsRef::<steadfast::DependencyState>::as_ref(dependency)
-        .calls()
-        .of(kind)
 }
 
 #[tokio::test(start_paused = true)]
@@ -196,7 +177,7 @@ async fn calls_that_panic_open_the_breaker() {
     assert!(thrown.is_err());
     assert_eq!(state(&payments), BreakerState::Open);
     assert_eq!(count(&payments, CallKind::Failure), 3);
-    assert_eq!(in_flight(&payments), Some(0));
+    assert_eq!(in_flight(&payments), 0);
 }
 
 /// M7: a dependency that hangs is seen, whoever cuts the calls.
@@ -324,7 +305,7 @@ async fn ten_thousand_cancellations_open_nothing_and_leak_nothing() {
         }
     }
     assert_eq!(state(&payments), BreakerState::Closed);
-    assert_eq!(in_flight(&payments), Some(0));
+    assert_eq!(in_flight(&payments), 0);
     assert_eq!(count(&payments, CallKind::Abandoned), 10_000);
     assert_eq!(count(&payments, CallKind::Success), 200);
 }

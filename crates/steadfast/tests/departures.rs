@@ -5,7 +5,7 @@
 
 mod common;
 
-use std::{convert::Infallible, net::SocketAddr, sync::LazyLock, time::Duration};
+use std::{convert::Infallible, sync::LazyLock, time::Duration};
 
 use axum::{
     Router,
@@ -14,15 +14,15 @@ use axum::{
     response::Response,
     routing::get,
 };
-use common::{Connection, PATIENCE, get as request_for, http2, soon, until};
+use common::{Connection, PATIENCE, get as request_for, http2, leaver::Server, soon};
 use futures_util::{StreamExt, stream};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, client::conn};
-use steadfast::{Control, Drain, DrainReport, DrainToken, Guard, Phase, RouteClass, WhenDraining};
+use steadfast::{Drain, DrainToken, Guard, RouteClass, WhenDraining};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-    task::{JoinHandle, JoinSet},
+    net::TcpStream,
+    task::JoinSet,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -119,48 +119,19 @@ fn app() -> Router {
         )
 }
 
-struct Server {
-    address: SocketAddr,
-    control: Control,
-    end: JoinHandle<std::io::Result<DrainReport>>,
+async fn start(grace: Duration) -> Server {
+    let leave = || RouteClass::new().when_draining(WhenDraining::Leave);
+    let guard = Guard::builder()
+        .drain(Drain::default().lame_duck_max(Duration::ZERO).grace(grace))
+        .route("/lines", leave())
+        .route("/bytes", leave())
+        .route("/grpc", leave());
+    Server::serving(guard, app()).await
 }
 
-impl Server {
-    async fn start(grace: Duration) -> Self {
-        let leave = || RouteClass::new().when_draining(WhenDraining::Leave);
-        let guard = Guard::builder()
-            .without_signals()
-            .drain(Drain::default().lame_duck_max(Duration::ZERO).grace(grace))
-            .route("/lines", leave())
-            .route("/bytes", leave())
-            .route("/grpc", leave())
-            .build()
-            .expect("valid");
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("bound");
-        let (control, app) = (guard.control(), guard.protect(app()));
-        let end = tokio::spawn(async move { guard.serve(listener, app).await });
-        until("the start", || control.phase() == Some(Phase::Ready)).await;
-        Self {
-            address,
-            control,
-            end,
-        }
-    }
-
-    fn leave(&self) {
-        self.control.begin_drain("a test");
-    }
-
-    async fn report(self) -> DrainReport {
-        let report = soon("the report", self.end).await;
-        report.expect("no panic").expect("served")
-    }
-
-    async fn open(&self, path: &str) -> Incoming {
-        let mut connection = Connection::open(self.address).await;
-        connection.send(request_for(path)).await.into_body()
-    }
+async fn open(server: &Server, path: &str) -> Incoming {
+    let mut connection = Connection::open(server.address).await;
+    connection.send(request_for(path)).await.into_body()
 }
 
 type Http2 = conn::http2::SendRequest<Full<Bytes>>;
@@ -217,7 +188,7 @@ fn ends_with_an_event(tail: &[u8]) -> bool {
 /// their own moments.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_answer_of_a_thousand_ends_inside_an_event_as_if_it_were_whole() {
-    let server = Server::start(6 * SECOND).await;
+    let server = start(6 * SECOND).await;
     let mut readers = JoinSet::new();
     let mut clients = Vec::new();
     for _ in 0..5 {
@@ -232,7 +203,7 @@ async fn no_answer_of_a_thousand_ends_inside_an_event_as_if_it_were_whole() {
         };
         let path = format!("/events/{kind}");
         let body = if n % 2 == 0 {
-            server.open(&path).await
+            open(&server, &path).await
         } else {
             let at = n % clients.len();
             open2(&mut clients[at], &path).await
@@ -270,9 +241,9 @@ async fn no_answer_of_a_thousand_ends_inside_an_event_as_if_it_were_whole() {
 /// items, long before the grace is over.
 #[tokio::test]
 async fn what_is_always_ready_is_told() {
-    let server = Server::start(PATIENCE / 3).await;
-    let hot = server.open("/events/hot").await;
-    let items = server.open("/items").await;
+    let server = start(PATIENCE / 3).await;
+    let hot = open(&server, "/events/hot").await;
+    let items = open(&server, "/items").await;
     let readers = [tokio::spawn(read(hot)), tokio::spawn(read(items))];
     server.leave();
     for (reader, end) in readers.into_iter().zip(["}\n\n", "item;"]) {
@@ -290,7 +261,7 @@ async fn what_is_always_ready_is_told() {
 /// cut and counted.
 #[tokio::test]
 async fn an_answer_that_nobody_reads_is_cut_and_counted() {
-    let server = Server::start(SECOND).await;
+    let server = start(SECOND).await;
     let mut socket = TcpStream::connect(server.address).await.expect("connected");
     let head = b"GET /events/never HTTP/1.1\r\nhost: test\r\n\r\n";
     socket.write_all(head).await.expect("sent");
@@ -309,14 +280,14 @@ async fn an_answer_that_nobody_reads_is_cut_and_counted() {
 /// it were whole: at once where its route leaves, at the last moment otherwise.
 #[tokio::test]
 async fn what_has_no_known_end_is_cut_and_counted() {
-    let server = Server::start(2 * SECOND).await;
+    let server = start(2 * SECOND).await;
     let mut client = http2(server.address).await;
     let mut bodies = Vec::new();
     for path in ["/bytes", "/gzip"] {
-        bodies.push(server.open(path).await);
+        bodies.push(open(&server, path).await);
         bodies.push(open2(&mut client, path).await);
     }
-    let known = server.open("/known").await;
+    let known = open(&server, "/known").await;
     server.leave();
     for body in bodies {
         let end = soon("the end", read(body)).await;
@@ -334,8 +305,11 @@ async fn what_has_no_known_end_is_cut_and_counted() {
 /// Goal: lines end at a line, pictures with the closing delimiter.
 #[tokio::test]
 async fn lines_and_parts_end_where_they_say() {
-    let server = Server::start(8 * SECOND).await;
-    let (lines, picture) = (server.open("/lines").await, server.open("/picture").await);
+    let server = start(8 * SECOND).await;
+    let (lines, picture) = (
+        open(&server, "/lines").await,
+        open(&server, "/picture").await,
+    );
     server.leave();
     let (lines, picture) = (
         soon("lines", read(lines)).await,
@@ -351,7 +325,7 @@ async fn lines_and_parts_end_where_they_say() {
 /// its client call again; any other is waited for, and reset at the end of the grace.
 #[tokio::test]
 async fn a_grpc_stream_ends_with_trailers_or_a_reset() {
-    let server = Server::start(3 * SECOND).await;
+    let server = start(3 * SECOND).await;
     let mut client = http2(server.address).await;
     let mut leaves = open2(&mut client, "/grpc").await;
     let stays = open2(&mut client, "/call").await;

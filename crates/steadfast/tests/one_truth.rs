@@ -5,6 +5,8 @@
 
 #![cfg(feature = "axum")]
 
+#[path = "common/breaker.rs"]
+mod breaker;
 mod common;
 
 use std::{io, sync::Arc, sync::Mutex, time::Duration};
@@ -13,23 +15,17 @@ use axum::{
     Router,
     routing::{get, post},
 };
+use breaker::trip;
 use common::{Answer, TOKEN};
 use http::{Request, StatusCode};
 use steadfast::{
     BreakerMode, BreakerState, CheckOutcome, Dependency, DependencyState, Error, FailureClass,
-    Guard, Health, Requirement, Running, Standing, Trip, check,
+    Guard, Health, Requirement, Running, Standing, check,
 };
 use tower::ServiceExt;
 
 const MS: Duration = Duration::from_millis(1);
 const SEC: Duration = Duration::from_secs(1);
-
-fn trip() -> Trip {
-    Trip::default()
-        .consecutive_failures(3)
-        .consecutive_spread(Duration::ZERO)
-        .jitter_ratio(0.0)
-}
 
 /// A check that answers what the test says, and counts how often it was asked.
 #[derive(Clone)]

@@ -104,16 +104,22 @@ async fn slow_peers_are_closed_without_a_drain() {
     server.report().await;
 }
 
-/// Goal: no more connections than allowed are accepted; the next one is as soon as there is
-/// room.
-#[tokio::test]
-async fn connections_above_the_maximum_wait_for_room() {
+/// A server that takes one connection: that one, which was answered, and another that asks.
+async fn full() -> (Server, TcpStream, TcpStream) {
     let server = Server::with(at_once(), Connections::default().max(1)).await;
     let mut first = server.connect().await;
     send(&mut first, GET).await;
     read_to(&mut first, "hello").await;
     let mut second = server.connect().await;
     send(&mut second, GET).await;
+    (server, first, second)
+}
+
+/// Goal: no more connections than allowed are accepted; the next one is as soon as there is
+/// room.
+#[tokio::test]
+async fn connections_above_the_maximum_wait_for_room() {
+    let (server, mut first, mut second) = full().await;
     let shedder = server.control.shedder().clone();
     let admitted = shedder.snapshot().admitted;
     send(&mut first, GET).await;
@@ -133,12 +139,7 @@ async fn connections_above_the_maximum_wait_for_room() {
 /// Goal: one that has long been idle gives way to one that waits, in order.
 #[tokio::test]
 async fn an_idle_connection_gives_way_where_there_is_no_room() {
-    let server = Server::with(at_once(), Connections::default().max(1)).await;
-    let mut first = server.connect().await;
-    send(&mut first, GET).await;
-    read_to(&mut first, "hello").await;
-    let mut second = server.connect().await;
-    send(&mut second, GET).await;
+    let (server, mut first, mut second) = full().await;
     assert_eq!(read_all(&mut first).await, "", "closed in order");
     drop(first);
     read_to(&mut second, "hello").await;

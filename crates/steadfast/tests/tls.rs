@@ -9,16 +9,15 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, routing::get};
 use bytes::Bytes;
-use common::{PATIENCE, soon, until};
+use common::{PATIENCE, leaver::Server, soon, until};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{CertifiedKey, KeyPair};
-use steadfast::{Connections, Control, Drain, DrainReport, Guard, Phase, Tls};
+use steadfast::{Connections, Drain, Guard, Tls};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-    task::JoinHandle,
+    net::TcpStream,
 };
 use tokio_rustls::{
     TlsConnector,
@@ -69,47 +68,24 @@ async fn shown(client: &TlsConnector, address: SocketAddr) -> CertificateDer<'st
     chain[0].clone().into_owned()
 }
 
-struct Server {
-    address: SocketAddr,
-    control: Control,
-    end: JoinHandle<std::io::Result<DrainReport>>,
-}
-
-impl Server {
-    async fn start(tls: &Tls, connections: Connections) -> Self {
-        let drain = Drain::default()
-            .lame_duck_max(Duration::ZERO)
-            .grace(PATIENCE);
-        let guard = Guard::builder()
-            .without_signals()
-            .connections(connections)
-            .drain(drain.idle_linger(Duration::from_millis(100)))
-            .build()
-            .expect("valid");
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("bound");
-        let slow = || async {
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            "done"
-        };
-        let app = Router::new()
-            .route("/", get(|| async { "hello" }))
-            .route("/slow", get(slow));
-        let control = guard.control();
-        let serving = guard.server().listen_tls(listener, tls, guard.protect(app));
-        let end = tokio::spawn(serving.run());
-        until("the start", || control.phase() == Some(Phase::Ready)).await;
-        Self {
-            address,
-            control,
-            end,
-        }
-    }
-
-    async fn report(self) -> DrainReport {
-        let report = soon("the report", self.end).await;
-        report.expect("no panic").expect("served")
-    }
+async fn start(tls: &Tls, connections: Connections) -> Server {
+    let drain = Drain::default()
+        .lame_duck_max(Duration::ZERO)
+        .idle_linger(Duration::from_millis(100))
+        .grace(PATIENCE);
+    let guard = Guard::builder().connections(connections).drain(drain);
+    let slow = || async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        "done"
+    };
+    let app = Router::new()
+        .route("/", get(|| async { "hello" }))
+        .route("/slow", get(slow));
+    let serve = |guard: Guard, listener| {
+        let app = guard.protect(app);
+        guard.server().listen_tls(listener, tls, app).run()
+    };
+    Server::by(guard, serve).await
 }
 
 fn asking(path: &str) -> http::Request<Full<Bytes>> {
@@ -124,7 +100,7 @@ async fn what_is_spoken_is_agreed_on() {
     let pair = certified();
     let (certificates, key) = pem(&pair);
     let tls = Tls::from_pem(certificates.as_bytes(), key.as_bytes()).expect("a pair");
-    let server = Server::start(&tls, Connections::default()).await;
+    let server = start(&tls, Connections::default()).await;
     for (offered, agreed) in [
         (&["h2", "http/1.1"][..], Some("h2")),
         (&["http/1.1"], Some("http/1.1")),
@@ -170,7 +146,7 @@ async fn a_handshake_is_bounded() {
     let (certificates, key) = pem(&pair);
     let tls = Tls::from_pem(certificates.as_bytes(), key.as_bytes()).expect("a pair");
     let bounds = Connections::default().first_request(Duration::from_millis(200));
-    let server = Server::start(&tls, bounds).await;
+    let server = start(&tls, bounds).await;
     let mut silent = connect(server.address).await;
     let mut halfway = connect(server.address).await;
     // The first bytes of a ClientHello that says it is longer.
@@ -191,7 +167,7 @@ async fn handshakes_are_drained() {
     let pair = certified();
     let (certificates, key) = pem(&pair);
     let tls = Tls::from_pem(certificates.as_bytes(), key.as_bytes()).expect("a pair");
-    let server = Server::start(&tls, Connections::default()).await;
+    let server = start(&tls, Connections::default()).await;
     let client = client(&[&pair], &["http/1.1"]);
     let stream = shake(&client, connect(server.address).await)
         .await
@@ -242,7 +218,7 @@ async fn certificates_change_without_a_restart() {
     let tls = Tls::from_files(&crt, &key)
         .expect("a pair")
         .look_every(Duration::from_millis(20));
-    let server = Server::start(&tls, Connections::default()).await;
+    let server = start(&tls, Connections::default()).await;
     let client = client(&[&first, &second, &third], &[]);
     assert_eq!(shown(&client, server.address).await, *first.cert.der());
     // A certificate whose key has not been written yet.

@@ -18,13 +18,13 @@ use axum::{
 use common::{
     PATIENCE,
     frames::{self, DATA, END_STREAM, Frames, HEADERS, WINDOW_UPDATE, frame},
-    leaver::{read_all, read_to, send},
+    leaver::{Server, read_all, read_to, send},
     soon, until,
 };
 use http_body_util::BodyExt;
-use steadfast::{Connections, Control, Drain, Guard, Phase, RouteClass, Shed, Streams};
+use steadfast::{Connections, Control, Drain, Guard, RouteClass, Shed, Streams};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     time::{Instant, sleep},
 };
 
@@ -82,23 +82,15 @@ async fn serve(bytes_per_sec_min: u32) -> (SocketAddr, Control) {
     let bounds = Connections::default()
         .read_stall(STALL)
         .bytes_per_sec_min(bytes_per_sec_min);
+    let drain = Drain::default().lame_duck_max(Duration::ZERO);
     let guard = Guard::builder()
-        .without_signals()
         .connections(bounds)
         .shed(Shed::fixed(8))
         .route("/silent", RouteClass::new().with_streams(Streams::Always))
-        .drain(
-            Drain::default()
-                .lame_duck_max(Duration::ZERO)
-                .grace(PATIENCE),
-        )
-        .build()
-        .expect("valid");
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("bound");
-    let (control, app) = (guard.control(), guard.protect(app()));
-    tokio::spawn(async move { guard.serve(listener, app).await });
-    until("the start", || control.phase() == Some(Phase::Ready)).await;
+        .drain(drain.grace(PATIENCE));
+    let Server {
+        address, control, ..
+    } = Server::serving(guard, app()).await;
     (address, control)
 }
 
@@ -290,7 +282,7 @@ async fn a_grpc_request_may_be_silent_where_grpc_is_spoken() {
 async fn half_a_head_is_bounded_wherever_it_came_and_an_empty_line_is_none() {
     let bounds = Connections::default().header_read(STALL);
     let builder = Guard::builder().connections(bounds);
-    let server = common::leaver::Server::of(builder).await;
+    let server = Server::of(builder).await;
     let body = "POST /echo HTTP/1.1\r\nhost: test\r\ncontent-length: 5\r\n\r\nhello";
     for (first, ends_with) in [(common::leaver::GET, "hello"), (body, "hello")] {
         let mut slow = server.connect().await;

@@ -16,18 +16,16 @@ use axum::{
     routing::{any, get},
 };
 use bytes::Bytes;
-use common::{PATIENCE, soon, until};
+use common::{PATIENCE, leaver::Server, soon};
 use futures_util::{SinkExt, StreamExt};
 use http::Method;
 use http_body_util::{BodyExt, Empty};
 use hyper::{client::conn::http2, ext::Protocol, upgrade::Upgraded};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use steadfast::{
-    Connections, Drain, DrainReport, DrainToken, Guard, Phase, RouteClass, WhenDraining, ws,
-};
+use steadfast::{Connections, Drain, DrainReport, DrainToken, Guard, RouteClass, WhenDraining, ws};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     task::JoinHandle,
 };
 use tokio_tungstenite::{
@@ -78,19 +76,17 @@ async fn serve(
     JoinHandle<std::io::Result<DrainReport>>,
 ) {
     let guard = Guard::builder()
-        .without_signals()
         .route(
             "/late",
             RouteClass::new().when_draining(WhenDraining::Finish),
         )
         .connections(Connections::default().idle(SHORT).write_stall(SHORT))
         .drain(drain.lame_duck_max(Duration::ZERO));
-    let guard = guard.build().expect("valid");
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("bound");
-    let (control, app) = (guard.control(), guard.protect(app()));
-    let end = tokio::spawn(async move { guard.serve(listener, app).await });
-    until("the start", || control.phase() == Some(Phase::Ready)).await;
+    let Server {
+        address,
+        control,
+        end,
+    } = Server::serving(guard, app()).await;
     (address, control, end)
 }
 

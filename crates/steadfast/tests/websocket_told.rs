@@ -5,23 +5,20 @@
 
 mod common;
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use axum::{
     Router,
     extract::ws::{Message, WebSocketUpgrade},
     routing::any,
 };
-use common::{PATIENCE, soon, until};
+use common::{PATIENCE, leaver::Server, soon};
 use futures_util::{SinkExt, StreamExt};
 use steadfast::{
-    Control, Drain, DrainReport, DrainToken, Guard, Phase, Shed,
+    Drain, DrainReport, DrainToken, Guard, Shed,
     ws::{self, DrainSocket},
 };
-use tokio::{
-    net::{TcpListener, TcpStream},
-    task::JoinHandle,
-};
+use tokio::net::TcpStream;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, tungstenite};
 
 type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -62,49 +59,26 @@ fn app() -> Router {
         .route("/quiet", any(quiet))
 }
 
-struct Server {
-    address: SocketAddr,
-    control: Control,
-    end: JoinHandle<std::io::Result<DrainReport>>,
+/// Its grace is longer than any test waits: what ends has been told.
+async fn start(shed: Shed) -> Server {
+    let drain = Drain::default().lame_duck_max(Duration::ZERO);
+    let drain = drain.grace(PATIENCE - Duration::from_secs(5));
+    Server::serving(Guard::builder().shed(shed).drain(drain), app()).await
 }
 
-impl Server {
-    /// Its grace is longer than any test waits: what ends has been told.
-    async fn start(shed: Shed) -> Self {
-        let drain = Drain::default().lame_duck_max(Duration::ZERO);
-        let guard = Guard::builder()
-            .without_signals()
-            .shed(shed)
-            .drain(drain.grace(PATIENCE - Duration::from_secs(5)))
-            .build()
-            .expect("valid");
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("bound");
-        let (control, app) = (guard.control(), guard.protect(app()));
-        let end = tokio::spawn(async move { guard.serve(listener, app).await });
-        until("the start", || control.phase() == Some(Phase::Ready)).await;
-        Self {
-            address,
-            control,
-            end,
-        }
-    }
+async fn open(server: &Server, path: &str) -> Client {
+    let url = format!("ws://{}{path}", server.address);
+    let opened = soon("the upgrade", tokio_tungstenite::connect_async(url)).await;
+    opened.expect("upgraded").0
+}
 
-    async fn open(&self, path: &str) -> Client {
-        let url = format!("ws://{}{path}", self.address);
-        let opened = soon("the upgrade", tokio_tungstenite::connect_async(url)).await;
-        opened.expect("upgraded").0
-    }
-
-    async fn report(self) -> DrainReport {
-        let report = soon("the report", self.end).await;
-        let report = report.expect("no panic").expect("served");
-        assert!(
-            !report.forced,
-            "nothing had to wait for the grace: {report}"
-        );
-        report
-    }
+async fn report(server: Server) -> DrainReport {
+    let report = server.report().await;
+    assert!(
+        !report.forced,
+        "nothing had to wait for the grace: {report}"
+    );
+    report
 }
 
 /// Reads until the close frame, which must say 1001, and answers it.
@@ -127,8 +101,8 @@ async fn reads_1001(client: &mut Client) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_that_never_stops_sending_is_told() {
-    let server = Server::start(Shed::fixed(64)).await;
-    let (mut sending, mut reading) = server.open("/echo").await.split();
+    let server = start(Shed::fixed(64)).await;
+    let (mut sending, mut reading) = open(&server, "/echo").await.split();
     let flood = tokio::spawn(async move {
         let message = tungstenite::Message::binary(vec![1; 1024]);
         while sending.send(message.clone()).await.is_ok() {}
@@ -148,18 +122,18 @@ async fn a_peer_that_never_stops_sending_is_told() {
     })
     .await;
     assert_eq!(u16::from(code), 1001);
-    let report = server.report().await;
+    let report = report(server).await;
     assert_eq!(report.cut.total(), 0, "{report}");
     flood.abort();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_handler_that_only_pushes_is_told_busy_or_waiting() {
-    let server = Server::start(Shed::fixed(64)).await;
-    let (mut busy, mut quiet) = (server.open("/push").await, server.open("/quiet").await);
+    let server = start(Shed::fixed(64)).await;
+    let (mut busy, mut quiet) = (open(&server, "/push").await, open(&server, "/quiet").await);
     server.control.begin_drain("a test");
     tokio::join!(reads_1001(&mut busy), reads_1001(&mut quiet));
-    let report = server.report().await;
+    let report = report(server).await;
     assert_eq!(
         (report.cut.total(), report.closed.upgraded),
         (0, 2),
@@ -171,19 +145,19 @@ async fn a_handler_that_only_pushes_is_told_busy_or_waiting() {
 /// cannot be told is cut, and counted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_that_takes_nothing_is_cut_and_counted() {
-    let server = Server::start(Shed::fixed(64)).await;
-    let deaf = server.open("/push").await;
+    let server = start(Shed::fixed(64)).await;
+    let deaf = open(&server, "/push").await;
     server.control.begin_drain("a test");
-    let report = server.report().await;
+    let report = report(server).await;
     assert_eq!((report.cut.upgrade, report.cut.total()), (1, 1), "{report}");
     drop(deaf);
 }
 
 #[tokio::test]
 async fn a_websocket_is_a_stream_that_needs_a_place() {
-    let server = Server::start(Shed::fixed(8).streams_max(1)).await;
+    let server = start(Shed::fixed(8).streams_max(1)).await;
     let shedder = server.control.shedder().clone();
-    let first = server.open("/quiet").await;
+    let first = open(&server, "/quiet").await;
     let seen = shedder.snapshot();
     assert_eq!((seen.in_flight, seen.streams.open), (0, 1));
     let url = format!("ws://{}/echo", server.address);
@@ -196,6 +170,6 @@ async fn a_websocket_is_a_stream_that_needs_a_place() {
     assert!(why.starts_with("cause=overloaded"), "{why}");
     drop(first);
     server.control.begin_drain("a test");
-    server.report().await;
+    report(server).await;
     assert_eq!(shedder.snapshot().streams.open, 0);
 }

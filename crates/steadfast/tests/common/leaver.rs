@@ -1,7 +1,7 @@
 //! A server that leaves when it is told to, and a client that writes bytes by hand.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
-use std::{net::SocketAddr, time::Duration};
+use std::{future::Future, io, net::SocketAddr, time::Duration};
 
 use axum::{
     Router,
@@ -26,7 +26,7 @@ pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) control: Control,
-    pub(crate) end: JoinHandle<std::io::Result<DrainReport>>,
+    pub(crate) end: JoinHandle<io::Result<DrainReport>>,
 }
 
 impl Server {
@@ -40,16 +40,31 @@ impl Server {
     }
 
     pub(crate) async fn of(builder: GuardBuilder) -> Self {
-        let guard = builder
-            .without_signals()
-            .token(TOKEN)
-            .build()
-            .expect("valid");
+        Self::serving(builder.token(TOKEN), app()).await
+    }
+
+    /// Serves this application.
+    pub(crate) async fn serving(builder: GuardBuilder, app: Router) -> Self {
+        let serve = |guard: Guard, listener| async move {
+            let app = guard.protect(app);
+            guard.serve(listener, app).await
+        };
+        Self::by(builder, serve).await
+    }
+
+    /// Serves with what `serve` makes of the guard and a listener.
+    pub(crate) async fn by<F>(
+        builder: GuardBuilder,
+        serve: impl FnOnce(Guard, TcpListener) -> F,
+    ) -> Self
+    where
+        F: Future<Output = io::Result<DrainReport>> + Send + 'static,
+    {
+        let guard = builder.without_signals().build().expect("valid");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let control = guard.control();
-        let app = guard.protect(app());
-        let end = tokio::spawn(async move { guard.serve(listener, app).await });
+        let end = tokio::spawn(serve(guard, listener));
         until("the start", || control.phase() == Some(Phase::Ready)).await;
         Self {
             address,
@@ -86,8 +101,7 @@ pub(crate) fn app() -> Router {
         sse::Sse::new(events)
     };
     let huge = || async {
-        let parts =
-            stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from(vec![b'x'; 65_536])));
+        let parts = stream::repeat_with(|| Ok::<_, io::Error>(Bytes::from(vec![b'x'; 65_536])));
         Body::from_stream(parts)
     };
     Router::new()
@@ -103,10 +117,7 @@ pub(crate) fn app() -> Router {
             get(|| async {
                 let parts = stream::unfold(0_u64, |n| async move {
                     tokio::time::sleep(Duration::from_millis(20)).await;
-                    Some((
-                        Ok::<_, std::io::Error>(Bytes::from(format!("{n}\n"))),
-                        n + 1,
-                    ))
+                    Some((Ok::<_, io::Error>(Bytes::from(format!("{n}\n"))), n + 1))
                 });
                 ([("content-type", "text/plain")], Body::from_stream(parts))
             }),
