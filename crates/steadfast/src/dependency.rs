@@ -73,12 +73,12 @@ pub struct Dependency(Local<Inner>);
 
 struct Inner {
     state: Arc<DependencyState>,
-    check: Option<Asked>,
+    check: Option<ScheduledCheck>,
     log: Arc<log::Log>,
     fleet: Option<PoolFleet>,
 }
 
-struct Asked {
+struct ScheduledCheck {
     check: Arc<dyn Ask>,
     depth: CheckDepth,
 }

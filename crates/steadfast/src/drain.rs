@@ -8,7 +8,7 @@
 //! ```
 //!
 //! One task drives this ([`driver`]); connections, streams and handlers follow the stage in
-//! the room that all share ([`room`]). The accept loop of [`crate::Guard::serve`] is one
+//! the state that all share ([`state`]). The accept loop of [`crate::Guard::serve`] is one
 //! follower; with `axum::serve` there is [`DrainLayer`], which does what a layer can.
 //!
 //! Law kept: leaving never refuses what it can still serve, and never waits without a bound.
@@ -20,8 +20,8 @@ mod hooks;
 mod latecomers;
 mod leaving_headers;
 pub(crate) mod report;
-mod room;
 mod settings;
+mod state;
 mod tasks;
 mod token;
 mod wait_group;
@@ -33,10 +33,10 @@ pub(crate) use leaving_headers::LeavingHeaders;
 pub use report::{
     Advice, Closed, Cut, DrainReport, HookEnd, HookReport, HookStage, LameDuckEnd, Stuck,
 };
-#[cfg(feature = "ws")]
-pub(crate) use room::StreamPlace;
-pub(crate) use room::{Reason, Room, Server, Stage, StreamDoor, Tally};
 pub use settings::Drain;
+#[cfg(feature = "ws")]
+pub(crate) use state::StreamPlace;
+pub(crate) use state::{DrainState, Reason, Server, Stage, StreamDoor, Tally};
 #[cfg(feature = "ws")]
 pub(crate) use token::READY_MAX;
 pub use token::{DrainPermit, DrainToken, UntilLeaving};

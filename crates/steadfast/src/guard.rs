@@ -17,7 +17,6 @@
 //! and wrapping spawn nothing; [`Guard::start`] does, and [`Guard::serve`] calls it.
 
 mod any_service;
-mod body;
 mod builder;
 #[cfg(feature = "config")]
 pub(crate) mod config;
@@ -50,13 +49,12 @@ use crate::{
 };
 
 pub use any_service::{AnyFuture, AnyService};
-pub use body::GuardBody;
 pub use builder::GuardBuilder;
 #[cfg(feature = "config")]
 pub(crate) use builder::{START_HOLD_MAX, START_WAIT_LONGEST};
 pub use guarded::{AxumFuture, AxumGuard, Guarded, GuardedFuture};
 pub use running::Running;
-pub use service::{GuardLayer, GuardService};
+pub use service::{GuardBody, GuardLayer, GuardService};
 pub use serving::Server;
 
 /// Wraps an application and answers for it. Clones share everything.
@@ -195,11 +193,11 @@ impl Guard {
     pub fn drain_layer(&self) -> DrainLayer {
         let life = Arc::clone(&self.control.readiness().life);
         let deadlines = self.control.shedder().deadlines().clone();
-        let room = self.control.room().clone();
+        let drain = self.control.drain_state().clone();
         let explain = self.control.explain().clone();
         let own_paths = self.own_paths().clone();
         let own = IsOwnPath(Arc::new(move |path: &str| own_paths.wants(path)));
-        let layer = DrainLayer::of_guard(life, explain, deadlines, room).passing(own);
+        let layer = DrainLayer::of_guard(life, explain, deadlines, drain).passing(own);
         if self.layer.envoy() {
             layer.envoy()
         } else {

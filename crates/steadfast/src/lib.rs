@@ -110,11 +110,9 @@ pub use drain::{
     HookStage, LameDuckEnd, Stuck, UntilLeaving,
 };
 pub use gate::{
-    dependency::{DependencyGate, DependencyGateService},
-    drain::{DrainLayer, DrainService},
-    explain::{ExplainLayer, ExplainService},
-    frame::{Framed, FramedFuture, Gate},
-    shed::{OBSERVED_LIMIT_DEFAULT, Shed, ShedBody, ShedLayer, ShedService, Shedder, StreamPermit},
+    DependencyGate, DependencyGateService, DrainLayer, DrainService, ExplainLayer, ExplainService,
+    Framed, FramedFuture, Gate, OBSERVED_LIMIT_DEFAULT, Shed, ShedBody, ShedLayer, ShedService,
+    Shedder, StreamPermit,
 };
 #[cfg(feature = "config")]
 pub use guard::config::GuardConfig;

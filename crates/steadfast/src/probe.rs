@@ -6,11 +6,11 @@
 
 pub(crate) mod access;
 pub(crate) mod answer;
-pub(crate) mod asked;
 pub(crate) mod build;
 pub(crate) mod health;
 pub(crate) mod listener;
 pub(crate) mod operator;
+pub(crate) mod page_request;
 pub(crate) mod paths;
 pub(crate) mod session;
 pub(crate) mod settings;

@@ -223,7 +223,7 @@ pub(crate) enum Recalled {
     /// What its id says, and which incident it was of.
     ByItsId {
         id: RefusalId,
-        said: id::Said,
+        facts: id::IdFacts,
         incident: Incident,
     },
 }
@@ -347,10 +347,14 @@ impl Explain {
 
     fn recall(&self, id: &str) -> Option<Recalled> {
         let id = RefusalId::parse(id)?;
-        let said = self.0.ids.read(id)?;
+        let facts = self.0.ids.read(id)?;
         let incidents = self.ledger().incidents();
-        let incident = incidents.into_iter().find(|it| said.is_of(it))?;
-        Some(Recalled::ByItsId { id, said, incident })
+        let incident = incidents.into_iter().find(|it| facts.is_of(it))?;
+        Some(Recalled::ByItsId {
+            id,
+            facts,
+            incident,
+        })
     }
 
     /// Says that requests are refused, for the first of a run: the ledger counts the rest, so

@@ -32,10 +32,10 @@ mod slots;
 mod slow;
 mod sniff;
 mod state;
+mod stream_stall;
 mod streams;
 #[cfg(feature = "tls")]
 mod tls;
-mod turns;
 mod unacknowledged;
 mod upload;
 mod writes;
@@ -62,7 +62,7 @@ use tower_service::Service;
 
 use crate::{
     clock,
-    drain::{Room, Server, Stage},
+    drain::{DrainState, Server, Stage},
     gate::shed::Shedder,
     instance::Control,
     log::Seldom,
@@ -158,13 +158,13 @@ impl Debug for Door {
 /// Accepts at every door until the drain says that it is enough, and finishes what runs.
 /// Returns once the last connection has gone, or has been cut.
 pub(crate) async fn run(control: &Control, limits: Connections, paths: Paths, doors: Vec<Door>) {
-    let room = control.room();
-    room.tally().connections_seen = true;
-    room.server_is(Server::Accepting);
-    let _gone = Gone(room.clone());
+    let drain = control.drain_state();
+    drain.tally().connections_seen = true;
+    drain.server_is(Server::Accepting);
+    let _gone = Gone(drain.clone());
     let shared = Shared {
         control: control.clone(),
-        room: room.clone(),
+        drain: drain.clone(),
         shedder: control.shedder().clone(),
         registry: Arc::new(Registry::new(limits.max)),
         slow: Arc::default(),
@@ -176,9 +176,9 @@ pub(crate) async fn run(control: &Control, limits: Connections, paths: Paths, do
     };
     let accepting = doors.into_iter().map(|door| (door.0)(shared.clone()));
     all(accepting.collect()).await;
-    room.server_is(Server::Closed);
+    drain.server_is(Server::Closed);
     shared.finish().await;
-    room.server_is(Server::Gone);
+    drain.server_is(Server::Gone);
 }
 
 /// Waits for all of them, on this task: dropped, none goes on.
@@ -195,7 +195,7 @@ async fn all(mut accepting: Vec<Accepting>) {
 
 /// Says that nobody accepts any more, also when the future that did is dropped: a drain
 /// must not wait for it.
-struct Gone(Local<Room>);
+struct Gone(Local<DrainState>);
 
 impl Drop for Gone {
     fn drop(&mut self) {
@@ -218,7 +218,7 @@ where
 #[derive(Clone)]
 pub(crate) struct Shared {
     control: Control,
-    room: Local<Room>,
+    drain: Local<DrainState>,
     shedder: Shedder,
     registry: Arc<Registry>,
     slow: Arc<Slow>,
@@ -248,7 +248,7 @@ where
         if let Some(port) = port_of(&listener) {
             self.shared.control.listens_at(port);
         }
-        let mut stages = self.shared.room.stage.subscribe();
+        let mut stages = self.shared.drain.stage.subscribe();
         let closing = async {
             let _ = stages.wait_for(Stage::is_closing).await;
         };
@@ -278,7 +278,7 @@ where
             self.serve(socket, &wrap, peer, place);
         }
         let mut listener = accept::Closing(listener);
-        let mut stages = self.shared.room.stage.subscribe();
+        let mut stages = self.shared.drain.stage.subscribe();
         // A queue that fills as fast as it is emptied must not outlast the grace.
         let cutting = async move {
             let _ = stages.wait_for(|stage| *stage >= Stage::Cutting).await;
@@ -295,7 +295,7 @@ where
             () = cutting => {
                 spare.give_up();
                 let left_over = accept::left_over(&mut listener.0);
-                self.shared.room.tally().cut.queued += left_over;
+                self.shared.drain.tally().cut.queued += left_over;
             }
         }
     }
@@ -315,7 +315,7 @@ where
         let ends = Ends::of(&socket);
         let slow = Arc::clone(&self.shared.slow);
         let conn = Conn::new(
-            self.shared.room.clone(),
+            self.shared.drain.clone(),
             self.shared.limits,
             slow,
             Arc::clone(&self.shared.probes),
@@ -338,12 +338,12 @@ where
 impl Shared {
     /// Waits for the last connection, and cuts what is there when the grace is over.
     async fn finish(&self) {
-        let mut stages = self.room.stage.subscribe();
+        let mut stages = self.drain.stage.subscribe();
         tokio::select! {
             () = self.registry.none() => return,
             _ = stages.wait_for(|stage| *stage >= Stage::Cutting) => {}
         }
-        self.registry.cut_all(&self.room);
+        self.registry.cut_all(&self.drain);
         if tokio::time::timeout(CUT_MAX, self.registry.none())
             .await
             .is_err()

@@ -6,7 +6,7 @@
 //! waits for it. Over HTTP/2 a WebSocket is one stream of its connection (RFC 8441): it is
 //! told and waited for alike, and the connection stays open for it after its GOAWAY.
 //!
-//! Told is whoever uses the socket: in `recv` and in `send`, also if messages never stop coming
+//! Whoever uses the socket learns of it: in `recv` and in `send`, also if messages never stop coming
 //! or the peer takes none. A handler that does neither, because it waits for something to
 //! push, loses its socket a second later: the peer has its close frame, and the next `send`
 //! fails. Where several tasks need the socket at once, wait for a [`DrainToken`] beside it.
@@ -111,18 +111,18 @@ struct Open {
 /// `None` once it is closed.
 struct Shared(Mutex<Option<Open>>);
 
-type Told = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
+type Leaving = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
 
 /// A WebSocket that closes with 1001 when the process leaves.
 pub struct DrainSocket {
     shared: Arc<Shared>,
     token: DrainToken,
-    told: Told,
-    leaves: Option<Leaves>,
+    leaving: Leaving,
+    closing: Option<Closing>,
 }
 
-/// What is still done once it was told.
-struct Leaves {
+/// What is still sent and received before the socket closes.
+struct Closing {
     until: Instant,
     /// Messages, in and out.
     left: u8,
@@ -132,9 +132,9 @@ impl DrainSocket {
     fn new(open: Open, token: DrainToken) -> Self {
         Self {
             shared: Arc::new(Shared(Mutex::new(Some(open)))),
-            told: Box::pin(token.clone().told()),
+            leaving: Box::pin(token.clone().until_leaving_begins()),
             token,
-            leaves: None,
+            closing: None,
         }
     }
 
@@ -150,14 +150,14 @@ impl DrainSocket {
     pub async fn recv(&mut self) -> Option<Result<Message, Error>> {
         let mut slot = self.shared.0.lock().await;
         let open = slot.as_mut()?;
-        if self.leaves.is_none() {
+        if self.closing.is_none() {
             tokio::select! {
                 biased;
-                () = &mut self.told => {}
+                () = &mut self.leaving => {}
                 message = open.socket.recv() => return message,
             }
         }
-        if self.leaves.get_or_insert_with(Leaves::new).goes_on() {
+        if self.closing.get_or_insert_with(Closing::new).goes_on() {
             if let Some(message) = open.socket.recv().now_or_never() {
                 return message;
             }
@@ -181,7 +181,7 @@ impl DrainSocket {
         let Some(open) = slot.as_mut() else {
             return Err(closed());
         };
-        let sent = sends(open, &mut self.told, &mut self.leaves, message).await;
+        let sent = sends(open, &mut self.leaving, &mut self.closing, message).await;
         if let Some(sent) = sent {
             return sent;
         }
@@ -195,38 +195,38 @@ impl DrainSocket {
 /// Sends, and listens meanwhile. Returns nothing if the socket is to be closed instead.
 async fn sends(
     open: &mut Open,
-    told: &mut Told,
-    leaves: &mut Option<Leaves>,
+    leaving: &mut Leaving,
+    closing: &mut Option<Closing>,
     message: Message,
 ) -> Option<Result<(), Error>> {
     let mut sending = std::pin::pin!(open.socket.send(message));
-    if leaves.is_none() {
+    if closing.is_none() {
         tokio::select! {
             // It is asked first: a peer that takes everything at once must not hide it.
             biased;
-            () = told => {}
+            () = leaving => {}
             sent = &mut sending => return Some(sent),
         }
     }
-    let leaves = leaves.get_or_insert_with(Leaves::new);
-    if !leaves.goes_on() {
+    let closing = closing.get_or_insert_with(Closing::new);
+    if !closing.goes_on() {
         return None;
     }
-    let left = leaves.until.saturating_duration_since(clock::now());
+    let left = closing.until.saturating_duration_since(clock::now());
     timeout(left, sending).await.ok()
 }
 
 impl Open {
-    /// Says goodbye, and waits for the answer.
+    /// Sends the close frame, and waits for the peer's.
     async fn close(mut self, token: &DrainToken) {
         let frame = CloseFrame {
             code: close_code::AWAY,
             reason: "the server leaves".into(),
         };
-        let (socket, mut said) = (&mut self.socket, false);
+        let (socket, mut sent) = (&mut self.socket, false);
         let closing = async {
             let gone = socket.send(Message::Close(Some(frame))).await.is_err();
-            said = true;
+            sent = true;
             if gone {
                 return;
             }
@@ -238,14 +238,14 @@ impl Open {
             }
         };
         let _ = timeout(CLOSE_MAX, closing).await;
-        if !said {
+        if !sent {
             // It takes nothing, so it cannot be told and sees the connection end.
             token.cut_socket(clock::now().saturating_duration_since(self.since));
         }
     }
 }
 
-impl Leaves {
+impl Closing {
     fn new() -> Self {
         Self {
             until: clock::now() + CLOSE_MAX,

@@ -31,7 +31,7 @@ use crate::{
     clock,
     instance::{
         Control,
-        past::{Line, Said},
+        past::{Event, Line},
     },
     refusal::facts::Facts,
 };
@@ -94,7 +94,7 @@ impl Journal {
         let own = run.clone();
         let first = Line {
             run: run.clone(),
-            said: Said::Started {
+            event: Event::Started {
                 at: clock::rfc3339(control.made_at()),
                 version: version.map(str::to_owned),
                 pid: std::process::id(),
@@ -159,7 +159,7 @@ impl Journal {
             }
             None => "stopped without a drain".to_owned(),
         };
-        news.push(Said::Ended {
+        news.push(Event::Ended {
             at: clock::rfc3339(now),
             how: inert(&how).into(),
         });
@@ -169,10 +169,10 @@ impl Journal {
         let _ = lock(&self.written).recv_timeout(LAST_LINE_MAX);
     }
 
-    fn lines(&self, news: Vec<Said>) -> Vec<Line> {
-        let line = |said| Line {
+    fn lines(&self, news: Vec<Event>) -> Vec<Line> {
+        let line = |event| Line {
             run: self.run.clone(),
-            said,
+            event,
         };
         news.into_iter().map(line).collect()
     }
@@ -184,12 +184,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Seen {
     /// Returns what is new, and what is known once that was told.
-    fn news(&self, control: &Control, now: Instant) -> (Vec<Said>, Self) {
+    fn news(&self, control: &Control, now: Instant) -> (Vec<Event>, Self) {
         let ledger = control.explain().ledger();
         let (changes, fresh) = ledger.changes_after(self.changes);
         let mut news: Vec<_> = fresh
             .iter()
-            .map(|change| Said::Changed {
+            .map(|change| Event::Changed {
                 at: clock::rfc3339(change.at),
                 subject: change.subject.to_string(),
                 from: inert(&change.from).into(),
@@ -215,7 +215,7 @@ impl Seen {
         }
         let quiet = now.saturating_duration_since(self.said_at) >= ALIVE_EVERY;
         if news.is_empty() && quiet {
-            news.push(Said::Alive {
+            news.push(Event::Alive {
                 at: clock::rfc3339(now),
             });
         }
@@ -237,8 +237,8 @@ fn is_same(one: &Incident, other: &Incident) -> bool {
     (one.cause, &one.source, one.first) == (other.cause, &other.source, other.first)
 }
 
-fn began(incident: &Incident) -> Said {
-    Said::Began {
+fn began(incident: &Incident) -> Event {
+    Event::Began {
         at: clock::rfc3339(incident.first),
         cause: incident.cause.code().to_owned(),
         rule: incident.rule.map_or("", Rule::code).to_owned(),
@@ -247,8 +247,8 @@ fn began(incident: &Incident) -> Said {
     }
 }
 
-fn over(incident: &Incident) -> Said {
-    Said::Over {
+fn over(incident: &Incident) -> Event {
+    Event::Over {
         at: clock::rfc3339(incident.last),
         cause: incident.cause.code().to_owned(),
         source: incident.source.to_string(),

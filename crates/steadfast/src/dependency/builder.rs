@@ -7,7 +7,7 @@ use steadfast_core::{
     plumbing::{CheckDepth, CheckSettings, DependencyListener, PoolFleet},
 };
 
-use super::{Ask, Asked, Dependency, Inner, log::Log};
+use super::{Ask, Dependency, Inner, ScheduledCheck, log::Log};
 use crate::clock;
 
 /// Builds a [`Dependency`].
@@ -180,7 +180,7 @@ impl DependencyBuilder {
         let now = clock::now();
         let stripes = thread::available_parallelism().map_or(1, usize::from);
         let state = Arc::new(DependencyState::new(name, rules, stripes, now));
-        let check = self.check.map(|check| Asked {
+        let check = self.check.map(|check| ScheduledCheck {
             check,
             depth: self.depth,
         });

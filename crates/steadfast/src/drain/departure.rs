@@ -27,12 +27,12 @@ use super::{DrainToken, framing::Framing};
 /// handler had queued, little enough for a slow reader.
 const READY_MAX: usize = 64 * 1024;
 
-type Told = Pin<Box<dyn Future<Output = ()> + Send>>;
+type Leaving = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Ends one answer. See the module.
 pub(crate) struct Departure {
     token: DrainToken,
-    told: Told,
+    leaving: Leaving,
     word: Word,
     framing: Framing,
     /// Whether somebody said that this answer leaves, and did not only write events.
@@ -62,7 +62,7 @@ impl Departure {
     /// made of.
     pub(crate) fn new(token: DrainToken, headers: &HeaderMap, by_route: bool) -> Self {
         Self {
-            told: Box::pin(token.clone().told()),
+            leaving: Box::pin(token.clone().until_leaving_begins()),
             token,
             word: Word::Stay,
             framing: Framing::of(headers),
@@ -119,13 +119,13 @@ impl Departure {
 
     /// Hears what the drain says, and stays its listener.
     fn listen(&mut self, cx: &mut Context<'_>) {
-        while self.word != Word::Now && self.told.as_mut().poll(cx).is_ready() {
+        while self.word != Word::Now && self.leaving.as_mut().poll(cx).is_ready() {
             self.word = match self.word {
                 Word::Stay => Word::Leave,
                 Word::Leave | Word::Now => Word::Now,
             };
             let token = self.token.clone();
-            self.told = Box::pin(async move { token.cancelled().await });
+            self.leaving = Box::pin(async move { token.cancelled().await });
         }
     }
 

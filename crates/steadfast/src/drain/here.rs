@@ -10,34 +10,34 @@ use std::cell::RefCell;
 
 use steadfast_core::Local;
 
-use super::{DrainToken, Room};
+use super::{DrainState, DrainToken};
 
 std::thread_local! {
-    static HERE: RefCell<Option<(Local<Room>, bool)>> = const { RefCell::new(None) };
+    static HERE: RefCell<Option<(Local<DrainState>, bool)>> = const { RefCell::new(None) };
 }
 
-/// Runs `poll` for a request behind the guard of this room. `finishes` is whether its route's
+/// Runs `poll` for a request behind the guard of this drain. `finishes` is whether its route's
 /// answers are waited for.
 #[inline]
-pub(crate) fn here<R>(room: &Local<Room>, finishes: bool, poll: impl FnOnce() -> R) -> R {
+pub(crate) fn here<R>(drain: &Local<DrainState>, finishes: bool, poll: impl FnOnce() -> R) -> R {
     // An outer guard's is put back, also when `poll` panics.
-    struct Restore(Option<(Local<Room>, bool)>);
+    struct Restore(Option<(Local<DrainState>, bool)>);
     impl Drop for Restore {
         fn drop(&mut self) {
             swap(self.0.take());
         }
     }
-    let _restore = Restore(swap(Some((room.clone(), finishes))));
+    let _restore = Restore(swap(Some((drain.clone(), finishes))));
     poll()
 }
 
 #[inline]
-fn swap(room: Option<(Local<Room>, bool)>) -> Option<(Local<Room>, bool)> {
-    HERE.try_with(|here| here.replace(room)).ok().flatten()
+fn swap(drain: Option<(Local<DrainState>, bool)>) -> Option<(Local<DrainState>, bool)> {
+    HERE.try_with(|here| here.replace(drain)).ok().flatten()
 }
 
 /// Returns a token of the request that this thread polls.
 pub(super) fn token() -> Option<DrainToken> {
     let found = HERE.try_with(|here| here.borrow().clone()).ok().flatten();
-    found.map(|(room, finishes)| DrainToken::new(room).finishes(finishes))
+    found.map(|(drain, finishes)| DrainToken::new(drain).finishes(finishes))
 }

@@ -22,8 +22,8 @@ use steadfast_core::Local;
 use steadfast_core::Refusal;
 
 #[cfg(feature = "ws")]
-use super::room::StreamPlace;
-use super::{Room, Stage, WaitGroupMember, here};
+use super::state::StreamPlace;
+use super::{DrainState, Stage, WaitGroupMember, here};
 
 /// Tells a handler when to leave, and lets it be waited for.
 ///
@@ -47,7 +47,7 @@ use super::{Room, Stage, WaitGroupMember, here};
 /// ```
 #[derive(Clone)]
 pub struct DrainToken {
-    room: Local<Room>,
+    drain: Local<DrainState>,
     /// Where in the first half of the grace this one fires, of 256.
     place: u8,
     /// Whether it fires only at the very end.
@@ -55,9 +55,9 @@ pub struct DrainToken {
 }
 
 impl DrainToken {
-    pub(crate) fn new(room: Local<Room>) -> Self {
+    pub(crate) fn new(drain: Local<DrainState>) -> Self {
         Self {
-            room,
+            drain,
             place: fastrand::u8(..),
             finishes: false,
         }
@@ -78,7 +78,7 @@ impl DrainToken {
         if self.finishes {
             return self.cancelled().await;
         }
-        let mut stages = self.room.stage.subscribe();
+        let mut stages = self.drain.stage.subscribe();
         let Ok(stage) = stages.wait_for(Stage::is_closing).await.map(|it| *it) else {
             return;
         };
@@ -95,38 +95,38 @@ impl DrainToken {
     /// # Cancel safety
     /// Dropping it loses nothing.
     pub async fn cancelled(&self) {
-        let mut stages = self.room.stage.subscribe();
+        let mut stages = self.drain.stage.subscribe();
         let _ = stages.wait_for(|stage| *stage >= Stage::Cancelling).await;
     }
 
     /// Whether the process is on its way out. A handler that can choose begins nothing long.
     #[must_use]
     pub fn is_leaving(&self) -> bool {
-        self.room.is_leaving()
+        self.drain.is_leaving()
     }
 
     /// Asks the drain to wait for work that outlives its request: a spawned task, an
     /// upgraded connection under a server that does not track it. Drop it when done.
     #[must_use = "dropped, it is not waited for"]
     pub fn permit(&self) -> DrainPermit {
-        DrainPermit(self.room.permits.enter())
+        DrainPermit(self.drain.permits.enter())
     }
 
     #[cfg(feature = "ws")]
     pub(crate) fn socket(&self) -> DrainPermit {
-        DrainPermit(self.room.sockets.enter())
+        DrainPermit(self.drain.sockets.enter())
     }
 
     /// Takes a place among the open streams.
     #[cfg(feature = "ws")]
     pub(crate) fn stream(&self) -> Result<StreamPlace, Refusal> {
-        (self.room.stream_door.0)()
+        (self.drain.stream_door.0)()
     }
 
     /// Writes down a WebSocket that was cut before the end of the grace.
     #[cfg(feature = "ws")]
     pub(crate) fn cut_socket(&self, age: std::time::Duration) {
-        self.room.tally().cut(super::Reason::Upgrade, "", age);
+        self.drain.tally().cut(super::Reason::Upgrade, "", age);
     }
 
     /// Returns a stream that ends, in order, between two items, when this token says so. What
@@ -134,12 +134,12 @@ impl DrainToken {
     pub fn until_leaving<S: Stream>(&self, stream: S) -> UntilLeaving<S> {
         UntilLeaving {
             stream,
-            told: Some(Box::pin(self.clone().told())),
+            leaving: Some(Box::pin(self.clone().until_leaving_begins())),
             ready_left: READY_MAX,
         }
     }
 
-    pub(crate) async fn told(self) {
+    pub(crate) async fn until_leaving_begins(self) {
         self.leaving().await;
     }
 
@@ -155,7 +155,7 @@ impl DrainToken {
 impl fmt::Debug for DrainToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DrainToken")
-            .field("stage", &self.room.stage())
+            .field("stage", &self.drain.stage())
             .finish()
     }
 }
@@ -184,8 +184,8 @@ pub struct DrainPermit(#[allow(dead_code, reason = "held for its drop")] WaitGro
 pub struct UntilLeaving<S> {
     #[pin]
     stream: S,
-    /// `None` once it has said so.
-    told: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// `None` once the process leaves.
+    leaving: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     ready_left: u8,
 }
 
@@ -204,11 +204,11 @@ impl<S: Stream> Stream for UntilLeaving<S> {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
         let this = self.project();
-        if let Some(told) = this.told {
-            if told.as_mut().poll(cx).is_pending() {
+        if let Some(leaving) = this.leaving {
+            if leaving.as_mut().poll(cx).is_pending() {
                 return this.stream.poll_next(cx);
             }
-            *this.told = None;
+            *this.leaving = None;
         }
         let Some(left) = this.ready_left.checked_sub(1) else {
             return Poll::Ready(None);

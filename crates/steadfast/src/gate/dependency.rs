@@ -7,7 +7,7 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_layer::Layer;
 
-use super::frame::{Decide, Decided, Framed, Gate, Turn};
+use super::frame::{Decide, Decided, Framed, Gate, Waited};
 use crate::{
     clock,
     dependency::Dependency,
@@ -77,7 +77,7 @@ impl Gate for DependencyGate {
 
 impl<S, A> Decide<S, A> for DependencyGate {
     type Kept = ();
-    type Wait = Pending<Turn<S, A, ()>>;
+    type Wait = Pending<Waited<S, A, ()>>;
 
     fn decide(&self, _ready: &mut S, request: Request<A>) -> Decided<A, (), Self::Wait> {
         let Some(refusal) = self.dependency.state().refusal(clock::now()) else {

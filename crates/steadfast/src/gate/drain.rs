@@ -28,9 +28,9 @@ use tower_layer::Layer;
 
 use super::{
     early::{Awaited, Early},
-    frame::{Decide, Decided, Framed, Gate, Turn},
+    frame::{Decide, Decided, Framed, Gate, Waited},
 };
-use crate::drain::{DrainToken, LeavingHeaders, Room, note_request};
+use crate::drain::{DrainState, DrainToken, LeavingHeaders, note_request};
 use crate::{
     clock,
     refusal::Explain,
@@ -63,17 +63,17 @@ struct DrainGate {
     explain: Explain,
     deadlines: Deadlines,
     envoy: bool,
-    room: Option<Local<Room>>,
+    drain: Option<Local<DrainState>>,
     own_paths: Option<IsOwnPath>,
 }
 
 impl DrainGate {
     /// Tells a handler how to hear of the drain.
     fn equip<A>(&self, request: &mut Request<A>) {
-        if let Some(room) = &self.room {
+        if let Some(drain) = &self.drain {
             // One that is there already knows how its route leaves.
             let extensions = request.extensions_mut();
-            extensions.get_or_insert_with(|| DrainToken::new(room.clone()));
+            extensions.get_or_insert_with(|| DrainToken::new(drain.clone()));
         }
     }
 
@@ -98,7 +98,7 @@ impl DrainGate {
             explain: this.explain.clone(),
             deadlines: this.deadlines.clone(),
             envoy: this.envoy,
-            room: this.room.clone(),
+            drain: this.drain.clone(),
             own_paths: this.own_paths.clone(),
         };
         change(&mut gate);
@@ -118,16 +118,16 @@ impl DrainLayer {
         life: Arc<Lifecycle>,
         explain: Explain,
         deadlines: Deadlines,
-        room: Local<Room>,
+        drain: Local<DrainState>,
     ) -> Self {
-        Self::made(life, explain, deadlines, Some(room))
+        Self::made(life, explain, deadlines, Some(drain))
     }
 
     fn made(
         life: Arc<Lifecycle>,
         explain: Explain,
         deadlines: Deadlines,
-        room: Option<Local<Room>>,
+        drain: Option<Local<DrainState>>,
     ) -> Self {
         Self {
             gate: Local::new(DrainGate {
@@ -135,7 +135,7 @@ impl DrainLayer {
                 explain,
                 deadlines,
                 envoy: false,
-                room,
+                drain,
                 own_paths: None,
             }),
         }
@@ -266,7 +266,7 @@ pub(crate) struct DrainWait<S, A> {
 }
 
 impl<S, A> Future for DrainWait<S, A> {
-    type Output = Turn<S, A, Kept>;
+    type Output = Waited<S, A, Kept>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.early.as_mut().poll(cx).map(|awaited| {
@@ -281,11 +281,11 @@ impl<S, A> Future for DrainWait<S, A> {
             match decided {
                 Ok(()) => {
                     kept.gate.equip(&mut request);
-                    Turn::Run(kept, service, request)
+                    Waited::Run(kept, service, request)
                 }
                 Err(refusal) => {
                     let head = RequestHead::of(&request);
-                    Turn::Own(kept.gate.explain(refusal, &head, kept.http1))
+                    Waited::Own(kept.gate.explain(refusal, &head, kept.http1))
                 }
             }
         })

@@ -8,7 +8,7 @@ use http_body::Body;
 use steadfast_core::plumbing::RefusedInside;
 use tower_layer::Layer;
 
-use super::frame::{Decide, Decided, Framed, Gate, Turn};
+use super::frame::{Decide, Decided, Framed, Gate, Waited};
 use crate::{
     refusal::Explain,
     request::{
@@ -61,7 +61,7 @@ impl Gate for ExplainLayer {
 
 impl<S, A> Decide<S, A> for ExplainLayer {
     type Kept = Kept;
-    type Wait = Pending<Turn<S, A, Kept>>;
+    type Wait = Pending<Waited<S, A, Kept>>;
 
     fn decide(&self, _ready: &mut S, request: Request<A>) -> Decided<A, Kept, Self::Wait> {
         let kept = Kept {

@@ -62,7 +62,7 @@ pub(crate) trait Decide<S, A>: Gate {
     /// holds.
     type Kept;
     /// What a request waits in until it is decided.
-    type Wait: Future<Output = Turn<S, A, Self::Kept>>;
+    type Wait: Future<Output = Waited<S, A, Self::Kept>>;
 
     /// Decides on a request. `ready` is the service that was polled ready; who waits takes it
     /// along.
@@ -106,7 +106,7 @@ pub(crate) enum Decided<A, K, W> {
 }
 
 /// What becomes of a request that has waited.
-pub(crate) enum Turn<S, A, K> {
+pub(crate) enum Waited<S, A, K> {
     /// It runs, in the service that was polled ready for it.
     Run(K, S, Request<A>),
     /// It is answered here.
@@ -219,10 +219,10 @@ where
         let mut state = self.project().state;
         if let StateProjection::Waiting(wait) = state.as_mut().project() {
             let begun = match ready!(wait.poll(cx)) {
-                Turn::Run(kept, mut service, request) => {
+                Waited::Run(kept, mut service, request) => {
                     run::<S, A, G>(kept, &mut service, request)
                 }
-                Turn::Own(answer) => State::Own(Some(answer)),
+                Waited::Own(answer) => State::Own(Some(answer)),
             };
             state.set(begun);
         }

@@ -19,12 +19,15 @@
 //! # Ok::<(), steadfast::ConfigError>(())
 //! ```
 
+mod body;
 mod layer;
 mod settings;
 mod shedder;
 mod stage;
 
-pub use layer::{ShedBody, ShedLayer, ShedService};
+pub use body::ShedBody;
+pub(crate) use body::Sheds;
+pub use layer::{ShedLayer, ShedService};
 pub use settings::{OBSERVED_LIMIT_DEFAULT, Shed};
 pub use shedder::{Shedder, StreamPermit};
 pub(crate) use stage::{ShedWait, Shedding, ask};

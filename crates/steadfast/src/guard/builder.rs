@@ -352,7 +352,7 @@ impl GuardBuilder {
         let mounted = mounted(&probes.paths, &self.access);
         let envoy = probes.profile.envoy;
         let control = Control::new(readiness, shedder.clone(), explain.clone(), self.drain);
-        let room = control.room().clone();
+        let drain = control.drain_state().clone();
         let watch = Watch::new(self.tenant, self.request_timeout.is_some());
         let own_paths = OwnPaths(Local::new(ProbeState {
             control: control.clone(),
@@ -366,7 +366,7 @@ impl GuardBuilder {
         }));
         Ok(Guard {
             control,
-            layer: GuardLayer::new(own_paths, life, shedder, explain, room, watch, envoy),
+            layer: GuardLayer::new(own_paths, life, shedder, explain, drain, watch, envoy),
             settings: Settings {
                 name: self.name,
                 start: self.start,

@@ -71,7 +71,8 @@ impl Running {
         let control = guard.control();
         // A drain that was ordered before the start is no start: it is carried out.
         let leaves = || control.phase().is_some_and(Phase::is_leaving);
-        if control.room().runtime.get().is_some() || (control.phase().is_some() && !leaves()) {
+        if control.drain_state().runtime.get().is_some() || (control.phase().is_some() && !leaves())
+        {
             return Err(io::Error::other(STARTED_BEFORE));
         }
         let service = guard.own_paths().0.profile.service.as_ref();
@@ -92,7 +93,7 @@ impl Running {
         if guard.settings.signals {
             signals::listen(control.clone())?;
         }
-        let _ = control.room().runtime.set(runtime);
+        let _ = control.drain_state().runtime.set(runtime);
         environment::warn(&guard.drain(), guard.settings.budget.as_ref());
         control.know(Known {
             version,
@@ -113,12 +114,12 @@ impl Running {
         let incidents = Arc::new(Incidents::default());
         let service = guard.own_paths().0.profile.service.clone();
         let meter = Meter::new(guard.settings.name.as_deref(), service);
-        let telling = Telling {
+        let reporters = Reporters {
             meter,
             incidents: Arc::clone(&incidents),
             journal: journal.clone(),
         };
-        let round = tick(control.clone(), guard.settings.clone(), telling);
+        let round = tick(control.clone(), guard.settings.clone(), reporters);
         tasks.push(tokio::spawn(round));
         tasks.extend(schedule::run_checks(control.readiness()));
         tasks.push(breakers::run_breakers(control.readiness()));
@@ -181,20 +182,20 @@ async fn beat(control: Control) {
 
 /// Who tells others once a second what the guard knows.
 #[derive(Debug)]
-struct Telling {
+struct Reporters {
     meter: Meter,
     incidents: Arc<Incidents>,
     journal: Option<Arc<Journal>>,
 }
 
 /// What is done once a second.
-async fn tick(control: Control, settings: Settings, mut tell: Telling) {
+async fn tick(control: Control, settings: Settings, mut reporters: Reporters) {
     let mut audit = Audit::default();
     let mut sampler = CgroupSampler::start("/".into());
     let host = HostSampler::start();
     let mut by_file = None;
     let mut overload = settings.unready_when_refusing.map(Overload::new);
-    let mut deploy_is_told = false;
+    let mut deploy_is_noted = false;
     loop {
         if let Some(path) = &settings.maintenance_file {
             by_file = follow_file(&control, path, by_file).await;
@@ -242,13 +243,13 @@ async fn tick(control: Control, settings: Settings, mut tell: Telling) {
         if control.phase().is_some_and(|phase| phase < Phase::Stopped) {
             control.readiness().publish();
         }
-        if !deploy_is_told {
-            deploy_is_told = tell_deploy(&control);
+        if !deploy_is_noted {
+            deploy_is_noted = tell_deploy(&control);
         }
-        tell.incidents.round(control.explain().ledger());
-        tell.meter.publish(&control, &tell.incidents);
+        reporters.incidents.round(control.explain().ledger());
+        reporters.meter.publish(&control, &reporters.incidents);
         audit.round(&control);
-        if let Some(journal) = &tell.journal {
+        if let Some(journal) = &reporters.journal {
             journal.follow(&control);
         }
         tokio::time::sleep(overload::ROUND).await;
@@ -276,7 +277,7 @@ fn look_around(control: &Control, host: Option<&HostSampler>, now: Instant) {
 }
 
 /// Writes down that another version runs than before, once the history says which that was.
-/// Returns whether there is nothing more to tell.
+/// Returns whether there is nothing more to reporters.
 fn tell_deploy(control: &Control) -> bool {
     let version = control.known().and_then(|known| known.version.clone());
     let (Some(version), Some(before)) = (version, control.past().version()) else {

@@ -23,14 +23,13 @@ use steadfast_core::{
 };
 use tower_layer::Layer;
 
-use super::body::GuardBody;
 use crate::{
     clock,
-    drain::{LeavingHeaders, Room, note_request},
+    drain::{DrainState, LeavingHeaders, note_request},
     gate::{
         early::Early,
         frame::{Decide, Decided, Framed, Gate},
-        shed::{self, ShedWait, Shedder, Shedding},
+        shed::{self, ShedBody, ShedWait, Shedder, Shedding, Sheds},
     },
     guard::{hints::Cors, watch::Watch},
     probe::paths::{Answer, OwnPaths},
@@ -51,7 +50,7 @@ pub(crate) struct Gates {
     life: Arc<Lifecycle>,
     shedder: Shedder,
     explain: Explain,
-    room: Local<Room>,
+    drain: Local<DrainState>,
     cors: Cors,
     /// Looks at some requests, where there is something to look for.
     watch: Option<Watch>,
@@ -137,7 +136,7 @@ impl GuardLayer {
         life: Arc<Lifecycle>,
         shedder: Shedder,
         explain: Explain,
-        room: Local<Room>,
+        drain: Local<DrainState>,
         watch: Option<Watch>,
         envoy: bool,
     ) -> Self {
@@ -147,7 +146,7 @@ impl GuardLayer {
             life,
             shedder,
             explain,
-            room,
+            drain,
             cors,
             watch,
             envoy,
@@ -174,6 +173,14 @@ impl<S> Layer<S> for GuardLayer {
 
 /// A service behind the guard's gates. Its error type is the inner service's.
 pub type GuardService<S> = Framed<S, GuardLayer>;
+
+/// The body of a guarded response: the guard's own words, or the application's body, which
+/// holds its permit to the end.
+pub type GuardBody<B> = ShedBody<B, GuardLayer>;
+
+impl Sheds for GuardLayer {
+    type Owner = Gates;
+}
 
 impl Gate for GuardLayer {
     type Body<B>
@@ -245,6 +252,9 @@ where
 /// What the guard decides on a request.
 type Decision<S, A> = Decided<A, Kept, GuardWait<S, A>>;
 
+/// What its load-shedding gate does.
+type ShedDecision<S, A> = Decided<A, Kept, ShedWait<S, A, Gates>>;
+
 impl GuardLayer {
     /// Hands a request on that this guard has let in already: somebody protects twice.
     #[cold]
@@ -309,7 +319,7 @@ impl GuardLayer {
         head: RequestHead,
         now: Instant,
         http1: bool,
-    ) -> Decided<A, Kept, ShedWait<S, A, Gates>> {
+    ) -> ShedDecision<S, A> {
         let gates = &*self.0;
         let class = gates.shedder.classes().of(&request);
         let mut manner = Manner::of(http1);

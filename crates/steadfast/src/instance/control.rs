@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     clock,
-    drain::{Drain, DrainReport, DrainToken, HookStage, Room, Server, Stage, StreamDoor},
+    drain::{Drain, DrainReport, DrainState, DrainToken, HookStage, Server, Stage, StreamDoor},
     gate::shed::Shedder,
     refusal::Explain,
 };
@@ -47,7 +47,7 @@ struct Inner {
     readiness: Arc<Readiness>,
     shedder: Shedder,
     explain: Explain,
-    room: Local<Room>,
+    drain: Local<DrainState>,
     made_at: Instant,
     minutes: Minutes,
     heads: Heads,
@@ -76,7 +76,7 @@ impl Control {
             readiness,
             shedder,
             explain,
-            room: Local::new(Room::new(drain, life, StreamDoor(Box::new(door)))),
+            drain: Local::new(DrainState::new(drain, life, StreamDoor(Box::new(door)))),
             made_at: clock::now(),
             minutes: Minutes::default(),
             heads: Heads::default(),
@@ -210,13 +210,13 @@ impl Control {
     pub fn hurry(&self) {
         // Kept until the step waits for it; kept from before, it would cut a later drain short.
         if self.phase().is_some_and(Phase::is_leaving) {
-            self.0.room.hurry.notify_one();
+            self.0.drain.hurry.notify_one();
         }
     }
 
     fn leave(&self, why: &str, lame_duck: LameDuck) {
         // The one that was started on, since an order may come in on the probe listener's.
-        let started_on = self.0.room.runtime.get().cloned();
+        let started_on = self.0.drain.runtime.get().cloned();
         let Some(runtime) = started_on.or_else(|| Handle::try_current().ok()) else {
             tracing::error!(target: crate::log::DRAIN, why, "a drain needs a tokio runtime; nothing was done");
             return;
@@ -227,11 +227,11 @@ impl Control {
         let why = steadfast_core::plumbing::redact(why);
         tracing::info!(target: crate::log::DRAIN, %why, "leaving");
         let since = clock::now();
-        let length = lame_duck.max(&self.0.room.settings);
+        let length = lame_duck.max(&self.0.drain.settings);
         self.0.readiness.life.ramp(length, since);
         let until = since + length;
         self.0
-            .room
+            .drain
             .stage
             .send_replace(Stage::LameDuck { since, until });
         let why = why.to_string().into_boxed_str();
@@ -276,7 +276,7 @@ impl Control {
         F: FnOnce() -> R + Send + 'static,
         R: Future<Output = ()> + Send + 'static,
     {
-        if !self.0.room.hooks.add(stage, name, hook) {
+        if !self.0.drain.hooks.add(stage, name, hook) {
             tracing::error!(target: crate::log::DRAIN, name, "more than 64 hooks; this one will not run");
         }
     }
@@ -288,19 +288,19 @@ impl Control {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        self.0.room.tasks.spawn(future)
+        self.0.drain.tasks.spawn(future)
     }
 
     /// Returns a token that says when to leave, for the application's state or a task.
     #[must_use]
     pub fn token(&self) -> DrainToken {
-        DrainToken::new(self.0.room.clone())
+        DrainToken::new(self.0.drain.clone())
     }
 
     /// Returns the report of the drain, once it is over.
     #[must_use]
     pub fn report(&self) -> Option<Arc<DrainReport>> {
-        self.0.room.report.borrow().clone()
+        self.0.drain.report.borrow().clone()
     }
 
     /// Waits for the end of the drain and returns its report. Call it after
@@ -312,12 +312,12 @@ impl Control {
     /// # Cancel safety
     /// Dropping it loses nothing.
     pub async fn drained(&self) -> Arc<DrainReport> {
-        let mut stages = self.0.room.stage.subscribe();
+        let mut stages = self.0.drain.stage.subscribe();
         let _ = stages.wait_for(Stage::is_closing).await;
-        if *self.0.room.server.borrow() == Server::Elsewhere {
-            self.0.room.server_is(Server::Gone);
+        if *self.0.drain.server.borrow() == Server::Elsewhere {
+            self.0.drain.server_is(Server::Gone);
         }
-        let mut reports = self.0.room.report.subscribe();
+        let mut reports = self.0.drain.report.subscribe();
         let found = reports.wait_for(Option::is_some).await;
         let report = found.ok().and_then(|report| report.clone());
         report.expect("the sender lives in self, and the report is there")
@@ -412,11 +412,11 @@ impl Control {
         let _ = self.0.port.set(port);
     }
 
-    pub(crate) fn room(&self) -> &Local<Room> {
-        &self.0.room
+    pub(crate) fn drain_state(&self) -> &Local<DrainState> {
+        &self.0.drain
     }
 
     pub(crate) fn drain_settings(&self) -> Drain {
-        self.0.room.settings
+        self.0.drain.settings
     }
 }

@@ -10,7 +10,7 @@ use steadfast_core::{Name, Phase};
 use super::Control;
 use crate::{
     clock,
-    drain::{DrainReport, HookStage, LameDuckEnd, Reason, Room, Server, Stage},
+    drain::{DrainReport, DrainState, HookStage, LameDuckEnd, Reason, Server, Stage},
     meter,
 };
 
@@ -43,16 +43,17 @@ pub(crate) enum LameDuck {
 
 /// Takes the process from the lame duck, which has begun, to its end.
 pub(crate) async fn drive(control: Control, why: Box<str>, wanted: LameDuck, began: Instant) {
-    let room = control.room();
-    let settings = room.settings;
+    let drain = control.drain_state();
+    let settings = drain.settings;
     let max = wanted.max(&settings);
     let (lame_duck_end, ()) = tokio::join!(
-        lame_duck(&control, room, max, began),
-        room.hooks
+        lame_duck(&control, drain, max, began),
+        drain
+            .hooks
             .run(HookStage::BeforeDrain, tokio::time::sleep(settings.hooks))
     );
     let closing = clock::now();
-    let finished = finish(&control, room, closing).await;
+    let finished = finish(&control, drain, closing).await;
     let mut report = DrainReport {
         why,
         lame_duck: closing.saturating_duration_since(began),
@@ -62,12 +63,12 @@ pub(crate) async fn drive(control: Control, why: Box<str>, wanted: LameDuck, beg
         ..DrainReport::default()
     };
     let time = tokio::time::sleep(settings.hooks);
-    room.hooks.run(HookStage::AfterDrain, time).await;
-    complete(&mut report, &control, room, began);
+    drain.hooks.run(HookStage::AfterDrain, time).await;
+    complete(&mut report, &control, drain, began);
     control.advance(Phase::Stopped);
-    room.stage.send_replace(Stage::Over);
+    drain.stage.send_replace(Stage::Over);
     tell(&report, &control);
-    room.report.send_replace(Some(Arc::new(report)));
+    drain.report.send_replace(Some(Arc::new(report)));
 }
 
 impl LameDuck {
@@ -80,15 +81,20 @@ impl LameDuck {
 }
 
 /// Waits until balancers have gone, the maximum has passed, or somebody hurries.
-async fn lame_duck(control: &Control, room: &Room, max: Duration, began: Instant) -> LameDuckEnd {
+async fn lame_duck(
+    control: &Control,
+    drain: &DrainState,
+    max: Duration,
+    began: Instant,
+) -> LameDuckEnd {
     if max.is_zero() {
         return LameDuckEnd::Skipped;
     }
     let gone = async {
-        tokio::time::sleep_until((began + room.settings.lame_duck_min.min(max)).into()).await;
+        tokio::time::sleep_until((began + drain.settings.lame_duck_min.min(max)).into()).await;
         loop {
             let notes = control.readiness().life.leaving_notes();
-            let told = notes.failing_probes >= room.settings.failing_probes;
+            let told = notes.failing_probes >= drain.settings.failing_probes;
             if told && notes.quiet_for(began, clock::now()) >= QUIET {
                 return;
             }
@@ -98,17 +104,17 @@ async fn lame_duck(control: &Control, room: &Room, max: Duration, began: Instant
     tokio::select! {
         () = gone => LameDuckEnd::BalancersGone,
         () = tokio::time::sleep_until((began + max).into()) => LameDuckEnd::Maximum,
-        () = room.hurry.notified() => LameDuckEnd::Hurried,
+        () = drain.hurry.notified() => LameDuckEnd::Hurried,
     }
 }
 
 /// Lets what runs finish, and cuts what does not. Returns whether everything finished.
-async fn finish(control: &Control, room: &Room, closing: Instant) -> bool {
-    let grace = room.settings.grace;
+async fn finish(control: &Control, drain: &DrainState, closing: Instant) -> bool {
+    let grace = drain.settings.grace;
     let until = closing + grace;
     // The stage first: whoever waits for the phase finds it.
     let since = closing;
-    room.stage.send_replace(Stage::Closing { since, until });
+    drain.stage.send_replace(Stage::Closing { since, until });
     control.advance(Phase::Draining);
     control.readiness().life.refuse_from(until, closing);
     // Without a grace it is over for them at once.
@@ -117,33 +123,33 @@ async fn finish(control: &Control, room: &Room, closing: Instant) -> bool {
     let everything = async {
         let hooks = async {
             let last_moment = || async {
-                let mut stages = room.stage.subscribe();
+                let mut stages = drain.stage.subscribe();
                 let _ = stages.wait_for(|stage| *stage >= Stage::Cancelling).await;
             };
             tokio::select! {
-                () = room.server_reached(Server::Closed) => {}
+                () = drain.server_reached(Server::Closed) => {}
                 () = last_moment() => {}
             }
-            let hooks = &room.hooks;
+            let hooks = &drain.hooks;
             hooks
                 .run(HookStage::AfterListenerClosed, last_moment())
                 .await;
         };
         tokio::join!(
             hooks,
-            room.server_reached(Server::Gone),
-            room.tasks.none(),
-            room.permits.none(),
-            room.sockets.none()
+            drain.server_reached(Server::Gone),
+            drain.tasks.none(),
+            drain.permits.none(),
+            drain.sockets.none()
         );
     };
     tokio::pin!(everything);
     tokio::select! {
         _ = &mut everything => return true,
         () = tokio::time::sleep_until((until - notice).into()) => {}
-        () = room.hurry.notified() => {}
+        () = drain.hurry.notified() => {}
     }
-    room.stage.send_replace(Stage::Cancelling);
+    drain.stage.send_replace(Stage::Cancelling);
     tokio::select! {
         // Polled before anything else ends it: hooks whose last moment this is write down
         // what became of them.
@@ -151,24 +157,24 @@ async fn finish(control: &Control, room: &Room, closing: Instant) -> bool {
         _ = &mut everything => return true,
         () = tokio::time::sleep(notice) => {}
     }
-    room.stage.send_replace(Stage::Cutting);
-    let tasks = room.tasks.abort() + room.permits.count();
+    drain.stage.send_replace(Stage::Cutting);
+    let tasks = drain.tasks.abort() + drain.permits.count();
     let age = clock::now().saturating_duration_since(closing);
     for _ in 0..tasks {
-        room.tally().cut(Reason::Task, "", age);
+        drain.tally().cut(Reason::Task, "", age);
     }
-    if *room.server.borrow() == Server::Elsewhere {
-        for _ in 0..room.sockets.count() {
-            room.tally().cut(Reason::Upgrade, "", age);
+    if *drain.server.borrow() == Server::Elsewhere {
+        for _ in 0..drain.sockets.count() {
+            drain.tally().cut(Reason::Upgrade, "", age);
         }
     } else {
-        let _ = tokio::time::timeout(CUT_MAX, room.server_reached(Server::Gone)).await;
+        let _ = tokio::time::timeout(CUT_MAX, drain.server_reached(Server::Gone)).await;
     }
     false
 }
 
 /// Fills in what was counted.
-fn complete(report: &mut DrainReport, control: &Control, room: &Room, began: Instant) {
+fn complete(report: &mut DrainReport, control: &Control, drain: &DrainState, began: Instant) {
     let now = clock::now();
     let notes = control.readiness().life.leaving_notes();
     report.total = now.saturating_duration_since(began);
@@ -177,8 +183,8 @@ fn complete(report: &mut DrainReport, control: &Control, room: &Room, began: Ins
         .last_request
         .map(|last| last.saturating_duration_since(began));
     report.failing_probes = notes.failing_probes;
-    report.hooks = room.hooks.reports();
-    let tally = room.tally();
+    report.hooks = drain.hooks.reports();
+    let tally = drain.tally();
     report.connections_seen = tally.connections_seen;
     report.served = tally.served;
     report.abandoned = tally.abandoned;

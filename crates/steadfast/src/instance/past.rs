@@ -94,13 +94,13 @@ pub(crate) struct PastChange {
 pub(crate) struct Line {
     pub(crate) run: String,
     #[serde(flatten)]
-    pub(crate) said: Said,
+    pub(crate) event: Event,
 }
 
 /// What a line says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "kebab-case")]
-pub(crate) enum Said {
+pub(crate) enum Event {
     /// A process began.
     Started {
         at: String,
@@ -180,13 +180,13 @@ pub(crate) fn runs(lines: impl Iterator<Item = Line>, own: &str, since: &str) ->
             None => {
                 runs.push(Run {
                     id: line.run.clone(),
-                    started: inert(line.said.at()).into(),
+                    started: inert(line.event.at()).into(),
                     ..Run::default()
                 });
                 runs.len() - 1
             }
         };
-        runs[at].take(line.said);
+        runs[at].take(line.event);
     }
     runs.retain(|run| run.last_seen.as_str() >= since);
     runs.reverse();
@@ -194,7 +194,7 @@ pub(crate) fn runs(lines: impl Iterator<Item = Line>, own: &str, since: &str) ->
     runs
 }
 
-impl Said {
+impl Event {
     pub(crate) fn at(&self) -> &str {
         match self {
             Self::Started { at, .. }
@@ -210,17 +210,17 @@ impl Said {
 impl Run {
     /// Takes what a line says. Its texts are made harmless once more: the file may have been
     /// written by somebody else.
-    fn take(&mut self, said: Said) {
+    fn take(&mut self, event: Event) {
         let tame = |text: String| inert(&text).into_owned();
-        if said.at() > self.last_seen.as_str() {
-            self.last_seen = inert(said.at()).into();
+        if event.at() > self.last_seen.as_str() {
+            self.last_seen = inert(event.at()).into();
         }
-        match said {
-            Said::Started { at, version, pid } => {
+        match event {
+            Event::Started { at, version, pid } => {
                 (self.started, self.version, self.pid) = (tame(at), version.map(tame), pid);
             }
-            Said::Alive { .. } => {}
-            Said::Changed {
+            Event::Alive { .. } => {}
+            Event::Changed {
                 at,
                 subject,
                 from,
@@ -236,7 +236,7 @@ impl Run {
                 };
                 push_bounded(&mut self.changes, change);
             }
-            Said::Began {
+            Event::Began {
                 at,
                 cause,
                 rule,
@@ -254,7 +254,7 @@ impl Run {
                 };
                 push_bounded(&mut self.incidents, incident);
             }
-            Said::Over {
+            Event::Over {
                 at,
                 cause,
                 source,
@@ -269,7 +269,7 @@ impl Run {
                     (incident.last, incident.count) = (Some(tame(at)), Some(count));
                 }
             }
-            Said::Ended { how, .. } => self.ended = Some(tame(how)),
+            Event::Ended { how, .. } => self.ended = Some(tame(how)),
         }
     }
 }
@@ -286,10 +286,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn line(run: &str, said: Said) -> Line {
+    fn line(run: &str, event: Event) -> Line {
         Line {
             run: run.to_owned(),
-            said,
+            event,
         }
     }
 
@@ -297,31 +297,31 @@ mod tests {
         let at = |second: u32| format!("2026-01-{day:02}T00:00:{second:02}.000Z");
         let text = str::to_owned;
         [
-            Said::Started {
+            Event::Started {
                 at: at(0),
                 version: Some(text("1.2.3")),
                 pid: 7,
             },
-            Said::Began {
+            Event::Began {
                 at: at(1),
                 cause: text("overloaded"),
                 rule: text("limit"),
                 source: text("shed"),
                 evidence: Facts::default(),
             },
-            Said::Over {
+            Event::Over {
                 at: at(9),
                 cause: text("overloaded"),
                 source: text("shed"),
                 first: at(1),
                 count: 12,
             },
-            Said::Ended {
+            Event::Ended {
                 at: at(20),
                 how: text("drained in order"),
             },
         ]
-        .map(|said| line(run, said))
+        .map(|event| line(run, event))
         .into()
     }
 

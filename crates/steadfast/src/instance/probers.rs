@@ -25,25 +25,25 @@ pub(crate) struct Probers(Mutex<Vec<Prober>>);
 pub(crate) struct Prober {
     /// Its `user-agent`, or `unnamed`.
     pub(crate) agent: String,
-    pub(crate) asks: Asked,
+    pub(crate) asks: ProbeKind,
     pub(crate) count: u64,
     pub(crate) last: Instant,
     /// Between its last two probes.
     pub(crate) period: Option<Duration>,
     /// Whether it was told yes.
-    pub(crate) told_yes: bool,
+    pub(crate) was_ok: bool,
 }
 
 /// Which probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Asked {
+pub(crate) enum ProbeKind {
     Ready,
     Health,
 }
 
 impl Probers {
     /// Writes a probe down.
-    pub(crate) fn saw(&self, agent: Option<&str>, asks: Asked, told_yes: bool, now: Instant) {
+    pub(crate) fn saw(&self, agent: Option<&str>, asks: ProbeKind, was_ok: bool, now: Instant) {
         let mut known = match self.0.try_lock() {
             Ok(known) => known,
             Err(TryLockError::Poisoned(poison)) => poison.into_inner(),
@@ -56,7 +56,7 @@ impl Probers {
         if let Some(prober) = same {
             prober.count += 1;
             prober.period = Some(now.saturating_duration_since(prober.last));
-            (prober.last, prober.told_yes) = (now, told_yes);
+            (prober.last, prober.was_ok) = (now, was_ok);
             return;
         }
         if known.len() == PROBERS_MAX {
@@ -70,7 +70,7 @@ impl Probers {
             count: 1,
             last: now,
             period: None,
-            told_yes,
+            was_ok,
         });
     }
 
@@ -107,18 +107,18 @@ mod tests {
         let start = clock::now();
         for second in [0, 10] {
             let at = start + Duration::from_secs(second);
-            probers.saw(Some("kube-probe/1.31"), Asked::Ready, second == 0, at);
+            probers.saw(Some("kube-probe/1.31"), ProbeKind::Ready, second == 0, at);
         }
-        probers.saw(None, Asked::Health, true, start);
+        probers.saw(None, ProbeKind::Health, true, start);
         let seen = probers.view();
         assert_eq!(seen.len(), 2);
         let kubelet = &seen[0];
-        assert_eq!((kubelet.count, kubelet.told_yes), (2, false));
+        assert_eq!((kubelet.count, kubelet.was_ok), (2, false));
         assert_eq!(kubelet.period, Some(Duration::from_secs(10)));
         assert_eq!(seen[1].agent, "unnamed");
         for number in 0..1000 {
             let agent = format!("agent-{number}-{}", "x".repeat(10_000));
-            probers.saw(Some(&agent), Asked::Ready, true, start);
+            probers.saw(Some(&agent), ProbeKind::Ready, true, start);
         }
         let seen = probers.view();
         assert_eq!(seen.len(), PROBERS_MAX);

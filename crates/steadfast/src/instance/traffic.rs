@@ -194,7 +194,7 @@ pub(crate) struct Retries {
     count: u64,
     seen: Option<Instant>,
     /// Id, until when it was told to wait.
-    told: VecDeque<(Box<str>, Instant)>,
+    retry_at: VecDeque<(Box<str>, Instant)>,
     minutes: Ring<Again>,
 }
 
@@ -210,7 +210,7 @@ impl Retries {
         Self {
             count: 0,
             seen: None,
-            told: VecDeque::new(),
+            retry_at: VecDeque::new(),
             minutes: Ring::new(began),
         }
     }
@@ -238,15 +238,15 @@ impl Retries {
     }
 
     fn refused(&mut self, id: &str, at: Instant, wait: Duration, now: Instant) {
-        let told = self.told.iter_mut().find(|(known, _)| **known == *id);
-        let too_soon = told.as_ref().is_some_and(|(_, until)| at < *until);
-        match told {
+        let known = self.retry_at.iter_mut().find(|(other, _)| **other == *id);
+        let too_soon = known.as_ref().is_some_and(|(_, until)| at < *until);
+        match known {
             Some((_, until)) => *until = at + wait,
             None => {
-                if self.told.len() == IDS_KEPT {
-                    self.told.pop_front();
+                if self.retry_at.len() == IDS_KEPT {
+                    self.retry_at.pop_front();
                 }
-                self.told.push_back((id.into(), at + wait));
+                self.retry_at.push_back((id.into(), at + wait));
             }
         }
         let minute = self.minutes.at(now);
@@ -386,6 +386,6 @@ mod tests {
         for id in 0..10_000 {
             retries.refused(&id.to_string(), start, SECOND, start);
         }
-        assert_eq!(retries.told.len(), IDS_KEPT);
+        assert_eq!(retries.retry_at.len(), IDS_KEPT);
     }
 }

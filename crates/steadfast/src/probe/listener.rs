@@ -196,10 +196,10 @@ async fn serve(
     own_paths: OwnPaths,
 ) {
     let follows = std::sync::Arc::new(Notify::new());
-    let said = std::sync::Arc::clone(&follows);
+    let began = std::sync::Arc::clone(&follows);
     let answer = service_fn(move |request: Request<Incoming>| {
         let answer = own_paths.answer_at(door, request);
-        let follows = std::sync::Arc::clone(&said);
+        let follows = std::sync::Arc::clone(&began);
         async move {
             let response = match answer {
                 Answer::Own(response) => response.map(OwnBody::Text),

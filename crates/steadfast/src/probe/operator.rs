@@ -34,7 +34,7 @@ use serde_json::json;
 
 use self::{
     form::Form,
-    view::{SCHEMA, View, told::RefusalEntry},
+    view::{SCHEMA, View, entries::RefusalEntry},
 };
 use super::{
     access::Access,

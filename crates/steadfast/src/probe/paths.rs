@@ -13,12 +13,12 @@ use steadfast_core::Local;
 
 use crate::{
     clock,
-    instance::{Control, probers::Asked as Probed},
+    instance::{Control, probers::ProbeKind},
     probe::{
         access::Access,
         answer::{self, Profile},
-        asked::Asked,
         operator::events::Feed,
+        page_request::PageRequest,
         session::Attempts,
     },
     refusal::Disclosure,
@@ -83,7 +83,7 @@ pub(crate) struct AnswersProbe;
 pub(crate) enum Answer<A> {
     Own(Response<Full<Bytes>>),
     /// The operator's page, which may have to read a form first.
-    Page(Pin<Box<Asked<A>>>),
+    Page(Pin<Box<PageRequest<A>>>),
 }
 
 /// What a request for the guard wants.
@@ -142,12 +142,12 @@ impl ProbeState {
             Wanted::Health => {
                 self.warn_of_balancer(parts);
                 let answer = answer::health(ready, &self.profile, parts, names);
-                self.note_prober(parts, Probed::Health, answer.status());
+                self.note_prober(parts, ProbeKind::Health, answer.status());
                 answer
             }
             Wanted::Ready => {
                 let answer = answer::ready(ready, &self.profile, parts, names);
-                self.note_prober(parts, Probed::Ready, answer.status());
+                self.note_prober(parts, ProbeKind::Ready, answer.status());
                 // Evidence for the end of the lame duck: somebody has been told.
                 if answer.status() != StatusCode::OK {
                     ready.life.note_failing_probe(clock::now());
@@ -160,7 +160,7 @@ impl ProbeState {
                 .then(|| answer::one_check(ready, name, &parts.method))
                 .flatten()
                 .unwrap_or_else(not_found),
-            Wanted::Operator(_) => unreachable!("the page is answered by `Asked`"),
+            Wanted::Operator(_) => unreachable!("the page is answered by `PageRequest`"),
         };
         answer.extensions_mut().insert(AnswersProbe);
         answer
@@ -177,12 +177,12 @@ impl ProbeState {
         trusted || self.access.is_possible() && self.access.allows(parts)
     }
 
-    fn note_prober(&self, parts: &Parts, asks: Probed, told: StatusCode) {
+    fn note_prober(&self, parts: &Parts, probe: ProbeKind, status: StatusCode) {
         let agent = parts.headers.get(header::USER_AGENT);
         let agent = agent.and_then(|agent| agent.to_str().ok());
-        let told_yes = told == StatusCode::OK;
+        let was_ok = status == StatusCode::OK;
         let probers = self.control.probers();
-        probers.saw(agent, asks, told_yes, clock::now());
+        probers.saw(agent, probe, was_ok, clock::now());
     }
 
     /// Says once that a balancer asks the wrong question: `/health/` stays 200 while the
@@ -241,7 +241,7 @@ impl OwnPaths {
         let (parts, body) = request.into_parts();
         match self.0.wanted(parts.uri.path(), door) {
             Some(Wanted::Operator(_)) => {
-                Answer::Page(Box::pin(Asked::new(self.clone(), door, parts, body)))
+                Answer::Page(Box::pin(PageRequest::new(self.clone(), door, parts, body)))
             }
             Some(wanted) => Answer::Own(self.0.answer(wanted, door, &parts)),
             None => Answer::Own(not_found()),

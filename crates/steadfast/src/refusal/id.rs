@@ -33,7 +33,7 @@ pub(super) struct Ids {
 
 /// What an id says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Said {
+pub(crate) struct IdFacts {
     at: Instant,
     cause: Cause,
     rule: Option<Rule>,
@@ -64,7 +64,7 @@ impl Ids {
     }
 
     /// Returns what an id says, `None` if it was not made here.
-    pub(super) fn read(&self, id: RefusalId) -> Option<Said> {
+    pub(super) fn read(&self, id: RefusalId) -> Option<IdFacts> {
         let (high, low) = ((id.0 >> 64) as u64, id.0 as u64);
         let process = 0b10 << PROCESS_BITS | u64::from(self.process);
         if (high >> 12) & 0xf != 0x7 || low >> RANDOM_BITS != process {
@@ -75,7 +75,7 @@ impl Ids {
             0 => None,
             number => Some(*Rule::ALL.get(number - 1)?),
         };
-        Some(Said {
+        Some(IdFacts {
             at: clock::moment(Duration::from_millis(high >> 16))?,
             cause: *Cause::ALL.get(usize::from(kind >> 8))?,
             rule,
@@ -85,7 +85,7 @@ impl Ids {
     }
 }
 
-impl Said {
+impl IdFacts {
     /// Whether a refusal of this id belongs to that incident.
     pub(super) fn is_of(&self, incident: &Incident) -> bool {
         self.cause == incident.cause
@@ -159,10 +159,10 @@ mod tests {
         for (rule, entered) in rules.flat_map(|rule| [(rule, true), (rule, false)]) {
             let of = refusal(rule, entered);
             let id = ids.make(&of, of.at());
-            let said = ids.read(id).expect("it is ours");
-            assert_eq!((said.cause, said.rule), (of.cause(), rule));
-            assert_eq!(said.entered, entered);
-            assert!(of.at().saturating_duration_since(said.at()) <= MILLISECOND);
+            let facts = ids.read(id).expect("it is ours");
+            assert_eq!((facts.cause, facts.rule), (of.cause(), rule));
+            assert_eq!(facts.entered, entered);
+            assert!(of.at().saturating_duration_since(facts.at()) <= MILLISECOND);
             assert_eq!(others.read(id), None);
         }
         assert_eq!(ids.read(RefusalId(u128::MAX)), None);

@@ -20,7 +20,7 @@ use super::{
     unacknowledged::Ends,
 };
 use crate::{
-    drain::{Room, Stage, Tally},
+    drain::{DrainState, Stage, Tally},
     instance::around::Around,
     probe::paths::Paths,
 };
@@ -28,7 +28,7 @@ use crate::{
 /// What the connection's task has to do at the moment that has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Due {
-    /// Poll it once more: reads end now.
+    /// Poll it once more: a read returns EOF now.
     Poll,
     /// Say over HTTP/2 that the connection ends.
     Goaway,
@@ -47,7 +47,7 @@ pub(super) struct Probes {
 
 #[derive(Debug)]
 pub(super) struct Conn {
-    pub(super) room: Local<Room>,
+    pub(super) drain: Local<DrainState>,
     pub(super) limits: Connections,
     pub(super) slow: Arc<Slow>,
     /// What is looked at in answers to probes.
@@ -61,7 +61,7 @@ pub(super) struct Conn {
 
 impl Conn {
     pub(super) fn new(
-        room: Local<Room>,
+        drain: Local<DrainState>,
         limits: Connections,
         slow: Arc<Slow>,
         probes: Arc<Probes>,
@@ -70,7 +70,7 @@ impl Conn {
     ) -> Arc<Self> {
         let state = Mutex::new(State::new(&limits, now));
         Arc::new(Self {
-            room,
+            drain,
             limits,
             slow,
             probes,
@@ -108,7 +108,7 @@ impl Conn {
     /// Returns when it has to look earlier, if it has to.
     pub(super) fn polled(&self, armed: Instant, task: &Waker) -> Option<Instant> {
         let mut state = self.state();
-        let next = state.next_due(&self.limits, &self.room);
+        let next = state.next_due(&self.limits, &self.drain);
         let earlier = next.map(|it| it.0).filter(|at| *at < armed);
         state.looks_at(earlier.unwrap_or(armed), task);
         earlier
@@ -117,7 +117,7 @@ impl Conn {
     /// Returns what is due at this moment.
     pub(super) fn due(&self, now: Instant) -> Due {
         let is_due = |state: &State| {
-            let next = state.next_due(&self.limits, &self.room);
+            let next = state.next_due(&self.limits, &self.drain);
             next.filter(|(at, _)| *at <= now).map(|(_, next)| next)
         };
         let asks = is_due(&self.state()).is_some_and(|next| next.concerns_writes());
@@ -194,12 +194,12 @@ impl Conn {
 
     /// Counts how the connection ended, if the process is leaving.
     pub(super) fn ended(&self, failed: bool) {
-        if !self.room.is_leaving() {
+        if !self.drain.is_leaving() {
             return;
         }
         // The tally first: whoever cuts has it when it asks for the state, and in the other
         // order the two would wait for each other for good.
-        let mut tally = self.room.tally();
+        let mut tally = self.drain.tally();
         let state = self.state();
         if state.mode == Mode::Cut {
             // Counted by whoever cut it.
@@ -212,7 +212,7 @@ impl Conn {
             Some(Why::GoawayUnacknowledged) => &mut closed.goaway_unacknowledged,
             _ if state.peer_reset || failed => &mut closed.reset_by_peer,
             _ if state.told_by_header => &mut closed.told_by_header,
-            _ if state.goaway.said.is_some() => &mut closed.told_by_goaway,
+            _ if state.goaway.sent.is_some() => &mut closed.told_by_goaway,
             Some(Why::Idle) => &mut closed.idle,
             Some(Why::Unused) => &mut closed.unused,
             None => &mut closed.by_peer,

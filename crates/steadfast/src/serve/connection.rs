@@ -29,8 +29,8 @@ use super::{
     service::OnConnection,
     sniff::sniff,
     state::Protocol,
+    stream_stall::STREAM_BUFFER,
     streams::OnTasks,
-    turns::STREAM_BUFFER,
 };
 use crate::{clock, drain::Stage};
 
@@ -116,7 +116,7 @@ enum Event<T> {
 
 impl Bounds {
     fn new(conn: Arc<Conn>) -> Self {
-        let mut stages = conn.room.stage.subscribe();
+        let mut stages = conn.drain.stage.subscribe();
         let stage = *stages.borrow_and_update();
         let seen = stages.clone();
         conn.follow(stage, clock::now());
@@ -181,7 +181,7 @@ impl Bounds {
             if timer.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Event::Due);
             }
-            // The sender lives in the room, which the connection holds.
+            // The sender lives in the state of the drain, which the connection holds.
             changed.as_mut().poll(cx).map(|_| Event::Stage)
         })
         .await

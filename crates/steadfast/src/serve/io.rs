@@ -1,10 +1,10 @@
-//! The socket as hyper sees it: it says what it does, ends reads only when nothing is there,
+//! The socket as hyper sees it: it says what it does, returns EOF only when nothing is there,
 //! and closes without destroying what the peer has not read yet.
 //!
 //! Three races end here. *A request in the kernel's buffer*: an idle connection is not
-//! closed from outside but ends its reads, and it does so only after the socket was asked
-//! directly whether bytes are there, since what the runtime knows of a socket is as old as
-//! its driver's last turn. *An answer lost to a reset*: closing a socket with unread bytes
+//! closed from outside but returns EOF when it is read, and it does so only after the socket
+//! was asked directly whether bytes are there, since what the runtime knows of a socket is as
+//! old as its driver's last turn. *An answer lost to a reset*: closing a socket with unread bytes
 //! makes the kernel send a reset, which throws away what the peer has not read, so after the
 //! last write only the writing half is closed and what still comes is read and thrown away,
 //! within bounds. *A sniff that is cut*: the first bytes were read before hyper, and are

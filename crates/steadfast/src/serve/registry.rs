@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::conn::Conn;
 use crate::{
     clock,
-    drain::{Room, WaitGroup, WaitGroupMember},
+    drain::{DrainState, WaitGroup, WaitGroupMember},
 };
 
 /// How long a connection has to be idle to give way to a new one, how many are asked at once,
@@ -126,14 +126,14 @@ impl Registry {
     }
 
     /// Cuts every connection, and writes down what each loses.
-    pub(super) fn cut_all(&self, room: &Room) {
+    pub(super) fn cut_all(&self, drain: &DrainState) {
         let conns: Vec<_> = {
             let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
             open.all.values().cloned().collect()
         };
         let now = clock::now();
         for conn in conns {
-            conn.cut(&mut room.tally(), now);
+            conn.cut(&mut drain.tally(), now);
         }
     }
 }

@@ -23,8 +23,8 @@ use super::{
     conn::Conn,
     peer, slow,
     state::{Mode, Protocol},
+    stream_stall::{FIRST_PART, PART},
     streams,
-    turns::{FIRST_PART, PART},
     upload::Upload,
 };
 use crate::{
@@ -82,7 +82,7 @@ where
         let extensions = request.extensions_mut();
         peer::tell(extensions, self.peer.clone());
         let finishes = when == Some(WhenDraining::Finish);
-        extensions.insert(DrainToken::new(self.conn.room.clone()).finishes(finishes));
+        extensions.insert(DrainToken::new(self.conn.drain.clone()).finishes(finishes));
         Running {
             place: Some(place),
             http2,
@@ -147,9 +147,9 @@ impl Place {
 
     /// Its answer is whole, and the stream it came on is no request any more.
     pub(super) fn upgrades(&mut self) {
-        let room = &self.conn.room;
-        if room.is_leaving() {
-            room.tally().served += 1;
+        let drain = &self.conn.drain;
+        if drain.is_leaving() {
+            drain.tally().served += 1;
         }
         let mut state = self.conn.state();
         state.slots.upgrades(self.slot, clock::now());
@@ -159,7 +159,7 @@ impl Place {
     fn ends_cut(mut self) {
         self.end = End::Cut;
         // The tally first, as whoever cuts connections has it.
-        let mut tally = self.conn.room.tally();
+        let mut tally = self.conn.drain.tally();
         let mut state = self.conn.state();
         if state.mode == Mode::Cut {
             return;
@@ -183,7 +183,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let room = &self.conn.room;
+        let drain = &self.conn.drain;
         let cut = {
             let mut state = self.conn.state();
             if state
@@ -196,16 +196,16 @@ impl Drop for Place {
             state.request_ends(self.slot, clock::now);
             state.mode == Mode::Cut
         };
-        if !room.is_leaving() {
+        if !drain.is_leaving() {
             return;
         }
-        let mut tally = room.tally();
+        let mut tally = drain.tally();
         match self.end {
             // Counted by whoever cut it.
             End::Served | End::Upgraded if cut => {}
             End::Served => tally.served += 1,
             End::Upgraded => tally.closed.upgraded += 1,
-            End::Early if room.stage() < Stage::Cutting => tally.abandoned += 1,
+            End::Early if drain.stage() < Stage::Cutting => tally.abandoned += 1,
             End::Early | End::Cut => {}
         }
     }
@@ -275,7 +275,7 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Running<F> {
             None => endless,
         };
         let departure = leaves.then(|| {
-            let token = DrainToken::new(place.conn.room.clone());
+            let token = DrainToken::new(place.conn.drain.clone());
             Box::new(Departure::new(token, &parts.headers, this.when.is_some()))
         });
         let answer = Answer {
@@ -436,7 +436,7 @@ impl HttpBody for Answer {
 impl Conn {
     /// Notes what is spoken, from the moment it is known.
     pub(super) fn speaks(&self, protocol: Protocol) {
-        let stage = self.room.stage();
+        let stage = self.drain.stage();
         self.state().speaks(protocol);
         self.follow(stage, clock::now());
     }

@@ -11,7 +11,7 @@ use tokio::task::AbortHandle;
 use super::{
     limits::Connections,
     slow::Bound,
-    turns::{Turn, Went},
+    stream_stall::{Progress, StreamStall},
 };
 use crate::drain::Reason;
 
@@ -48,8 +48,8 @@ pub(super) struct Slot {
     /// Whether its answer has ended.
     answered: bool,
     answering: Option<Reason>,
-    /// The peer's turn to take more of the answer, over HTTP/2.
-    turn: Option<Turn>,
+    /// How long the peer takes to take more of the answer, over HTTP/2.
+    stall: Option<StreamStall>,
     /// Who waits for more of the request's body.
     reader: Option<Reader>,
     /// Whether its answer was ended before it was whole.
@@ -108,7 +108,7 @@ impl Slot {
             body_held: false,
             answered: false,
             answering: None,
-            turn: None,
+            stall: None,
             reader: None,
             ended_early: false,
             task: None,
@@ -120,7 +120,7 @@ impl Slot {
         self.used = false;
         (self.answered, self.ended_early) = (false, false);
         self.answering = None;
-        self.turn = None;
+        self.stall = None;
         self.reader = None;
         self.task = None;
     }
@@ -240,20 +240,20 @@ impl Slots {
         &mut self,
         at: usize,
         bytes: usize,
-        went: Went,
+        went: Progress,
         limits: &Connections,
         now: Instant,
     ) -> Option<Instant> {
         let (running, ended) = (self.running, self.ended);
         let slot = self.get_mut(at)?;
-        let turn = slot.turn.get_or_insert_with(|| Turn::new(limits));
-        Some(turn.begins(bytes, went, running, ended, now))
+        let stall = slot.stall.get_or_insert_with(|| StreamStall::new(limits));
+        Some(stall.begins(bytes, went, running, ended, now))
     }
 
     /// The answer itself has nothing to send for now.
     pub(super) fn answer_rests(&mut self, at: usize, now: Instant) {
-        if let Some(turn) = self.get_mut(at).and_then(|slot| slot.turn.as_mut()) {
-            turn.ends(now);
+        if let Some(stall) = self.get_mut(at).and_then(|slot| slot.stall.as_mut()) {
+            stall.ends(now);
         }
     }
 
@@ -291,14 +291,14 @@ impl Slots {
     /// paths.
     pub(super) fn look(
         &mut self,
-        went: Went,
+        went: Progress,
         limits: &Connections,
         now: Instant,
         slow: &mut Vec<(Bound, String)>,
     ) {
         let ended = self.ended;
-        let turns = self.running().filter_map(|slot| slot.turn.as_ref());
-        let mut moved: Vec<_> = turns.filter_map(Turn::moved).collect();
+        let stalls = self.running().filter_map(|slot| slot.stall.as_ref());
+        let mut moved: Vec<_> = stalls.filter_map(StreamStall::moved).collect();
         moved.sort_unstable();
         // A body that nobody reads keeps its bytes in the window that all share.
         let unread = self.running().any(|slot| {
@@ -307,12 +307,12 @@ impl Slots {
         let mut due: Option<Instant> = None;
         let mut falls_due = |at: Instant| due = Some(due.map_or(at, |due| due.min(at)));
         for slot in self.all.iter_mut().filter(|slot| slot.used) {
-            if let Some(turn) = &mut slot.turn {
-                match turn.look(went, &moved, ended, now) {
+            if let Some(stall) = &mut slot.stall {
+                match stall.look(went, &moved, ended, now) {
                     Some(at) => falls_due(at),
-                    None if turn.is_late() => {
+                    None if stall.is_late() => {
                         slow.push((Bound::StreamStall, slot.route.as_str().to_owned()));
-                        slot.turn = None;
+                        slot.stall = None;
                         slot.ended_early = true;
                         slot.task.iter().for_each(AbortHandle::abort);
                     }

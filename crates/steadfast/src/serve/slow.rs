@@ -30,7 +30,7 @@ impl Bound {
 /// Shared by the connections of a server.
 #[derive(Debug, Default)]
 pub(super) struct Slow {
-    told: Mutex<Seldom>,
+    report: Mutex<Seldom>,
     streams_both_ways: OnceLock<()>,
 }
 
@@ -40,8 +40,8 @@ impl Slow {
         let bound = bound.word();
         meter::count("steadfast_slow_peers_total", &[("bound", bound)], 1);
         let may_say = {
-            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-            told.may_say(clock::now())
+            let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+            report.may_say(clock::now())
         };
         if let Some(unsaid) = may_say {
             tracing::warn!(target: crate::log::SERVE, bound, path, unsaid, "a peer was too slow and was ended");

@@ -17,7 +17,7 @@ use super::{
     slow::Bound,
     writes::{Goaway, Writes},
 };
-use crate::drain::{Reason, Room, Tally};
+use crate::drain::{DrainState, Reason, Tally};
 
 /// How long a connection that was opened just before the end has for its first request.
 const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
@@ -149,7 +149,7 @@ impl State {
             || !self.slots.is_empty()
             || self.head_since.is_some()
             || self.writes.blocked_since.is_some()
-            || self.goaway.said.is_some();
+            || self.goaway.sent.is_some();
         let idle = self.served > 0 && !busy && self.gives_way.is_none();
         idle.then_some(self.idle_since)
     }
@@ -163,36 +163,40 @@ impl State {
         }
     }
 
-    pub(super) fn next_due(&self, limits: &Connections, room: &Room) -> Option<(Instant, Next)> {
+    pub(super) fn next_due(
+        &self,
+        limits: &Connections,
+        drain: &DrainState,
+    ) -> Option<(Instant, Next)> {
         if self.upgraded.is_some() || self.mode == Mode::Cut {
             return None;
         }
         let blocked = self.writes.blocked_due().map(|at| (at, Next::Blocked));
         let streams = self.slots.due().map(|at| (at, Next::Streams));
-        let goaway = match (self.goaway.at, self.goaway.said) {
+        let goaway = match (self.goaway.at, self.goaway.sent) {
             (Some(at), None) => Some((at, Next::Goaway)),
             _ => None,
         };
         // While something is on its way to the peer, it is not idle.
         let quiet = match self.slots.is_empty() && blocked.is_none() {
-            true => self.quiet_due(limits, room),
+            true => self.quiet_due(limits, drain),
             false => None,
         };
         first(first(blocked, streams), first(goaway, quiet))
     }
 
     /// What falls due while no request runs.
-    fn quiet_due(&self, limits: &Connections, room: &Room) -> Option<(Instant, Next)> {
+    fn quiet_due(&self, limits: &Connections, drain: &DrainState) -> Option<(Instant, Next)> {
         match (self.mode, self.turn_until) {
             (Mode::AboutToEnd, Some(turn)) => return Some((turn, Next::TurnOver)),
             // The next read decides.
             (Mode::Ending, _) => return None,
             _ => {}
         }
-        if let Some(said) = self.goaway.said {
+        if let Some(sent) = self.goaway.sent {
             let late = self
                 .goaway
-                .late(said.max(self.idle_since), &self.writes, limits);
+                .late(sent.max(self.idle_since), &self.writes, limits);
             return Some((late, Next::GoawayLate));
         }
         if let Some(since) = self.head_since {
@@ -206,7 +210,7 @@ impl State {
         if let Some(closing) = self.closing {
             let grace = match why {
                 Why::Unused => FIRST_REQUEST_GRACE,
-                _ => room.settings.idle_linger,
+                _ => drain.settings.idle_linger,
             };
             at = at.min(closing.max(self.idle_since) + grace);
         }
@@ -274,7 +278,7 @@ impl State {
                 Due::Poll
             }
             Next::Goaway => {
-                self.goaway.said = Some(now);
+                self.goaway.sent = Some(now);
                 self.writes.must_arrive();
                 Due::Goaway
             }
@@ -309,7 +313,7 @@ impl State {
             }
         }
         if let Some(frames) = frames {
-            self.goaway.hears(frames);
+            self.goaway.peer_sent(frames);
         }
         self.stay();
     }
@@ -352,7 +356,7 @@ impl State {
         frames: Option<Seen>,
         now: impl FnOnce() -> Instant,
     ) {
-        if self.writes.pass(bytes, frames) && self.goaway.said.is_some() {
+        if self.writes.pass(bytes, frames) && self.goaway.sent.is_some() {
             self.writes.must_arrive();
             self.goaway.sends_more(now());
         }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{frames::Seen, limits::Connections, patience::Patience, turns::Went};
+use super::{frames::Seen, limits::Connections, patience::Patience, stream_stall::Progress};
 
 /// How long an HTTP/2 peer that has everything may take to acknowledge that the connection
 /// ends, in two looks.
@@ -23,18 +23,18 @@ pub(super) struct Writes {
     frames: Seen,
     /// Where the last of them ends that the peer has to read before it can say that it has
     /// understood.
-    told_at: u64,
+    read_up_to: u64,
 }
 
 /// The end of an HTTP/2 connection.
 #[derive(Debug, Default)]
 pub(super) struct Goaway {
     pub(super) at: Option<Instant>,
-    pub(super) said: Option<Instant>,
+    pub(super) sent: Option<Instant>,
     /// Frames that the peer had sent before.
-    heard_before: u64,
+    frames_before: u64,
     /// Whether the peer has sent anything since that is not mere presence.
-    heard: bool,
+    peer_acts: bool,
     /// When bytes last went on their way to the peer after that.
     went_on: Option<Instant>,
     /// Whether everything had arrived when it was looked at.
@@ -49,7 +49,7 @@ impl Writes {
             blocked_since: None,
             patience: Patience::to_be_read(limits.write_stall, limits.bytes_per_sec_min),
             frames: Seen::default(),
-            told_at: 0,
+            read_up_to: 0,
         }
     }
 
@@ -89,11 +89,11 @@ impl Writes {
 
     /// What was written so far has to arrive before the peer can have understood.
     pub(super) const fn must_arrive(&mut self) {
-        self.told_at = self.bytes;
+        self.read_up_to = self.bytes;
     }
 
-    pub(super) const fn went(&self) -> Went {
-        Went {
+    pub(super) const fn went(&self) -> Progress {
+        Progress {
             data: self.frames.data,
             taken: self.taken,
         }
@@ -114,10 +114,10 @@ impl Writes {
 
 impl Goaway {
     /// The peer has sent these frames so far.
-    pub(super) const fn hears(&mut self, frames: Seen) {
-        match self.said {
-            Some(_) => self.heard |= frames.others > self.heard_before,
-            None => self.heard_before = frames.others,
+    pub(super) const fn peer_sent(&mut self, frames: Seen) {
+        match self.sent {
+            Some(_) => self.peer_acts |= frames.others > self.frames_before,
+            None => self.frames_before = frames.others,
         }
     }
 
@@ -132,7 +132,7 @@ impl Goaway {
         let since = since.max(self.went_on.unwrap_or(since));
         // One that has acknowledged it, or wants something, reads what it asked for at its
         // own pace; hyper ends the connection after that. A PING says only that it is there.
-        let patience = if self.heard || writes.frames.goaways > 1 {
+        let patience = if self.peer_acts || writes.frames.goaways > 1 {
             limits.write_stall
         } else {
             GOAWAY_ACK_MAX / 2
@@ -149,9 +149,9 @@ impl Goaway {
         unacknowledged: Option<u64>,
         now: Instant,
     ) -> bool {
-        let looked = self.went_on.or(self.said).unwrap_or(now).max(since);
+        let looked = self.went_on.or(self.sent).unwrap_or(now).max(since);
         writes.look(unacknowledged, now);
-        let goes_on = if writes.taken >= writes.told_at {
+        let goes_on = if writes.taken >= writes.read_up_to {
             !std::mem::replace(&mut self.arrived, true)
         } else {
             writes

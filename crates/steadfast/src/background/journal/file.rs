@@ -140,12 +140,12 @@ fn private(options: &mut OpenOptions) -> &mut OpenOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::instance::past::Said;
+    use crate::instance::past::Event;
 
     fn alive(run: &str, number: u64) -> Line {
         Line {
             run: run.to_owned(),
-            said: Said::Alive {
+            event: Event::Alive {
                 at: clock::rfc3339_of(clock::wall(clock::now()).as_secs() + number),
             },
         }

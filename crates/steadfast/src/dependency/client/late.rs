@@ -23,15 +23,15 @@ use crate::{
     dependency::{CallError, Dependency, Permit, permit::in_handler},
 };
 
-/// A client, and whether it has been asked.
+/// A client, and whether it has been polled ready.
 #[derive(Debug)]
-pub(super) struct Asked<S> {
+pub(super) struct PolledClient<S> {
     pub(super) client: S,
     /// Whether it has said that it is ready, and has not been called since.
     is_ready: bool,
 }
 
-impl<S: Clone> Clone for Asked<S> {
+impl<S: Clone> Clone for PolledClient<S> {
     fn clone(&self) -> Self {
         // A clone inherits no readiness.
         Self::new(self.client.clone())
@@ -46,7 +46,7 @@ pub(super) enum Asking {
     Late,
 }
 
-impl<S> Asked<S> {
+impl<S> PolledClient<S> {
     pub(super) const fn new(client: S) -> Self {
         Self {
             client,

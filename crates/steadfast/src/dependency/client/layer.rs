@@ -15,7 +15,7 @@ use tower_service::Service;
 
 use super::{
     body::AtEnd,
-    late::{Asked, Asking, Late},
+    late::{Asking, Late, PolledClient},
 };
 use crate::dependency::{
     CallError, Dependency,
@@ -98,7 +98,7 @@ impl<S, C: Clone, J> Layer<S> for BreakerLayer<C, J> {
 
     fn layer(&self, inner: S) -> Self::Service {
         BreakerService {
-            inner: Asked::new(inner),
+            inner: PolledClient::new(inner),
             dependency: self.dependency.clone(),
             classify: self.classify.clone(),
             judged: PhantomData,
@@ -113,7 +113,7 @@ pub type BodyBreakerLayer<C> = BreakerLayer<C, AtEnd>;
 /// See [`BreakerLayer`].
 #[derive(Clone, Debug)]
 pub struct BreakerService<S, C = Http, J = AtHead> {
-    inner: Asked<S>,
+    inner: PolledClient<S>,
     dependency: Dependency,
     classify: C,
     judged: PhantomData<J>,

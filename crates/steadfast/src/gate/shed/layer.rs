@@ -1,19 +1,14 @@
 //! The gate as a tower layer.
 
-use std::{
-    pin::Pin,
-    task::{Context, Poll},
-};
-
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
-use http_body::{Body, Frame, SizeHint};
-use pin_project::pin_project;
+use http_body::Body;
 use steadfast_core::{ConfigError, Local, Outcome, Refusal, ShedGate};
 use tower_layer::Layer;
 
 use super::{
     Shed, Shedder,
+    body::{ShedBody, Sheds},
     stage::{self, ShedWait, Shedding},
 };
 use crate::{
@@ -21,7 +16,7 @@ use crate::{
     gate::frame::{Decide, Decided, Framed, Gate},
     refusal::Explain,
     request::{
-        body::{GateBody, OwnBody, PermitBody, RequestPermit},
+        body::{OwnBody, RequestPermit},
         head::RequestHead,
     },
 };
@@ -99,6 +94,10 @@ impl Shedding for ShedOwner {
     }
 }
 
+impl Sheds for ShedLayer {
+    type Owner = ShedOwner;
+}
+
 impl Gate for ShedLayer {
     type Body<B>
         = ShedBody<B>
@@ -137,7 +136,7 @@ impl<S: Clone, A> Decide<S, A> for ShedLayer {
         // What is needed to refuse a stream is gone; without room among the streams it keeps
         // its place among the requests.
         let _ = permit.sort(response.headers(), response.body());
-        response.map(|body| ShedBody(GateBody::inside(PermitBody::new(body, permit))))
+        response.map(|body| ShedBody::held(body, permit))
     }
 
     fn failed(kept: &mut RequestPermit<ShedOwner>) {
@@ -148,32 +147,6 @@ impl<S: Clone, A> Decide<S, A> for ShedLayer {
     where
         B: Body<Data = Bytes>,
     {
-        ShedBody(GateBody::own(body))
-    }
-}
-
-/// The body of a response: a refusal's words, or the inner service's body, which holds its
-/// permit to the end.
-#[pin_project]
-#[derive(Debug)]
-pub struct ShedBody<B>(#[pin] GateBody<PermitBody<B, ShedOwner>>);
-
-impl<B: Body<Data = Bytes>> Body for ShedBody<B> {
-    type Data = Bytes;
-    type Error = B::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        self.project().0.poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
+        ShedBody::own(body)
     }
 }

@@ -21,7 +21,7 @@ use steadfast_core::{
 
 use crate::{
     clock,
-    gate::frame::{Alarm, Decided, Parked, Turn},
+    gate::frame::{Alarm, Decided, Parked, Waited},
     request::{
         body::{OwnBody, RequestPermit},
         head::RequestHead,
@@ -124,7 +124,7 @@ enum Place<T: Shedding> {
 }
 
 impl<S, A, T: Shedding> Future for ShedWait<S, A, T> {
-    type Output = Turn<S, A, T::Kept>;
+    type Output = Waited<S, A, T::Kept>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
@@ -154,12 +154,12 @@ impl<S, A, T: Shedding> Future for ShedWait<S, A, T> {
                 Ok(permit) => RequestPermit::new(permit, *streams),
                 Err(refusal) => {
                     let answer = owner.refuse(refusal, request.headers(), &head, manner);
-                    return Poll::Ready(Turn::Own(answer));
+                    return Poll::Ready(Waited::Own(answer));
                 }
             };
             if !permit.is_in_line() {
                 let (service, request) = this.parked.take();
-                return Poll::Ready(Turn::Run(T::keep(permit, head, manner), service, request));
+                return Poll::Ready(Waited::Run(T::keep(permit, head, manner), service, request));
             }
             this.place.set(Place::Lined { permit, head });
         }
@@ -170,14 +170,14 @@ impl<S, A, T: Shedding> Future for ShedWait<S, A, T> {
             Ok(()) => {
                 let kept = T::keep(permit.take(), head.clone(), manner);
                 let (service, request) = this.parked.take();
-                Turn::Run(kept, service, request)
+                Waited::Run(kept, service, request)
             }
             Err(refusal) => {
                 let owner = permit.owner().expect("it is held until its turn");
                 let headers = this.parked.request().headers();
                 let answer = owner.refuse(refusal, headers, head, manner);
                 permit.dismiss();
-                Turn::Own(answer)
+                Waited::Own(answer)
             }
         })
     }

@@ -5,10 +5,9 @@ use http::Response;
 use http_body::Body;
 use steadfast_core::{Outcome, Refusal, plumbing::RefusedInside};
 
-use super::Gates;
+use super::{Gates, GuardBody};
 use crate::{
     drain::here,
-    guard::body::GuardBody,
     instance::traffic,
     request::{
         body::{OwnBody, RequestPermit},
@@ -84,7 +83,7 @@ impl Kept {
         let gates = gates_of(&self.permit);
         let inside = &mut self.refused_inside;
         let poll = || {
-            here(&gates.room, self.manner.finishes, || {
+            here(&gates.drain, self.manner.finishes, || {
                 RefusedInside::collecting(gates.scope(), inside, poll)
             })
         };

@@ -11,26 +11,30 @@ use pin_project::pin_project;
 use steadfast_core::Local;
 
 use super::{
-    Gates, GuardLayer,
+    Gates, GuardLayer, ShedDecision,
     kept::{Kept, Manner},
 };
 use crate::{
     clock,
     gate::{
         early::{Awaited, Early},
-        frame::{Decided, Turn},
+        frame::{Decided, Waited},
         shed::{ShedWait, Shedding},
     },
-    probe::asked::Asked,
+    probe::page_request::PageRequest,
     request::head::RequestHead,
 };
 
 /// See the module.
 #[pin_project(project = WaitProjection)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "requests wait for a place under load, where a box would be one more allocation"
+)]
 pub(crate) enum GuardWait<S, A> {
     /// The operator's page, which may read a form and hold an answer back.
     Page {
-        asked: Pin<Box<Asked<A>>>,
+        asked: Pin<Box<PageRequest<A>>>,
         gates: Local<Gates>,
         http1: bool,
     },
@@ -47,7 +51,7 @@ pub(crate) enum GuardWait<S, A> {
 impl<S, A> GuardWait<S, A> {
     /// Takes the decision of the load-shedding gate.
     #[inline]
-    pub(super) fn of(decided: Decided<A, Kept, ShedWait<S, A, Gates>>) -> Decided<A, Kept, Self> {
+    pub(super) fn of(decided: ShedDecision<S, A>) -> Decided<A, Kept, Self> {
         match decided {
             Decided::Run(kept, request) => Decided::Run(kept, request),
             Decided::Wait(wait) => Decided::Wait(Self::Shed(wait)),
@@ -57,7 +61,7 @@ impl<S, A> GuardWait<S, A> {
 }
 
 impl<S: Clone, A: Body> Future for GuardWait<S, A> {
-    type Output = Turn<S, A, Kept>;
+    type Output = Waited<S, A, Kept>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if let WaitProjection::Early {
@@ -68,8 +72,11 @@ impl<S: Clone, A: Body> Future for GuardWait<S, A> {
         {
             let awaited = ready!(early.as_mut().poll(cx));
             match layer.go_on(awaited, *http1) {
-                Ok(turn) => return Poll::Ready(turn),
-                Err(wait) => self.set(Self::Shed(wait)),
+                (Decided::Run(kept, request), service) => {
+                    return Poll::Ready(Waited::Run(kept, service, request));
+                }
+                (Decided::Own(answer), _) => return Poll::Ready(Waited::Own(answer)),
+                (Decided::Wait(wait), _) => self.set(Self::Shed(wait)),
             }
         }
         match self.project() {
@@ -81,21 +88,17 @@ impl<S: Clone, A: Body> Future for GuardWait<S, A> {
                 http1,
             } => {
                 let answer = ready!(asked.as_mut().poll(cx));
-                Poll::Ready(Turn::Own(gates.own(answer, *http1)))
+                Poll::Ready(Waited::Own(gates.own(answer, *http1)))
             }
         }
     }
 }
 
 impl GuardLayer {
-    /// Goes on with a request that came before the first round of checks was over. It may have
-    /// to wait again, for a place.
+    /// Decides again on a request that came before the first round of checks was over. It may
+    /// have to wait again, for a place.
     #[cold]
-    fn go_on<S: Clone, A>(
-        &self,
-        awaited: Awaited<S, A>,
-        http1: bool,
-    ) -> Result<Turn<S, A, Kept>, ShedWait<S, A, Gates>> {
+    fn go_on<S: Clone, A>(&self, awaited: Awaited<S, A>, http1: bool) -> (ShedDecision<S, A>, S) {
         let Awaited {
             decided,
             mut service,
@@ -104,14 +107,13 @@ impl GuardLayer {
         } = awaited;
         let gates = &*self.0;
         let head = RequestHead::at(&request, gates.shedder.deadlines(), came);
-        if let Err(refusal) = decided {
-            let answer = gates.refuse(refusal, request.headers(), &head, Manner::of(http1));
-            return Ok(Turn::Own(answer));
-        }
-        match self.shed(&mut service, request, head, clock::now(), http1) {
-            Decided::Run(kept, request) => Ok(Turn::Run(kept, service, request)),
-            Decided::Wait(wait) => Err(wait),
-            Decided::Own(answer) => Ok(Turn::Own(answer)),
-        }
+        let decided = match decided {
+            Ok(()) => self.shed(&mut service, request, head, clock::now(), http1),
+            Err(refusal) => {
+                let manner = Manner::of(http1);
+                Decided::Own(gates.refuse(refusal, request.headers(), &head, manner))
+            }
+        };
+        (decided, service)
     }
 }

@@ -8,7 +8,7 @@ use steadfast_diagnosis::{Evidence, Id, Own, Text};
 use super::{around, say, since};
 use crate::instance::{
     Control,
-    probers::{Asked, Prober},
+    probers::{ProbeKind, Prober},
 };
 
 /// What the guard was told, as far as the diagnosis asks for it. Known once it has started.
@@ -33,7 +33,7 @@ pub(super) fn gather(evidence: &mut Evidence, control: &Control, now: Instant) {
         },
     );
     let mut probers = control.probers().view();
-    probers.retain(|it| it.asks == Asked::Ready);
+    probers.retain(|it| it.asks == ProbeKind::Ready);
     say(evidence, probes(&probers, now));
     if let Some(known) = control.known() {
         let (longest, allowed) = (drain.longest(), known.stop_allowed);

@@ -24,8 +24,8 @@ use super::{
     super::answer as probe,
     view::{
         View,
+        entries::RefusalEntry,
         sentence::{Level, Sentence},
-        told::RefusalEntry,
     },
 };
 use crate::{probe::paths::ProbeState, refusal::policy::digest};

@@ -7,11 +7,11 @@
 
 pub(super) mod checklist;
 pub(super) mod dependency;
+pub(super) mod entries;
 pub(super) mod load;
 pub(super) mod process;
 pub(super) mod refusals;
 pub(super) mod sentence;
-pub(super) mod told;
 
 use serde::Serialize;
 use steadfast_core::{Phase, Verdict, plumbing::LedgerView};
@@ -19,11 +19,11 @@ use steadfast_core::{Phase, Verdict, plumbing::LedgerView};
 use self::{
     checklist::Item,
     dependency::DependencyEntry,
+    entries::{Change, IncidentEntry, RefusalEntry},
     load::Load,
     process::{Maintenance, Process, Runtime},
     refusals::Refusals,
     sentence::Sentence,
-    told::{Change, IncidentEntry, RefusalEntry},
 };
 use super::findings::{FindingEntry, Found, NotCheckedEntry, RuledOutEntry};
 use crate::{
@@ -127,7 +127,7 @@ impl View {
             reasons: reasons.collect(),
             phase: phase.map_or("not started", Phase::as_str),
             maintenance: Maintenance::of(&seen.snapshot.life),
-            incidents: told::incidents(&seen.ledger, now),
+            incidents: entries::incidents(&seen.ledger, now),
             refusals: Refusals::of(&seen),
             checklist: checklist::of(&seen),
             runtime_lag_ms: millis(seen.state.control.readiness().pulse.lag(now)),

@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 
 use super::times;
 use crate::{
-    probe::operator::view::{View, told::IncidentEntry},
+    probe::operator::view::{View, entries::IncidentEntry},
     refusal::facts::Facts,
 };
 

@@ -8,8 +8,8 @@ use crate::{
     probe::operator::view::{
         View,
         checklist::{Answer, Item},
+        entries::RefusalEntry,
         load::{Load, MemoryEntry},
-        told::RefusalEntry,
     },
 };
 

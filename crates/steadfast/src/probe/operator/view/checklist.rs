@@ -9,7 +9,7 @@ use steadfast_core::{
 };
 
 use super::Seen;
-use crate::{clock, duration::spoken, instance::probers::Asked};
+use crate::{clock, duration::spoken, instance::probers::ProbeKind};
 
 /// A share of its processor periods in which the group was throttled that slows requests
 /// (`reference` knowledge base: a finding from a quarter on).
@@ -163,8 +163,8 @@ fn probes(seen: &Seen<'_>) -> Item {
         .take(4)
         .map(|it| {
             let at = match it.asks {
-                Asked::Ready => "readiness",
-                Asked::Health => "health",
+                ProbeKind::Ready => "readiness",
+                ProbeKind::Health => "health",
             };
             let period = it.period.map_or(String::new(), |period| {
                 format!(
@@ -172,7 +172,7 @@ fn probes(seen: &Seen<'_>) -> Item {
                     spoken(Duration::from_secs(period.as_secs_f64().round() as u64))
                 )
             });
-            let told = if it.told_yes { "yes" } else { "no" };
+            let told = if it.was_ok { "yes" } else { "no" };
             format!("{} asks for {at}{period}, told {told}", it.agent)
         })
         .collect();
@@ -186,7 +186,7 @@ fn probes(seen: &Seen<'_>) -> Item {
                 clock::people(last.last, seen.now)
             ),
         ),
-        Some(last) if !last.told_yes => (Answer::Look, format!("{}.", says.join("; "))),
+        Some(last) if !last.was_ok => (Answer::Look, format!("{}.", says.join("; "))),
         Some(_) => (Answer::Well, format!("{}.", says.join("; "))),
     };
     let fix = "Let the balancer ask for readiness, outside every limiter, more often than the \

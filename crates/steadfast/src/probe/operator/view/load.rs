@@ -11,7 +11,7 @@ use steadfast_core::{
     },
 };
 
-use super::{Seen, rounded, told::Change};
+use super::{Seen, entries::Change, rounded};
 use crate::{clock, instance::heads::HeadsView, refusal::millis};
 
 /// Whose changes are the history of load shedding.

@@ -109,18 +109,22 @@ impl RefusalEntry {
     pub(crate) fn recalled(recalled: &Recalled) -> Self {
         match recalled {
             Recalled::Whole(recorded) => Self::of(recorded),
-            Recalled::ByItsId { id, said, incident } => Self {
+            Recalled::ByItsId {
+                id,
+                facts,
+                incident,
+            } => Self {
                 id: id.to_string(),
-                at: clock::rfc3339(said.at()),
-                cause: said.cause().code(),
-                rule: said.rule().map(Rule::code),
+                at: clock::rfc3339(facts.at()),
+                cause: facts.cause().code(),
+                rule: facts.rule().map(Rule::code),
                 source: incident.source.to_string(),
                 request: "not kept".to_owned(),
                 request_id: None,
                 trace_id: None,
                 answered: Answered::Refusal.to_string(),
                 retry_after_ms: 0,
-                safe_to_retry: !said.entered(),
+                safe_to_retry: !facts.entered(),
                 note: Some(BY_ITS_ID),
                 evidence: Facts::of(&incident.evidence),
             },

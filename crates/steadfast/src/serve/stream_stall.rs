@@ -24,19 +24,19 @@ pub(super) const FIRST_PART: usize = 64 * 1024;
 pub(super) const STREAM_BUFFER: usize = 128 * 1024;
 
 /// Most that one stream may take of the connection before it is the next one's turn.
-const TURN: u64 = (STREAM_BUFFER + PART) as u64;
+const SHARE_MAX: u64 = (STREAM_BUFFER + PART) as u64;
 
 /// What went to the peer over the whole connection: bytes of bodies that were written, and
 /// bytes that the peer had taken when the kernel was asked.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Went {
+pub(super) struct Progress {
     pub(super) data: u64,
     pub(super) taken: u64,
 }
 
-/// One stream's turn.
+/// How long one stream has waited for its peer to take more of it.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(super) struct StreamStall {
     patience: Patience,
     waits: Option<Waits>,
     /// When it last got on.
@@ -50,15 +50,15 @@ struct Waits {
     since: Instant,
     bytes: usize,
     looked: Instant,
-    went: Went,
-    at_last_look: Went,
+    went: Progress,
+    at_last_look: Progress,
     /// How many requests there were, and how many had ended before.
     running: usize,
     ended: u64,
     doubted: bool,
 }
 
-impl Turn {
+impl StreamStall {
     pub(super) fn new(limits: &Connections) -> Self {
         let mut patience = Patience::to_be_read(limits.write_stall, limits.bytes_per_sec_min);
         // Of what h2 holds, it is not known how much has gone.
@@ -77,7 +77,7 @@ impl Turn {
     pub(super) fn begins(
         &mut self,
         bytes: usize,
-        went: Went,
+        went: Progress,
         running: usize,
         ended: u64,
         now: Instant,
@@ -122,7 +122,7 @@ impl Turn {
     /// at which streams of the connection last got on, in order.
     pub(super) fn look(
         &mut self,
-        went: Went,
+        went: Progress,
         moved: &[Instant],
         ended: u64,
         now: Instant,
@@ -140,7 +140,7 @@ impl Turn {
         let passed_by = passed_by.min(waits.running as u64);
         // Others may have moved by less than is seen.
         let unseen = 2 * PART as u64 * waits.running as u64;
-        let passed = went.data - waits.went.data > 2 * TURN * (passed_by + 1) + unseen;
+        let passed = went.data - waits.went.data > 2 * SHARE_MAX * (passed_by + 1) + unseen;
         let last = std::mem::replace(&mut waits.at_last_look, went);
         if !passed {
             let written = went.data - last.data;
@@ -175,15 +175,15 @@ mod tests {
     /// `others` streams get on each second. Returns after how long it was late.
     fn late_after(rate: u64, others: u64, until: Duration) -> Option<Duration> {
         let start = clock::now();
-        let mut turn = Turn::new(&limits());
-        let mut due = turn.begins(PART, Went::default(), 100, 0, start);
+        let mut stall = StreamStall::new(&limits());
+        let mut due = stall.begins(PART, Progress::default(), 100, 0, start);
         while due < start + until {
             let since = due - start;
             let data = (since.as_secs_f64() * rate as f64) as u64;
-            let went = Went { data, taken: data };
+            let went = Progress { data, taken: data };
             let got_on = (since.as_secs() * others).min(99);
             let moved = vec![due; usize::try_from(got_on).expect("few")];
-            match turn.look(went, &moved, 0, due) {
+            match stall.look(went, &moved, 0, due) {
                 Some(next) => due = next,
                 None => return Some(since),
             }

@@ -57,8 +57,7 @@ pub(crate) enum Server {
 /// A place among the open streams, given back when it is dropped.
 pub(crate) type StreamPlace = Box<dyn Any + Send + Sync>;
 
-/// Where upgraded connections ask for one. The gate that counts streams is no part of this
-/// room.
+/// Where upgraded connections ask for one. The gate that counts streams lies above the drain.
 pub(crate) struct StreamDoor(
     #[cfg_attr(not(feature = "ws"), expect(dead_code, reason = "only WebSockets ask"))]
     pub(crate)  Box<dyn Fn() -> Result<StreamPlace, Refusal> + Send + Sync>,
@@ -70,9 +69,9 @@ impl fmt::Debug for StreamDoor {
     }
 }
 
-/// The room. One for each guard, behind a handle that costs no shared line to clone.
+/// One for each guard, behind a handle that costs no shared line to clone.
 #[derive(Debug)]
-pub(crate) struct Room {
+pub(crate) struct DrainState {
     life: Arc<Lifecycle>,
     pub(crate) settings: Drain,
     pub(crate) hooks: Hooks,
@@ -139,7 +138,7 @@ pub(crate) enum Reason {
     Task,
 }
 
-impl Room {
+impl DrainState {
     pub(crate) fn new(settings: Drain, life: Arc<Lifecycle>, stream_door: StreamDoor) -> Self {
         Self {
             life,

@@ -30,7 +30,7 @@ const FORM_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// See the module.
 #[pin_project]
-pub(crate) struct Asked<A> {
+pub(crate) struct PageRequest<A> {
     own_paths: OwnPaths,
     door: Door,
     parts: Parts,
@@ -48,25 +48,25 @@ enum Step<A> {
         #[pin]
         longest: Sleep,
     },
-    Held {
+    HeldBack {
         #[pin]
         sleep: Sleep,
         answer: Option<Response<OwnBody>>,
-        place: HeldPlace,
+        place: HeldBackPlace,
     },
     Done,
 }
 
 /// A place among the answers that are held back. Dropped, it is free.
-struct HeldPlace(OwnPaths);
+struct HeldBackPlace(OwnPaths);
 
-impl Drop for HeldPlace {
+impl Drop for HeldBackPlace {
     fn drop(&mut self) {
         self.0.0.attempts.released();
     }
 }
 
-impl<A> Asked<A> {
+impl<A> PageRequest<A> {
     pub(super) const fn new(own_paths: OwnPaths, door: Door, parts: Parts, body: A) -> Self {
         Self {
             own_paths,
@@ -77,7 +77,7 @@ impl<A> Asked<A> {
     }
 }
 
-impl<A: Body> Future for Asked<A> {
+impl<A: Body> Future for PageRequest<A> {
     type Output = Response<OwnBody>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response<OwnBody>> {
@@ -104,7 +104,7 @@ impl<A: Body> Future for Asked<A> {
                     Ok(()) => Ok(String::from_utf8_lossy(text).into_owned()),
                     Err(fault) => Err(fault),
                 }),
-                StepProjection::Held { sleep, answer, .. } => {
+                StepProjection::HeldBack { sleep, answer, .. } => {
                     ready!(sleep.poll(cx));
                     let answer = answer.take().expect("it is given once");
                     this.step.set(Step::Done);
@@ -117,10 +117,10 @@ impl<A: Body> Future for Asked<A> {
                 this.step.set(Step::Done);
                 return Poll::Ready(answer);
             };
-            this.step.set(Step::Held {
+            this.step.set(Step::HeldBack {
                 sleep: tokio::time::sleep(time),
                 answer: Some(answer),
-                place: HeldPlace(this.own_paths.clone()),
+                place: HeldBackPlace(this.own_paths.clone()),
             });
         }
     }
@@ -157,10 +157,10 @@ fn read<A: Body>(
     }
 }
 
-impl<A> fmt::Debug for Asked<A> {
+impl<A> fmt::Debug for PageRequest<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Neither head nor form: both may hold the token.
-        f.debug_struct("Asked")
+        f.debug_struct("PageRequest")
             .field("door", &self.door)
             .finish_non_exhaustive()
     }
