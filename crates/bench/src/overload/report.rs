@@ -121,7 +121,12 @@ impl Measured {
         for peer in self.names() {
             let cells: Vec<String> = loads
                 .iter()
-                .map(|load| format!(" {} |", self.of(peer, load).map_or("-".to_owned(), cell)))
+                .map(|load| {
+                    format!(
+                        " {} |",
+                        self.of(peer, load).as_ref().map_or("-".to_owned(), cell)
+                    )
+                })
                 .collect();
             let most = self.of(peer, "10x");
             let below = ["0.5x", "0.8x"].map(|load| self.of(peer, load)?.false_refusals());
@@ -178,7 +183,7 @@ impl Measured {
         for peer in self.names() {
             let [during, after, many] = ["neighbours", "neighbours-gone", "many-connections"]
                 .map(|phase| self.of(peer, phase));
-            let cell = |runs: &Option<Runs<'_>>| runs.clone().map_or("-".to_owned(), cell);
+            let cell = |runs: &Option<Runs<'_>>| runs.as_ref().map_or("-".to_owned(), cell);
             let late =
                 |runs: &Option<Runs<'_>>| shown(runs.as_ref().and_then(Runs::timeouts_per_sec), 0);
             println!(
@@ -208,7 +213,7 @@ impl Measured {
             let flood = self.of(peer, "flood");
             println!(
                 "| {peer} | {} | {} | {} | {} | {} |",
-                flood.clone().map_or("-".to_owned(), cell),
+                flood.as_ref().map_or("-".to_owned(), cell),
                 shown(flood.as_ref().and_then(Runs::answers_per_sec), 0),
                 shown(flood.as_ref().and_then(Runs::timeouts_per_sec), 0),
                 shown(flood.as_ref().and_then(Runs::refusal_p99_ms), 1),
@@ -259,7 +264,7 @@ impl Measured {
 }
 
 /// Goodput and, in brackets, p99.
-fn cell(runs: Runs<'_>) -> String {
+fn cell(runs: &Runs<'_>) -> String {
     let doubt = match runs.doubtful() {
         0 => String::new(),
         some => format!(" ?{some}"),
