@@ -329,6 +329,10 @@ mod tests {
             self.told().kept = places;
         }
 
+        fn spared(&self) -> u32 {
+            3
+        }
+
         fn window(&mut self, window: Window) -> Option<Change> {
             let seen = (window.admitted, window.refused, window.in_flight);
             self.told().windows.push(seen);
@@ -480,6 +484,17 @@ mod tests {
             rig.arrives(true);
         }
         assert_eq!(told().windows, [(8, 0, 0)], "those before are not its own");
+    }
+
+    #[test]
+    fn what_a_dip_takes_is_spared_for_those_who_go_first_if_anybody_does() {
+        let rig = Rig::new(Sampling::Nothing, 1);
+        rig.arrives(true);
+        assert_eq!(rig.tokens.limit(), 9, "nobody goes first");
+        rig.driver.kept(2, &rig.tokens);
+        assert_eq!(rig.tokens.limit(), 9 + 3);
+        rig.driver.kept(0, &rig.tokens);
+        assert_eq!(rig.tokens.limit(), 9);
     }
 
     #[test]

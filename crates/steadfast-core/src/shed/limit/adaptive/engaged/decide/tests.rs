@@ -249,3 +249,54 @@ fn what_was_not_sure_is_kept_and_added_to_the_next_time() {
 fn seen_error((high, low): &(Side, Side)) -> f64 {
     seen(&engaged(*high, *low)).error
 }
+
+/// What is decided of a dip whose sides are large enough to be sure of.
+fn decided(high: Side, low: Side) -> (Engaged, Outcome) {
+    let mut engaged = engaged(high.of(2_000), low.of(2_000));
+    let outcome = engaged.decide(origin(), Kind::Dip, &mut Random(7));
+    (engaged, outcome)
+}
+
+#[test]
+fn where_even_those_in_the_dip_queued_the_next_dip_is_deep_and_comes_at_once() {
+    // In step with fewer in flight: the knee is at the low side, or far below it.
+    let (all, outcome) = decided(side(100, 0.1), side(64, 0.064));
+    assert!(matches!(outcome, Outcome::Moved(_)));
+    assert!(all.deep && all.limit() < 95, "{}", all.limit());
+    assert_eq!(all.rest.until, all.trial.step_since, "without a rest");
+    // Less than in step: the knee is between the two sides.
+    let (some, outcome) = decided(side(100, 0.1), side(64, 0.085));
+    assert!(matches!(outcome, Outcome::Moved(_)));
+    assert!(!some.deep && some.limit() > 105, "{}", some.limit());
+}
+
+#[test]
+fn a_limit_that_was_raised_by_much_is_compared_with_the_one_before() {
+    let (raised, _) = decided(side(100, 0.1), side(64, 0.1));
+    assert_eq!(raised.limit(), 300);
+    assert_eq!(raised.trial.step, Step::Rise);
+    let before = raised.trial.low.sums.in_flight();
+    assert!((before - 100.0).abs() < 0.1, "{before}: those at the limit");
+    assert_eq!(raised.trial.high.len(), 0.0, "and whoever comes now");
+    let (stays, _) = decided(side(100, 0.1), side(71, 0.0707));
+    assert_eq!(stays.trial.step, Step::Rest);
+}
+
+#[test]
+fn where_even_fewer_queue_for_certain_a_new_limit_comes_down_by_half_and_is_verified_again() {
+    let mut engaged = engaged(side(400, 0.4).of(2_000), side(100, 0.1).of(2_000));
+    let outcome = engaged.decide(origin(), Kind::Verify, &mut Random(7));
+    assert!(matches!(
+        outcome,
+        Outcome::Moved(ChangeReason::Queueing { .. })
+    ));
+    assert!((45..60).contains(&engaged.limit()), "{}", engaged.limit());
+    assert_eq!(engaged.trial.step, Step::Verify);
+    let high = engaged.trial.high.sums.in_flight();
+    assert!(
+        (high - 100.0).abs() < 0.1,
+        "{high}: those of the limit before"
+    );
+    assert_eq!(engaged.trial.low.len(), 0.0);
+    assert!((engaged.latency.secs - 0.1).abs() < 0.01, "at that limit");
+}
