@@ -61,6 +61,10 @@ const ASKED_ENOUGH: f64 = 0.95;
 /// Over how long that share is taken.
 const ASKED_OVER: Duration = Duration::from_millis(500);
 
+/// The share of one look in the ratio of refusals that is shown: five looks, a tenth of a
+/// second, are what people see move.
+const REFUSED_WEIGHT: f64 = 0.2;
+
 /// How fast the capacity follows what is measured.
 const CAPACITY_GAIN: f64 = 0.3;
 
@@ -306,7 +310,7 @@ impl LagControl {
     fn count_refused(&mut self, seen: Seen) {
         if seen.arrived > 0 {
             let ratio = f64::from(seen.refused.min(seen.arrived)) / f64::from(seen.arrived);
-            self.refused_ratio += 0.2 * (ratio - self.refused_ratio);
+            self.refused_ratio += REFUSED_WEIGHT * (ratio - self.refused_ratio);
         } else if self.phase != LagPhase::Refusing {
             self.refused_ratio = 0.0;
         }
@@ -343,3 +347,6 @@ pub(crate) fn room_for(priority: Priority, room: u32) -> u32 {
 pub(crate) fn wait_max(priority: Priority, wait: Duration) -> Duration {
     wait.saturating_mul(STALE[priority.index()])
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -2,6 +2,8 @@
 //! before they look at anything else, which is what a handler that computes does to a
 //! runtime.
 
+mod line;
+
 use std::collections::VecDeque;
 
 use proptest::prelude::*;
@@ -297,7 +299,7 @@ fn critical_requests_are_served_while_background_ones_are_not() {
 }
 
 #[test]
-fn a_posture_survives_its_word() {
+fn a_published_decision_survives_its_word() {
     for lined in [false, true] {
         for room in [None, Some(0), Some(7), Some(1_000_000)] {
             let full_wait_ms = 60_000;

@@ -1,0 +1,146 @@
+//! Who in line goes first, and who is refused there.
+
+use super::*;
+
+const MS: Duration = Duration::from_millis(1);
+
+/// A loop that has just been late, so that requests stand in line.
+fn lined(start: Instant) -> LagLoop {
+    let lag_loop = LagLoop::new(LagMode::Enforce, start);
+    lag_loop.beat(1, Duration::from_secs(1), start + MS);
+    lag_loop
+}
+
+/// One in line on the first thread, who joined so many milliseconds after the start.
+struct InLine<'a> {
+    lag_loop: &'a LagLoop,
+    line: Line,
+    who: (Priority, Instant),
+}
+
+impl<'a> InLine<'a> {
+    fn joins(lag_loop: &'a LagLoop, priority: Priority, since: Instant) -> Self {
+        Self {
+            lag_loop,
+            line: lag_loop.stand(0, priority),
+            who: (priority, since),
+        }
+    }
+
+    fn gives_way(&mut self, now: Instant) -> bool {
+        self.lag_loop.gives_way(&mut self.line, 0, self.who, now)
+    }
+}
+
+#[test]
+fn everybody_gives_way_once_and_the_oldest_goes_first() {
+    let start = origin();
+    let lag_loop = lined(start);
+    let joins = |ms| InLine::joins(&lag_loop, Priority::Default, start + ms * MS);
+    let (mut old, mut young) = (joins(100), joins(110));
+    let now = start + 120 * MS;
+    assert!(young.gives_way(now) && old.gives_way(now), "once");
+    // The thread woke the last first.
+    assert!(young.gives_way(now + MS), "an older one is in line");
+    assert!(!old.gives_way(now + MS));
+    assert!(!young.gives_way(now + 2 * MS), "the round is young");
+}
+
+#[test]
+fn who_has_let_an_older_one_go_first_does_so_once() {
+    let start = origin();
+    let lag_loop = lined(start);
+    let joins = |ms| InLine::joins(&lag_loop, Priority::Default, start + ms * MS);
+    let (mut old, mut young) = (joins(100), joins(110));
+    let now = start + 120 * MS;
+    assert!(young.gives_way(now) && old.gives_way(now));
+    assert!(young.gives_way(now + MS));
+    // The oldest has left meanwhile.
+    lag_loop.leave(old.line, Priority::Default);
+    assert!(!young.gives_way(now + 2 * MS), "it would wait for ever");
+}
+
+#[test]
+fn when_a_round_has_taken_its_time_the_thread_looks_at_everything_else_first() {
+    let start = origin();
+    let lag_loop = lined(start);
+    let joins = |ms| InLine::joins(&lag_loop, Priority::Default, start + ms * MS);
+    let mut all = [100, 101, 102].map(joins);
+    let now = start + 120 * MS;
+    assert!(all.iter_mut().all(|one| one.gives_way(now)));
+    let [first, second, third] = &mut all;
+    assert!(!first.gives_way(now));
+    assert!(!second.gives_way(now + ROUND - MS));
+    assert!(third.gives_way(now + ROUND), "the round is over");
+    assert!(!third.gives_way(now + ROUND), "it begins the next");
+}
+
+#[test]
+fn a_critical_request_counts_as_older_than_those_before_it() {
+    let start = origin();
+    let lag_loop = lined(start);
+    let mut default = InLine::joins(&lag_loop, Priority::Default, start + 100 * MS);
+    let mut critical = InLine::joins(&lag_loop, Priority::Critical, start + 150 * MS);
+    let now = start + 160 * MS;
+    assert!(default.gives_way(now) && critical.gives_way(now));
+    assert!(default.gives_way(now + MS), "it lets the critical one pass");
+    assert!(!critical.gives_way(now + MS));
+}
+
+#[test]
+fn of_who_stands_in_line_critical_requests_see_only_their_like_before_them() {
+    let start = origin();
+    let lag_loop = lined(start);
+    let room = 8;
+    let published = Published {
+        lined: true,
+        room: Some(room),
+        full_wait_ms: 20,
+    };
+    lag_loop
+        .published
+        .store(published.to_word(), Ordering::Relaxed);
+    let standing: Vec<_> = (0..room)
+        .map(|_| lag_loop.stand(0, Priority::Background))
+        .collect();
+    assert_eq!(standing.len(), 8);
+    let arrives = |priority| lag_loop.arrive_lined(0, priority, published, start + 2 * MS);
+    let refused = arrives(Priority::Default).expect_err("there is no room");
+    assert_eq!((refused.waiting, refused.room), (8, 8));
+    assert_eq!(arrives(Priority::Critical), Ok(()));
+    for _ in 0..room * 4 {
+        lag_loop.stand(0, Priority::Critical);
+    }
+    let refused = arrives(Priority::Critical).expect_err("all of them are critical");
+    assert_eq!((refused.waiting, refused.room), (32, 32));
+    assert_eq!(refused.waited, Duration::ZERO, "it has not waited");
+}
+
+#[test]
+fn whose_turn_comes_after_its_client_has_likely_gone_is_refused() {
+    let start = origin();
+    let lag_loop = lined(start);
+    let published = Published {
+        lined: true,
+        room: Some(8),
+        full_wait_ms: 20,
+    };
+    lag_loop
+        .published
+        .store(published.to_word(), Ordering::Relaxed);
+    let turn = |priority, waited: Duration| {
+        let line = lag_loop.stand(0, priority);
+        let now = start + 400 * MS;
+        // Nobody looks in between.
+        lag_loop.due.store(NEVER, Ordering::Relaxed);
+        lag_loop.turn(line, priority, now - waited, || 1, now)
+    };
+    // Four times what the whole line stands for, and sixteen times for critical ones.
+    assert_eq!(turn(Priority::Default, 80 * MS), Ok(()));
+    let refused = turn(Priority::Default, 81 * MS).expect_err("it is too late");
+    assert_eq!(refused.waited, 81 * MS);
+    assert_eq!(turn(Priority::Critical, 320 * MS), Ok(()));
+    assert!(turn(Priority::Critical, 321 * MS).is_err());
+    let snapshot = lag_loop.snapshot(start + 400 * MS);
+    assert_eq!((snapshot.waiting, snapshot.refused), (0, 2));
+}
