@@ -1,5 +1,7 @@
 //! What a check must know about each database.
 
+use std::time::Duration;
+
 use sqlx::{Connection, Database};
 
 use crate::{gauges::Sessions, reach::Endpoint};
@@ -14,7 +16,7 @@ pub trait Driver: sealed::Sealed {}
 pub(crate) type Options<DB> = <<DB as Database>::Connection as Connection>::Options;
 
 pub(crate) mod sealed {
-    use super::{Database, Endpoint, Options, SessionName, Sessions, Slots};
+    use super::{Database, Duration, Endpoint, Options, SessionName, Sessions, Slots};
 
     #[expect(
         unnameable_types,
@@ -28,6 +30,9 @@ pub(crate) mod sealed {
 
         /// Whether a `BEGIN` that nobody waits for any more is rolled back by the driver.
         const UNDOES_A_CUT_BEGIN: bool = false;
+
+        /// Whether the server may end what it does for a client that has gone.
+        const MAY_LOOK_FOR_CLIENTS: bool = false;
 
         /// Where the server listens; `None` if there is no server, so that only the
         /// pool's own connections see the data (SQLite in memory).
@@ -90,6 +95,15 @@ pub(crate) mod sealed {
             std::future::ready(Ok(()))
         }
 
+        /// Asks the server how often it looks whether the client of a query is still there; `None`
+        /// if it does not.
+        fn looks_every(
+            connection: &mut Self::Connection,
+        ) -> impl Future<Output = Option<Duration>> + Send {
+            let _ = connection;
+            std::future::ready(None)
+        }
+
         /// Asks the server how many sessions it gives; `None` if it has no such limit.
         fn slots(connection: &mut Self::Connection) -> impl Future<Output = Option<Slots>> + Send {
             let _ = connection;
@@ -118,7 +132,7 @@ pub(crate) struct Slots {
 mod postgres {
     use sqlx::{Executor, Postgres, Row, postgres::PgConnectOptions};
 
-    use super::{Driver, Endpoint, Options, SessionName, Sessions, Slots, sealed};
+    use super::{Driver, Duration, Endpoint, Options, SessionName, Sessions, Slots, sealed};
     use crate::version::raw_sql;
 
     /// How the probe's connection calls itself in `pg_stat_activity`.
@@ -129,6 +143,7 @@ mod postgres {
     #[expect(private_interfaces, reason = "sealed: only this crate names them")]
     impl sealed::Sealed for Postgres {
         const KIND: &'static str = "postgres";
+        const MAY_LOOK_FOR_CLIENTS: bool = true;
 
         fn endpoint(options: &PgConnectOptions) -> Option<Endpoint> {
             let port = options.get_port();
@@ -190,6 +205,15 @@ mod postgres {
                               OR current_setting('transaction_read_only')::bool)";
             let row = connection.fetch_one(sql).await.ok()?;
             row.try_get(0).ok()
+        }
+
+        /// PostgreSQL 14 has it, on systems that tell of a socket whose other side is closed.
+        async fn looks_every(connection: &mut Self::Connection) -> Option<Duration> {
+            let sql = "SELECT setting::int8 FROM pg_settings \
+                       WHERE name = 'client_connection_check_interval' AND setting <> '0'";
+            let row = connection.fetch_optional(sql).await.ok()??;
+            let millis: i64 = row.try_get(0).ok()?;
+            Some(Duration::from_millis(millis.try_into().ok()?))
         }
 
         async fn session_name(

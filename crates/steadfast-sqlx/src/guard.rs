@@ -93,11 +93,20 @@
 //! # }
 //! ```
 //!
-//! A query that its bound has cut runs on in the server: sqlx shows neither PostgreSQL's key
-//! for a cancel request nor the number of a MySQL session. Its session keeps its place until
-//! the server has ended it, and is closed after [`RELEASE_MAX`](steadfast_core::plumbing::RELEASE_MAX).
-//! A bound in the server ends it sooner (`statement_timeout`; MariaDB's `max_statement_time`),
-//! or, for the one report that has none, [`GuardedTransaction::cancel_when_cut`].
+//! A query that its bound has cut, or whose request has gone, runs on in the server: sqlx shows
+//! neither PostgreSQL's key for a cancel request nor the number of a MySQL session. Its session
+//! keeps its place until the server has ended it, and is closed after
+//! [`RELEASE_MAX`](steadfast_core::plumbing::RELEASE_MAX). A PostgreSQL that looks whether its
+//! clients are there ends it sooner: one line, which the guard notices by itself.
+//!
+//! ```sql
+//! ALTER ROLE app SET client_connection_check_interval = '1s';
+//! ```
+//!
+//! A query that has not ended within 1 s of its cut then loses its connection, and its place is
+//! free when the server has looked. A bound in the server ends it too (`statement_timeout`;
+//! MariaDB's `max_statement_time`; MySQL's `max_execution_time`), or, for the one report that
+//! has none, [`GuardedTransaction::cancel_when_cut`].
 //!
 //! # Hazards
 //! - Who takes connections from the pool itself is not counted: a pool that lent little is busy.

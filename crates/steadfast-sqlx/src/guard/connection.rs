@@ -12,7 +12,8 @@ use crate::driver::Driver;
 ///
 /// Use it as `&mut connection` or `&mut *connection` wherever sqlx takes an executor. Its
 /// place is free for others when it is back in the pool, which a query that was cancelled
-/// half-way delays until the server has ended it. One that is not back after [`RELEASE_MAX`]
+/// half-way delays until the server has ended it; one that looks for its clients does so soon
+/// (`client_connection_check_interval`). One that is not back after [`RELEASE_MAX`]
 /// is closed, and so is one whose session is over or takes no writes any more.
 ///
 /// [`RELEASE_MAX`]: steadfast_core::plumbing::RELEASE_MAX

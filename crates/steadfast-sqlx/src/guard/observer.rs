@@ -8,6 +8,7 @@ use std::{
 use steadfast_core::{CallPermit, DependencyState, Failure, Refusal};
 
 use super::{
+    cut::Looks,
     error,
     scout::{self, Scout},
 };
@@ -28,6 +29,8 @@ pub(super) struct Observer {
     pub(super) scout: Arc<dyn Scout>,
     /// Taken by whoever tells the server something on a session beside the pool.
     pub(super) telling: tokio::sync::Mutex<()>,
+    /// How often the server looks whether its clients are there.
+    pub(super) looks: tokio::sync::Mutex<Looks>,
     sessions: Mutex<Sessions>,
 }
 
@@ -51,6 +54,7 @@ impl Observer {
             silence_max,
             scout,
             telling: tokio::sync::Mutex::default(),
+            looks: tokio::sync::Mutex::default(),
             sessions,
         }
     }

@@ -11,7 +11,7 @@ use tokio::{runtime::Handle, time::timeout};
 use super::{
     GuardedSavepoint,
     acquire::Connections,
-    cut::end_query,
+    cut::{end_query, take_back},
     judged::{JudgedAnswer, JudgedRows, RowStream, Step},
     watch::{Patience, Watcher},
 };
@@ -232,7 +232,8 @@ impl<DB: Driver> Drop for GuardedSession<DB> {
             return;
         };
         let connections = Arc::clone(&self.connections);
-        let name = self.name.take().filter(|_| self.watcher.has_unanswered());
+        let is_cut = self.watcher.has_unanswered();
+        let name = self.name.take().filter(|_| is_cut);
         let back: PoolFuture<()> = if self.watcher.is_over() {
             let closed = timeout(CLOSE_MAX, connection.close());
             Box::pin(async move { drop(closed.await) })
@@ -245,6 +246,9 @@ impl<DB: Driver> Drop for GuardedSession<DB> {
                 let _ = connection.ping().await;
                 connection.return_to_pool().await;
             })
+        } else if is_cut && DB::MAY_LOOK_FOR_CLIENTS {
+            let observer = Arc::clone(&connections.observer);
+            Box::pin(take_back(connection, connections.pool.clone(), observer))
         } else {
             // What sqlx's own drop spawns; here the place follows when it is done.
             Box::pin(connection.return_to_pool())

@@ -1,7 +1,7 @@
 //! What each trouble of the server is told as, and what becomes of the breaker.
 
 use dependencies_tests::now;
-use steadfast_core::plumbing::{PoolFit, PoolPressure, RETURN_MAX};
+use steadfast_core::plumbing::{PoolFit, PoolPressure, RELEASE_MAX};
 use steadfast_sqlx::GuardedConnection;
 
 use super::*;
@@ -93,7 +93,7 @@ async fn connections_that_break_while_they_are_held_are_no_pool_in_use() {
         Refusal::find(&error).unwrap().cause() == Cause::DependencyDown
     })
     .await;
-    assert!(now() - began < RETURN_MAX, "not because the time was over");
+    assert!(now() - began < RELEASE_MAX, "not because the time was over");
     postgres.start_again();
     wait_until("a connection", || async { db.acquire().await.is_ok() }).await;
 }
