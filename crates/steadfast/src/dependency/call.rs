@@ -206,6 +206,8 @@ pub(crate) struct Ended<T, E> {
 }
 
 /// Answers are judged at their head, and nothing is kept of their body.
+///
+/// Complete: it is a word for the compiler, and nobody has one.
 #[derive(Clone, Copy, Debug)]
 pub enum AtHead {}
 

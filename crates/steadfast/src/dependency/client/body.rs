@@ -21,6 +21,8 @@ use crate::dependency::{
 
 /// Answers are judged at the end of their body: see
 /// [`BreakerLayer::judge_bodies`](super::BreakerLayer::judge_bodies).
+///
+/// Complete: it is a word for the compiler, and nobody has one.
 #[derive(Clone, Copy, Debug)]
 pub enum AtEnd {}
 
