@@ -10,5 +10,6 @@ pub(crate) mod host_sampler;
 pub(crate) mod incidents;
 pub(crate) mod journal;
 pub(crate) mod metering;
+mod sampler;
 pub(crate) mod schedule;
 pub(crate) mod signals;

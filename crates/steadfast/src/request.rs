@@ -6,3 +6,4 @@ pub(crate) mod class;
 pub(crate) mod deadlines;
 pub(crate) mod head;
 pub(crate) mod language;
+pub(crate) mod weight;

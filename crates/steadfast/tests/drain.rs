@@ -270,14 +270,7 @@ async fn serve_finishes_what_runs_and_returns() {
         .build()
         .expect("valid");
     let go = Arc::new(Semaphore::new(0));
-    let slow = {
-        let go = Arc::clone(&go);
-        move || async move {
-            go.acquire().await.expect("open").forget();
-            "done"
-        }
-    };
-    let app = guard.protect(Router::new().route("/slow", get(slow)));
+    let app = guard.protect(Router::new().route("/slow", common::slow(&go)));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
         .await
         .expect("a port");

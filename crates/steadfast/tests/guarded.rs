@@ -226,14 +226,7 @@ async fn a_web_socket_that_is_refused_gets_the_explanation() {
 async fn http2_streams_share_the_limit_and_get_no_connection_header() {
     let guard = builder().shed(Shed::fixed(1)).build().expect("valid");
     let go = Arc::new(Semaphore::new(0));
-    let slow = {
-        let go = Arc::clone(&go);
-        move || async move {
-            go.acquire().await.expect("open").forget();
-            "done"
-        }
-    };
-    let app = guard.protect(Router::new().route("/slow", get(slow)));
+    let app = guard.protect(Router::new().route("/slow", common::slow(&go)));
     let server = common::serve(|listener| axum::serve(listener, app).into_future()).await;
     let sender = common::http2(server.address).await;
     let uri = format!("http://{}/slow", server.address);
@@ -272,14 +265,7 @@ async fn axums_graceful_shutdown_follows_the_drain() {
     let guard = builder().drain(drain).build().expect("valid");
     let _running = guard.start().expect("started");
     let go = Arc::new(Semaphore::new(0));
-    let slow = {
-        let go = Arc::clone(&go);
-        move || async move {
-            go.acquire().await.expect("open").forget();
-            "done"
-        }
-    };
-    let app = guard.protect(Router::new().route("/slow", get(slow)));
+    let app = guard.protect(Router::new().route("/slow", common::slow(&go)));
     let (control, ended) = (guard.control(), Arc::new(Semaphore::new(0)));
     let server = common::serve({
         let (control, ended) = (control.clone(), Arc::clone(&ended));

@@ -1,20 +1,18 @@
 //! Reads what the surroundings leave the process: its control group and the kernel's
 //! pressure files.
 //!
-//! On a thread of its own, because a read can hang (a kernel short of memory, a file system
-//! in user space) and must then stop neither a request nor the metrics. Whoever takes the
-//! sample stamps it, so one that does not change any more grows old and says nothing.
+//! On a thread of its own ([`Sampler`]), because a read can hang. Whoever takes the sample
+//! stamps it, so one that does not change any more grows old and says nothing.
 //! Linux only; what is missing or makes no sense is left out.
 
 use std::{
     fs::File,
     io::Read,
     path::{Component, Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, mpsc},
-    thread,
     time::{Duration, Instant},
 };
 
+use super::sampler::Sampler;
 use steadfast_core::plumbing::{CpuTotals, Memory, ResourceSample, group_path, stalled_total};
 
 /// Between two samples.
@@ -29,10 +27,10 @@ const GROUPS_MAX: usize = 32;
 /// The thread that reads. Dropped, it ends.
 #[derive(Debug)]
 pub(crate) struct CgroupSampler {
-    latest: Arc<Mutex<(u64, ResourceSample)>>,
+    /// The latest sample, and its number.
+    sampler: Sampler<(u64, ResourceSample)>,
     /// The number of the sample that was taken last, and when.
     taken: Option<(u64, Instant)>,
-    _stop: mpsc::Sender<()>,
 }
 
 impl CgroupSampler {
@@ -41,32 +39,21 @@ impl CgroupSampler {
         if !cfg!(target_os = "linux") {
             return None;
         }
-        let latest = Arc::new(Mutex::new((0, ResourceSample::default())));
-        let (stop, stopped) = mpsc::channel();
-        let theirs = Arc::clone(&latest);
-        let reading = move || {
-            loop {
-                let sample = read(&root);
-                let mut latest = theirs.lock().unwrap_or_else(PoisonError::into_inner);
-                *latest = (latest.0 + 1, sample);
-                drop(latest);
-                if stopped.recv_timeout(EVERY) != Err(mpsc::RecvTimeoutError::Timeout) {
-                    return;
-                }
-            }
-        };
-        let thread = thread::Builder::new().name("steadfast-cgroup".to_owned());
-        thread.spawn(reading).ok()?;
+        let sampler = Sampler::start(
+            "steadfast-cgroup",
+            EVERY,
+            move || read(&root),
+            |latest: &mut (u64, ResourceSample), sample| *latest = (latest.0 + 1, sample),
+        )?;
         Some(Self {
-            latest,
+            sampler,
             taken: None,
-            _stop: stop,
         })
     }
 
     /// Returns the latest sample and when it was first seen.
     pub(crate) fn take(&mut self, now: Instant) -> Option<(Instant, ResourceSample)> {
-        let (number, sample) = *self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let (number, sample) = *self.sampler.kept();
         if number == 0 {
             return None;
         }
@@ -312,20 +299,18 @@ mod tests {
 
     #[test]
     fn a_sample_that_stays_the_same_keeps_the_moment_at_which_it_was_new() {
-        let (stop, _stopped) = mpsc::channel();
         let mut sampler = CgroupSampler {
-            latest: Arc::default(),
+            sampler: Sampler::still(),
             taken: None,
-            _stop: stop,
         };
         let now = crate::clock::now();
         assert_eq!(sampler.take(now), None, "nothing was read yet");
-        sampler.latest.lock().expect("whole").0 = 1;
+        sampler.sampler.kept().0 = 1;
         for seconds in 0..3 {
             let taken = sampler.take(now + Duration::from_secs(seconds));
             assert_eq!(taken.expect("one").0, now);
         }
-        sampler.latest.lock().expect("whole").0 = 2;
+        sampler.sampler.kept().0 = 2;
         let later = now + Duration::from_secs(9);
         assert_eq!(sampler.take(later).expect("another").0, later);
     }

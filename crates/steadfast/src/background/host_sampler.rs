@@ -4,12 +4,9 @@
 //! On a thread of its own, and not on the one that reads the control group, because asking a
 //! file system whose server is gone hangs. Descriptors and file systems on Linux only.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError, mpsc},
-    thread,
-    time::{Duration, Instant, SystemTime},
-};
+use std::time::{Duration, Instant, SystemTime};
 
+use super::sampler::Sampler;
 use crate::{
     clock,
     instance::around::{ClockStep, HostLook},
@@ -24,10 +21,7 @@ const STEP_MIN: Duration = Duration::from_secs(1);
 
 /// The thread that reads. Dropped, it ends.
 #[derive(Debug)]
-pub(crate) struct HostSampler {
-    latest: Arc<Mutex<Latest>>,
-    _stop: mpsc::Sender<()>,
-}
+pub(crate) struct HostSampler(Sampler<Latest>);
 
 /// What the thread found and nobody has taken yet.
 #[derive(Debug, Default)]
@@ -39,35 +33,24 @@ struct Latest {
 impl HostSampler {
     /// Starts to read.
     pub(crate) fn start() -> Option<Self> {
-        let latest = Arc::new(Mutex::new(Latest::default()));
-        let (stop, stopped) = mpsc::channel();
-        let theirs = Arc::clone(&latest);
-        let reading = move || {
-            let mut clocks = Clocks::new(clock::both());
-            let mut places = own::Places::default();
-            loop {
-                let step = clocks.step(clock::both());
-                let look = places.look();
-                let mut latest = theirs.lock().unwrap_or_else(PoisonError::into_inner);
-                latest.look = Some(look);
-                latest.step = step.or(latest.step);
-                drop(latest);
-                if stopped.recv_timeout(EVERY) != Err(mpsc::RecvTimeoutError::Timeout) {
-                    return;
-                }
-            }
-        };
-        let thread = thread::Builder::new().name("steadfast-host".to_owned());
-        thread.spawn(reading).ok()?;
-        Some(Self {
-            latest,
-            _stop: stop,
-        })
+        let mut clocks = Clocks::new(clock::both());
+        let mut places = own::Places::default();
+        let read = move || (clocks.step(clock::both()), places.look());
+        Sampler::start(
+            "steadfast-host",
+            EVERY,
+            read,
+            |latest: &mut Latest, found| {
+                latest.step = found.0.or(latest.step);
+                latest.look = Some(found.1);
+            },
+        )
+        .map(Self)
     }
 
     /// Returns what was found since it was asked last.
     pub(crate) fn take(&self) -> (Option<HostLook>, Option<ClockStep>) {
-        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut latest = self.0.kept();
         (latest.look.take(), latest.step.take())
     }
 }

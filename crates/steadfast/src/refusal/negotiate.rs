@@ -2,6 +2,8 @@
 
 use http::HeaderValue;
 
+use crate::request::weight::weight;
+
 /// The forms a refusal can take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
@@ -67,16 +69,6 @@ fn quality_of(accept: &str, kind: &str, subtype: &str) -> u32 {
         }
     }
     found.1
-}
-
-fn weight(parameter: &str) -> Option<u32> {
-    let (name, value) = parameter.split_once('=')?;
-    if !name.trim().eq_ignore_ascii_case("q") {
-        return None;
-    }
-    let quality: f32 = value.trim().parse().ok()?;
-    // The cast saturates, and NaN becomes 0.
-    Some((quality.clamp(0.0, 1.0) * 1000.0) as u32)
 }
 
 #[cfg(test)]

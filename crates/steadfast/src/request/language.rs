@@ -2,6 +2,8 @@
 
 use http::HeaderValue;
 
+use super::weight::weight;
+
 /// Ranges looked at; browsers send a handful.
 const RANGES_MAX: usize = 16;
 
@@ -75,7 +77,10 @@ impl Language {
             let Some(language) = Self::known(primary) else {
                 continue;
             };
-            let weight = parts.find_map(thousandths).unwrap_or(1000);
+            let weight = parts
+                .filter_map(|parameter| std::str::from_utf8(parameter).ok())
+                .find_map(weight)
+                .unwrap_or(1000);
             if weight > best.0 {
                 best = (weight, language);
             }
@@ -87,13 +92,6 @@ impl Language {
         let is = |it: &Self| it.tag().as_bytes().eq_ignore_ascii_case(tag);
         Self::ALL.into_iter().find(is)
     }
-}
-
-fn thousandths(parameter: &[u8]) -> Option<u32> {
-    let text = std::str::from_utf8(parameter).ok()?;
-    let value: f32 = text.trim().strip_prefix("q=")?.trim().parse().ok()?;
-    // The cast saturates, and NaN becomes 0.
-    Some((value.clamp(0.0, 1.0) * 1000.0) as u32)
 }
 
 #[cfg(test)]

@@ -4,12 +4,13 @@
 pub(crate) mod frames;
 pub(crate) mod leaver;
 
-use std::{convert::Infallible, future::Future, net::SocketAddr, time::Duration};
+use std::{convert::Infallible, future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
     extract::Request,
     response::{IntoResponse, Response},
+    routing::{self, MethodRouter},
 };
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -20,6 +21,7 @@ use steadfast::Guarded;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::Semaphore,
 };
 use tower::{Service, ServiceExt};
 
@@ -98,6 +100,15 @@ impl Answer {
             .unwrap_or_else(|| panic!("no id in {why:?}"));
         rest.split('"').next().expect("a quote").to_owned()
     }
+}
+
+/// A handler that is done as often as it is let.
+pub(crate) fn slow(go: &Arc<Semaphore>) -> MethodRouter {
+    let go = Arc::clone(go);
+    routing::get(move || async move {
+        go.acquire().await.expect("open").forget();
+        "done"
+    })
 }
 
 pub(crate) fn get(path: &str) -> Request {

@@ -53,7 +53,7 @@ fn cors() -> tower_http::cors::CorsLayer {
 /// A script of another origin asks, and its browser asks first whether it may.
 async fn script_asks<S>(app: &Guarded<S>) -> StatusCode
 where
-    Guarded<S>: Clone + tower::Service<axum::extract::Request, Error = std::convert::Infallible>,
+    Guarded<S>: Clone + tower::Service<axum::extract::Request, Error = Infallible>,
     <Guarded<S> as tower::Service<axum::extract::Request>>::Response: axum::response::IntoResponse,
 {
     let origin = ("origin", "https://shop.example");

@@ -14,16 +14,16 @@ mod common;
 mod audit;
 mod own;
 
-use std::{io, time::Duration};
+use std::{convert::Infallible, io, time::Duration};
 
-use axum::{Router, http::StatusCode, routing::get};
+use axum::{Router, http::StatusCode, response::Response, routing::get};
 use common::{ask, get as request_for, until};
 use steadfast::{
     BreakerMode, CheckOutcome, Dependency, DependencyState, Drain, Error, FailureClass, Guard,
     Guarded, Running, Shed, Trip, check,
     diagnosis::{Confidence, Diagnosis, Id, State},
 };
-use tokio::{io::AsyncWriteExt, net::TcpListener};
+use tokio::{io::AsyncWriteExt, net::TcpListener, task::JoinHandle};
 use tower::ServiceExt;
 
 const SEC: Duration = Duration::from_secs(1);
@@ -72,6 +72,17 @@ impl Rig {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         panic!("{what}: {last:?}");
+    }
+
+    /// Fills its gate with requests that hang.
+    async fn hangs(&self) -> Vec<JoinHandle<Result<Response, Infallible>>> {
+        let asks = |_| tokio::spawn(self.app.clone().oneshot(request_for("/hang")));
+        let hanging = (0..4).map(asks).collect();
+        until("a full gate", || {
+            self.guard.control().shedder().in_flight() == 4
+        })
+        .await;
+        hanging
     }
 
     /// Nothing fails and nothing is found.
@@ -166,14 +177,7 @@ async fn a_healthy_service_with_healthy_dependencies_is_silent() {
 #[tokio::test(start_paused = true)]
 async fn overload_is_told_with_its_rule_and_its_numbers() {
     let rig = Rig::new(&[], routes());
-    let mut hanging = Vec::new();
-    for _ in 0..4 {
-        hanging.push(tokio::spawn(rig.app.clone().oneshot(request_for("/hang"))));
-    }
-    until("a full gate", || {
-        rig.guard.control().shedder().in_flight() == 4
-    })
-    .await;
+    let hanging = rig.hangs().await;
     assert_eq!(rig.asks("/").await, 503);
     let told = rig.finds(Id::AppShed).await;
     assert_eq!(told.verdict.state, State::Explained);
@@ -187,7 +191,7 @@ async fn overload_is_told_with_its_rule_and_its_numbers() {
         "{}",
         told.verdict.summary
     );
-    hanging.iter().for_each(tokio::task::JoinHandle::abort);
+    hanging.iter().for_each(JoinHandle::abort);
 }
 
 /// Goal: a command of a finding can be pasted, because the port of the accept loop stands in it.
@@ -218,14 +222,7 @@ async fn commands_name_the_port_that_is_served() {
 #[tokio::test(start_paused = true)]
 async fn a_slow_handler_stands_in_front_of_the_overload_that_it_makes() {
     let rig = Rig::new(&[], routes());
-    let mut hanging = Vec::new();
-    for _ in 0..4 {
-        hanging.push(tokio::spawn(rig.app.clone().oneshot(request_for("/hang"))));
-    }
-    until("a full gate", || {
-        rig.guard.control().shedder().in_flight() == 4
-    })
-    .await;
+    let hanging = rig.hangs().await;
     tokio::time::sleep(20 * SEC).await;
     assert_eq!(rig.asks("/").await, 503);
     let told = rig.finds(Id::AppSlowHandler).await;
@@ -239,7 +236,7 @@ async fn a_slow_handler_stands_in_front_of_the_overload_that_it_makes() {
         "{:?}",
         ids(&told)
     );
-    hanging.iter().for_each(tokio::task::JoinHandle::abort);
+    hanging.iter().for_each(JoinHandle::abort);
 }
 
 #[tokio::test(start_paused = true)]
@@ -505,21 +502,14 @@ async fn traffic_that_came_at_once_is_told_beside_the_refusals() {
         assert_eq!(rig.asks("/").await, 200);
         tokio::time::sleep(SEC).await;
     }
-    let mut hanging = Vec::new();
-    for _ in 0..4 {
-        hanging.push(tokio::spawn(rig.app.clone().oneshot(request_for("/hang"))));
-    }
-    until("a full gate", || {
-        rig.guard.control().shedder().in_flight() == 4
-    })
-    .await;
+    let hanging = rig.hangs().await;
     for _ in 0..3_000 {
         assert_eq!(rig.asks("/").await, 503);
     }
     tokio::time::sleep(3 * SEC).await;
     let told = rig.finds(Id::AppShed).await;
     assert!(ids(&told).contains(&Id::TrafficSurge), "{:?}", ids(&told));
-    hanging.iter().for_each(tokio::task::JoinHandle::abort);
+    hanging.iter().for_each(JoinHandle::abort);
 }
 
 /// Goal: handlers that do not give their thread back are named, by a listener that has a

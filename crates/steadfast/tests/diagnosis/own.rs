@@ -8,7 +8,7 @@ use super::*;
 /// are then held by something else.
 struct Busy {
     rig: Rig,
-    hanging: Vec<tokio::task::JoinHandle<()>>,
+    hanging: Vec<JoinHandle<()>>,
 }
 
 impl Busy {
@@ -43,7 +43,7 @@ impl Busy {
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.hanging.iter().for_each(tokio::task::JoinHandle::abort);
+        self.hanging.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -157,8 +157,8 @@ async fn descriptors_that_run_out_are_told() {
             .iter()
             .any(|it| it.id == Id::HostFdExhausted)
     };
+    // Not that all is well: the machine may have more to compute than processors.
     until("a look", ruled_out).await;
-    rig.is_well();
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = Some(128);
     setrlimit(Resource::Nofile, limit).expect("lower is allowed");
@@ -172,7 +172,7 @@ async fn descriptors_that_run_out_are_told() {
     let summary = &told.verdict.summary;
     assert!(summary.contains("of 128 descriptors"), "{summary}");
     drop(open);
-    until("health", || rig.told().findings.is_empty()).await;
+    until("enough of them", ruled_out).await;
 }
 
 /// Runs a test of this binary in a process of its own, unless this is that process.
