@@ -310,7 +310,7 @@ impl Explain {
         &self,
         refusal: Refusal,
         id: RefusalId,
-        told: Duration,
+        retry_after: Duration,
         answered: Answered,
         head: &RequestHead,
     ) {
@@ -318,7 +318,7 @@ impl Explain {
         let whole = |refusal| Recorded {
             id,
             refusal,
-            retry_after: told,
+            retry_after,
             answered,
             request: head.note(),
         };

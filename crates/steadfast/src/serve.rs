@@ -86,11 +86,11 @@ pub use tls::Tls;
 const CUT_MAX: Duration = Duration::from_millis(400);
 
 /// A listener with the application behind it.
-pub(crate) struct Door(Box<dyn FnOnce(Shared) -> Accepting + Send>);
+pub(crate) struct Endpoint(Box<dyn FnOnce(Shared) -> Accepting + Send>);
 
 type Accepting = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-impl Door {
+impl Endpoint {
     pub(crate) fn new<L, S>(listener: L, app: S) -> Self
     where
         L: Listener,
@@ -149,15 +149,20 @@ impl Door {
     }
 }
 
-impl Debug for Door {
+impl Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Door")
+        f.write_str("Endpoint")
     }
 }
 
-/// Accepts at every door until the drain says that it is enough, and finishes what runs.
+/// Accepts at every endpoint until the drain says that it is enough, and finishes what runs.
 /// Returns once the last connection has gone, or has been cut.
-pub(crate) async fn run(control: &Control, limits: Connections, paths: Paths, doors: Vec<Door>) {
+pub(crate) async fn run(
+    control: &Control,
+    limits: Connections,
+    paths: Paths,
+    endpoints: Vec<Endpoint>,
+) {
     let drain = control.drain_state();
     drain.tally().connections_seen = true;
     drain.server_is(Server::Accepting);
@@ -174,7 +179,9 @@ pub(crate) async fn run(control: &Control, limits: Connections, paths: Paths, do
         }),
         limits,
     };
-    let accepting = doors.into_iter().map(|door| (door.0)(shared.clone()));
+    let accepting = endpoints
+        .into_iter()
+        .map(|endpoint| (endpoint.0)(shared.clone()));
     all(accepting.collect()).await;
     drain.server_is(Server::Closed);
     shared.finish().await;
@@ -184,7 +191,7 @@ pub(crate) async fn run(control: &Control, limits: Connections, paths: Paths, do
 /// Waits for all of them, on this task: dropped, none goes on.
 async fn all(mut accepting: Vec<Accepting>) {
     poll_fn(|cx| {
-        accepting.retain_mut(|door| door.as_mut().poll(cx).is_pending());
+        accepting.retain_mut(|endpoint| endpoint.as_mut().poll(cx).is_pending());
         match accepting.is_empty() {
             true => Poll::Ready(()),
             false => Poll::Pending,
@@ -214,7 +221,7 @@ where
     Some(address.port())
 }
 
-/// What every connection needs, whichever door it came through.
+/// What every connection needs, whichever endpoint it came through.
 #[derive(Clone)]
 pub(crate) struct Shared {
     control: Control,
@@ -226,7 +233,7 @@ pub(crate) struct Shared {
     limits: Connections,
 }
 
-/// One door.
+/// One endpoint.
 struct Serving<S> {
     app: S,
     shared: Shared,

@@ -51,11 +51,11 @@ impl Log {
     /// Follows what is believed of the dependency.
     pub(super) fn follow(&self, state: &DependencyState, view: &DependencyView, now: Instant) {
         let health = view.health(now);
-        let Some(told) = self.change(state, view, health, now) else {
+        let Some(change) = self.change(state, view, health, now) else {
             return;
         };
         let dependency = view.name.as_str();
-        match told {
+        match change {
             Transition::Down => {
                 let class = view.class(now).map_or("", |class| class.code());
                 let reason = view

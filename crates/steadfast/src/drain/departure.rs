@@ -33,7 +33,7 @@ type Leaving = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub(crate) struct Departure {
     token: DrainToken,
     leaving: Leaving,
-    word: Word,
+    order: Order,
     framing: Framing,
     /// Whether somebody said that this answer leaves, and did not only write events.
     by_route: bool,
@@ -41,9 +41,9 @@ pub(crate) struct Departure {
     end: End,
 }
 
-/// What the drain says.
+/// What the drain asks of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Word {
+enum Order {
     Stay,
     Leave,
     Now,
@@ -64,7 +64,7 @@ impl Departure {
         Self {
             leaving: Box::pin(token.clone().until_leaving_begins()),
             token,
-            word: Word::Stay,
+            order: Order::Stay,
             framing: Framing::of(headers),
             by_route,
             ready_left: READY_MAX,
@@ -104,14 +104,14 @@ impl Departure {
         }
         self.listen(cx);
         // Without a place to end at, waiting longer would not make it better.
-        if self.word != Word::Stay && self.by_route && matches!(self.framing, Framing::Unknown) {
+        if self.order != Order::Stay && self.by_route && matches!(self.framing, Framing::Unknown) {
             return self.cut();
         }
         match body.poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => self.passes(frame),
-            Poll::Pending if self.word == Word::Stay => Poll::Pending,
+            Poll::Pending if self.order == Order::Stay => Poll::Pending,
             Poll::Pending if self.framing.is_between() => self.in_order(None),
-            Poll::Pending if self.word == Word::Now => self.cut(),
+            Poll::Pending if self.order == Order::Now => self.cut(),
             // What comes next, or the last moment, ends it.
             polled => polled,
         }
@@ -119,10 +119,10 @@ impl Departure {
 
     /// Hears what the drain says, and stays its listener.
     fn listen(&mut self, cx: &mut Context<'_>) {
-        while self.word != Word::Now && self.leaving.as_mut().poll(cx).is_ready() {
-            self.word = match self.word {
-                Word::Stay => Word::Leave,
-                Word::Leave | Word::Now => Word::Now,
+        while self.order != Order::Now && self.leaving.as_mut().poll(cx).is_ready() {
+            self.order = match self.order {
+                Order::Stay => Order::Leave,
+                Order::Leave | Order::Now => Order::Now,
             };
             let token = self.token.clone();
             self.leaving = Box::pin(async move { token.cancelled().await });
@@ -138,11 +138,11 @@ impl Departure {
         };
         let between = self.framing.is_between();
         let end = self.framing.follow(data);
-        if self.word == Word::Stay {
+        if self.order == Order::Stay {
             return Poll::Ready(Some(Ok(frame)));
         }
         self.ready_left = self.ready_left.saturating_sub(data.len());
-        let goes_on = self.ready_left > 0 && self.word == Word::Leave;
+        let goes_on = self.ready_left > 0 && self.order == Order::Leave;
         // Parts show that they are whole too late to wait for the end of what is ready.
         if goes_on && !matches!(self.framing, Framing::Parts(_)) {
             return Poll::Ready(Some(Ok(frame)));
@@ -150,7 +150,7 @@ impl Departure {
         match end {
             Some(end) => self.in_order(Some(self.framing.closed(data, end))),
             None if between => self.in_order(None),
-            None if self.word == Word::Now => self.cut(),
+            None if self.order == Order::Now => self.cut(),
             None => Poll::Ready(Some(Ok(frame))),
         }
     }
@@ -183,7 +183,7 @@ impl Departure {
 impl fmt::Debug for Departure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Departure")
-            .field("word", &self.word)
+            .field("order", &self.order)
             .field("framing", &self.framing)
             .field("end", &self.end)
             .finish_non_exhaustive()

@@ -16,7 +16,7 @@ use super::{Guard, Guarded};
 use crate::serve::Tls;
 use crate::{
     drain::DrainReport,
-    serve::{self, Door, Listener},
+    serve::{self, Endpoint, Listener},
 };
 
 impl Guard {
@@ -90,7 +90,7 @@ impl Guard {
     pub fn server(&self) -> Server {
         Server {
             guard: self.clone(),
-            doors: Vec::new(),
+            endpoints: Vec::new(),
         }
     }
 }
@@ -103,7 +103,7 @@ impl Guard {
 #[must_use = "it serves once it runs"]
 pub struct Server {
     guard: Guard,
-    doors: Vec<Door>,
+    endpoints: Vec<Endpoint>,
 }
 
 impl Server {
@@ -117,7 +117,7 @@ impl Server {
         S::Error: Into<Infallible>,
         S::Future: Send,
     {
-        self.doors.push(Door::new(listener, app));
+        self.endpoints.push(Endpoint::new(listener, app));
         self
     }
 
@@ -153,7 +153,7 @@ impl Server {
         S::Error: Into<Infallible>,
         S::Future: Send,
     {
-        self.doors.push(Door::tapped(listener, tap, app));
+        self.endpoints.push(Endpoint::tapped(listener, tap, app));
         self
     }
 
@@ -170,7 +170,8 @@ impl Server {
         S::Error: Into<Infallible>,
         S::Future: Send,
     {
-        self.doors.push(Door::tls(listener, tls.clone(), app));
+        self.endpoints
+            .push(Endpoint::tls(listener, tls.clone(), app));
         self
     }
 
@@ -185,7 +186,7 @@ impl Server {
         let _running = self.guard.start()?;
         let control = self.guard.control();
         let paths = self.guard.own_paths().0.paths.clone();
-        serve::run(&control, self.guard.connections(), paths, self.doors).await;
+        serve::run(&control, self.guard.connections(), paths, self.endpoints).await;
         Ok(Arc::unwrap_or_clone(control.drained().await))
     }
 }
@@ -193,7 +194,7 @@ impl Server {
 impl Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
-            .field("listeners", &self.doors.len())
+            .field("listeners", &self.endpoints.len())
             .finish_non_exhaustive()
     }
 }

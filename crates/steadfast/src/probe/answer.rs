@@ -261,18 +261,18 @@ pub(super) fn spoken(verdict: &Verdict) -> Vec<String> {
     /// Under half of a body, so that the checks themselves have the rest.
     const REASONS_LEN_MAX: usize = BODY_LEN_MAX * 2 / 5;
     let mut length = 0;
-    let mut said: Vec<String> = Vec::new();
+    let mut lines: Vec<String> = Vec::new();
     for reason in &verdict.reasons {
         let reason = reason.to_string();
         length += reason.len();
         // The first is always said: alone, with all names in it, it still fits.
-        if length > REASONS_LEN_MAX && !said.is_empty() {
-            said.push(format!("and {} more", verdict.reasons.len() - said.len()));
+        if length > REASONS_LEN_MAX && !lines.is_empty() {
+            lines.push(format!("and {} more", verdict.reasons.len() - lines.len()));
             break;
         }
-        said.push(reason);
+        lines.push(reason);
     }
-    said
+    lines
 }
 
 /// The line format of Kubernetes' own servers.

@@ -126,8 +126,8 @@ pub(crate) fn one_dependency(seen: &DependencyView, now: Instant) -> Value {
         entry["class"] = json!(class.code());
     }
     if health != Health::Passing {
-        let told = reason.as_ref().and_then(DependencyReason::error);
-        entry["output"] = json!(told.unwrap_or_else(|| output(seen)));
+        let error = reason.as_ref().and_then(DependencyReason::error);
+        entry["output"] = json!(error.unwrap_or_else(|| output(seen)));
     }
     if let Some(check) = &seen.check {
         add_check(&mut entry, check);

@@ -54,14 +54,14 @@ impl OwnEnvelope {
         ))
     }
 
-    pub(super) fn make(&self, refusal: &Refusal, id: RefusalId, told: Duration) -> String {
+    pub(super) fn make(&self, refusal: &Refusal, id: RefusalId, retry_after: Duration) -> String {
         (self.make)(&EnvelopeFor {
             cause: refusal.cause(),
             rule: refusal.rule(),
             id,
-            retry_after: told,
+            retry_after,
             safe_to_retry: refusal.safe_to_retry(),
-            detail: render::detail(refusal, told),
+            detail: render::detail(refusal, retry_after),
         })
     }
 }

@@ -27,29 +27,29 @@ pub(super) fn response(
     wordings: &Wordings,
     refusal: &Refusal,
     id: RefusalId,
-    told: Duration,
+    retry_after: Duration,
     head: &RequestHead,
 ) -> Response<Full<Bytes>> {
     let wording = wordings.of(refusal, &settings.type_base);
     let id_text = IdText::of(id);
     let why = wording.why(Some(&id_text));
     if head.grpc {
-        return grpc(refusal, why, told);
+        return grpc(refusal, why, retry_after);
     }
     let form = negotiate::form(head.accept.as_ref());
     let body = match form {
         Form::Problem => match &settings.envelope {
-            Some(own) => own.make(refusal, id, told).into(),
+            Some(own) => own.make(refusal, id, retry_after).into(),
             None => {
                 let full = settings.disclosure == Disclosure::Full;
                 let disclosed = full.then(|| disclosed(refusal));
-                wording.problem(Some(&id_text), told, disclosed.as_deref())
+                wording.problem(Some(&id_text), retry_after, disclosed.as_deref())
             }
         },
-        Form::Html => html(settings, refusal, id, told, head).into(),
-        Form::Text => line(refusal, id, told).into(),
+        Form::Html => html(settings, refusal, id, retry_after, head).into(),
+        Form::Text => line(refusal, id, retry_after).into(),
     };
-    let mut headers = wording.headers(why, told);
+    let mut headers = wording.headers(why, retry_after);
     if form != Form::Problem || settings.envelope.is_some() {
         headers.insert(header::CONTENT_TYPE, settings.content_type(form));
     }
@@ -71,10 +71,10 @@ pub(super) fn response(
 
 /// Renders what a handler's refusal looks like where no explain layer is around it.
 pub(super) fn bare(refusal: &Refusal) -> Response<Full<Bytes>> {
-    let told = refusal.retry_after().max(Duration::from_secs(1));
+    let retry_after = refusal.retry_after().max(Duration::from_secs(1));
     let wording = Wording::of(refusal, TYPE_BASE_DEFAULT);
-    let body = wording.problem(None, told, None);
-    let mut headers = wording.headers(wording.why(None), told);
+    let body = wording.problem(None, retry_after, None);
+    let mut headers = wording.headers(wording.why(None), retry_after);
     // It is a problem for everybody.
     headers.remove(header::VARY);
     let mut response = Response::new(Full::new(body));
@@ -85,7 +85,7 @@ pub(super) fn bare(refusal: &Refusal) -> Response<Full<Bytes>> {
 
 /// A gRPC refusal: HTTP 200 with the status in the headers ("trailers-only"), which is the
 /// only form that a gRPC client reads as UNAVAILABLE with a pushback.
-fn grpc(refusal: &Refusal, why: HeaderValue, told: Duration) -> Response<Full<Bytes>> {
+fn grpc(refusal: &Refusal, why: HeaderValue, retry_after: Duration) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::new()));
     let headers = response.headers_mut();
     headers.insert(
@@ -98,15 +98,15 @@ fn grpc(refusal: &Refusal, why: HeaderValue, told: Duration) -> Response<Full<By
     headers.insert(HeaderName::from_static("grpc-message"), message);
     headers.insert(
         HeaderName::from_static("grpc-retry-pushback-ms"),
-        HeaderValue::from(millis(told)),
+        HeaderValue::from(millis(retry_after)),
     );
     headers.insert(WHY, why);
     response
 }
 
 /// Whole seconds, rounded up: a client that comes a moment early is refused again.
-pub(super) fn whole_seconds(told: Duration) -> u64 {
-    told.as_secs() + u64::from(told.subsec_nanos() > 0)
+pub(super) fn whole_seconds(retry_after: Duration) -> u64 {
+    retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0)
 }
 
 /// What only colleagues are shown: members of the problem, with the comma before them.
@@ -121,13 +121,13 @@ fn html(
     settings: &ExplainSettings,
     refusal: &Refusal,
     id: RefusalId,
-    told: Duration,
+    retry_after: Duration,
     head: &RequestHead,
 ) -> String {
     let page = PageFor {
         cause: refusal.cause(),
         id,
-        retry_after: told,
+        retry_after,
         repeats: head.method == Method::GET,
         language: head.language,
     };
@@ -148,14 +148,14 @@ fn of_page(headers: &mut HeaderMap, settings: &ExplainSettings, head: &RequestHe
     }
 }
 
-fn line(refusal: &Refusal, id: RefusalId, told: Duration) -> String {
-    let (detail, cause) = (detail(refusal, told), refusal.cause());
+fn line(refusal: &Refusal, id: RefusalId, retry_after: Duration) -> String {
+    let (detail, cause) = (detail(refusal, retry_after), refusal.cause());
     format!("{detail} ({cause}, {id})\n")
 }
 
 /// The one sentence that is fit for everybody.
-pub(super) fn detail(refusal: &Refusal, told: Duration) -> String {
-    let (sentence, seconds) = (refusal.cause().sentence(), whole_seconds(told));
+pub(super) fn detail(refusal: &Refusal, retry_after: Duration) -> String {
+    let (sentence, seconds) = (refusal.cause().sentence(), whole_seconds(retry_after));
     let unit = if seconds == 1 { "second" } else { "seconds" };
     format!("{sentence}; retry after {seconds} {unit}.")
 }
@@ -231,13 +231,13 @@ mod tests {
             .body(())
             .expect("a request");
         let settings = ExplainSettings::default().disclosure(disclosure);
-        let told = Duration::from_millis(3200);
+        let retry_after = Duration::from_millis(3200);
         let response = response(
             &settings,
             &Wordings::new(),
             &overloaded(),
             ID,
-            told,
+            retry_after,
             &RequestHead::of(&request),
         );
         assert_eq!(response.status(), 503);
@@ -315,13 +315,13 @@ mod tests {
             .body(())
             .expect("a request");
         let settings = ExplainSettings::default();
-        let told = Duration::from_millis(3200);
+        let retry_after = Duration::from_millis(3200);
         let answer = response(
             &settings,
             &Wordings::new(),
             &overloaded(),
             ID,
-            told,
+            retry_after,
             &RequestHead::of(&request),
         );
         assert_eq!(answer.status(), 200);

@@ -101,10 +101,10 @@ impl Wording {
     pub(super) fn problem(
         &self,
         id: Option<&IdText>,
-        told: Duration,
+        retry_after: Duration,
         disclosed: Option<&str>,
     ) -> Bytes {
-        let seconds = whole_seconds(told);
+        let seconds = whole_seconds(retry_after);
         let (mut digits, mut more_digits) = (itoa::Buffer::new(), itoa::Buffer::new());
         let after_seconds = match (seconds, id) {
             (1, Some(_)) => " second.\",\"instance\":\"urn:uuid:",
@@ -118,7 +118,7 @@ impl Wording {
             after_seconds.as_bytes(),
             id.map_or(&[], |id| id.as_bytes()),
             self.middle.as_bytes(),
-            more_digits.format(millis(told)).as_bytes(),
+            more_digits.format(millis(retry_after)).as_bytes(),
             self.end.as_bytes(),
             disclosed.unwrap_or_default().as_bytes(),
             b"}",
@@ -127,12 +127,12 @@ impl Wording {
     }
 
     /// Returns the headers of a problem.
-    pub(super) fn headers(&self, why: HeaderValue, told: Duration) -> HeaderMap {
+    pub(super) fn headers(&self, why: HeaderValue, retry_after: Duration) -> HeaderMap {
         let mut headers = self.headers.clone();
         let mut why = Some(why);
         for (name, value) in &mut headers {
             if *name == header::RETRY_AFTER {
-                *value = seconds_value(whole_seconds(told));
+                *value = seconds_value(whole_seconds(retry_after));
             } else if *name == WHY {
                 *value = why.take().unwrap_or_else(|| value.clone());
             } else {

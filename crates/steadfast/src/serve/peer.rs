@@ -3,16 +3,15 @@
 use http::Extensions;
 
 #[cfg(feature = "axum")]
-use axum::extract::ConnectInfo as Told;
+use axum::extract::ConnectInfo as PeerAddress;
 
 /// Who asks, where axum has no word for it.
 #[cfg(not(feature = "axum"))]
 #[derive(Clone, Copy, Debug)]
-struct Told<A>(A);
+struct PeerAddress<A>(A);
 
 /// Returns the address at the other end of a connection, from the extensions of a request
-/// that came over it: `A` is what its listener
-/// says, `SocketAddr` for a `TcpListener`. `None` for another type, or if the request came in
+/// that came over it: `A` is what its listener says, `SocketAddr` for a `TcpListener`. `None` for another type, or if the request came in
 /// by another server than [`crate::Guard::serve`].
 ///
 /// Behind a proxy it is the proxy's.
@@ -28,10 +27,10 @@ struct Told<A>(A);
 /// ```
 #[must_use]
 pub fn peer<A: Clone + Send + Sync + 'static>(extensions: &Extensions) -> Option<&A> {
-    extensions.get::<Told<A>>().map(|told| &told.0)
+    extensions.get::<PeerAddress<A>>().map(|address| &address.0)
 }
 
 /// Tells handlers who asks.
 pub(super) fn tell<A: Clone + Send + Sync + 'static>(extensions: &mut Extensions, peer: A) {
-    extensions.insert(Told(peer));
+    extensions.insert(PeerAddress(peer));
 }

@@ -64,8 +64,8 @@ pub(super) fn gather(
         });
     }
     if let Some(reading) = &view.pool {
-        let told = told_of(dependency, ledger, now);
-        say(pool(reading, told, view));
+        let refused = refusal_of(dependency, ledger, now);
+        say(pool(reading, refused, view));
         if let Some(fleet) = dependency.fleet() {
             let places = reading.max.saturating_add(fleet.beside_pool());
             say(Own::PoolSum {
@@ -168,7 +168,7 @@ fn check(view: &DependencyView, now: Instant) -> Vec<Own> {
 }
 
 /// What the last refusal of this dependency's pool said, if it is fresh.
-fn told_of<'a>(
+fn refusal_of<'a>(
     dependency: &Dependency,
     ledger: &'a LedgerView,
     now: Instant,
@@ -187,9 +187,9 @@ fn told_of<'a>(
 
 /// How the pool stands: by its own gauges, and, where it has free places and refuses all the
 /// same, by what the last refusal said.
-fn pool(reading: &PoolReading, told: Option<&PoolExhausted>, view: &DependencyView) -> Own {
+fn pool(reading: &PoolReading, refused: Option<&PoolExhausted>, view: &DependencyView) -> Own {
     let is_full = reading.in_use >= reading.max;
-    let is = match (reading.pressure, told.map(|told| told.class)) {
+    let is = match (reading.pressure, refused.map(|refused| refused.class)) {
         (PoolPressure::Stuck, _) => PoolIs::Stuck,
         (PoolPressure::Saturated, _) => PoolIs::Busy,
         (PoolPressure::None, Some(FailureClass::RefusedByServer))
@@ -205,7 +205,7 @@ fn pool(reading: &PoolReading, told: Option<&PoolExhausted>, view: &DependencyVi
     };
     let trouble = match is {
         PoolIs::ServerFull | PoolIs::Unreachable => {
-            told.and_then(|told| told.last_error.as_deref())
+            refused.and_then(|refused| refused.last_error.as_deref())
         }
         _ => None,
     };

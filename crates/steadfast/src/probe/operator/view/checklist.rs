@@ -199,17 +199,17 @@ fn connections(seen: &Seen<'_>) -> Item {
     let pools: Vec<_> = with_pool
         .filter_map(|view| view.pool.map(|pool| (&view.name, pool)))
         .collect();
-    let said = pools.iter().map(|(name, pool)| {
-        let mut said = format!("{name} {} of {} in use", pool.in_use, pool.max);
+    let lines = pools.iter().map(|(name, pool)| {
+        let mut line = format!("{name} {} of {} in use", pool.in_use, pool.max);
         if pool.waiting > 0 {
-            said.push_str(&format!(", {} wait", pool.waiting));
+            line.push_str(&format!(", {} wait", pool.waiting));
         }
         if pool.leaked > 0 {
-            said.push_str(&format!(", {} held for too long", pool.leaked));
+            line.push_str(&format!(", {} held for too long", pool.leaked));
         }
-        said
+        line
     });
-    let says: Vec<_> = said.collect();
+    let says: Vec<_> = lines.collect();
     let bad = pools
         .iter()
         .any(|(_, pool)| pool.pressure != PoolPressure::None || pool.leaked > 0);

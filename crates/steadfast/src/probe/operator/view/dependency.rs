@@ -201,8 +201,8 @@ impl DependencyEntry {
     fn of(dependency: &Dependency, view: &DependencyView, now: Instant) -> Self {
         let health = view.health(now);
         let reason = view.reason(now);
-        let told = reason.as_ref().and_then(|reason| reason.error());
-        let said = || told.unwrap_or_else(|| output(view)).to_owned();
+        let error = reason.as_ref().and_then(|reason| reason.error());
+        let shown = || error.unwrap_or_else(|| output(view)).to_owned();
         let outages = dependency.outages(now);
         let (known, refusing) = view.keys;
         Self {
@@ -213,7 +213,7 @@ impl DependencyEntry {
                 .map(|reason| inert(&reason.to_string()).into()),
             class: view.class(now).map(|class| class.code()),
             output: (health != Health::Passing)
-                .then(said)
+                .then(shown)
                 .map(|text| inert(&text).into()),
             since: view.since(now).map(clock::rfc3339),
             requirement: view.requirement.as_str(),
