@@ -166,7 +166,7 @@ struct Inner {
 impl PoolGuard {
     /// Takes a connection from the pool: at once, after a wait, or not at all.
     ///
-    /// It sets out when it is polled first, and waits until the deadline of the request in
+    /// It starts when it is polled first, and waits until the deadline of the request in
     /// which this was called ([`Deadline::current`]), and no longer than the guard's own
     /// limits.
     ///

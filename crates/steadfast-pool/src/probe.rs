@@ -107,7 +107,7 @@ impl Trouble {
     #[must_use]
     pub const fn spares_old(&self) -> bool {
         use FailureClass as Class;
-        let is_of_door = matches!(
+        let is_of_sessions = matches!(
             self.failure.class(),
             Class::Auth
                 | Class::Dns
@@ -116,7 +116,7 @@ impl Trouble {
                 | Class::Tls
                 | Class::Unreachable
         );
-        self.is_of_new && is_of_door
+        self.is_of_new && is_of_sessions
     }
 }
 

@@ -251,7 +251,7 @@ impl Stripe {
         });
     }
 
-    /// One elder ends. It may be here before the hand-over that made it an elder has
+    /// One of the older calls ends. It may be here before the hand-over that made it one has
     /// counted it, which is why the count has a bias to go below zero with.
     fn leave_older(&self) {
         self.change_older(|oldest, count| (oldest, count - 1));
@@ -362,7 +362,7 @@ mod tests {
                 prop_assert_eq!(seen.calls as usize, list.len());
                 let old = list.iter().filter(|(_, at)| now - at >= 1_000).count();
                 let surely = list.iter().filter(|(_, at)| now - at >= 1_250).count();
-                // Elders are as old as their oldest, and no elder is younger than 1.75 s.
+                // The older ones are as old as their oldest, and none is younger than 1.75 s.
                 prop_assert!((surely..=old).contains(&(seen.stalled as usize)));
             }
         }

@@ -2,7 +2,10 @@
 
 use std::{fmt, time::Duration};
 
-use super::{state::BreakerMode, trip_rules::TripRules};
+use super::{
+    state::BreakerMode,
+    trip_rules::{TripRules, ms},
+};
 use crate::FailureClass;
 
 /// Why a breaker moved. Display is a sentence for the operator's page and the log.
@@ -239,7 +242,7 @@ fn clip(count: u32) -> u64 {
 }
 
 fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).map_or(NUMBER_MAX, |millis| millis.min(NUMBER_MAX))
+    ms(duration).min(NUMBER_MAX)
 }
 
 /// Bits of a packed reason.

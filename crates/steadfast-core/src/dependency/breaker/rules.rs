@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use super::{outcome::CallOutcome, trip_rules::TripRules};
+use super::{
+    outcome::CallOutcome,
+    trip_rules::{TripRules, ms},
+};
 use crate::{FailureClass, dependency::breaker::window::Sample};
 
 /// What a call's end says.
@@ -63,7 +66,7 @@ impl TripRules {
     }
 
     fn judge_abandoned(&self, elapsed: Duration) -> Verdict {
-        let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        let elapsed_ms = ms(elapsed);
         let is_over = |limit: Option<u64>| limit.is_some_and(|limit| elapsed_ms >= limit);
         let verdict = if is_over(self.stall_ms) {
             Verdict {

@@ -7,6 +7,7 @@ use super::{
     doubt::BreakerDoubt,
     reason::BreakerReason,
     state::{BreakerMode, BreakerState},
+    trip_rules::ms,
 };
 use crate::{FailureClass, dependency::breaker::window::WindowCounts};
 
@@ -56,10 +57,7 @@ impl Breaker {
     /// whole buckets and no longer than the window.
     pub(crate) fn recent(&self, length: Duration, now: Instant) -> (BreakerState, WindowCounts) {
         let now_ms = self.ms(now);
-        let buckets = length
-            .as_millis()
-            .div_ceil(u128::from(self.rules.bucket_ms()));
-        let buckets = u64::try_from(buckets).unwrap_or(u64::MAX);
+        let buckets = ms(length).div_ceil(self.rules.bucket_ms());
         (
             self.word().state_at(now_ms),
             self.window.counts_of(buckets, now_ms),

@@ -324,7 +324,7 @@ fn what_one_only_hears_of_is_not_noted_as_new() {
     }
     let seen = pool.gate.snapshot(late);
     assert_eq!(seen.connects_failed, 1, "it was found out once");
-    // Whoever sets out now hears nothing of what was before.
+    // Whoever starts now hears nothing of what was before.
     let mut next = pool.acquire(None);
     waits(&mut next, late);
     waits(&mut next, late + PROBE_AFTER);

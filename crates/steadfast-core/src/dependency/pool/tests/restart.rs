@@ -23,8 +23,8 @@ fn served(size: u32, now: Instant) -> Pool {
     pool
 }
 
-/// Sets out at that moment, and is told that nobody listens when it probes.
-fn sets_out(pool: &Pool, now: Instant) -> PoolAcquire<Scripted> {
+/// Starts at that moment, and is told that nobody listens when it probes.
+fn starts(pool: &Pool, now: Instant) -> PoolAcquire<Scripted> {
     let mut acquire = pool.acquire(None);
     waits(&mut acquire, now);
     let questions = pool.questions();
@@ -42,7 +42,7 @@ fn failures(pool: &Pool) -> u64 {
 fn whoever_comes_while_a_server_is_restarted_is_served_by_the_connect_that_goes_on() {
     let start = origin();
     let pool = served(4, start);
-    let mut acquire = sets_out(&pool, start);
+    let mut acquire = starts(&pool, start);
     for ms in [100, 1_999, 2_000, 2_900] {
         waits(&mut acquire, start + ms * MS);
     }
@@ -59,7 +59,7 @@ fn whoever_comes_while_a_server_is_restarted_is_served_by_the_connect_that_goes_
 fn who_waits_for_one_that_does_not_come_back_is_told_why_when_it_is_no_restart() {
     let start = origin();
     let pool = served(4, start);
-    let mut acquire = sets_out(&pool, start);
+    let mut acquire = starts(&pool, start);
     waits(&mut acquire, start + PROBE_AFTER);
     let ends = start + PROBE_AFTER + RESTART_MAX;
     assert!(acquire.wake_at().is_some_and(|at| at <= ends));
@@ -69,7 +69,7 @@ fn who_waits_for_one_that_does_not_come_back_is_told_why_when_it_is_no_restart()
     assert!(format!("{refusal:?}").contains("connection refused"));
     assert_eq!((failures(&pool), pool.taken(ends)), (1, (0, 0)));
     // Whoever comes now is told as soon as it is known.
-    let mut late = sets_out(&pool, ends);
+    let mut late = starts(&pool, ends);
     let refusal = is_refused(&mut late, ends + PROBE_AFTER);
     assert_eq!(refusal.cause(), Cause::DependencyDown);
     assert_eq!(failures(&pool), 2);
@@ -79,7 +79,7 @@ fn who_waits_for_one_that_does_not_come_back_is_told_why_when_it_is_no_restart()
 fn a_server_that_was_never_there_is_not_waited_for_nor_is_what_the_driver_gives_up() {
     let start = origin();
     let pool = Pool::new(start);
-    let mut acquire = sets_out(&pool, start);
+    let mut acquire = starts(&pool, start);
     let _told = is_refused(&mut acquire, start + PROBE_AFTER);
 
     let pool = served(4, start);
@@ -95,7 +95,7 @@ fn a_server_that_was_never_there_is_not_waited_for_nor_is_what_the_driver_gives_
 fn who_waits_for_a_turn_is_told_when_it_is_no_restart() {
     let start = origin();
     let pool = served(1, start);
-    let mut first = sets_out(&pool, start);
+    let mut first = starts(&pool, start);
     waits(&mut first, start + PROBE_AFTER);
     let mut waiting: Vec<_> = (0..9).map(|_| pool.acquire(None)).collect();
     for acquire in &mut waiting {

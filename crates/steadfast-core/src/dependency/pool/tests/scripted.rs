@@ -123,7 +123,7 @@ impl Pool {
         }
     }
 
-    /// Sets out, with this deadline if it has one.
+    /// Begins to acquire, with this deadline if it has one.
     pub(super) fn acquire(&self, until: Option<Instant>) -> PoolAcquire<Scripted> {
         PoolAcquire::new(
             Arc::clone(&self.driver),
