@@ -128,3 +128,41 @@ impl Calls {
 }
 
 const KINDS: usize = 10;
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_end_of_a_call_is_counted_as_its_kind_whichever_thread_saw_it() {
+        let failed = |class: FailureClass| CallOutcome::Failure(class.into());
+        let left = CallOutcome::Abandoned {
+            elapsed: std::time::Duration::ZERO,
+        };
+        let calls = Calls::default();
+        for (nth, (outcome, kind)) in [
+            (CallOutcome::Success, CallKind::Success),
+            (CallOutcome::Slow, CallKind::Slow),
+            (CallOutcome::Neutral, CallKind::Neutral),
+            (left, CallKind::Abandoned),
+            (failed(FailureClass::Timeout), CallKind::Timeout),
+            (failed(FailureClass::Overloaded), CallKind::Throttled),
+            (failed(FailureClass::Saturated), CallKind::Saturated),
+            (failed(FailureClass::Unhealthy), CallKind::Failure),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            assert_eq!(CallKind::of(&outcome), kind);
+            for stripe in 0..=nth {
+                calls.count(stripe * 7, kind);
+            }
+            assert_eq!(calls.sum().of(kind), nth as u64 + 1, "{kind:?}");
+        }
+        let sum = calls.sum();
+        let all: u64 = CallKind::ALL.iter().map(|kind| sum.of(*kind)).sum();
+        assert_eq!(all, (1..=8).sum::<u64>());
+        let codes: std::collections::BTreeSet<_> = CallKind::ALL.map(CallKind::code).into();
+        assert_eq!(codes.len(), KINDS, "no two are counted as one metric");
+    }
+}

@@ -107,3 +107,46 @@ impl Note {
 }
 
 const TAG_MASK: u64 = (1 << TAG_BITS) - 1;
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_notes_for_one_step_the_first_stays_and_one_that_comes_too_late_is_none() {
+        let note = Note::default();
+        note.write(1, |_| 7, || true);
+        assert_eq!(note.read(), 7);
+        note.write(1, |_| 8, || true);
+        assert_eq!(note.read(), 7, "the step has its note");
+        note.write(2, |_| 9, || false);
+        assert_eq!(note.read(), 7, "the step can no longer happen");
+        note.write(2, |kept| kept + 1, || true);
+        assert_eq!(note.read(), 8, "of the old value");
+    }
+
+    #[test]
+    fn the_latest_failure_is_known_by_its_kind_and_its_moment() {
+        let record = OutageRecord::default();
+        assert_eq!(record.last_failure(), None);
+        assert_eq!(record.last_call_failure(), None);
+        record.failed(FailureClass::Dns);
+        record.failed(FailureClass::Timeout);
+        assert_eq!(record.last_failure(), Some(FailureClass::Timeout));
+        record.call_failed(0);
+        assert_eq!(
+            record.last_call_failure(),
+            Some(0),
+            "the first moment is one"
+        );
+        record.call_failed(50);
+        record.call_failed(20);
+        assert_eq!(
+            record.last_call_failure(),
+            Some(50),
+            "the later of two threads"
+        );
+        record.probed(9);
+        assert_eq!(record.probe_jitter(), 9);
+    }
+}

@@ -120,3 +120,69 @@ impl Slots {
         (since + PATIENCE_MIN).max(still).max(opened)
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn patience() -> Patience {
+        let settings = PoolSettings::new(4).wait_max(30 * SECOND);
+        let mut settings = settings.connect_max(SECOND);
+        settings.connect_slow_max = 10 * SECOND;
+        Patience::new(&settings)
+    }
+
+    #[test]
+    fn a_connect_may_be_silent_for_three_times_what_the_last_ones_took() {
+        let mut patience = patience();
+        assert_eq!(patience.connect(), 10 * SECOND, "nobody knows yet");
+        for (took_ms, silent_ms) in [
+            (2_000, 6_000),
+            (20, 3_000), // half of what the slow one took is remembered
+            (20, 1_500),
+            (20, 1_000),      // never less than a connect may take
+            (60_000, 10_000), // never more than a slow one may
+        ] {
+            patience.connected(took_ms * MS);
+            assert_eq!(patience.connect(), silent_ms * MS, "after {took_ms} ms");
+        }
+    }
+
+    #[test]
+    fn an_idle_connection_is_late_after_twice_what_tests_take() {
+        let mut patience = patience();
+        assert_eq!(patience.test(), PROBE_AFTER, "none was answered yet");
+        patience.tested(SECOND);
+        assert_eq!(patience.test(), SECOND / 2, "one was slow");
+        for _ in 0..20 {
+            patience.tested(150 * MS);
+        }
+        let late = patience.test();
+        assert!(late > 295 * MS && late < 305 * MS, "{late:?}");
+        for _ in 0..20 {
+            patience.tested(10 * SECOND);
+        }
+        assert_eq!(
+            patience.test(),
+            SECOND / 2,
+            "half of a connect's time is left"
+        );
+    }
+
+    #[test]
+    fn nothing_may_come_back_for_twice_a_hold_and_no_longer_than_makes_a_pool_stuck() {
+        let settings = PoolSettings::new(4).stuck_after(NONE_BACK_MAX * 4);
+        let mut patience = Patience::new(&settings);
+        assert_eq!(patience.none_back(), NONE_BACK_MAX);
+        patience.held(NONE_BACK_MAX);
+        assert_eq!(patience.none_back(), NONE_BACK_MAX * 2);
+        patience.held(MS);
+        let less = patience.none_back();
+        assert!(less < NONE_BACK_MAX * 2 && less > NONE_BACK_MAX, "{less:?}");
+        patience.held(NONE_BACK_MAX * 100);
+        assert_eq!(patience.none_back(), NONE_BACK_MAX * 4);
+    }
+}

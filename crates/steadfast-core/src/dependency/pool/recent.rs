@@ -89,3 +89,46 @@ impl Recent {
         })
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::testing::origin;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn demand_is_of_the_last_two_minutes_and_of_nothing_before() {
+        let start = origin();
+        let mut recent = Recent::new(start);
+        assert_eq!(recent.demand(start + SECOND), None, "nothing was held");
+        // Five a second, held for 40 ms each, and twice as long from the second minute on.
+        let mut at = |second: u64, hold_ms| {
+            let now = start + Duration::from_secs(second);
+            for _ in 0..5 {
+                recent.arrived(now);
+                recent.held(Duration::from_millis(hold_ms), now);
+            }
+            recent.demand(now + SECOND).expect("some were held")
+        };
+        let first = (0..60).map(|second| at(second, 40)).last().expect("sixty");
+        assert_eq!((first.holds, first.mean_hold), (300, SECOND / 25));
+        assert!((first.arrivals_per_sec - 5.0).abs() < 0.01, "{first:?}");
+        let later = (60..400).map(|second| at(second, 80)).last().expect("many");
+        assert_eq!(later.mean_hold, SECOND * 2 / 25, "the first are forgotten");
+        assert!((later.arrivals_per_sec - 5.0).abs() < 0.01, "{later:?}");
+        assert!((550..=600).contains(&later.holds), "{later:?}");
+    }
+
+    #[test]
+    fn what_was_long_ago_is_no_demand_though_nothing_came_since() {
+        let start = origin();
+        let mut recent = Recent::new(start);
+        recent.arrived(start);
+        recent.held(SECOND, start);
+        let at = |secs| recent.demand(start + Duration::from_secs(secs));
+        assert_eq!(at(119).map(|demand| demand.holds), Some(1));
+        assert_eq!(at(120), None);
+        assert_eq!(at(100_000), None);
+    }
+}
