@@ -18,7 +18,6 @@ pub mod limit;
 pub(crate) mod limiter;
 mod memory;
 mod moment;
-mod pace;
 mod permit;
 mod pressure;
 mod request;
@@ -36,10 +35,10 @@ pub(crate) mod wait_queue;
 use std::time::{Duration, Instant};
 
 pub use gate::Decision;
+use inflight::hold_time::HoldTime;
 use memory::MemoryGuard;
 pub use memory::MemorySnapshot;
 use moment::Moments;
-use pace::Pace;
 pub use permit::{Outcome, ShedPermit};
 pub use request::Ask;
 use settings::fixed;
@@ -86,7 +85,7 @@ pub struct ShedGate {
     would_refuse: Counter,
     held_nanos: Counter,
     settled: Counter,
-    pace: Pace,
+    hold_time: HoldTime,
     moments: Moments,
     queue: Option<WaitQueue>,
 }
@@ -117,7 +116,7 @@ impl ShedGate {
             would_refuse: Counter::new(),
             held_nanos: Counter::new(),
             settled: Counter::new(),
-            pace: Pace::new(now),
+            hold_time: HoldTime::new(now),
             moments: Moments::new(),
             queue: settings.queue.map(|queue| WaitQueue::new(queue, now)),
         })
