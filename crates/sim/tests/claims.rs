@@ -358,6 +358,24 @@ fn after_a_hiccup_at_ten_times_the_load_it_goes_on_within_a_second() {
     }
 }
 
+/// Goal: where all clients gave up before anything could be learnt, or a limit below the knee was taken for none, a limit is found nevertheless. Both went on for ever.
+#[test]
+fn an_overload_in_which_everybody_gives_up_ends() {
+    let scenario = scenario("shared-5x");
+    for seed in [6, 21] {
+        let goodput = &figures(&scenario, "adaptive", seed)[0];
+        assert!(goodput.holds(), "seed {seed}: {goodput:?}");
+    }
+}
+
+/// Goal: at a steady load what is told of the limit stays, although each experiment moves it by a place or two.
+#[test]
+fn the_number_that_is_told_moves_at_most_twice_a_minute() {
+    for name in ["minute-2x", "minute-5x"] {
+        holds(name, 1..=4);
+    }
+}
+
 #[test]
 fn what_other_limits_were_reported_to_do_it_does_not() {
     holds("short-25us", 1..=1);

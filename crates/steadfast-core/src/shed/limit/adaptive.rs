@@ -7,12 +7,14 @@ use super::{
     Snapshot, Tag, Window,
 };
 use engaged::{Engaged, Outcome};
+use settled::Settled;
 use watch::Watch;
 
 mod clusters;
 mod cycle;
 mod engaged;
 mod growth;
+mod settled;
 mod slope;
 mod sums;
 mod watch;
@@ -48,6 +50,8 @@ mod watch;
 /// It also goes away when nobody was refused for 10 s, and when requests are refused while nothing at all ends for 10 latencies: then what was known no longer holds.
 /// While the process itself runs late (no heartbeat for 20 ms too long, within the last second) it does not grow and does not go away: requests then are slow at any limit, so "no faster with fewer" says nothing.
 /// While it refuses nobody it watches as if it were open, so a limit that is too high is found as well.
+///
+/// **Told.** Each experiment ends with an error of some hundredths, so a limit that is right goes on moving by a place or two. What [`Limit::snapshot`] and the changes tell stays while the limit is about that, and becomes the mean of the last ones when it is not.
 ///
 /// # Why this and not the neighbours
 ///
@@ -92,6 +96,7 @@ pub struct Adaptive {
     epoch: u32,
     /// Places that are kept for those who go first, beside the limit: what is found out is about how many run, and nobody else takes them.
     kept: u32,
+    settled: Settled,
     change: Option<Change>,
     last: Option<super::Experiment>,
 }
@@ -136,17 +141,9 @@ impl Adaptive {
         }
     }
 
-    /// Compares the limit with what it was, and tells if it moved.
-    fn told(
-        &mut self,
-        now: Instant,
-        from: Option<u32>,
-        why: Option<ChangeReason>,
-    ) -> Option<Change> {
-        let to = self.limit();
-        if from == to {
-            return None;
-        }
+    /// Tells of the limit, if it is no longer about what was told of it.
+    fn told(&mut self, now: Instant, why: Option<ChangeReason>) -> Option<Change> {
+        let (from, to) = self.settled.follow(self.limit())?;
         let change = Change::new(now, from, to, why.unwrap_or(ChangeReason::Other("unknown")));
         self.change = Some(change);
         Some(change)
@@ -165,7 +162,6 @@ impl Adaptive {
         now: Instant,
         step: impl FnOnce(&mut Engaged, &mut Random) -> Outcome,
     ) -> Option<Change> {
-        let from = self.limit();
         let engaged = self.engaged.as_mut()?;
         engaged.freeze(self.late_until.is_some_and(|until| now < until));
         let outcome = step(engaged, &mut self.random);
@@ -193,7 +189,7 @@ impl Adaptive {
                 Some(why)
             }
         };
-        self.told(now, from, why)
+        self.told(now, why)
     }
 
     fn watched(&mut self, ended: &Ended, serial: u32) -> Option<Change> {
@@ -208,7 +204,6 @@ impl Adaptive {
         if self.doubt_until.is_some_and(|until| ended.now < until) {
             return None;
         }
-        let from = self.limit();
         let epoch = match &self.engaged {
             Some(engaged) if engaged.idle() && engaged.above(saturation.knee) => {
                 engaged.next_epoch()
@@ -224,7 +219,7 @@ impl Adaptive {
             slower: saturation.slower,
             knee: saturation.knee,
         };
-        self.told(ended.now, from, Some(why))
+        self.told(ended.now, Some(why))
     }
 
     /// Whether nobody is refused, so that all there is to do is to watch.
@@ -259,7 +254,7 @@ impl Limit for Adaptive {
 
     fn snapshot(&self) -> Snapshot {
         let mut snapshot = Snapshot::new(LimitPhase::Open);
-        snapshot.limit = self.limit();
+        snapshot.limit = self.settled.told();
         snapshot.change = self.change;
         snapshot.experiment = self.last;
         if let Some(engaged) = &self.engaged {
@@ -334,7 +329,7 @@ impl AdaptiveBuilder {
     /// Makes the limit. A minimum above the maximum gives way to it.
     #[must_use]
     pub fn build(self) -> Adaptive {
-        Adaptive {
+        let mut adaptive = Adaptive {
             bounds: self.bounds,
             random: Random(self.seed),
             watch: Watch::new(),
@@ -346,9 +341,12 @@ impl AdaptiveBuilder {
             late_until: None,
             epoch: 1,
             kept: 0,
+            settled: Settled::at(None),
             change: None,
             last: None,
-        }
+        };
+        adaptive.settled = Settled::at(adaptive.limit());
+        adaptive
     }
 }
 

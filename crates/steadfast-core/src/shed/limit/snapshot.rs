@@ -10,7 +10,7 @@ use super::Change;
 pub struct Snapshot {
     /// What it is doing.
     pub phase: LimitPhase,
-    /// The limit it has settled on; `None` is no limit. The cap in force can differ for a moment: see [`LimitPhase`].
+    /// About the limit it has settled on; `None` is no limit. What is in force moves around it as it is measured again, and differs more for a moment: see [`LimitPhase`].
     pub limit: Option<u32>,
     /// How many requests it believes the service can work on at once.
     pub knee: Option<f64>,

@@ -49,8 +49,8 @@ pub(super) struct Engaged {
     deep: bool,
     /// Whether the process is late, so that the limit must not grow.
     frozen: bool,
-    /// How often on end it grew.
-    rises: u32,
+    /// By how much it grew on end, as a logarithm.
+    grown: f64,
     trial: Trial,
     rest: Rest,
     signs: Signs,
@@ -94,7 +94,7 @@ impl Engaged {
             latency: Latency::default(),
             deep: false,
             frozen: false,
-            rises: 0,
+            grown: 0.0,
             trial: Trial::new(epoch),
             rest: Rest::default(),
             signs: Signs::default(),
@@ -113,6 +113,7 @@ impl Engaged {
         engaged.knee = Some(saturation.knee);
         engaged.latency.secs = saturation.high.latency();
         engaged.trial.high = newest;
+        engaged.trial.blind = saturation.guessed;
         engaged.trial.watched = Some((saturation.high, from));
         engaged.signs.last_end = Some(now);
         engaged.signs.last_refusal = Some(now);

@@ -15,6 +15,8 @@ pub(super) struct Saturation {
     pub(super) slower: f64,
     /// How many run at once.
     pub(super) knee: f64,
+    /// Whether that is a guess, because most clients gave up.
+    pub(super) guessed: bool,
 }
 
 /// How many times slower the newest block is because more were in flight, and what follows.
@@ -46,6 +48,7 @@ pub(super) fn saturation(blocks: &[Sums]) -> Option<Saturation> {
         high: many,
         slower,
         knee,
+        guessed: false,
     })
 }
 

@@ -46,6 +46,7 @@ fn after_each_mistake_on_end_saturation_is_doubted_for_longer() {
     let mut limit = Adaptive::new(7);
     let mistaken = |limit: &mut Adaptive, latency| {
         limit.engaged = Some(Engaged::at(16.0, 1));
+        limit.told(now, Some(why));
         let outcome = Outcome::Mistaken { why, latency };
         let change = limit.advance(now, |_, _| outcome).expect("it has moved");
         assert_eq!((change.from, change.to), (Some(16), None));

@@ -41,6 +41,8 @@ pub(super) struct Watch {
     explained: Option<u32>,
     /// How many whole blocks on end have said that it is a queue.
     queue_blocks: u32,
+    /// How many whole blocks on end nearly all clients gave up in.
+    in_vain: u32,
 }
 
 impl Watch {
@@ -53,17 +55,18 @@ impl Watch {
             calm: None,
             explained: None,
             queue_blocks: 0,
+            in_vain: 0,
         }
     }
 
-    /// Forgets everything; late ends of earlier samples are no longer recognised.
+    /// Forgets everything but what is calm; late ends of earlier samples are no longer recognised.
     pub(super) fn clear(&mut self) {
         self.serial = later(self.serial, BLOCKS as u32 + 1);
         self.blocks = [None; BLOCKS];
         self.one_in = 1;
-        self.calm = None;
         self.explained = None;
         self.queue_blocks = 0;
+        self.in_vain = 0;
     }
 
     pub(super) fn one_in(&self) -> u16 {
@@ -146,22 +149,31 @@ impl Watch {
     /// latency then is the patience of the clients, and says nothing any more.
     fn given_up(&mut self, block: &Block) -> Option<Saturation> {
         let ratio = block.sums.abandoned_ratio();
-        if ratio < CALM_RATIO {
+        self.in_vain = if ratio >= IN_VAIN_RATIO {
+            self.in_vain + 1
+        } else {
+            0
+        };
+        // Of a block that was half answered it is less sure, so it takes more to see a difference.
+        let sure = self.in_vain >= IN_VAIN_MIN;
+        if ratio < GIVEN_UP_RATIO {
             let age = |b: &Block| block.opened_at.saturating_duration_since(b.opened_at);
-            let better = |b: &Block| block.in_flight < b.in_flight || age(b) > CALM_AGE_MAX;
+            let rank = |b: &Block| (b.sums.abandoned_ratio() >= CALM_RATIO, b.in_flight);
+            let better = |b: &Block| rank(block) < rank(b) || age(b) > CALM_AGE_MAX;
             if self.calm.as_ref().is_none_or(better) {
                 self.calm = Some(*block);
             }
         }
-        let calm = self.calm.as_ref().filter(|_| ratio > GIVEN_UP_RATIO)?;
-        let knee = calm
-            .sums
-            .in_flight()
-            .max(block.sums.in_flight() / CALM_DISTANCE);
+        let calm = self.calm.as_ref().filter(|calm| {
+            ratio > GIVEN_UP_RATIO && (sure || calm.sums.abandoned_ratio() < CALM_RATIO)
+        })?;
+        let known = calm.sums.in_flight();
+        let knee = known.max(block.sums.in_flight() / CALM_DISTANCE);
         (self.in_flight >= BURST_SHARE * knee + BURST_PLUS).then_some(Saturation {
             high: block.sums,
             slower: block.sums.latency() / calm.sums.latency().max(1e-9),
             knee,
+            guessed: knee > known,
         })
     }
 
@@ -335,7 +347,11 @@ const NEWEST_MIN: f64 = 16.0;
 /// More than four blocks say nothing more about now.
 const NEWEST_MAX: f64 = 64.0;
 /// Of a block in which fewer gave up than this share, most were waited for: it tells what is calm.
-const CALM_RATIO: f64 = 0.3;
+pub(super) const CALM_RATIO: f64 = 0.3;
+/// A block of which so many gave up was waited for by next to nobody,
+const IN_VAIN_RATIO: f64 = 0.9;
+/// and so many of them on end are no chance where seven of ten leave a healthy service.
+const IN_VAIN_MIN: u32 = 8;
 /// When more give up than this share, latency is their patience and says nothing.
 pub(super) const GIVEN_UP_RATIO: f64 = 0.5;
 /// A knee that was taken from a calm block is no smaller than this part of what is in flight: one cohort of a limit at the target, where less would refuse all.

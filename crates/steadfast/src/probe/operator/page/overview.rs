@@ -22,7 +22,7 @@ pub(super) fn load(view: &View) -> Markup {
         h2 id="load-h" { "Load" }
         dl.tiles {
             (tile("In flight", &shed.in_flight.to_string(), &format!("at most {} so far", shed.peak)))
-            (tile("Limit", &limit(shed), if shed.mode == "observe" { "observed, not enforced" } else { "enforced" }))
+            (tile("Limit", &limit(shed), &in_force(shed)))
             (tile("Demand", &percent(shed.demand_ratio), "of what may run"))
             (tile("Answers begin after", &shed.head.as_ref().map_or("–".to_owned(), |head| time(head.p50_ms)), &slowest(shed)))
             (tile("Held for", &shed.mean_held_ms.map_or("–".to_owned(), time), "mean time that a request has its place"))
@@ -61,9 +61,27 @@ fn slowest(shed: &Load) -> String {
     }
 }
 
+/// The limit that is settled, which moves only when it has left what is told of it.
 fn limit(shed: &Load) -> String {
-    shed.limit
-        .map_or("none".to_owned(), |limit| limit.to_string())
+    match (shed.algorithm.limit, shed.limit) {
+        // What was measured has an error, so it is told as such.
+        (Some(settled), Some(_)) if shed.algorithm.knee.is_some() => format!("about {settled}"),
+        (settled, Some(now)) => settled.unwrap_or(now).to_string(),
+        (_, None) => "none".to_owned(),
+    }
+}
+
+/// Whether it is obeyed, and what it is for the moment of an experiment, or while few are refused.
+fn in_force(shed: &Load) -> String {
+    let obeyed = if shed.mode == "observe" {
+        "observed, not enforced"
+    } else {
+        "enforced"
+    };
+    match (shed.algorithm.limit, shed.limit) {
+        (Some(settled), Some(now)) if settled != now => format!("{obeyed}; {now} just now"),
+        _ => obeyed.to_owned(),
+    }
 }
 
 fn percent(ratio: Option<f64>) -> String {

@@ -47,7 +47,7 @@ pub(crate) struct Load {
     pub(crate) resources: Resources,
     #[serde(skip_serializing_if = "Reserve::is_idle")]
     reserve: Reserve,
-    algorithm: Algorithm,
+    pub(in crate::probe::operator) algorithm: Algorithm,
     history: Vec<Change>,
 }
 
@@ -146,10 +146,13 @@ struct Kept {
 
 /// Where the algorithm behind the limit stands.
 #[derive(Debug, Serialize)]
-struct Algorithm {
+pub(in crate::probe::operator) struct Algorithm {
     phase: &'static str,
+    /// About what it has settled on: that stays while what is in force moves around it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    knee: Option<f64>,
+    pub(in crate::probe::operator) limit: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::probe::operator) knee: Option<f64>,
     refused_ratio: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     experiment: Option<Experiment>,
@@ -329,6 +332,7 @@ impl Algorithm {
     fn of(seen: &Snapshot) -> Self {
         Self {
             phase: seen.phase.code(),
+            limit: seen.limit,
             knee: seen.knee.map(rounded),
             refused_ratio: rounded(seen.refused_ratio),
             experiment: seen.experiment.map(|it| Experiment {

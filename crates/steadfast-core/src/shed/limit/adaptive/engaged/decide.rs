@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::super::Random;
 use super::super::cycle::{Kept, Kind, Step};
-use super::super::watch::GIVEN_UP_RATIO;
+use super::super::watch::{CALM_RATIO, GIVEN_UP_RATIO};
 use super::trial::REST_UNDECIDED_SECS;
 use super::{DIP, Engaged, LIMIT_MAX, LIMIT_MIN, Outcome, TARGET, target};
 use crate::shed::limit::{ChangeReason, Experiment};
@@ -62,9 +62,12 @@ impl Engaged {
             self.rest(now, rest);
             return Outcome::Nothing;
         }
-        self.rises = if found.grows { self.rises + 1 } else { 0 };
-        if self.rises >= RISES_MAX {
-            return Outcome::Open(found.why);
+        let grown = std::mem::take(&mut self.grown);
+        if found.grows {
+            if grown >= GROWN_MIN {
+                return Outcome::Open(found.why);
+            }
+            self.grown = grown + found.step.max(0.0);
         }
         let step = if found.strong {
             found.step
@@ -166,14 +169,22 @@ impl Engaged {
 
     /// Comes down by half where even those who had fewer in flight queued for certain: they are the high side of the next comparison, so that each step takes one cohort and not a dip.
     fn fall(&mut self, now: Instant, experiment: &Experiment) -> Outcome {
+        let blind = self.trial.blind;
         let reference = self.trial.low;
         self.forget();
         self.trial.high = reference;
         self.trial.falls = true;
+        self.trial.blind = blind;
         self.trial.watched = None;
         self.deep = false;
         self.latency.secs = reference.sums.latency();
-        let knee = reference.sums.in_flight() * FALL / TARGET;
+        // A few that found the place empty say little of a guess, so that is halved itself.
+        let from = if blind {
+            self.limit
+        } else {
+            reference.sums.in_flight()
+        };
+        let knee = from * FALL / TARGET;
         self.knee = Some(knee);
         self.limit = target(knee).clamp(LIMIT_MIN, LIMIT_MAX);
         self.enter(Step::Verify, now);
@@ -181,6 +192,12 @@ impl Engaged {
             latency_ratio: experiment.latency_ratio,
             knee,
         })
+    }
+
+    /// Whether most of the high side gave up, and few of the low side: what the high ones took is their patience, which says that they queued and not for how long.
+    fn cut_short(&self) -> bool {
+        let (high, low) = (&self.trial.high.sums, &self.trial.low.sums);
+        high.abandoned_ratio() > GIVEN_UP_RATIO && low.abandoned_ratio() < CALM_RATIO
     }
 
     /// Whether a limit set without an experiment made requests faster.
@@ -207,7 +224,10 @@ impl Engaged {
             self.enter(Step::Verify, now);
             return Outcome::Nothing;
         }
-        if all_queued(experiment, fewer) {
+        let queue = from_queue < HINT_QUEUE && from_no_queue > HINT;
+        // What is too low cannot grow again while the process is late.
+        let blind = self.trial.blind && !self.frozen;
+        if all_queued(experiment, fewer) || (blind && (queue || self.cut_short())) {
             return self.fall(now, experiment);
         }
         // Clients that gave up cut the high side short, and a service that became slower does so with what the watch saw: both make the knee too large, so the smaller counts.
@@ -273,8 +293,9 @@ const DUTY: f64 = 0.05;
 const SHALLOW: f64 = 1.3;
 /// A step larger than this is itself the next experiment.
 const RISE_FROM: f64 = 0.4;
-/// After growing so often on end the limit goes away: throughput grows with it.
-const RISES_MAX: u32 = 2;
+/// Where nobody queues after the limit grew by this factor (in logarithms), it goes away: throughput grows with it.
+/// A smaller growth may have come from below the knee to just above it.
+const GROWN_MIN: f64 = 0.65;
 /// A side with fewer says nothing; they are what is left when most of a cohort's load went away.
 const SIDE_MIN: f64 = 4.0;
 /// Rests differ by so much, so that instances do not dip together.
@@ -295,6 +316,8 @@ const GROWTH_FEW: f64 = 2.0;
 const GROWTH_LEAST: f64 = 1.4;
 /// Within so many standard errors of "no faster" a new limit is a mistake, if a queue is excluded.
 const HINT_NONE: f64 = 1.0;
+/// On the way down from a limit that was found blindly, "all queue" is believed until it is so many standard errors away: what is too low is found within a cohort, and what is too high keeps everybody waiting.
+const HINT_QUEUE: f64 = 1.0;
 /// A wait that would show in the logarithms by less than this shows in nothing.
 const SHIFT_MIN: f64 = 1e-3;
 

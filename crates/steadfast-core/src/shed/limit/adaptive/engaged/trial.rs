@@ -29,6 +29,8 @@ pub(super) struct Trial {
     pub(super) watched: Option<(Sums, u32)>,
     /// Whether the limit is on its way down by halves, so that what it stands at is no estimate.
     pub(super) falls: bool,
+    /// Whether the limit is a guess: clients had given up, and with how many in flight they would not have is not known.
+    pub(super) blind: bool,
 }
 
 impl Trial {
@@ -44,6 +46,7 @@ impl Trial {
             low: Group::default(),
             watched: None,
             falls: false,
+            blind: false,
         }
     }
 }
@@ -126,6 +129,7 @@ impl Engaged {
         self.trial.high = Group::default();
         self.trial.low = Group::default();
         self.trial.falls = false;
+        self.trial.blind = false;
         self.rest.kept = Kept::default();
         self.trial.epoch = next(self.trial.epoch);
         self.rest.calm = None;
