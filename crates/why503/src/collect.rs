@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, sync::Mutex, time::Duration};
 
+use steadfast_diagnosis::Id;
 use tokio::time::Instant;
 
 use crate::{
@@ -81,6 +82,17 @@ pub(crate) struct Connection {
 /// `could_not(id, reason, remedy)` for what it could not look at. It judges nothing; thresholds
 /// belong to the rules of `steadfast_diagnosis::knowledge`.
 pub(crate) type Collected = steadfast_diagnosis::Evidence;
+
+/// What only the processes and the kernel of the service's own host can say.
+pub(crate) const HOST_ONLY: [Id; 7] = [
+    Id::AppHung,
+    Id::AppWorkersBusy,
+    Id::HostAcceptQueueFull,
+    Id::HostFdExhausted,
+    Id::HostCpuThrottled,
+    Id::HostOomKill,
+    Id::HostDiskFull,
+];
 
 /// Time between the two samples of a counter: long enough for a delta, short enough for the budget.
 pub(crate) const SAMPLE_GAP: Duration = Duration::from_secs(2);

@@ -27,7 +27,7 @@ pub(crate) use sockets::{Sockets, is_local};
 
 use crate::{
     clock,
-    collect::{Collected, Found, Job, Listener, SAMPLE_GAP},
+    collect::{Collected, Found, HOST_ONLY, Job, Listener, SAMPLE_GAP},
     target::Target,
 };
 
@@ -396,15 +396,7 @@ async fn look_at_disks(job: &Job<'_>) -> Collected {
 
 fn elsewhere(job: &Job<'_>, all: &mut Collected) {
     let reason = format!("{} is not on this host", job.target.authority());
-    for id in [
-        Id::AppHung,
-        Id::AppWorkersBusy,
-        Id::HostAcceptQueueFull,
-        Id::HostFdExhausted,
-        Id::HostCpuThrottled,
-        Id::HostOomKill,
-        Id::HostDiskFull,
-    ] {
+    for id in HOST_ONLY {
         all.could_not(
             id,
             &reason,

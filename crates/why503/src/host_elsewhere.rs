@@ -6,10 +6,8 @@ use std::{
     time::Duration,
 };
 
-use steadfast_diagnosis::Id;
-
 use crate::{
-    collect::{Collected, Connection, Found, Job, Listener},
+    collect::{Collected, Connection, Found, HOST_ONLY, Job, Listener},
     target::Target,
 };
 
@@ -73,15 +71,7 @@ pub(crate) fn locate(
 /// Says that it was not looked.
 pub(crate) async fn collect(_job: &Job<'_>) -> Collected {
     let mut all = Collected::new();
-    for id in [
-        Id::AppHung,
-        Id::AppWorkersBusy,
-        Id::HostAcceptQueueFull,
-        Id::HostFdExhausted,
-        Id::HostCpuThrottled,
-        Id::HostOomKill,
-        Id::HostDiskFull,
-    ] {
+    for id in HOST_ONLY {
         all.could_not(
             id,
             "processes and the kernel are looked at on Linux only",

@@ -22,6 +22,7 @@ mod haproxy;
 #[cfg(test)]
 mod hostile;
 mod nginx;
+mod servers;
 mod traefik;
 mod varnish;
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use steadfast_diagnosis::{Id, Maker, Proxy, ServerIs, Tied};
 
-use super::{Next, asked::Asked, files::Disk, found::Found, text};
+use super::{Next, asked::Asked, files::Disk, found::Found, servers::Servers, text};
 use crate::{
     collect::{Collected, Job},
     target::Target,
@@ -76,7 +76,6 @@ pub(crate) async fn look(
 }
 
 fn write(source: &str, workers: &[Worker], met: Option<&str>, seen: &mut Collected) {
-    let by = Maker::Apache;
     let mut balancers: BTreeMap<&str, Vec<&Worker>> = BTreeMap::new();
     for worker in workers {
         if met.is_none_or(|met| worker.balancer == met) {
@@ -84,39 +83,21 @@ fn write(source: &str, workers: &[Worker], met: Option<&str>, seen: &mut Collect
         }
     }
     for (balancer, workers) in balancers {
-        let tied = Tied::backend(balancer);
+        let of = Servers {
+            by: Maker::Apache,
+            source,
+            tied: Tied::backend(balancer),
+        };
         for worker in &workers {
             let is = match (worker.serves(), worker.is_taken_out()) {
                 (true, _) => ServerIs::Up,
                 (_, true) => ServerIs::Maintenance,
                 _ => ServerIs::Disabled,
             };
-            let name = worker.url.as_str().into();
-            let last_check = worker.flags.as_str().into();
-            seen.saw(
-                source,
-                tied.clone(),
-                Proxy::Server {
-                    by,
-                    name,
-                    is,
-                    last_check,
-                },
-            );
+            of.server(worker.url.as_str(), is, worker.flags.as_str(), seen);
         }
-        let count = |all: usize| u64::try_from(all).unwrap_or(u64::MAX);
-        let serving = count(workers.iter().filter(|it| it.serves()).count());
-        let listed = count(workers.len());
-        seen.saw(
-            source,
-            tied,
-            Proxy::Backend {
-                by,
-                serving,
-                listed,
-                up: serving > 0,
-            },
-        );
+        let serving = workers.iter().filter(|it| it.serves()).count();
+        of.serves(serving, workers.len(), seen);
     }
 }
 

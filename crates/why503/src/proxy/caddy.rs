@@ -5,7 +5,7 @@ pub(super) mod config;
 use regex::Regex;
 use steadfast_diagnosis::{Id, Maker, Proxy, ServerIs, Tied};
 
-use super::{Next, asked::Asked, files::Disk, found::Found, text};
+use super::{Next, asked::Asked, files::Disk, found::Found, servers::Servers, text};
 use crate::{
     collect::{Collected, Job},
     target::Target,
@@ -68,10 +68,15 @@ pub(crate) async fn look(
         seen.saw(&format!("{admin}, config"), tied.clone(), checks);
     }
     let source = format!("{admin}, metrics and reverse_proxy/upstreams");
+    let of = Servers {
+        by,
+        source: &source,
+        tied,
+    };
     let mut serving = 0;
     for upstream in &upstreams {
         let up = healthy.get(upstream).copied().unwrap_or(true);
-        serving += u64::from(up);
+        serving += usize::from(up);
         let failed = fails.get(upstream).copied().unwrap_or(0);
         let is = if up { ServerIs::Up } else { ServerIs::Down };
         let last_check = if failed > 0 {
@@ -79,29 +84,9 @@ pub(crate) async fn look(
         } else {
             String::new()
         };
-        let name = upstream.as_str().into();
-        seen.saw(
-            &source,
-            tied.clone(),
-            Proxy::Server {
-                by,
-                name,
-                is,
-                last_check: last_check.into(),
-            },
-        );
+        of.server(upstream.as_str(), is, last_check, seen);
     }
-    let listed = u64::try_from(upstreams.len()).unwrap_or(u64::MAX);
-    seen.saw(
-        &source,
-        tied,
-        Proxy::Backend {
-            by,
-            serving,
-            listed,
-            up: serving > 0,
-        },
-    );
+    of.serves(serving, upstreams.len(), seen);
     upstreams
         .iter()
         .map(|it| {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use steadfast_diagnosis::{EnvoyFlag, Id, Maker, Proxy, ServerIs, Tied};
 use tokio::time::sleep;
 
-use super::{Next, asked::Asked, files::Disk, found::Found, text};
+use super::{Next, asked::Asked, files::Disk, found::Found, servers::Servers, text};
 use crate::{
     collect::{Collected, Job, SAMPLE_GAP},
     target::Target,
@@ -122,46 +122,21 @@ fn routed(
 }
 
 fn write(source: &str, cluster: &Cluster, seen: &mut Collected) {
-    let tied = Tied::backend(&cluster.name);
-    let by = Maker::Envoy;
+    let of = Servers {
+        by: Maker::Envoy,
+        source,
+        tied: Tied::backend(&cluster.name),
+    };
     for host in &cluster.hosts {
         let is = if host.unhealthy.is_empty() {
             ServerIs::Up
         } else {
             ServerIs::Down
         };
-        let name = host.address.as_str().into();
-        let last_check = host.unhealthy.as_str().into();
-        seen.saw(
-            source,
-            tied.clone(),
-            Proxy::Server {
-                by,
-                name,
-                is,
-                last_check,
-            },
-        );
+        of.server(host.address.as_str(), is, host.unhealthy.as_str(), seen);
     }
-    let count = |all: usize| u64::try_from(all).unwrap_or(u64::MAX);
-    let serving = count(
-        cluster
-            .hosts
-            .iter()
-            .filter(|it| it.unhealthy.is_empty())
-            .count(),
-    );
-    let listed = count(cluster.hosts.len());
-    seen.saw(
-        source,
-        tied,
-        Proxy::Backend {
-            by,
-            serving,
-            listed,
-            up: serving > 0,
-        },
-    );
+    let healthy = cluster.hosts.iter().filter(|it| it.unhealthy.is_empty());
+    of.serves(healthy.count(), cluster.hosts.len(), seen);
 }
 
 /// What the configuration of a cluster relies on: the path of its check, and idle connections.

@@ -17,6 +17,7 @@ use super::{
     asked::{Asked, Holds},
     files::Disk,
     found::Found,
+    servers::Servers,
     until,
 };
 use crate::{
@@ -132,6 +133,11 @@ fn write(source: &str, backend: &Backend<'_>, before: &[Row], seen: &mut Collect
     let tied = Tied::backend(&backend.row.proxy);
     let by = Maker::Haproxy;
     let number = |row: &Row, name: &str| row.number(name).unwrap_or(0);
+    let of = Servers {
+        by,
+        source,
+        tied: tied.clone(),
+    };
     for server in &backend.servers {
         let status = server.text("status");
         let is = match status.split([' ', '(']).next().unwrap_or_default() {
@@ -141,18 +147,7 @@ fn write(source: &str, backend: &Backend<'_>, before: &[Row], seen: &mut Collect
             "no" => ServerIs::Unchecked,
             _ => ServerIs::Up,
         };
-        let name = server.service.as_str().into();
-        let last_check = server.check().into();
-        seen.saw(
-            source,
-            tied.clone(),
-            Proxy::Server {
-                by,
-                name,
-                is,
-                last_check,
-            },
-        );
+        of.server(server.service.as_str(), is, server.check(), seen);
         if let Some(max) = server.number("slim") {
             let running = number(server, "scur");
             seen.saw(source, tied.clone(), Proxy::ServerLoad { by, running, max });

@@ -5,7 +5,7 @@ pub(super) mod api;
 use regex::Regex;
 use steadfast_diagnosis::{Id, Maker, Proxy, ServerIs, Tied};
 
-use super::{Next, asked::Asked, files::Disk, found::Found, text};
+use super::{Next, asked::Asked, files::Disk, found::Found, servers::Servers, text};
 use crate::{
     collect::{Collected, Job},
     target::Target,
@@ -61,40 +61,26 @@ pub(crate) async fn look(
 }
 
 fn write(source: &str, service: &Service, seen: &mut Collected) {
-    let tied = Tied::backend(&service.name);
     let by = Maker::Traefik;
+    let of = Servers {
+        by,
+        source,
+        tied: Tied::backend(&service.name),
+    };
     if let Some((path, expects)) = &service.check {
         let (path, expects) = (path.as_str().into(), expects.as_str().into());
-        seen.saw(source, tied.clone(), Proxy::CheckPath { by, path, expects });
+        seen.saw(
+            source,
+            of.tied.clone(),
+            Proxy::CheckPath { by, path, expects },
+        );
     }
     for (url, up) in &service.servers {
         let is = if *up { ServerIs::Up } else { ServerIs::Down };
-        let name = url.as_str().into();
-        let last_check = service.errors.join(", ").into();
-        seen.saw(
-            source,
-            tied.clone(),
-            Proxy::Server {
-                by,
-                name,
-                is,
-                last_check,
-            },
-        );
+        of.server(url.as_str(), is, service.errors.join(", "), seen);
     }
-    let count = |all: usize| u64::try_from(all).unwrap_or(u64::MAX);
-    let serving = count(service.servers.iter().filter(|it| it.1).count());
-    let listed = count(service.servers.len());
-    seen.saw(
-        source,
-        tied,
-        Proxy::Backend {
-            by,
-            serving,
-            listed,
-            up: serving > 0,
-        },
-    );
+    let serving = service.servers.iter().filter(|it| it.1).count();
+    of.serves(serving, service.servers.len(), seen);
 }
 
 /// `host:port` of a URL.

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use steadfast_diagnosis::{Id, Maker, Proxy, ServerIs, Tied};
 use tokio::{io::AsyncReadExt, process::Command};
 
-use super::{ANSWER_WAIT, Next, found::Found};
+use super::{ANSWER_WAIT, Next, found::Found, servers::Servers};
 use crate::collect::{Collected, Job};
 
 /// Most bytes of an answer.
@@ -28,8 +28,11 @@ pub(crate) async fn look(job: &Job<'_>, proxy: &Found, port: u16, seen: &mut Col
         }
     };
     let by = Maker::Varnish;
-    let source = "varnishadm backend.list";
-    let tied = Tied::backend("varnish");
+    let of = Servers {
+        by,
+        source: "varnishadm backend.list",
+        tied: Tied::backend("varnish"),
+    };
     for backend in &list {
         let is = match (backend.healthy, backend.is_forced, backend.is_probed) {
             (_, true, _) => ServerIs::Maintenance,
@@ -42,31 +45,10 @@ pub(crate) async fn look(job: &Job<'_>, proxy: &Found, port: u16, seen: &mut Col
         } else {
             String::new()
         };
-        let name = backend.name.as_str().into();
-        seen.saw(
-            source,
-            tied.clone(),
-            Proxy::Server {
-                by,
-                name,
-                is,
-                last_check: last_check.into(),
-            },
-        );
+        of.server(backend.name.as_str(), is, last_check, seen);
     }
-    let count = |all: usize| u64::try_from(all).unwrap_or(u64::MAX);
-    let serving = count(list.iter().filter(|it| it.healthy).count());
-    let listed = count(list.len());
-    seen.saw(
-        source,
-        tied,
-        Proxy::Backend {
-            by,
-            serving,
-            listed,
-            up: serving > 0,
-        },
-    );
+    let healthy = list.iter().filter(|it| it.healthy);
+    of.serves(healthy.count(), list.len(), seen);
     let Some((name, vcl)) = active(job, proxy).await else {
         return Next::new();
     };
