@@ -10,6 +10,10 @@ use crate::{gauges::Sessions, reach::Endpoint};
 /// with the feature of its name.
 ///
 /// Sealed, because what a check may do to a server differs from database to database.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no database that is guarded and checked here",
+    note = "turn on the feature of steadfast-sqlx with its name: `mysql`, `postgres` or `sqlite`"
+)]
 pub trait Driver: sealed::Sealed {}
 
 /// The options with which a database is connected to.

@@ -12,14 +12,22 @@ const ASKED: [&str; 4] = [
     "Out of rotation",
 ];
 
+const USAGE: &str = "\
+usage: fleet         start three shops and who watches them, make trouble, show the answers
+       fleet stay    start them, and stay until Ctrl-C";
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let stays = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => false,
         ["stay"] => true,
-        _ => {
-            eprintln!("usage: fleet [stay]");
+        ["-h" | "--help" | "help"] => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        ref wrong => {
+            eprintln!("fleet: no such command: {}\n\n{USAGE}", wrong.join(" "));
             return ExitCode::from(64);
         }
     };

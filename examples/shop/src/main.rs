@@ -68,8 +68,8 @@ async fn main() -> ExitCode {
             println!("{USAGE}");
             Ok(ExitCode::SUCCESS)
         }
-        _ => {
-            eprintln!("{USAGE}");
+        ref wrong => {
+            eprintln!("shop: no such command: {}\n\n{USAGE}", wrong.join(" "));
             return ExitCode::from(64);
         }
     };
