@@ -111,3 +111,41 @@ fn the_second_who_finds_nobody_there_is_told_that_much() {
     let now = end(gone, 70);
     assert!(!explains(FailureClass::Unreachable, now), "the first again");
 }
+
+#[test]
+fn what_is_known_is_told_with_how_long_it_has_been_so() {
+    let known_for = |rig: &Rig, class, ms| {
+        let refusal = rig.state.explanation_of(class, rig.at(ms)).expect("known");
+        let Evidence::DependencyDown(down) = refusal.evidence() else {
+            panic!("it is of a dependency: {refusal:?}");
+        };
+        (down.reason.as_ref().map(DependencyReason::code), down.since)
+    };
+    let length = Duration::from_millis;
+    // Three calls hang after one that was answered at once.
+    let rig = Rig::new(None);
+    let ask = |ms| DependencyState::try_acquire(&rig.state, rig.at(ms), 0, MIDDLE);
+    let quick = ask(0).expect("it passes");
+    quick.settle(CallOutcome::Success, rig.at(5));
+    let hanging = [10; 3].map(|ms| ask(ms).expect("it passes"));
+    for ms in [100, 1_500] {
+        rig.state.tick(rig.at(ms), MIDDLE);
+    }
+    let silent = known_for(&rig, FailureClass::Timeout, 1_500);
+    assert_eq!(silent, (Some("calls-wait"), length(1_400)));
+    drop(hanging);
+    // The last two calls failed, half a second apart.
+    let rig = Rig::new(None);
+    for ms in [0, 500] {
+        rig.call(ms, false);
+    }
+    let failing = known_for(&rig, FailureClass::Unhealthy, 900);
+    assert_eq!(failing, (Some("calls-fail"), length(500)));
+    // New sessions are refused.
+    let rig = Rig::new(None);
+    let class = FailureClass::Unreachable;
+    rig.state
+        .note_new_sessions_refused(class, &POOLER, 4, rig.at(100));
+    let refused = known_for(&rig, class, 400);
+    assert_eq!(refused, (Some("sessions-refused"), length(300)));
+}

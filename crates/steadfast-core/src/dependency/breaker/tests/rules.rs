@@ -256,3 +256,16 @@ fn without_the_stall_rule_nothing_is_counted_in_flight() {
     assert_eq!(rig.snapshot(0).in_flight, None);
     assert_eq!(rig.tick(3_600_000), None);
 }
+
+#[test]
+fn callers_that_leave_and_no_answer_trip_and_a_shortage_of_our_own_does_not() {
+    let rig = Rig::new(Trip::default());
+    for n in 0..40 {
+        assert_eq!(rig.call(n * 240, abandoned(100)), None, "within one window");
+    }
+    // A whole window without an answer. That our pool has nothing to give is none of theirs.
+    let saturated = failed(FailureClass::Saturated);
+    assert_eq!(rig.call(10_100, saturated), None);
+    let moved = rig.call(10_100, abandoned(100)).expect("nobody answers");
+    assert_eq!(moved.reason.code(), "unanswered");
+}

@@ -300,3 +300,12 @@ fn where_even_fewer_queue_for_certain_a_new_limit_comes_down_by_half_and_is_veri
     assert_eq!(engaged.trial.low.len(), 0.0);
     assert!((engaged.latency.secs - 0.1).abs() < 0.01, "at that limit");
 }
+
+#[test]
+fn few_samples_exclude_a_queue_only_by_far() {
+    // As fast with fewer in flight, by and large.
+    let grows = |n| engaged(side(100, 0.1).of(n), side(64, 0.1).of(n)).unqueued();
+    assert_eq!(grows(2_000), Some(GROWTH), "alike enough to know it");
+    assert_eq!(grows(64), Some(GROWTH_FEW));
+    assert_eq!(grows(24), None, "these may be alike by chance");
+}
