@@ -8,6 +8,8 @@
 //!
 //! **Who goes first.** The higher class; within a class whoever came first, or, once the
 //! queue has not been empty for the interval, whoever came last (see [`QueueSettings`]).
+//! Empty is what is so for as long as the target: under twice the load a queue is empty for
+//! an instant now and then, and would be taken for a burst again each time.
 //! When the queue is full, whoever would go last by this order is refused, be it the one
 //! who came last or one who waits already.
 //!
@@ -65,8 +67,10 @@ pub(crate) struct WaitQueue {
 #[derive(Debug)]
 struct Inner {
     line: Line,
-    /// When the queue was last seen empty.
+    /// When the queue was last seen to have been empty for as long as the target.
     empty_at: Instant,
+    /// When it became empty, if it is.
+    emptied_at: Option<Instant>,
     /// The latest moment that anybody has named.
     clock: Instant,
     waits: Waits,
@@ -98,7 +102,7 @@ pub struct QueueSnapshot {
     pub len: u32,
     /// How many may wait at the present limit.
     pub max: u32,
-    /// For how long it has not been empty: a burst, or, beyond the interval, an overload.
+    /// For how long it has not been empty for longer than the target: a burst, or, beyond the interval, an overload.
     pub standing: Duration,
     /// How long requests waited.
     pub waits: Waits,
@@ -155,6 +159,7 @@ impl WaitQueue {
             inner: Mutex::new(Inner {
                 line,
                 empty_at: now,
+                emptied_at: Some(now),
                 clock: now,
                 waits: Waits::default(),
             }),
@@ -172,7 +177,7 @@ impl WaitQueue {
     ) -> Entered {
         let mut woken = WakeList::new();
         let mut inner = lock(&self.inner);
-        inner.see(now);
+        inner.see(self.settings, now);
         // Said before the look for a token: see the module's words on wake-ups.
         tokens.want(true);
         let newcomer = Some(asking.priority);
@@ -184,7 +189,7 @@ impl WaitQueue {
         };
         let entered =
             entered.unwrap_or_else(|| inner.place(self.settings, asking, tempo, &mut woken, now));
-        tokens.want(!inner.line.is_empty());
+        inner.note(tokens);
         drop(inner);
         woken.wake();
         if !all {
@@ -200,10 +205,10 @@ impl WaitQueue {
             let all = {
                 let mut inner = lock(&self.inner);
                 if let Some(now) = now {
-                    inner.see(now);
+                    inner.see(self.settings, now);
                 }
                 let all = inner.serve(self.settings, tokens, stripe, None, &mut woken);
-                tokens.want(!inner.line.is_empty());
+                inner.note(tokens);
                 all
             };
             // Outside the lock, because a waker may do anything.
@@ -223,7 +228,7 @@ impl WaitQueue {
         now: Instant,
     ) -> WaitState {
         let mut inner = lock(&self.inner);
-        inner.see(now);
+        inner.see(self.settings, now);
         let waiter = inner.line.waiter_mut(place);
         let fate = match waiter.fate {
             Fate::Waiting if now < waiter.until => {
@@ -240,7 +245,7 @@ impl WaitQueue {
         };
         let queued = inner.queued(self.settings, tokens.limit());
         let waiter = inner.line.leave(place);
-        tokens.want(!inner.line.is_empty());
+        inner.note(tokens);
         let waited = now.saturating_duration_since(waiter.entered);
         inner.waits.ended(waited, matches!(fate, Fate::Granted(_)));
         drop(inner);
@@ -272,7 +277,7 @@ impl WaitQueue {
         let mut inner = lock(&self.inner);
         let waiter = inner.line.leave(place);
         inner.waits.left += 1;
-        tokens.want(!inner.line.is_empty());
+        inner.note(tokens);
         drop(inner);
         // The waker goes outside the lock, with its waiter.
         match waiter.fate {
@@ -311,11 +316,19 @@ impl WaitQueue {
 
 impl Inner {
     /// Takes note of the time, which never runs back here although threads race.
-    fn see(&mut self, now: Instant) {
+    fn see(&mut self, settings: QueueSettings, now: Instant) {
         self.clock = self.clock.max(now);
-        if self.line.is_empty() {
+        let empty = self.emptied_at;
+        if empty.is_some_and(|at| self.clock.saturating_duration_since(at) >= settings.target) {
             self.empty_at = self.clock;
         }
+    }
+
+    /// Takes note of whether anybody waits, and says it to those who give tokens back.
+    fn note(&mut self, tokens: &Tokens) {
+        let empty = self.line.is_empty();
+        self.emptied_at = empty.then(|| self.emptied_at.unwrap_or(self.clock));
+        tokens.want(!empty);
     }
 
     /// Whether the queue has lasted for so long that it is not a burst any more.

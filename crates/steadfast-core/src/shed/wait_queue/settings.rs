@@ -27,7 +27,7 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// (Maurer, "Fail at Scale", ACM Queue 13(8), 2015): while the queue has been empty within
 /// the last 100 ms, the first to come is the first to run and may wait 100 ms; once it has
 /// not, the wait is at most 5 ms and the last to come is the first to run, because whoever
-/// has waited long is the likeliest to have left.
+/// has waited long is the likeliest to have left. Empty for less than 5 ms is chance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct QueueSettings {

@@ -102,11 +102,18 @@ struct Model {
     waiting: Vec<(Priority, u64, PlaceNo, Instant)>,
     arrivals: u64,
     empty_at: Option<Instant>,
+    emptied_at: Option<Instant>,
+    /// The latest moment that the queue was told.
+    clock: Option<Instant>,
 }
 
 impl Model {
     fn see(&mut self, now: Instant) {
-        if self.waiting.is_empty() {
+        self.clock = Some(now);
+        if self
+            .emptied_at
+            .is_some_and(|at| now.saturating_duration_since(at) >= 5 * MS)
+        {
             self.empty_at = Some(now);
         }
     }
@@ -133,6 +140,9 @@ impl Model {
     /// Hands over what is free to those who go before a newcomer; returns who may run.
     fn serve(&mut self, newcomer: Option<Priority>, now: Instant) -> Vec<PlaceNo> {
         let mut granted = Vec::new();
+        if !self.waiting.is_empty() {
+            self.clock = Some(now);
+        }
         let standing = self.stands(now);
         for (class, _, place, until) in self.order(now) {
             if newcomer.is_some_and(|mine| mine < class || mine == class && standing) {
@@ -183,11 +193,15 @@ proptest! {
         steps in proptest::collection::vec(step(), 1..200),
     ) {
         let mut gate = Gate::new(limit, QueueSettings::default());
-        let mut model = Model { limit, empty_at: Some(gate.now), ..Model::default() };
+        let now = Some(gate.now);
+        let mut model = Model { limit, empty_at: now, emptied_at: now, clock: now, ..Model::default() };
         let (mut tickets, mut running): (Vec<PlaceNo>, Vec<Token>) = (Vec::new(), Vec::new());
         let mut granted: Vec<PlaceNo> = Vec::new();
         for step in steps {
-            model.see(gate.now);
+            // The others do not look at the queue while nobody waits.
+            if matches!(step, Step::Enter(..)) || matches!(step, Step::Ask(_) if !tickets.is_empty()) {
+                model.see(gate.now);
+            }
             match step {
                 Step::Enter(class, left) => {
                     let priority = Priority::ALL[class];
@@ -277,6 +291,7 @@ proptest! {
                     }
                 }
             }
+            model.emptied_at = model.waiting.is_empty().then(|| model.emptied_at.or(model.clock)).flatten();
             prop_assert_eq!(gate.len() as usize, model.waiting.len());
             prop_assert_eq!(gate.tokens.in_flight(), model.running);
             prop_assert_eq!(gate.tokens.is_wanted(), !model.waiting.is_empty());
@@ -337,6 +352,38 @@ fn a_deadline_that_passes_in_the_queue_is_the_rule_that_is_named() {
     };
     assert_eq!((rule, queued.waited), (Rule::QueueTimeout, 100 * MS));
     assert_eq!(gate.snapshot().waits.mean, 65 * MS);
+}
+
+/// Goal: under twice the load a queue is empty for an instant now and then; each time it was taken for a burst again, in which everybody may wait for 100 ms.
+#[test]
+fn a_queue_that_was_empty_for_an_instant_still_stands() {
+    let mut gate = Gate::full(4, QueueSettings::default());
+    let allowed = |gate: &mut Gate| {
+        let asking = Asking::default();
+        let Entered::Wait(place, until) = gate.enter(asking) else {
+            panic!("not queued")
+        };
+        (place, until - gate.now)
+    };
+    let (first, wait) = allowed(&mut gate);
+    assert_eq!(wait, 100 * MS);
+    gate.now += 50 * MS;
+    assert_eq!(gate.ask(first), WaitState::Wait);
+    gate.leave(first);
+    for _ in 0..30 {
+        // Empty for 2 ms, and then not for 3.
+        gate.now += 2 * MS;
+        let (place, _) = allowed(&mut gate);
+        gate.now += 3 * MS;
+        assert_eq!(gate.ask(place), WaitState::Wait);
+        gate.leave(place);
+    }
+    gate.now += 2 * MS;
+    let (last, wait) = allowed(&mut gate);
+    assert_eq!(wait, 5 * MS, "it has not been empty for 5 ms on end");
+    gate.leave(last);
+    gate.now += 5 * MS;
+    assert_eq!(allowed(&mut gate).1, 100 * MS, "now it has");
 }
 
 #[test]
