@@ -349,6 +349,14 @@ impl DependencyState {
         pools.find_map(|pool| pool.trouble(now))
     }
 
+    /// Returns the last such trouble of the attached pools, and when it was seen.
+    fn last_pool_trouble(&self) -> Option<(Failure, Instant)> {
+        let pools = self.pools.iter().map_while(OnceLock::get);
+        pools
+            .filter_map(|pool| pool.last_trouble())
+            .max_by_key(|(_, at)| *at)
+    }
+
     /// Returns how the calls ended since the start.
     #[must_use]
     pub fn calls(&self) -> CallCounts {

@@ -50,6 +50,10 @@ impl<F: Fn() -> u32 + Send + Sync + 'static> PoolGauge for Gauge<F> {
         self.gate.holders(now)
     }
 
+    fn last_trouble(&self) -> Option<(Failure, Instant)> {
+        self.gate.last_trouble()
+    }
+
     fn trouble(&self, now: Instant) -> Option<Failure> {
         // One that lies ready may work.
         let trouble = self.gate.trouble(now)?;

@@ -12,7 +12,8 @@
 //!
 //! A proxy without a server refuses a session and lends the next, so what health warns of may be
 //! over before the query fails that shows it was not. Who finds nobody there, as the one before
-//! did and with no success between, is told that much, however short the time.
+//! did and with no success between, is told that much, however short the time; the one before may
+//! have been a connect.
 
 use std::{
     sync::Arc,
@@ -35,6 +36,10 @@ use crate::{
 
 /// When a doubt is either over or an outage, at a call or two a second.
 const DOUBT_OVER: Duration = Duration::from_secs(2);
+
+/// For how long it explains a failure that a pool could have no connection before. While
+/// somebody asks, that is seen again within one connect of each.
+const LATELY: Duration = Duration::from_secs(10);
 
 impl DependencyState {
     /// Describes what a failure is to be explained by: the outage, or what speaks against the
@@ -74,7 +79,9 @@ impl DependencyState {
             failed.filter(|failed| is_absence(*failed))?;
             self.breaker.get()?.fails(now).map(DependencyReason::Doubt)
         };
-        let reason = told.or_else(fails)?;
+        let Some(reason) = told.or_else(fails) else {
+            return self.absent_lately(failed?, now);
+        };
         let last = view.last_call_error.as_ref();
         let error = match (reason.error(), last) {
             (Some(error), _) => error.into(),
@@ -92,6 +99,23 @@ impl DependencyState {
         let class = class.or(failed).unwrap_or(FailureClass::Other);
         let mut down = DependencyDown::new(self.name.clone(), since, class, error);
         down.reason = Some(reason);
+        let evidence = Evidence::DependencyDown(down);
+        Some(Refusal::new(self.name.clone(), evidence, DOUBT_OVER, now))
+    }
+}
+
+impl DependencyState {
+    /// Describes what a pool found lately, for one who finds nobody there either.
+    fn absent_lately(&self, failed: FailureClass, now: Instant) -> Option<Refusal> {
+        let (failure, at) = self.last_pool_trouble()?;
+        let since = now.saturating_duration_since(at);
+        let explains = is_absence(failed) && is_absence(failure.class()) && since <= LATELY;
+        let breaker = self.breaker.get();
+        if !explains || breaker.is_none_or(|it| it.has_succeeded_since(at, now)) {
+            return None;
+        }
+        let (class, said) = (failure.class(), failure.message());
+        let down = DependencyDown::new(self.name.clone(), since, class, said);
         let evidence = Evidence::DependencyDown(down);
         Some(Refusal::new(self.name.clone(), evidence, DOUBT_OVER, now))
     }

@@ -33,6 +33,13 @@ pub trait PoolGauge: fmt::Debug + Send + Sync + 'static {
         let _ = now;
         None
     }
+
+    /// Returns why none could be had when that was seen last, and when, however it is now: a
+    /// proxy without a server lends a session between two refusals. One that cannot tell says
+    /// nothing, which is the default.
+    fn last_trouble(&self) -> Option<(Failure, Instant)> {
+        None
+    }
 }
 
 /// How a pool stands, the worst last. Complete: it has some, it has none, or none comes back.

@@ -64,6 +64,14 @@ impl Breaker {
         )
     }
 
+    /// Whether a call has succeeded since then, or shortly before: buckets are whole.
+    pub(crate) fn has_succeeded_since(&self, at: Instant, now: Instant) -> bool {
+        let length = now.saturating_duration_since(at);
+        let buckets = ms(length).div_ceil(self.rules.bucket_ms()) + 1;
+        let counts = self.window.counts_of(buckets, self.ms(now));
+        counts.calls > counts.failed
+    }
+
     /// Returns where the breaker is as of `now`, and nothing else.
     #[must_use]
     pub fn state(&self, now: Instant) -> BreakerState {

@@ -68,6 +68,10 @@ impl PoolGauge for PoolGate {
         })?
     }
 
+    fn last_trouble(&self) -> Option<(Failure, Instant)> {
+        self.try_look(Slots::last_seen)?
+    }
+
     fn holders(&self, now: Instant) -> Vec<PoolHeld> {
         self.snapshot(now).held
     }

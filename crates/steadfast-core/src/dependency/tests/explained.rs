@@ -149,3 +149,44 @@ fn what_is_known_is_told_with_how_long_it_has_been_so() {
     let refused = known_for(&rig, class, 400);
     assert_eq!(refused, (Some("sessions-refused"), length(300)));
 }
+
+/// Goal: who gets a session of a proxy without a server is told why it was of no use. Method: a
+/// pool that found nobody before; its own connect has cleared that since.
+#[test]
+fn what_a_pool_has_found_explains_a_query_that_finds_the_same() {
+    #[derive(Debug)]
+    struct Found(FailureClass, Instant);
+    impl PoolGauge for Found {
+        fn reading(&self, _: Instant) -> PoolReading {
+            PoolReading::new(4, 0, 1, 0)
+        }
+
+        fn last_trouble(&self) -> Option<(Failure, Instant)> {
+            Some((Failure::new(self.0, POOLER), self.1))
+        }
+    }
+    let told = |found, succeeds_at, failed, ms| {
+        let rig = Rig::new(None);
+        rig.call(succeeds_at, true);
+        assert!(rig.state.attach_pool(Arc::new(Found(found, rig.at(5_000)))));
+        rig.call(ms, false);
+        let refusal = rig.state.explanation_of(failed, rig.at(ms))?;
+        match refusal.evidence() {
+            Evidence::DependencyDown(down) => Some(down.last_error.to_string()),
+            _ => None,
+        }
+    };
+    use FailureClass::{Auth, Loading, Unhealthy, Unreachable};
+    assert_eq!(
+        told(Unreachable, 0, Loading, 6_000).as_deref(),
+        Some(POOLER)
+    );
+    assert_eq!(told(Unreachable, 0, Unhealthy, 6_000), None);
+    assert_eq!(told(Auth, 0, Unreachable, 6_000), None);
+    assert_eq!(
+        told(Unreachable, 5_500, Unreachable, 6_000),
+        None,
+        "it served"
+    );
+    assert_eq!(told(Unreachable, 0, Unreachable, 16_000), None, "it is old");
+}

@@ -29,6 +29,8 @@ pub(super) struct Server {
     trouble: Option<Trouble>,
     /// What was said last, by the server or on the way to it: silence says nothing.
     said: Option<Failure>,
+    /// The last failure, and when it was noted, whatever came after it.
+    seen: Option<(Failure, Instant)>,
     /// How many failures have been noted; a lease compares it with what it saw first.
     failures: u64,
     /// When the last question was asked that the server has answered.
@@ -208,6 +210,7 @@ impl Slots {
         if failure.class() != FailureClass::Timeout {
             self.server.said = Some(failure.clone());
         }
+        self.server.seen = Some((failure.clone(), now));
         self.server.trouble = Some(Trouble {
             since,
             seen_at: now,
@@ -251,6 +254,11 @@ impl Slots {
     /// Returns since when the server is gone that was there, if it is.
     pub(in super::super) const fn restart(&self) -> &Restart {
         &self.server.restart
+    }
+
+    /// Returns the last failure, and when it was noted, whatever came after it.
+    pub(in super::super) fn last_seen(&self) -> Option<(Failure, Instant)> {
+        self.server.seen.clone()
     }
 
     /// Returns how many failures have been noted.
