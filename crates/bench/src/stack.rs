@@ -14,7 +14,11 @@ pub(crate) mod redis;
 pub(crate) mod sql;
 pub(crate) mod upstream;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -183,8 +187,17 @@ pub(crate) fn block_on<F: Future>(work: F) -> F::Output {
     result
 }
 
+/// Set once somebody wants to know why.
+static TELLS_WHY: OnceLock<()> = OnceLock::new();
+
+/// Whether somebody wants to know why.
+pub(crate) fn tells_why() -> bool {
+    TELLS_WHY.get().is_some()
+}
+
 /// Shows what handlers failed with, on standard error.
 pub(crate) fn log_failures() {
+    let _ = TELLS_WHY.set(());
     tracing_subscriber::fmt()
         .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
         .with_writer(std::io::stderr)

@@ -200,9 +200,18 @@ async fn look_until(
     mut is_so: impl FnMut(&Look) -> bool,
 ) {
     let started_at = Instant::now();
+    let began = looks.first().map_or(started_at, |look| look.at);
     while started_at.elapsed() < longest {
         let look = look(app, plan).await;
         let is_over = is_so(&look);
+        let is_news = looks.last().is_none_or(|last| last.health != look.health);
+        if is_news && crate::stack::tells_why() {
+            let ms = began.elapsed().as_millis();
+            eprintln!(
+                "{}, {ms} ms: {} {}",
+                plan.dependency, look.health, look.says
+            );
+        }
         looks.push(look);
         if is_over {
             return;
