@@ -27,9 +27,6 @@ const HOLD_TIMES: u32 = 2;
 /// for each question, is to double what it has to do.
 const TEST_TIMES: u32 = 2;
 
-/// The share of one test in what is usual: the last four or so count.
-const TEST_WEIGHT: u32 = 4;
-
 /// How long the last connects and holds took, the longer ones for longer.
 #[derive(Debug)]
 pub(super) struct Patience {
@@ -62,9 +59,9 @@ impl Patience {
         self.connect = Some(took.max(before / 2));
     }
 
-    /// Notes what an idle connection took to answer.
+    /// Notes what an idle connection took to answer. A quick one makes slow ones half forgotten.
     pub(super) fn tested(&mut self, took: Duration) {
-        self.test = (self.test * (TEST_WEIGHT - 1) + took) / TEST_WEIGHT;
+        self.test = took.max(self.test / 2);
     }
 
     /// Returns how long an idle connection may take to answer before it is late, and no longer
@@ -74,6 +71,16 @@ impl Patience {
         self.test
             .saturating_mul(TEST_TIMES)
             .clamp(PROBE_AFTER, longest)
+    }
+
+    /// Returns what a connect takes; `None` until the server has given a connection.
+    pub(super) const fn usual_connect(&self) -> Option<Duration> {
+        self.connect
+    }
+
+    /// Returns what the test of an idle connection takes.
+    pub(super) fn usual_test(&self) -> Duration {
+        self.test.min(self.connect_max / 2)
     }
 
     /// Notes for how long a connection was held.

@@ -3,7 +3,8 @@
 //! A place that comes free with its connection belongs at once to the first who waits, so
 //! nobody who comes later can overtake. Whoever has been given one and leaves before taking
 //! it hands it on. Who waits for a *new* connection waits in the queue too, in the order in
-//! which everybody came: whichever comes first serves whoever came first.
+//! which everybody came: whichever comes first serves whoever came first, unless that one is
+//! about to have its own, by all that connects and tests have taken.
 //!
 //! No code of others runs here: a waker is cloned before the lock is taken, and called or
 //! dropped when it has been given back ([`WakeList`]), because the last waker of a task may drop
@@ -43,6 +44,8 @@ struct Waiter {
     since: Instant,
     /// Whether it has a place of its own, in which a connection is new or late.
     is_served: bool,
+    /// Since when a connection is opened for it.
+    opens_since: Option<Instant>,
     waker: Option<Waker>,
 }
 
@@ -172,7 +175,7 @@ impl Slots {
         wakes: &mut WakeList,
     ) -> Turn {
         self.hand_out(idle, now, wakes);
-        if self.queue.is_empty() && self.spare(idle) > 0 {
+        if self.next_for_idle(Some(now)).is_none() && self.spare(idle) > 0 {
             if let Some(slot) = self.fill(Stage::Testing, place, now) {
                 self.counts.acquired += 1;
                 return Turn::Take(slot);
@@ -185,6 +188,7 @@ impl Slots {
             } else if let Some(slot) = self.fill(Stage::Opening, place, now) {
                 self.counts.acquired += 1;
                 self.line_up(id, place, true, now);
+                self.opens_for(id, now);
                 return Turn::Open(slot);
             }
         }
@@ -205,6 +209,7 @@ impl Slots {
             place,
             since: now,
             is_served,
+            opens_since: None,
             waker: None,
         };
         self.insert(id, waiter, now);
@@ -232,10 +237,14 @@ impl Slots {
     pub(super) fn set_served(&mut self, id: AskerId, is_served: bool, now: Instant) {
         if let Some(promise) = self.promised.get_mut(&id) {
             promise.waiter.is_served = is_served;
+            promise.waiter.opens_since = None;
             promise.waiter.since = now;
         } else if let Some(mut waiter) = self.remove(id) {
             waiter.is_served = is_served;
             waiter.since = now;
+            if !is_served {
+                waiter.opens_since = None;
+            }
             self.insert(id, waiter, now);
         }
     }
@@ -275,8 +284,34 @@ impl Slots {
             return Turn::Wait(None);
         };
         wakes.spend(waiter.waker.replace(waker));
+        let soon = self.queue.get(&id).and_then(|it| self.served_at(it, now));
         let again = (self.has_room() && self.is_next(id)).then(|| now + LOOK_EVERY);
-        Turn::Wait(again)
+        Turn::Wait(again.or(soon))
+    }
+
+    /// Notes that a connection is opened for one of the queue from now on.
+    fn opens_for(&mut self, id: AskerId, now: Instant) {
+        if let Some(waiter) = self.queue.get_mut(&id) {
+            waiter.opens_since = Some(now);
+        }
+    }
+
+    /// Returns who is next for an idle connection: the first who is not about to have its own.
+    fn next_for_idle(&self, now: Option<Instant>) -> Option<AskerId> {
+        let mut queue = self.queue.iter();
+        let next = match now {
+            Some(now) => queue.find(|(_, waiter)| self.served_at(waiter, now).is_none()),
+            None => queue.next(),
+        };
+        next.map(|(&id, _)| id)
+    }
+
+    /// Returns when one is expected to have the connection that is opened for it, if that is
+    /// sooner than an idle one could be tested: the test would go on with nobody to use what it
+    /// tests, and keep it from somebody who waits.
+    fn served_at(&self, waiter: &Waiter, now: Instant) -> Option<Instant> {
+        let at = waiter.opens_since? + self.patience.usual_connect()?;
+        (now < at && at <= now + self.patience.usual_test()).then_some(at)
     }
 
     /// Takes the place that was promised, to test the connection that came with it.
@@ -297,6 +332,7 @@ impl Slots {
         if slot.is_some() {
             self.had_turn(&waiter, now);
             waiter.is_served = true;
+            waiter.opens_since = Some(now);
         }
         self.insert(id, waiter, now);
         slot
@@ -343,7 +379,7 @@ impl Slots {
 
     /// Promises a place to the first of the queue; `false` if nobody waits.
     fn promise(&mut self, slot: Slot, now: Option<Instant>, wakes: &mut WakeList) -> bool {
-        let Some((&id, _)) = self.queue.first_key_value() else {
+        let Some(id) = self.next_for_idle(now) else {
             return false;
         };
         let was_next = self.has_room() && self.is_next(id);
@@ -364,10 +400,10 @@ impl Slots {
     /// Promises free places to those who wait, as far as connections lie idle.
     fn hand_out(&mut self, idle: u32, now: Instant, wakes: &mut WakeList) {
         while self.has_room() && self.spare(idle) > 0 {
-            let Some((_, first)) = self.queue.first_key_value() else {
+            let next = self.next_for_idle(Some(now));
+            let Some(place) = next.and_then(|id| self.queue.get(&id)).map(|it| it.place) else {
                 return;
             };
-            let place = first.place;
             let Some(slot) = self.fill(Stage::Promised, place, now) else {
                 return;
             };

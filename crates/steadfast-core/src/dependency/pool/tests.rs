@@ -9,6 +9,7 @@ mod patience;
 mod release;
 mod restart;
 mod scripted;
+mod slow;
 mod waiting;
 
 use std::{
