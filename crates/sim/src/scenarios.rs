@@ -12,6 +12,7 @@ mod reported;
 mod sequence;
 mod steady;
 mod steps;
+mod tenants;
 
 /// The work of the reference service: mean 10 ms, p99 28 ms.
 pub const WORK: Dist = Dist::Lognormal(0.010, 0.5);
@@ -27,6 +28,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(steps::all());
     all.extend(reported::all());
     all.extend(classes::all());
+    all.extend(tenants::all());
     all.extend(fleet::all());
     all
 }

@@ -271,8 +271,9 @@ impl<'a> World<'a> {
 
 /// The gate of an instance.
 fn gate(setup: &Setup, peer: Peer, now: Instant) -> Gate {
-    if setup.has_classes() || peer.real {
-        Gate::real(peer.limit, peer.queue, now)
+    let tenants = setup.has_tenants();
+    if setup.has_classes() || tenants || peer.real {
+        Gate::real(peer.limit, peer.queue, tenants, now)
     } else {
         Gate::new(peer.limit)
     }

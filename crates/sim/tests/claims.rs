@@ -310,6 +310,23 @@ fn critical_requests_are_served_at_ten_times_the_load() {
 }
 
 #[test]
+fn a_client_at_twenty_times_the_load_leaves_the_others_whole() {
+    for name in [
+        "tenant-20x-pool-4",
+        "tenant-20x-pool-16",
+        "tenant-20x-wave",
+        "tenants-even",
+    ] {
+        holds(name, 1..=3);
+    }
+    holds("tenant-20x-pool-64", 1..=1);
+    mostly("tenants-20x-5x", 1..=4, 1);
+    mostly("tenant-20x-less", 1..=2, 1);
+    mostly("tenant-20x-more", 1..=2, 1);
+    holds("tenant-slow", 1..=1);
+}
+
+#[test]
 fn the_same_seed_gives_the_same_world() {
     let scenario = scenario("2x-poisson");
     let twice = [1, 2].map(|_| {

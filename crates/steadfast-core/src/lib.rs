@@ -129,6 +129,10 @@ pub mod plumbing {
     pub use crate::shed::runtime_lag::{
         LAG_MAX, LagChange, LagMode, LagPhase, LagSnapshot, Lagging, PROOF, WAIT_TARGET,
     };
+    pub use crate::shed::tenants::{
+        GREEDY_MAX, TENANT_ONE_IN, TENANTS_MAX, TENANTS_PER_STRIPE, Tenant, TenantChange,
+        TenantShare, TenantSnapshot, TenantsSnapshot,
+    };
     pub use crate::shed::wait_queue::{
         QUEUE_LEN_DEFAULT_MAX, QUEUE_LEN_MAX, QUEUE_WAIT_MAX, QueueSettings, QueueSnapshot, Waits,
     };

@@ -27,6 +27,8 @@ pub(crate) mod runtime_lag;
 mod settings;
 mod snapshot;
 mod streams;
+mod tenanted;
+pub(crate) mod tenants;
 #[cfg(all(test, not(loom)))]
 mod tests;
 mod ticket;
@@ -59,6 +61,7 @@ use crate::{
         limiter::{Counts, LimitDriver},
         reservation::Reserve,
         runtime_lag::LagLoop,
+        tenants::TenantShares,
         wait_queue::WaitQueue,
     },
     sync::{
@@ -88,6 +91,8 @@ pub struct ShedGate {
     hold_time: HoldTime,
     moments: Moments,
     queue: Option<WaitQueue>,
+    /// Boxed, because most gates have none.
+    tenants: Option<Box<TenantShares>>,
 }
 
 impl ShedGate {
@@ -119,6 +124,7 @@ impl ShedGate {
             hold_time: HoldTime::new(now),
             moments: Moments::new(),
             queue: settings.queue.map(|queue| WaitQueue::new(queue, now)),
+            tenants: (settings.tenants).then(|| Box::new(TenantShares::new(now))),
         })
     }
 

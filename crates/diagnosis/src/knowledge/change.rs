@@ -154,8 +154,8 @@ pub(super) const ROWS: &[Row] = &[
         means: "The share of one tenant (customer, key, address) in all requests grew at the beginning of the trouble.",
         outside: "Everybody, because of one.",
         inside: "Shares of tenants before and now.",
-        threshold: "Half of the requests, and twice its share before, while something fails.",
-        fix: "Speak with them, or limit them: fair shares for tenants keep the others whole.",
+        threshold: "Half of the requests, and twice its share before, while something fails; or more than a fair share of a limit that is met.",
+        fix: "Speak with them. Say whose requests are (`Shed::tenant_header`) and let shedding refuse: then fair shares keep the others whole.",
         commands: &[],
         effects: &[],
         judge: |view, found| {
@@ -169,6 +169,17 @@ pub(super) const ROWS: &[Row] = &[
                     before,
                 }) if grew(*now, *before) => Some(format!(
                     "{tenant} has {now} of the requests now, and had {before} before."
+                )),
+                _ => None,
+            });
+            found.tell(view, Likely, Pressure, |seen| match seen {
+                O::Own(Own::TenantHeld {
+                    tenant,
+                    asks,
+                    fair,
+                    limit,
+                }) => Some(format!(
+                    "{tenant} asks for {asks} of {limit} places, and {fair} are its fair share."
                 )),
                 _ => None,
             });

@@ -19,7 +19,7 @@ pub(super) const ROWS: &[Row] = &[
         id: Id::AppShed,
         role: Role::Symptom,
         title: "Load is shed",
-        means: "The service has as much work as it can do well, and refuses the rest at once, instead of letting everybody wait until nobody is served. The rule says which bound was met: how many may run (limit), how many may wait and for how long (queue-full, queue-timeout, deadline), how late the runtime is (runtime-lag), memory, or that those who go first need the places (priority).",
+        means: "The service has as much work as it can do well, and refuses the rest at once, instead of letting everybody wait until nobody is served. The rule says which bound was met: how many may run (limit), how many may wait and for how long (queue-full, queue-timeout, deadline), how late the runtime is (runtime-lag), memory, that those who go first need the places (priority), or that one tenant asks for more than a fair share (tenant-share).",
         outside: "503 with `why-503: cause=overloaded;rule=…` and a `Retry-After` that says when there will be room.",
         inside: "The limit and its history, what runs and waits, and who is refused, on the operator's page.",
         threshold: "Refusals by that cause within the last minute, or the header.",
@@ -307,6 +307,7 @@ const fn bound_met(rule: Option<Rule>) -> &'static str {
         Some(Rule::RuntimeLag) => "the runtime is late",
         Some(Rule::Memory) => "memory is nearly used up",
         Some(Rule::Priority) => "the places are kept for requests that go first",
+        Some(Rule::TenantShare) => "a tenant asks for more than its fair share",
         _ => "a bound was met",
     }
 }
@@ -322,6 +323,9 @@ const fn advice(rule: Option<Rule>) -> &'static str {
         }
         Some(Rule::Priority) => {
             "Those who go first are served, and those behind them refused; that is what was asked for. If too many are refused, there is too little room for all of them: add instances, or see what made requests slower or more."
+        }
+        Some(Rule::TenantShare) => {
+            "One tenant asks for more than a fair share of what there is, and the evidence names it; the others are served. Speak with it, or add instances if its requests are wanted."
         }
         Some(Rule::Deadline | Rule::QueueTimeout) => {
             "Requests wait longer than their callers do. See what made them slower: the oldest running request and the pools show it. A longer queue would only let more of them wait in vain."

@@ -106,6 +106,8 @@ area! {
         RouteShare { route: Text, now: Ratio, before: Ratio } = "route", "{route}: {now} now, {before} before";
         /// The share that one tenant has of the requests now, and had before.
         TenantShare { tenant: Text, now: Ratio, before: Ratio } = "tenant", "{tenant}: {now} now, {before} before";
+        /// A tenant that asks for more than a fair share of a limit that is met, in places.
+        TenantHeld { tenant: Text, asks: u64, fair: u64, limit: u64 } = "tenant's share", "{tenant} asks for {asks} of {limit} places, and {fair} are a fair share";
         /// Requests of those who were refused and came again before they were told to.
         Retries { repeated: u64, of: u64 } = "came again at once", "{repeated} of {of}";
         /// Processors that the process uses, of those it may use.

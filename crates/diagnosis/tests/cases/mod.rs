@@ -1610,6 +1610,24 @@ fn changes() -> Vec<Case> {
             })],
         ),
         case(
+            Id::TrafficTenant,
+            vec![
+                overloaded(),
+                service(Own::TenantHeld {
+                    tenant: "acme".into(),
+                    asks: 480,
+                    fair: 18,
+                    limit: 24,
+                }),
+            ],
+            vec![service(Own::TenantHeld {
+                tenant: "acme".into(),
+                asks: 480,
+                fair: 18,
+                limit: 24,
+            })],
+        ),
+        case(
             Id::TrafficRetries,
             vec![
                 overloaded(),

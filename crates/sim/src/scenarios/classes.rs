@@ -27,6 +27,7 @@ fn flood(name: &str, workers: u32, work: Dist) -> Scenario {
         .map(|(priority, weight)| Route {
             weight: always(weight),
             priority,
+            tenant: 0,
             delay: always(Dist::Constant(0.0)),
             work: Some((0, work)),
         })

@@ -57,6 +57,7 @@ pub(super) fn all() -> Vec<Scenario> {
             setup.routes[0].weight = always(0.5);
             setup.routes.push(Route {
                 priority: Priority::Default,
+                tenant: 0,
                 weight: always(0.5),
                 delay: always(Dist::Constant(0.0)),
                 work: Some((0, WORK)),
@@ -88,6 +89,7 @@ pub(super) fn all() -> Vec<Scenario> {
             setup.routes[0].weight = step(0.95, 10.0, 0.6);
             setup.routes.push(Route {
                 priority: Priority::Default,
+                tenant: 0,
                 weight: step(0.05, 10.0, 0.4),
                 delay: always(Dist::Constant(0.0)),
                 work: Some((0, Dist::Lognormal(0.2, 0.5))),
@@ -142,6 +144,7 @@ fn beside() -> Setup {
     setup.routes[0].weight = always(1120.0);
     setup.routes.push(Route {
         priority: Priority::Default,
+        tenant: 0,
         weight: always(30.0),
         delay: always(Dist::Uniform(2.0, 30.0)),
         work: None,

@@ -137,6 +137,7 @@ fn mix() -> Setup {
     setup.routes[0].weight = Box::new(move |t| 1.0 - share(t));
     setup.routes.push(Route {
         priority: Priority::Default,
+        tenant: 0,
         weight: Box::new(share),
         delay: always(Dist::Constant(0.0)),
         work: Some((0, Dist::Lognormal(0.2, 0.5))),
@@ -152,6 +153,7 @@ fn two_pools() -> Setup {
     setup.routes[0].weight = always(1280.0);
     setup.routes.push(Route {
         priority: Priority::Default,
+        tenant: 0,
         weight: always(120.0),
         delay: always(Dist::Constant(0.0)),
         work: Some((1, Dist::Lognormal(0.2, 0.5))),

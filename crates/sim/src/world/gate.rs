@@ -14,7 +14,7 @@ use steadfast_core::limit::{
 };
 use steadfast_core::{
     Ask, Decision, Local, Outcome, Priority, ShedGate, ShedPermit, ShedSettings, ShedTicket,
-    plumbing::{BEAT, LagMode, QueueSettings},
+    plumbing::{BEAT, LagMode, QueueSettings, Tenant},
 };
 
 /// Admits requests of one instance.
@@ -23,6 +23,27 @@ pub enum Gate {
     Plain(Plain),
     /// Is the real one.
     Real(Local<ShedGate>),
+}
+
+/// Whose a request is.
+#[derive(Clone, Copy, Debug)]
+pub struct Whose {
+    /// The number of its tenant; with 0 nobody says.
+    pub tenant: u32,
+    /// Whether it is the one in sixteen that is asked before the limit was met.
+    pub drawn: bool,
+}
+
+impl Whose {
+    fn weighed(self, all: bool) -> Option<Tenant<'static>> {
+        let hash = u64::from(self.tenant).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let tenant = Tenant::new(hash, "");
+        match (self.tenant, all) {
+            (0, _) => None,
+            (_, true) => Some(tenant),
+            (_, false) => self.drawn.then_some(tenant.sampled()),
+        }
+    }
 }
 
 /// What an admitted request carries.
@@ -112,28 +133,37 @@ impl Gate {
     /// # Panics
     /// Where the settings of the queue are out of their bounds.
     #[must_use]
-    pub fn real(limit: Box<dyn Limit>, queue: Option<QueueSettings>, now: Instant) -> Self {
+    pub fn real(
+        limit: Box<dyn Limit>,
+        queue: Option<QueueSettings>,
+        tenants: bool,
+        now: Instant,
+    ) -> Self {
         let once = Mutex::new(Some(limit));
         let settings = ShedSettings::algorithm("sim", move |_| {
             let mut once = once.lock().unwrap_or_else(PoisonError::into_inner);
             once.take().expect("a gate is made once")
         });
-        let settings = settings.lag(LagMode::Off).queue(queue);
+        let settings = settings.lag(LagMode::Off).queue(queue).tenants(tenants);
         let gate = ShedGate::new(&settings, 0, now);
         Self::Real(Local::new(gate.expect("the settings are valid")))
     }
 
     /// Decides on a request.
-    pub fn admit(&mut self, priority: Priority, now: Instant) -> Answer<Ticket> {
+    pub fn admit(&mut self, priority: Priority, whose: Whose, now: Instant) -> Answer<Ticket> {
         match self {
             Self::Plain(plain) => plain.admit(now).map_or(Answer::Refuse, |carried| {
                 Answer::Run(Permit::Plain(carried))
             }),
-            Self::Real(gate) => match ShedGate::admit(gate, Ask::new("").priority(priority), now) {
-                Decision::Admit(permit) => Answer::Run(Permit::Real(Box::new(permit))),
-                Decision::Wait(ticket) => Answer::Wait(Ticket(Box::new(ticket))),
-                _ => Answer::Refuse,
-            },
+            Self::Real(gate) => {
+                let tenant = whose.weighed(gate.weighs_tenants(now));
+                let ask = Ask::new("").priority(priority).tenant(tenant);
+                match ShedGate::admit(gate, ask, now) {
+                    Decision::Admit(permit) => Answer::Run(Permit::Real(Box::new(permit))),
+                    Decision::Wait(ticket) => Answer::Wait(Ticket(Box::new(ticket))),
+                    _ => Answer::Refuse,
+                }
+            }
         }
     }
 

@@ -7,6 +7,15 @@ use steadfast_core::limit::Change;
 /// Seconds in a bin.
 pub const BIN: f64 = 0.05;
 
+/// What happened to the requests of one route in one bin.
+#[derive(Clone, Debug, Default)]
+pub struct RouteBin {
+    /// Requests sent.
+    pub sent: u32,
+    /// Latencies of those answered, in seconds.
+    pub latencies: Vec<f32>,
+}
+
 /// What happened in one bin.
 #[derive(Clone, Debug, Default)]
 pub struct Bin {
@@ -28,6 +37,8 @@ pub struct Bin {
     pub lost: u32,
     /// Latencies of those answered, in seconds.
     pub latencies: Vec<f32>,
+    /// The same for each route, where there are tenants.
+    pub routes: Vec<RouteBin>,
     /// Cap of the first instance at the end of the bin, if it had one.
     pub cap: Option<u32>,
     /// In flight at the first instance at the end of the bin.
@@ -49,7 +60,29 @@ pub struct Record {
     pub events: u64,
 }
 
+impl Bin {
+    /// What happened to one route.
+    pub fn of(&mut self, route: usize) -> &mut RouteBin {
+        if route >= self.routes.len() {
+            self.routes.resize(route + 1, RouteBin::default());
+        }
+        &mut self.routes[route]
+    }
+}
+
 impl Record {
+    /// What happened to one route between two moments, all in one.
+    #[must_use]
+    pub fn route(&self, route: usize, from: f64, to: f64) -> RouteBin {
+        let mut all = RouteBin::default();
+        let bins = self.between(from, to).iter();
+        for bin in bins.filter_map(|bin| bin.routes.get(route)) {
+            all.sent += bin.sent;
+            all.latencies.extend(&bin.latencies);
+        }
+        all
+    }
+
     /// The second at which a limit changed.
     #[must_use]
     pub fn secs_of(&self, change: &Change) -> f64 {
@@ -111,13 +144,8 @@ impl Record {
     #[must_use]
     pub fn latency(&self, from: f64, to: f64, quantile: f64) -> f64 {
         let bins = self.between(from, to).iter();
-        let mut all: Vec<f32> = bins.flat_map(|b| b.latencies.iter().copied()).collect();
-        if all.is_empty() {
-            return 0.0;
-        }
-        let index = ((all.len() as f64 * quantile) as usize).min(all.len() - 1);
-        let (_, value, _) = all.select_nth_unstable_by(index, f32::total_cmp);
-        f64::from(*value)
+        let all = bins.flat_map(|b| b.latencies.iter().copied());
+        self::quantile(all.collect(), quantile)
     }
 
     /// Seconds after `from` until goodput has been at least `rate` for 100 ms on end.
@@ -132,4 +160,21 @@ impl Record {
             .position(good)
             .map_or(f64::INFINITY, |bins| bins as f64 * BIN)
     }
+}
+
+impl RouteBin {
+    /// A quantile of the latency of those answered, in seconds.
+    #[must_use]
+    pub fn latency(self, quantile: f64) -> f64 {
+        self::quantile(self.latencies, quantile)
+    }
+}
+
+fn quantile(mut all: Vec<f32>, quantile: f64) -> f64 {
+    if all.is_empty() {
+        return 0.0;
+    }
+    let index = ((all.len() as f64 * quantile) as usize).min(all.len() - 1);
+    let (_, value, _) = all.select_nth_unstable_by(index, f32::total_cmp);
+    f64::from(*value)
 }

@@ -2,9 +2,10 @@
 
 use steadfast_core::Priority;
 use steadfast_core::limit::Ending;
+use steadfast_core::plumbing::TENANT_ONE_IN;
 
 use super::events::{Event, Sent};
-use super::gate::{Answer, Permit, Ticket};
+use super::gate::{Answer, Permit, Ticket, Whose};
 use super::setup::Load;
 use super::{World, nanos};
 
@@ -65,7 +66,13 @@ impl World<'_> {
             self.record.bin(secs).lost += 1;
             return self.try_again(first_sent, tries, client);
         };
-        let answer = gate.admit(priority, now);
+        let tenant = self.setup.routes[route].tenant;
+        // Not from the world's own numbers, so that worlds without tenants stay the same.
+        let drawn = tenant > 0 && self.slices.below(TENANT_ONE_IN as usize) == 0;
+        let answer = gate.admit(priority, Whose { tenant, drawn }, now);
+        if tenant > 0 {
+            self.record.bin(secs).of(route).sent += 1;
+        }
         let to = Sent {
             balancer: balancer as u32,
             instance: instance as u32,
@@ -224,6 +231,11 @@ impl World<'_> {
         if ending == Ending::Completed {
             bin.done += 1;
             bin.latencies.push(latency as f32);
+            if self.setup.routes[request.route as usize].tenant > 0 {
+                bin.of(request.route as usize)
+                    .latencies
+                    .push(latency as f32);
+            }
             self.next_of(request.client);
         } else {
             bin.timed_out += 1;

@@ -48,6 +48,9 @@ pub struct Route {
     /// Who goes first. Where any route has another class than the default one, requests
     /// pass the real gate with its reserve instead of a plain count.
     pub priority: Priority,
+    /// Whose requests they are; with 0 nobody says. Where any route has a tenant, requests
+    /// pass the real gate with its fair shares.
+    pub tenant: u32,
     /// What it waits for before it needs a server, in seconds.
     pub delay: Over<Dist>,
     /// Index of the server it needs, and for how long; `None` needs none.
@@ -155,6 +158,7 @@ impl Setup {
             routes: vec![Route {
                 weight: always(1.0),
                 priority: Priority::Default,
+                tenant: 0,
                 delay: always(Dist::Constant(0.0)),
                 work: Some((0, work)),
             }],
@@ -179,6 +183,12 @@ impl Setup {
     pub fn has_classes(&self) -> bool {
         let classified = |route: &Route| route.priority != Priority::Default;
         self.routes.iter().any(classified)
+    }
+
+    /// Whether anybody says whose requests they are.
+    #[must_use]
+    pub fn has_tenants(&self) -> bool {
+        self.routes.iter().any(|route| route.tenant > 0)
     }
 
     /// No server at all: each request waits for something elsewhere.

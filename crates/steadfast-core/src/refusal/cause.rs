@@ -135,11 +135,13 @@ pub enum Rule {
     QueueTimeout,
     /// The runtime itself is late.
     RuntimeLag,
+    /// The request's tenant asks for more than a fair share of what there is.
+    TenantShare,
 }
 
 impl Rule {
     /// Every rule, in the order of the wire contract.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Limit,
         Self::QueueFull,
         Self::QueueTimeout,
@@ -147,6 +149,7 @@ impl Rule {
         Self::RuntimeLag,
         Self::Memory,
         Self::Priority,
+        Self::TenantShare,
     ];
 
     /// Returns the stable token, as it appears in the `why-503` header.
@@ -160,6 +163,7 @@ impl Rule {
             Self::QueueFull => "queue-full",
             Self::QueueTimeout => "queue-timeout",
             Self::RuntimeLag => "runtime-lag",
+            Self::TenantShare => "tenant-share",
         }
     }
 
@@ -180,6 +184,7 @@ impl Rule {
             Self::RuntimeLag => 4,
             Self::Memory => 5,
             Self::Priority => 6,
+            Self::TenantShare => 7,
         }
     }
 }
@@ -204,7 +209,7 @@ mod tests {
         let rules: Vec<_> = Rule::ALL.iter().map(|rule| rule.code()).collect();
         assert_eq!(
             rules.join(" "),
-            "limit queue-full queue-timeout deadline runtime-lag memory priority"
+            "limit queue-full queue-timeout deadline runtime-lag memory priority tenant-share"
         );
     }
 

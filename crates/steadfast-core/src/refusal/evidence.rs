@@ -15,6 +15,7 @@ use crate::{
         inflight::{running::RunningRequest, tokens::LIMIT_MAX},
         reservation::Reserved,
         runtime_lag::Lagging,
+        tenants::TenantShare,
     },
 };
 
@@ -101,6 +102,8 @@ pub enum Pressure {
     Memory(Memory),
     /// The places that were left are kept for those who go first.
     Reserved(Reserved),
+    /// The tenant asked for more than its share, and the places that were left are kept for others.
+    Share(TenantShare),
     /// As many streams were open as may be.
     Streams {
         /// Streams that were open.
@@ -124,6 +127,15 @@ impl Pressure {
             Self::Reserved(reserved) => {
                 show("priority", Value::Text(reserved.priority.code()));
                 show("kept_from_it", Value::Count(reserved.kept.into()));
+            }
+            Self::Share(share) => {
+                let places = |places: f64| Value::Count(places.round().max(0.0) as u64);
+                show("tenant", Value::Text(&share.tenant));
+                show("tenant_asks", places(share.asks));
+                show("tenant_has", places(share.has));
+                show("fair_share", places(share.fair));
+                show("kept_from_it", Value::Count(share.kept.into()));
+                show("tenants", Value::Count(share.tenants.into()));
             }
             Self::Lag(lagging) => {
                 show("runtime_lag", Value::Time(lagging.lag));

@@ -20,12 +20,13 @@ use crate::{
         moment::{Of, Shared},
         reservation::Reserved,
         runtime_lag::Line,
+        tenants::{KeptFrom, Tenant},
     },
     sync::{atomic::Ordering, local::Local, stripe},
 };
 
 /// The retry hint before anything has been measured.
-const HINT_UNMEASURED: Duration = Duration::from_secs(1);
+pub(super) const HINT_UNMEASURED: Duration = Duration::from_secs(1);
 
 pub(super) const SOURCE: Name = Name::from_static("shed");
 
@@ -61,21 +62,38 @@ impl ShedGate {
             return Decision::Refuse(refusal);
         }
         this.reserve.arrived(stripe, ask.priority);
+        if let Some(tenant) = &ask.tenant {
+            if let Some(kept) = this.weigh(tenant, ask.priority, stripe, now) {
+                if !this.observes() {
+                    let refusal = this.refuse_by_share(tenant, kept, ask.priority, stripe, now);
+                    return Decision::Refuse(refusal);
+                }
+                this.would_refuse.add_at(stripe, 1);
+                let token = this.tokens.take(stripe);
+                let token = token.unwrap_or_else(|| this.tokens.take_beyond(stripe));
+                return Decision::Admit(Self::run(owner, token, stripe, ask, now));
+            }
+        }
         // Who comes while somebody waits takes nothing that lies about.
         if !this.tokens.seems_wanted() {
             if let Some(token) = this.tokens.take_as(ask.priority, stripe) {
                 return Decision::Admit(Self::run(owner, token, stripe, ask, now));
             }
         }
-        // Relaxed: a mode change need not be ordered with anything.
-        if this.observe.load(Ordering::Relaxed) {
+        if this.observes() {
             let token = this.tokens.take(stripe).unwrap_or_else(|| {
+                this.met(now);
                 this.would_refuse.add_at(stripe, 1);
                 this.tokens.take_beyond(stripe)
             });
             return Decision::Admit(Self::run(owner, token, stripe, ask, now));
         }
         Self::wait_or_refuse(owner, ask, stripe, now)
+    }
+
+    fn observes(&self) -> bool {
+        // Relaxed: a mode change need not be ordered with anything.
+        self.observe.load(Ordering::Relaxed)
     }
 
     /// Lets a request run on a token.
@@ -100,6 +118,7 @@ impl ShedGate {
             sampled: Sampled::NONE,
             line: Line::Out,
             priority: ask.priority,
+            tenant: ask.tenant.as_ref().map(Tenant::mark),
             since: now,
             stream: false,
             ended: false,
@@ -123,6 +142,19 @@ impl ShedGate {
         stripe: usize,
         now: Instant,
     ) -> Refusal {
+        self.refuse_at_limit(rule, queue, None, priority, stripe, now)
+    }
+
+    /// The same, and says whose share it was that the request had no right to.
+    pub(super) fn refuse_at_limit(
+        &self,
+        rule: Rule,
+        queue: Option<Queued>,
+        share: Option<(&Tenant<'_>, KeptFrom)>,
+        priority: Priority,
+        stripe: usize,
+        now: Instant,
+    ) -> Refusal {
         self.refused.add_at(stripe, 1);
         self.reserve.refused(stripe, priority);
         self.driver.arrived(stripe, false, self.counts(), now);
@@ -133,13 +165,15 @@ impl ShedGate {
             priority,
             limit,
             kept,
+            tenant: share.map(|(tenant, _)| tenant.mark()),
         };
         let Shared { evidence, hint } = match queue {
             // How long the queue is changes with each that comes.
             Some(_) => self.explain(of, queue, now),
-            None => self
-                .moments
-                .shared(stripe, of, now, || self.explain(of, None, now)),
+            None => self.moments.shared(stripe, of, now, || match share {
+                Some((tenant, kept)) => self.explain_share(of, tenant, kept, now),
+                None => self.explain(of, None, now),
+            }),
         };
         Refusal::sharing(SOURCE, evidence, hint, now)
     }
@@ -151,6 +185,7 @@ impl ShedGate {
             priority,
             limit,
             kept,
+            tenant: _,
         } = of;
         let in_flight = self.tokens.in_flight();
         // What was kept decides only where there was a place.

@@ -13,6 +13,7 @@ use std::{
 use crate::{
     refusal::{cause::Rule, evidence::Evidence},
     request::priority::Priority,
+    shed::tenants::TenantMark,
     sync::{
         Mutex,
         stripe::{Padded, STRIPES},
@@ -30,6 +31,8 @@ pub(super) struct Of {
     pub(super) priority: Priority,
     pub(super) limit: u32,
     pub(super) kept: u32,
+    /// Whose, for a refusal by share.
+    pub(super) tenant: Option<TenantMark>,
 }
 
 /// Evidence, and the prediction that goes with it.
@@ -105,6 +108,7 @@ mod tests {
             priority: Priority::Default,
             limit: 8,
             kept: 0,
+            tenant: None,
         };
         let (moments, now) = (Moments::new(), origin() + MOMENT);
         assert!(asks(&moments, of, now), "the first");

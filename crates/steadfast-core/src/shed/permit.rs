@@ -14,6 +14,7 @@ use crate::{
         limit::Ending,
         limiter::Sampled,
         runtime_lag::Line,
+        tenants::TenantMark,
     },
     sync::{local::Local, origin::nanos, stripe},
 };
@@ -40,6 +41,8 @@ pub struct ShedPermit<T: AsRef<ShedGate> + Send + Sync + 'static = ShedGate> {
     pub(super) sampled: Sampled,
     pub(super) line: Line,
     pub(super) priority: Priority,
+    /// Whose, where that is weighed.
+    pub(super) tenant: Option<TenantMark>,
     pub(super) since: Instant,
     /// Whether the token is one of the streams'.
     pub(super) stream: bool,
@@ -114,6 +117,7 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedPermit<T> {
             now,
         );
         let stripe = self.release(Some(now));
+        self.tenant_ended(stripe, outcome != Outcome::Abandoned, now);
         // An abandoned request was cut short: its time says nothing about how long one takes.
         if outcome != Outcome::Abandoned && !self.stream {
             let gate: &ShedGate = (*self.owner).as_ref();
@@ -131,6 +135,16 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedPermit<T> {
     #[must_use]
     pub const fn owner(&self) -> &Local<T> {
         &self.owner
+    }
+
+    /// Counts the time that its tenant had the place; once, a stream that began has done so.
+    #[inline]
+    pub(super) fn tenant_ended(&mut self, stripe: usize, whole: bool, now: Instant) {
+        if let Some(mark) = self.tenant.take() {
+            let gate: &ShedGate = (*self.owner).as_ref();
+            let held = now.saturating_duration_since(self.since);
+            gate.tenant_ended(stripe, mark, held, whole);
+        }
     }
 
     fn release(&mut self, now: Option<Instant>) -> usize {

@@ -76,6 +76,7 @@ impl ShedGate {
         self.note_peak();
         let stripe = stripe::current();
         self.beat_reserve(stripe, now);
+        self.look_at_tenants(stripe, now);
         if lag > LATE {
             self.driver.late(lag, &self.tokens, now);
             // It may have raised the limit.

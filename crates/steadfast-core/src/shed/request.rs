@@ -1,6 +1,9 @@
 //! What is asked of the gate: one request, as far as the decision depends on it.
 
-use crate::request::{deadline::Deadline, priority::Priority};
+use crate::{
+    request::{deadline::Deadline, priority::Priority},
+    shed::tenants::Tenant,
+};
 
 /// One request that wants to run.
 ///
@@ -22,6 +25,8 @@ pub struct Ask<'a> {
     pub stream: bool,
     /// Until when its caller listens, if it said so.
     pub deadline: Option<Deadline>,
+    /// Whose it is, if that is asked for: see [`ShedGate::weighs_tenants`](super::ShedGate::weighs_tenants).
+    pub tenant: Option<Tenant<'a>>,
 }
 
 impl<'a> Ask<'a> {
@@ -32,6 +37,7 @@ impl<'a> Ask<'a> {
             priority: Priority::Default,
             stream: false,
             deadline: None,
+            tenant: None,
         }
     }
 
@@ -51,6 +57,12 @@ impl<'a> Ask<'a> {
     /// Sets until when its caller listens. Only a wait looks at it.
     pub const fn deadline(mut self, deadline: Option<Deadline>) -> Self {
         self.deadline = deadline;
+        self
+    }
+
+    /// Says whose it is.
+    pub const fn tenant(mut self, tenant: Option<Tenant<'a>>) -> Self {
+        self.tenant = tenant;
         self
     }
 }

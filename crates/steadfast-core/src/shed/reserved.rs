@@ -3,12 +3,21 @@
 use std::time::Instant;
 
 use super::ShedGate;
-use crate::shed::reservation::{ReserveChange, Totals};
+use crate::shed::{
+    reservation::{ReserveChange, Totals},
+    tenants::TenantShares,
+};
 
 impl ShedGate {
-    /// Takes note that somebody found no place, and says whether there may be one now.
-    pub(super) fn look_at_reserve(&self, stripe: usize, now: Instant) -> bool {
-        let totals = || self.totals(self.tokens.in_flight() >= self.tokens.limit());
+    /// Takes note that somebody found no place, and says whether there may be one now. `met`
+    /// says whether as many ran as may.
+    pub(super) fn look_at_reserve(
+        &self,
+        stripe: usize,
+        met: impl FnOnce() -> bool,
+        now: Instant,
+    ) -> bool {
+        let totals = || self.totals(met());
         let changed = self.reserve.look_if_due(&self.tokens, totals, now);
         if changed {
             self.keep_changed(stripe, now);
@@ -23,8 +32,10 @@ impl ShedGate {
         }
     }
 
-    fn keep_changed(&self, stripe: usize, now: Instant) {
-        self.driver.kept(self.reserve.beside(), &self.tokens);
+    pub(super) fn keep_changed(&self, stripe: usize, now: Instant) {
+        let shares = self.tenants.as_deref().map_or(0, TenantShares::beside);
+        let kept = self.reserve.beside().saturating_add(shares);
+        self.driver.kept(kept, &self.tokens);
         self.offer(stripe, Some(now));
     }
 

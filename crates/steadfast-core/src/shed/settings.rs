@@ -40,6 +40,7 @@ pub struct ShedSettings {
     lag: Option<LagMode>,
     memory: Option<ShedMode>,
     pub(super) streams_max: u32,
+    pub(super) tenants: bool,
 }
 
 #[derive(Clone)]
@@ -68,6 +69,7 @@ impl ShedSettings {
             lag: None,
             memory: None,
             streams_max: STREAMS_MAX_DEFAULT,
+            tenants: false,
         }
     }
 
@@ -135,6 +137,13 @@ impl ShedSettings {
     /// Sets how many streams may be open at once. Default [`STREAMS_MAX_DEFAULT`].
     pub const fn streams_max(mut self, max: u32) -> Self {
         self.streams_max = max;
+        self
+    }
+
+    /// Says that requests will be told whose they are: whoever asks for more than a fair share
+    /// is refused first while the limit is met. Without it nothing is kept of tenants.
+    pub const fn tenants(mut self, tenants: bool) -> Self {
+        self.tenants = tenants;
         self
     }
 

@@ -9,6 +9,7 @@ use crate::{
         limit::Snapshot,
         reservation::ReserveSnapshot,
         runtime_lag::LagSnapshot,
+        tenants::TenantsSnapshot,
         wait_queue::QueueSnapshot,
     },
     sync::atomic::Ordering,
@@ -48,6 +49,8 @@ pub struct ShedSnapshot {
     pub algorithm: Snapshot,
     /// Those who wait, if the gate has a queue.
     pub queue: Option<QueueSnapshot>,
+    /// Who asks for how much, if the application says whose requests are.
+    pub tenants: Option<TenantsSnapshot>,
 }
 
 impl ShedGate {
@@ -93,6 +96,7 @@ impl ShedGate {
             mean_held: self.mean_held(now),
             oldest: self.running.oldest(now),
             queue: self.queue_snapshot(now),
+            tenants: (self.tenants.as_deref()).map(|shares| shares.snapshot(now)),
         }
     }
 }

@@ -159,6 +159,8 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedPermit<T> {
         gate.running
             .leave(std::mem::replace(&mut self.place, PlaceId::NONE));
         gate.note_held(stripe, self.since, now);
+        self.tenant_ended(stripe, true, now);
+        let gate: &ShedGate = (*self.owner).as_ref();
         gate.give_back(stripe, std::mem::replace(&mut self.token, token), Some(now));
         self.stream = true;
         Ok(())

@@ -16,6 +16,7 @@ use crate::{
     request::priority::Priority,
     shed::{
         inflight::tokens::Token,
+        tenants::{Tenant, TenantMark},
         wait_queue::{Asking, Entered, PlaceNo, QueueSnapshot, Tempo, WaitQueue, WaitState},
     },
     sync::{local::Local, stripe},
@@ -32,6 +33,8 @@ pub struct ShedTicket<T: AsRef<ShedGate> + Send + Sync + 'static = ShedGate> {
     priority: Priority,
     /// Whether its answer is a stream, for which there must be room when its turn comes.
     stream: bool,
+    /// Whose it is, where that is weighed.
+    tenant: Option<TenantMark>,
 }
 
 impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedTicket<T> {
@@ -72,7 +75,7 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedTicket<T> {
             WaitState::Run(token) if self.stream => match gate.foresee_stream(stripe, now) {
                 Ok(()) => {
                     let ask = Ask::new(route).priority(self.priority).stream(true);
-                    Ok(ShedGate::run(&self.owner, token, stripe, ask, now))
+                    Ok(self.run(token, stripe, ask, now))
                 }
                 Err(refusal) => {
                     gate.give_back(stripe, token, Some(now));
@@ -81,7 +84,7 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedTicket<T> {
             },
             WaitState::Run(token) => {
                 let ask = Ask::new(route).priority(self.priority);
-                Ok(ShedGate::run(&self.owner, token, stripe, ask, now))
+                Ok(self.run(token, stripe, ask, now))
             }
             WaitState::Refuse(rule, queued) => {
                 Err(gate.refuse(rule, Some(queued), self.priority, stripe, now))
@@ -91,6 +94,12 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedTicket<T> {
                 Err(gate.refuse(Rule::Deadline, Some(queued), self.priority, stripe, now))
             }
         })
+    }
+
+    fn run(&self, token: Token, stripe: usize, ask: Ask<'_>, now: Instant) -> ShedPermit<T> {
+        let mut permit = ShedGate::run(&self.owner, token, stripe, ask, now);
+        permit.tenant = self.tenant;
+        permit
     }
 }
 
@@ -118,7 +127,9 @@ impl ShedGate {
         T: AsRef<Self> + Send + Sync + 'static,
     {
         let this: &Self = (**owner).as_ref();
-        if this.look_at_reserve(stripe, now) && !this.tokens.seems_wanted() {
+        this.met(now);
+        let met = || this.tokens.in_flight() >= this.tokens.limit();
+        if this.look_at_reserve(stripe, met, now) && !this.tokens.seems_wanted() {
             if let Some(token) = this.tokens.take_as(ask.priority, stripe) {
                 return Decision::Admit(Self::run(owner, token, stripe, ask, now));
             }
@@ -143,6 +154,7 @@ impl ShedGate {
                 until,
                 priority: ask.priority,
                 stream: ask.stream,
+                tenant: ask.tenant.as_ref().map(Tenant::mark),
             }),
             Entered::Refuse(rule, queued) => {
                 Decision::Refuse(this.refuse(rule, Some(queued), ask.priority, stripe, now))

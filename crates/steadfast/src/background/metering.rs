@@ -101,6 +101,11 @@ impl Meter {
             out.gauge("steadfast_queue_seconds", &[], waited);
             out.gauge("steadfast_queue_length", &[], f64::from(queue.len));
         }
+        if let Some(tenants) = &shed.tenants {
+            out.gauge("steadfast_tenants", &[], f64::from(tenants.known));
+            let fair = tenants.fair.unwrap_or(f64::INFINITY);
+            out.gauge("steadfast_tenant_fair_share", &[], fair);
+        }
         let streams = &shed.streams;
         out.gauge("steadfast_streams", &[], f64::from(streams.open));
         out.gauge("steadfast_streams_limit", &[], f64::from(streams.max));

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderName, request::Parts};
+use http::request::Parts;
 use steadfast_core::{
     ConfigError, Lifecycle, Local, Name,
     plumbing::{RouteClass, Start, UNREADY_BUDGET_DEFAULT},
@@ -69,7 +69,6 @@ pub struct GuardBuilder {
     pub(crate) history_file: Option<PathBuf>,
     pub(crate) maintenance_file: Option<PathBuf>,
     pub(crate) request_timeout: Option<Duration>,
-    pub(crate) tenant: Option<HeaderName>,
     pub(crate) unready_budget: Duration,
     pub(crate) unready_when_refusing: Option<f64>,
     pub(crate) signals: bool,
@@ -100,7 +99,6 @@ impl Default for GuardBuilder {
             history_file: None,
             maintenance_file: None,
             request_timeout: None,
-            tenant: None,
             unready_budget: UNREADY_BUDGET_DEFAULT,
             unready_when_refusing: None,
             signals: true,
@@ -282,17 +280,6 @@ impl GuardBuilder {
         self
     }
 
-    /// Names a header whose value tells tenants (customers, keys, teams) apart, so that the
-    /// diagnosis can say that one of them grew. One request in sixteen is looked at, and the 32
-    /// most frequent of each minute are kept. None by default.
-    ///
-    /// Values are shown to whoever may read the operator's page: do not name a header that has a
-    /// secret in it.
-    pub fn tenant_header(mut self, name: HeaderName) -> Self {
-        self.tenant = Some(name);
-        self
-    }
-
     /// Sets for how long the instance is not ready because of a `required` dependency whose
     /// failure other instances share. Afterwards it fails open: degraded, and it says so.
     /// Default 5 min.
@@ -353,7 +340,7 @@ impl GuardBuilder {
         let envoy = probes.profile.envoy;
         let control = Control::new(readiness, shedder.clone(), explain.clone(), self.drain);
         let drain = control.drain_state().clone();
-        let watch = Watch::new(self.tenant, self.request_timeout.is_some());
+        let watch = Watch::new(shedder.has_tenants(), self.request_timeout.is_some());
         let own_paths = OwnPaths(Local::new(ProbeState {
             control: control.clone(),
             paths: probes.paths,

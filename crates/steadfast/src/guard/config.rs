@@ -46,6 +46,7 @@ use tree::Tree;
 /// memory = "enforce"
 /// streams_max = 10000
 /// held_max = "10s"
+/// tenant_header = "x-tenant"
 ///
 /// [drain]
 /// lame_duck_min = "1s"
@@ -157,6 +158,7 @@ use tree::Tree;
 /// | `shed.memory` | `enforce` or `observe`: whether requests are refused because memory is close to its limit | as `shed.mode` |
 /// | `shed.streams_max` | 1 to 1000000: streams that may be open at once | `10000` |
 /// | `shed.held_max` | above 0s | `10s` |
+/// | `shed.tenant_header` | the name of a header that says whose a request is, for fair shares while the limit is met | none |
 /// | `drain.lame_duck_min` | 0s to 1h | `1s` |
 /// | `drain.lame_duck_max` | 0s to 1h | `10s` |
 /// | `drain.failing_probes` | 1 to 1000 | `3` |

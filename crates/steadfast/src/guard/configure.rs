@@ -15,6 +15,7 @@ use crate::{
         ConnectionsConfig, DependencyConfig, DrainConfig, ExplainConfig, GuardConfig, Named,
         ProbesConfig, RouteConfig, ShedConfig, Spelling, nearest,
     },
+    request::tenant::TenantKey,
 };
 
 /// A dependency's settings to be, which it takes once the whole configuration is valid: a
@@ -111,6 +112,9 @@ impl GuardBuilder {
             *deadlines = deadlines.clone().header(&header);
         }
         self.shed.change(|settings| lay_over(settings, &shed));
+        if let Some(header) = shed.tenant_header {
+            self.shed.set_tenants(TenantKey::Header(header));
+        }
         self.configure_drain(&drain);
         self.configure_connections(&connections);
         replace(&mut self.start.hold, start.hold);

@@ -33,6 +33,7 @@ use crate::{
 
 const SHED: Name = Name::from_static("shed");
 
+const TENANTS: Name = Name::from_static("tenants");
 const RUNTIME_LAG: Name = Name::from_static("runtime-lag");
 
 const RESOURCES: Name = Name::from_static("resources");
@@ -223,6 +224,13 @@ async fn tick(control: Control, settings: Settings, mut reporters: Reporters) {
             control
                 .explain()
                 .note(&RESERVE, &from, &to, &change.to_string());
+        }
+        for change in control.shedder().take_tenant_changes() {
+            let (from, to) = match &change.share {
+                Some(_) => ("everybody alike", "held to shares"),
+                None => ("held to shares", "everybody alike"),
+            };
+            (control.explain()).note(&TENANTS, from, to, &change.to_string());
         }
         let now = clock::now();
         let sample = sampler.as_mut().and_then(|read| read.take(now));

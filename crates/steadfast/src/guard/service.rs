@@ -102,6 +102,11 @@ impl Shedding for Gates {
     type Kept = Kept;
 
     #[inline]
+    fn shedder(&self) -> &Shedder {
+        &self.shedder
+    }
+
+    #[inline]
     fn keep(permit: RequestPermit<Self>, head: RequestHead, manner: Manner) -> Kept {
         Kept::new(permit, head, manner)
     }

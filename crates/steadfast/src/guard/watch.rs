@@ -19,16 +19,16 @@ const EXPECTED_MAX_MS: u64 = 86_400_000;
 /// What to look for.
 #[derive(Clone, Debug)]
 pub(super) struct Watch {
-    /// Which header tells tenants apart.
-    pub(super) tenant: Option<HeaderName>,
+    /// Whether somebody says whose requests are.
+    pub(super) tenants: bool,
     /// Whether it matters how long a proxy waits: a request is cut here after some time.
     pub(super) patience: bool,
 }
 
 impl Watch {
     /// Returns it where there is something to look for.
-    pub(super) fn new(tenant: Option<HeaderName>, patience: bool) -> Option<Self> {
-        (tenant.is_some() || patience).then_some(Self { tenant, patience })
+    pub(super) fn new(tenants: bool, patience: bool) -> Option<Self> {
+        (tenants || patience).then_some(Self { tenants, patience })
     }
 
     /// Looks at one request in sixteen.
@@ -42,8 +42,8 @@ impl Watch {
     #[cold]
     fn look<A>(&self, control: &Control, request: &Request<A>) {
         let value = |name: &HeaderName| request.headers().get(name)?.to_str().ok();
-        if let Some(tenant) = self.tenant.as_ref().and_then(value) {
-            control.traffic().tenants.saw(tenant, clock::now());
+        if let Some(tenant) = control.shedder().whose(request).filter(|_| self.tenants) {
+            control.traffic().tenants.saw(&tenant, clock::now());
         }
         if self.patience {
             let told = value(&EXPECTED).and_then(|it| it.parse::<u64>().ok());

@@ -5,9 +5,10 @@
 //!
 //! # overloaded
 //! As much is running as may. The `rule` says which bound was met: `limit`, `queue-full`,
-//! `queue-timeout`, `deadline`, `runtime-lag`, `memory`, `priority`.
+//! `queue-timeout`, `deadline`, `runtime-lag`, `memory`, `priority`, `tenant-share`.
 //! *Client:* wait for `retry-after`. *Operator:* look at the oldest request in the evidence;
-//! if handlers hang, more capacity will not help.
+//! if handlers hang, more capacity will not help. With `tenant-share` it is one tenant that asks
+//! for more than a fair share of the limit, and the evidence names it; others are served.
 //!
 //! # starting
 //! The first round of checks has not passed. *Client:* retry. *Operator:* `/ready/` says

@@ -80,7 +80,8 @@ async fn a_tenant_that_grew_is_told_beside_the_refusals() {
     fastrand::seed(7);
     for grows in [true, false] {
         let builder = Guard::builder().without_signals();
-        let builder = builder.tenant_header(http::HeaderName::from_static("x-tenant"));
+        let header = http::HeaderName::from_static("x-tenant");
+        let builder = builder.shed(Shed::default().tenant_header(header));
         let guard = builder.build().expect("valid");
         let app = guard.protect(routes());
         let _running = guard.start().expect("a runtime");

@@ -29,7 +29,7 @@ async fn every_answer_keeps_to_its_schema() {
     let pay = get(|| async { "paid" }).layer(gated.gate());
     let guard = builder()
         .dependency(&payments)
-        .shed(Shed::fixed(1))
+        .shed(Shed::fixed(1).tenant_header(http::HeaderName::from_static("x-tenant")))
         .build()
         .expect("valid");
     let app = guard.protect(app().route("/pay", pay).route(

@@ -51,6 +51,8 @@ pub(crate) const METRICS: &[Metric] = &[
     metric("steadfast_queue_seconds", Gauge, Some(Unit::Seconds), &[], "how long requests have waited at the limit, all together"),
     metric("steadfast_queue_length", Gauge, None, &[], "requests that wait at the limit"),
     metric("steadfast_reserved_places", Gauge, None, &["priority"], "places of the limit that are kept for those who go first"),
+    metric("steadfast_tenants", Gauge, None, &[], "tenants that came lately, as far as they are told apart"),
+    metric("steadfast_tenant_fair_share", Gauge, None, &[], "places of the limit that are a fair share; infinite where everybody gets what they ask for"),
     metric("steadfast_streams", Gauge, None, &[], "streams that are open"),
     metric("steadfast_streams_limit", Gauge, None, &[], "how many streams may be open"),
     metric("steadfast_runtime_lag_seconds", Gauge, Some(Unit::Seconds), &[], "how late the runtime is"),

@@ -79,6 +79,10 @@ impl Shedding for ShedOwner {
     type Manner = ();
     type Kept = RequestPermit<Self>;
 
+    fn shedder(&self) -> &Shedder {
+        &self.shedder
+    }
+
     fn keep(permit: RequestPermit<Self>, _head: RequestHead, (): ()) -> RequestPermit<Self> {
         permit
     }

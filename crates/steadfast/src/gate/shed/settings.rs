@@ -1,7 +1,8 @@
 //! How load shedding is set up.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
+use http::HeaderName;
 use steadfast_core::{
     ConfigError, Priority, ShedMode, ShedSettings,
     limit::Limit,
@@ -11,6 +12,7 @@ use steadfast_core::{
 use crate::request::{
     class::{Classes, HeadView, Rules},
     deadlines::Deadlines,
+    tenant::TenantKey,
 };
 
 /// The limit that observe mode compares with when nobody chose one: high enough that only
@@ -25,6 +27,7 @@ pub struct Shed {
     routes: Vec<(String, RouteClass)>,
     rules: Rules,
     pub(crate) deadlines: Deadlines,
+    pub(super) tenants: Option<TenantKey>,
 }
 
 impl Default for Shed {
@@ -67,6 +70,7 @@ impl Shed {
                 exempt: None,
             },
             deadlines: Deadlines::known(),
+            tenants: None,
         }
     }
 
@@ -120,6 +124,61 @@ impl Shed {
     pub fn exempt(mut self, rule: impl Fn(HeadView<'_>) -> bool + Send + Sync + 'static) -> Self {
         self.rules.exempt = Some(Arc::new(rule));
         self
+    }
+
+    /// Says whose a request is, by the value of a header: a customer, a key, a team. While the
+    /// limit is met, a tenant that asks for more than a fair share of it is refused with the
+    /// rule `tenant-share` before others are refused at all: what nobody else asks for is
+    /// shared out evenly among those who ask for more. Nobody is refused by it while the limit
+    /// is not met; a tenant that is alone may have everything; critical requests are never
+    /// refused by it. Requests without the header belong to one tenant. The diagnosis says if
+    /// one grew. Without this line there are no tenants.
+    ///
+    /// Sixteen characters of a value are kept for people, eight of a longer one; of
+    /// `authorization` and `cookie` nothing is.
+    ///
+    /// ```
+    /// use steadfast::Shed;
+    ///
+    /// let shed = Shed::adaptive().tenant_header(http::HeaderName::from_static("x-tenant"));
+    /// ```
+    ///
+    /// Whatever a client may send, a client may lie about: a header that strangers can set
+    /// makes as many tenants as they like. Name one that your own proxy sets, or use
+    /// [`Shed::tenant`] with what a layer outside has proved.
+    pub fn tenant_header(mut self, name: HeaderName) -> Self {
+        self.set_tenants(TenantKey::Header(name));
+        self
+    }
+
+    /// The same by a rule over the head; `None` stands for those without a key. It runs for one
+    /// request in sixteen, and for each while the limit is met, so it must be quick and must
+    /// not panic.
+    ///
+    /// ```
+    /// use std::borrow::Cow;
+    /// use steadfast::Shed;
+    ///
+    /// #[derive(Clone)]
+    /// struct Customer(String);
+    ///
+    /// let shed = Shed::adaptive().tenant(|head| {
+    ///     let customer = head.extensions().get::<Customer>()?;
+    ///     Some(Cow::Borrowed(customer.0.as_str()))
+    /// });
+    /// ```
+    pub fn tenant(
+        mut self,
+        rule: impl for<'a> Fn(HeadView<'a>) -> Option<Cow<'a, str>> + Send + Sync + 'static,
+    ) -> Self {
+        self.set_tenants(TenantKey::Rule(Arc::new(rule)));
+        self
+    }
+
+    /// Says where a request says whose it is.
+    pub(crate) fn set_tenants(&mut self, key: TenantKey) {
+        self.settings = self.settings.clone().tenants(true);
+        self.tenants = Some(key);
     }
 
     /// Obeys the lag loop, only observes it, or does without. Without this line it is obeyed

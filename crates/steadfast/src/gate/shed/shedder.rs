@@ -2,18 +2,21 @@
 
 use std::time::{Duration, Instant};
 
+use http::Request;
 use steadfast_core::{
-    self as core, ConfigError, Local, Refusal, ShedGate, ShedMode,
+    self as core, Ask, ConfigError, Deadline, Decision, Local, Refusal, ShedGate, ShedMode,
+    ShedPermit, ShedTicket,
     limit::{Change, Limit},
     plumbing::{
-        BEAT, LagChange, LagMode, ReserveChange, ResourceChange, ResourceSample, ShedSnapshot,
+        BEAT, LagChange, LagMode, ReserveChange, ResourceChange, ResourceSample, RouteClass,
+        ShedSnapshot, Streams, TenantChange,
     },
 };
 
 use super::Shed;
 use crate::{
     clock,
-    request::{class::Classes, deadlines::Deadlines},
+    request::{class::Classes, deadlines::Deadlines, tenant::Tenants},
 };
 
 /// The operator's end of load shedding: read it, change it while it runs. Clones share.
@@ -26,6 +29,34 @@ pub(crate) struct ShedState {
     pub(super) gate: ShedGate,
     pub(super) classes: Classes,
     pub(super) deadlines: Deadlines,
+    pub(super) tenants: Option<Tenants>,
+}
+
+impl ShedState {
+    /// Asks the gate for a place for a request, which `owner` then keeps.
+    #[inline]
+    pub(crate) fn admit<T, A>(
+        &self,
+        owner: &Local<T>,
+        request: &Request<A>,
+        class: &RouteClass,
+        deadline: Option<Deadline>,
+        now: Instant,
+    ) -> Decision<ShedPermit<T>, ShedTicket<T>>
+    where
+        T: AsRef<ShedGate> + Send + Sync + 'static,
+    {
+        let ask = Ask::new(request.uri().path())
+            .priority(class.priority().unwrap_or_default())
+            .deadline(deadline)
+            .stream(class.streams() == Streams::Always);
+        match &self.tenants {
+            None => ShedGate::admit(owner, ask, now),
+            Some(tenants) => tenants.weigh(request, &self.gate, now, |tenant| {
+                ShedGate::admit(owner, ask.tenant(tenant), now)
+            }),
+        }
+    }
 }
 
 impl AsRef<ShedGate> for ShedState {
@@ -45,6 +76,7 @@ impl Shedder {
             gate: ShedGate::new(&shed.settings, fastrand::u64(..), clock::now())?,
             classes: shed.classes()?,
             deadlines: shed.deadlines.clone(),
+            tenants: shed.tenants.clone().map(Tenants::new),
         })))
     }
 
@@ -58,6 +90,25 @@ impl Shedder {
 
     pub(crate) fn deadlines(&self) -> &Deadlines {
         &self.0.deadlines
+    }
+
+    pub(crate) fn state(&self) -> &ShedState {
+        &self.0
+    }
+
+    /// Returns what is kept of the name of a request's tenant, if it is asked for.
+    pub(crate) fn whose<A>(&self, request: &Request<A>) -> Option<String> {
+        let tenants = self.0.tenants.as_ref()?;
+        Some(tenants.of(request).tenant().shown())
+    }
+
+    /// Whether tenants are told apart.
+    pub(crate) fn has_tenants(&self) -> bool {
+        self.0.tenants.is_some()
+    }
+
+    pub(crate) fn take_tenant_changes(&self) -> Vec<TenantChange> {
+        self.0.gate.take_tenant_changes()
     }
 
     /// Returns limit, requests in flight, totals and the request that runs longest.

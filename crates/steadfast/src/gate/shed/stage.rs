@@ -15,10 +15,11 @@ use std::{
 use http::{HeaderMap, Request, Response};
 use pin_project::pin_project;
 use steadfast_core::{
-    Ask, Deadline, Decision, Local, Refusal, ShedGate, ShedTicket,
+    Deadline, Decision, Local, Refusal, ShedGate, ShedTicket,
     plumbing::{RouteClass, Streams},
 };
 
+use super::Shedder;
 use crate::{
     clock,
     gate::frame::{Alarm, Decided, Parked, Waited},
@@ -34,6 +35,9 @@ pub(crate) trait Shedding: AsRef<ShedGate> + Send + Sync + Sized + 'static {
     type Manner: Copy;
     /// What it keeps of a request that runs.
     type Kept;
+
+    /// Returns the gate, and who tells its requests apart.
+    fn shedder(&self) -> &Shedder;
 
     /// Makes what is kept of a request that has a permit.
     fn keep(permit: RequestPermit<Self>, head: RequestHead, manner: Self::Manner) -> Self::Kept;
@@ -66,11 +70,8 @@ pub(crate) fn ask<S: Clone, A, T: Shedding>(
     manner: T::Manner,
 ) -> Decided<A, T::Kept, ShedWait<S, A, T>> {
     let streams = class.streams();
-    let ask = Ask::new(request.uri().path())
-        .priority(class.priority().unwrap_or_default())
-        .deadline(head.deadline)
-        .stream(streams == Streams::Always);
-    let place = match ShedGate::admit(owner, ask, now) {
+    let shed = owner.shedder().state();
+    let place = match shed.admit(owner, &request, class, head.deadline, now) {
         // The permit is made first: if `call` panics, its drop gives it back.
         Decision::Admit(permit) => {
             let permit = RequestPermit::new(permit, streams);

@@ -57,6 +57,7 @@ section! {
         memory: ShedMode,
         streams_max: u32,
         held_max: Duration,
+        tenant_header: HeaderName,
     }
 }
 
@@ -204,6 +205,9 @@ impl ShedConfig {
             memory: shed.word("memory", &modes),
             streams_max: shed.count("streams_max", 1..=LIMIT_MAX),
             held_max: shed.length("held_max", "above 0s", |length| !length.is_zero()),
+            tenant_header: shed.text("tenant_header", "the name of a header", |text| {
+                HeaderName::try_from(text).ok()
+            }),
         }
     }
 }

@@ -66,7 +66,22 @@ pub(super) fn gather(evidence: &mut Evidence, control: &Control, now: Instant) {
     if let Some(oldest) = &shed.oldest {
         say(evidence, running_longest(oldest, &shed));
     }
+    if let Some(tenant) = held_to_share(&shed) {
+        say(evidence, tenant);
+    }
     group(evidence, &shed);
+}
+
+/// The tenant that asks for most, if it is held to its share now.
+fn held_to_share(shed: &ShedSnapshot) -> Option<Own> {
+    let tenants = shed.tenants.as_ref().filter(|it| it.contended)?;
+    let tenant = tenants.most.first().filter(|it| it.greedy)?;
+    Some(Own::TenantHeld {
+        tenant: Text::new(&tenant.name),
+        asks: tenant.asks.round() as u64,
+        fair: tenants.fair?.round() as u64,
+        limit: shed.limit?.into(),
+    })
 }
 
 /// Requests a second in the last minute, and on average in those before. A process that is

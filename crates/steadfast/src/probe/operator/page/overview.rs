@@ -9,7 +9,7 @@ use crate::{
         View,
         checklist::{Answer, Item},
         entries::RefusalEntry,
-        load::{Load, MemoryEntry},
+        load::{Load, MemoryEntry, Tenants},
     },
 };
 
@@ -37,9 +37,47 @@ pub(super) fn load(view: &View) -> Markup {
         @if let Some(oldest) = &shed.oldest {
             p { "The request that has run longest: " code { (oldest.route) } ", for " (times::length(oldest.age_ms)) "." }
         }
+        @if let Some(tenants) = shed.tenants.as_ref().filter(|it| it.known > 0) { (shares(tenants)) }
         @for blocked in &view.runtime.blocked {
             p { strong { "Worker " (blocked.worker) " of " (view.runtime.workers) } " has been in one task for " (times::length(blocked.for_ms)) "." }
         }
+    }
+}
+
+/// Who asks for how much of the limit.
+fn shares(tenants: &Tenants) -> Markup {
+    let fair = tenants.fair_share;
+    html! {
+        h3 { "Tenants" }
+        p {
+            @match fair {
+                Some(fair) => { "The limit is met, and a fair share of it is " (places(fair)) " places. " }
+                None => { "Everybody gets what they ask for. " }
+            }
+            (tenants.refused) " requests were refused by share."
+        }
+        div.scroll tabindex="0" role="group" aria-label="Tenants" {
+            table {
+                thead { tr { th scope="col" { "Tenant" } th scope="col" { "Asks for" } th scope="col" { "Has" } th scope="col" { "Held to its share" } } }
+                tbody {
+                    @for tenant in &tenants.most {
+                        tr {
+                            td { code { (tenant.name) } }
+                            td { (places(tenant.asks)) " places" }
+                            td { (places(tenant.has)) " places" }
+                            td { @if tenant.held_to_share { "yes" } @else { "no" } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn places(places: f64) -> String {
+    match places {
+        few if few < 10.0 => format!("{few:.1}"),
+        many => format!("{many:.0}"),
     }
 }
 

@@ -7,7 +7,8 @@ use steadfast_core::{
     Priority, ShedMode,
     limit::Snapshot,
     plumbing::{
-        LagSnapshot, Memory, MemorySnapshot, QueueSnapshot, ReserveSnapshot, StreamsSnapshot, inert,
+        LagSnapshot, Memory, MemorySnapshot, QueueSnapshot, ReserveSnapshot, StreamsSnapshot,
+        TenantSnapshot, TenantsSnapshot, inert,
     },
 };
 
@@ -15,7 +16,7 @@ use super::{Seen, entries::Change, rounded};
 use crate::{clock, instance::heads::HeadsView, refusal::millis};
 
 /// Whose changes are the history of load shedding.
-const SUBJECTS: [&str; 4] = ["shed", "runtime-lag", "reserve", "resources"];
+const SUBJECTS: [&str; 5] = ["shed", "runtime-lag", "reserve", "tenants", "resources"];
 
 /// The gate that sheds load.
 #[derive(Debug, Serialize)]
@@ -47,6 +48,9 @@ pub(crate) struct Load {
     pub(crate) resources: Resources,
     #[serde(skip_serializing_if = "Reserve::is_idle")]
     reserve: Reserve,
+    /// Absent where nobody says whose requests are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tenants: Option<Tenants>,
     pub(in crate::probe::operator) algorithm: Algorithm,
     history: Vec<Change>,
 }
@@ -144,6 +148,30 @@ struct Kept {
     refused: u64,
 }
 
+/// Fair shares of the limit.
+#[derive(Debug, Serialize)]
+pub(crate) struct Tenants {
+    /// Whether the limit was met in the last second, so that shares matter.
+    pub(crate) contended: bool,
+    /// Places; absent where everybody gets what they ask for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) fair_share: Option<f64>,
+    pub(crate) kept: u32,
+    pub(crate) known: u32,
+    pub(crate) refused: u64,
+    /// Those who ask most.
+    pub(crate) most: Vec<TenantEntry>,
+}
+
+/// What one tenant asks for and has lately, in places.
+#[derive(Debug, Serialize)]
+pub(crate) struct TenantEntry {
+    pub(crate) name: String,
+    pub(crate) asks: f64,
+    pub(crate) has: f64,
+    pub(crate) held_to_share: bool,
+}
+
 /// Where the algorithm behind the limit stands.
 #[derive(Debug, Serialize)]
 pub(in crate::probe::operator) struct Algorithm {
@@ -206,6 +234,7 @@ impl Load {
             streams: Streams::of(shed.streams),
             resources: Resources::of(&shed.memory),
             reserve: Reserve::of(&shed.reserve),
+            tenants: shed.tenants.as_ref().map(Tenants::of),
             algorithm: Algorithm::of(&shed.algorithm),
             history: ours.map(Change::of).collect(),
         }
@@ -325,6 +354,30 @@ impl Serialize for Reserve {
             map.serialize_entry(class.code(), kept)?;
         }
         map.end()
+    }
+}
+
+impl Tenants {
+    fn of(tenants: &TenantsSnapshot) -> Self {
+        Self {
+            contended: tenants.contended,
+            fair_share: tenants.fair.map(rounded),
+            kept: tenants.kept,
+            known: tenants.known,
+            refused: tenants.refused,
+            most: tenants.most.iter().map(TenantEntry::of).collect(),
+        }
+    }
+}
+
+impl TenantEntry {
+    fn of(tenant: &TenantSnapshot) -> Self {
+        Self {
+            name: tenant.name.clone(),
+            asks: rounded(tenant.asks),
+            has: rounded(tenant.has),
+            held_to_share: tenant.greedy,
+        }
     }
 }
 

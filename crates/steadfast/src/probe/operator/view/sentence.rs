@@ -6,7 +6,7 @@ use std::fmt::Write;
 use serde::{Serialize, Serializer};
 use steadfast_core::{
     Cause, DependencyDown, Evidence, FailureClass, Overloaded, Phase, PoolExhausted, Rule,
-    plumbing::{Incident, Standing, inert},
+    plumbing::{Incident, Pressure, Standing, inert},
 };
 
 use super::{super::findings::FindingEntry, Seen};
@@ -187,6 +187,13 @@ fn overload(seen: &Overloaded) -> String {
         Rule::Memory => "memory is nearly used up".to_owned(),
         Rule::RuntimeLag => "the runtime is late: handlers keep its threads busy".to_owned(),
         Rule::Priority => "places are kept for requests that go first".to_owned(),
+        Rule::TenantShare => match &seen.pressure {
+            Some(Pressure::Share(share)) => format!(
+                "tenant {} asks for {:.0} of {} places, and its fair share is {:.0}",
+                share.tenant, share.asks, seen.limit, share.fair
+            ),
+            _ => "a tenant asks for more than its fair share".to_owned(),
+        },
         rule => format!("of the rule {}", rule.code()),
     }
 }
@@ -229,6 +236,10 @@ fn fix_of(incident: &Incident) -> String {
         }
         Evidence::Overloaded(seen) if seen.rule == Rule::Memory => {
             "Give the process more memory, or find what holds it."
+        }
+        Evidence::Overloaded(seen) if seen.rule == Rule::TenantShare => {
+            "Speak with that tenant; the others are served. If its requests are wanted, add \
+             instances."
         }
         Evidence::Overloaded(seen) if seen.stuck.is_some() => {
             "Find out what the request that has run longest waits for; give it a time-out."
