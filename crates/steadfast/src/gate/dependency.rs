@@ -1,6 +1,6 @@
 //! The gate in front of the routes that need a dependency.
 
-use std::future::Pending;
+use std::{convert::Infallible, future::Pending};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -77,17 +77,22 @@ impl Gate for DependencyGate {
 
 impl<S, A> Decide<S, A> for DependencyGate {
     type Kept = ();
+    type Ticket = Infallible;
     type Wait = Pending<Waited<S, A, ()>>;
 
-    fn decide(&self, _ready: &mut S, request: Request<A>) -> Decided<A, (), Self::Wait> {
+    fn decide(&self, request: &mut Request<A>) -> Decided<(), Infallible> {
         let Some(refusal) = self.dependency.state().refusal(clock::now()) else {
-            return Decided::Run((), request);
+            return Decided::Run(());
         };
         let answer = match &self.explain {
-            Some(explain) => explain.answer(refusal, &RequestHead::of(&request)),
+            Some(explain) => explain.answer(refusal, &RequestHead::of(request)),
             None => refusal::hand_over(refusal),
         };
         Decided::Own(answer.map(OwnBody::Text))
+    }
+
+    fn wait(&self, ticket: Infallible, _ready: &mut S, _request: Request<A>) -> Self::Wait {
+        match ticket {}
     }
 
     fn finish<B>((): &mut (), response: Response<B>) -> Response<GateBody<B>>

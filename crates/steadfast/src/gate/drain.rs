@@ -16,6 +16,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -23,7 +24,7 @@ use http::{Request, Response};
 use http_body::Body;
 #[cfg(doc)]
 use steadfast_core::plumbing::Start;
-use steadfast_core::{Decision, Lifecycle, Local, Refusal};
+use steadfast_core::{Decision, Lifecycle, Local, Refusal, plumbing::StartTicket};
 use tower_layer::Layer;
 
 use super::{
@@ -190,22 +191,30 @@ impl Gate for DrainLayer {
 
 impl<S: Clone, A> Decide<S, A> for DrainLayer {
     type Kept = Kept;
+    type Ticket = Ticket;
     type Wait = DrainWait<S, A>;
 
-    fn decide(&self, ready: &mut S, mut request: Request<A>) -> Decided<A, Kept, Self::Wait> {
+    fn decide(&self, request: &mut Request<A>) -> Decided<Kept, Ticket> {
         let gate = &*self.gate;
         let http1 = request.version() <= http::Version::HTTP_11;
         let own = gate.own_paths.as_ref();
         if !own.is_some_and(|own| (own.0)(request.uri().path())) {
             if gate.life.is_leaving() {
-                note_request(&gate.life, &mut request, clock::now());
+                note_request(&gate.life, request, clock::now());
             }
             if !gate.life.is_open() {
-                return self.ask(ready, request, http1);
+                return self.ask(request, http1);
             }
-            gate.equip(&mut request);
+            gate.equip(request);
         }
-        Decided::Run(self.keep(http1), request)
+        Decided::Run(self.keep(http1))
+    }
+
+    fn wait(&self, ticket: Ticket, ready: &mut S, request: Request<A>) -> DrainWait<S, A> {
+        DrainWait {
+            early: Early::new(ticket.start, ready, request, ticket.came),
+            kept: Some(self.keep(ticket.http1)),
+        }
     }
 
     fn finish<B>(kept: &mut Kept, response: Response<B>) -> Response<GateBody<B>>
@@ -235,27 +244,26 @@ impl DrainLayer {
 
     /// Decides where not every request passes.
     #[cold]
-    fn ask<S: Clone, A>(
-        &self,
-        ready: &mut S,
-        mut request: Request<A>,
-        http1: bool,
-    ) -> Decided<A, Kept, DrainWait<S, A>> {
+    fn ask<A>(&self, request: &mut Request<A>, http1: bool) -> Decided<Kept, Ticket> {
         let gate = &*self.gate;
-        let now = clock::now();
-        let head = RequestHead::at(&request, &gate.deadlines, now);
-        match gate.life.ask(head.deadline, now) {
-            Decision::Wait(ticket) => Decided::Wait(DrainWait {
-                early: Early::new(ticket, ready, request, now),
-                kept: Some(self.keep(http1)),
-            }),
+        let came = clock::now();
+        let head = RequestHead::at(request, &gate.deadlines, came);
+        match gate.life.ask(head.deadline, came) {
+            Decision::Wait(start) => Decided::Wait(Ticket { start, came, http1 }),
             Decision::Refuse(refusal) => Decided::Own(gate.explain(refusal, &head, http1)),
             _ => {
-                gate.equip(&mut request);
-                Decided::Run(self.keep(http1), request)
+                gate.equip(request);
+                Decided::Run(self.keep(http1))
             }
         }
     }
+}
+
+/// What a request waits with for the first round of checks.
+pub(crate) struct Ticket {
+    start: StartTicket,
+    came: Instant,
+    http1: bool,
 }
 
 /// A request that waits for the first round of checks.

@@ -1,6 +1,6 @@
 //! The layer that renders what handlers refused and marks what the application refused.
 
-use std::future::Pending;
+use std::{convert::Infallible, future::Pending};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -61,15 +61,19 @@ impl Gate for ExplainLayer {
 
 impl<S, A> Decide<S, A> for ExplainLayer {
     type Kept = Kept;
+    type Ticket = Infallible;
     type Wait = Pending<Waited<S, A, Kept>>;
 
-    fn decide(&self, _ready: &mut S, request: Request<A>) -> Decided<A, Kept, Self::Wait> {
-        let kept = Kept {
+    fn decide(&self, request: &mut Request<A>) -> Decided<Kept, Infallible> {
+        Decided::Run(Kept {
             explain: self.explain.clone(),
-            head: RequestHead::of(&request),
+            head: RequestHead::of(request),
             refused_inside: None,
-        };
-        Decided::Run(kept, request)
+        })
+    }
+
+    fn wait(&self, ticket: Infallible, _ready: &mut S, _request: Request<A>) -> Self::Wait {
+        match ticket {}
     }
 
     fn calling<R>(kept: &mut Kept, call: impl FnOnce() -> R) -> R {

@@ -9,7 +9,8 @@
 //!
 //! A layer is a gate by [`Decide`]: it decides on a request in `call`, says what is kept of one
 //! that runs ([`Decide::Kept`]) and in what one waits that is not decided yet
-//! ([`Decide::Wait`]), and finishes the answer. The rest is written once: [`Framed`] is the
+//! ([`Decide::Wait`]), and finishes the answer. A request is looked at where it lies and moved
+//! only into the service or into its wait, because it is large enough for a move to count. The rest is written once: [`Framed`] is the
 //! service of each layer, and [`FramedFuture`] its future. [`crate::GuardLayer`] is a gate like
 //! the others, with one handle and one future for all it asks, and no stack of them.
 //!
@@ -61,12 +62,16 @@ pub(crate) trait Decide<S, A>: Gate {
     /// What is kept of a request from the decision to its answer. Its drop gives back what it
     /// holds.
     type Kept;
-    /// What a request waits in until it is decided.
+    /// What a request that is not decided yet waits with.
+    type Ticket;
+    /// What it waits in until it is decided.
     type Wait: Future<Output = Waited<S, A, Self::Kept>>;
 
-    /// Decides on a request. `ready` is the service that was polled ready; who waits takes it
-    /// along.
-    fn decide(&self, ready: &mut S, request: Request<A>) -> Decided<A, Self::Kept, Self::Wait>;
+    /// Decides on a request.
+    fn decide(&self, request: &mut Request<A>) -> Decided<Self::Kept, Self::Ticket>;
+
+    /// Has a request wait. It takes along `ready`, the service that was polled ready.
+    fn wait(&self, ticket: Self::Ticket, ready: &mut S, request: Request<A>) -> Self::Wait;
 
     /// Calls the service.
     #[inline]
@@ -96,11 +101,11 @@ pub(crate) trait Decide<S, A>: Gate {
 }
 
 /// What a gate decides in `call`.
-pub(crate) enum Decided<A, K, W> {
+pub(crate) enum Decided<K, T> {
     /// The request runs.
-    Run(K, Request<A>),
+    Run(K),
     /// It waits, with the service, until that is known.
-    Wait(W),
+    Wait(T),
     /// It is answered here.
     Own(Response<OwnBody>),
 }
@@ -160,11 +165,13 @@ where
     }
 
     #[inline]
-    fn call(&mut self, request: Request<A>) -> Self::Future {
+    fn call(&mut self, mut request: Request<A>) -> Self::Future {
         FramedFuture {
-            state: match self.gate.decide(&mut self.inner, request) {
-                Decided::Run(kept, request) => run::<S, A, G>(kept, &mut self.inner, request),
-                Decided::Wait(wait) => State::Waiting(wait),
+            state: match self.gate.decide(&mut request) {
+                Decided::Run(kept) => run::<S, A, G>(kept, &mut self.inner, request),
+                Decided::Wait(ticket) => {
+                    State::Waiting(self.gate.wait(ticket, &mut self.inner, request))
+                }
                 Decided::Own(answer) => State::Own(Some(answer)),
             },
         }
@@ -192,7 +199,7 @@ enum State<F, K, W> {
 }
 
 /// Calls the service. What is kept is there before it, for the case that it panics.
-#[inline]
+#[inline(always)]
 fn run<S, A, G>(
     mut kept: G::Kept,
     service: &mut S,

@@ -30,4 +30,4 @@ pub(crate) use body::Sheds;
 pub use layer::{ShedLayer, ShedService};
 pub use settings::{OBSERVED_LIMIT_DEFAULT, Shed};
 pub use shedder::{Shedder, StreamPermit};
-pub(crate) use stage::{ShedWait, Shedding, ask};
+pub(crate) use stage::{Placed, ShedWait, Shedding, ask};

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, Version};
 use http_body::Body;
 use steadfast_core::{
-    self as core, Lifecycle, Local, Refusal, ShedGate,
+    Decision, Lifecycle, Local, Refusal, ShedGate,
     plumbing::{RefusedInside, WhenDraining},
 };
 use tower_layer::Layer;
@@ -27,12 +27,11 @@ use crate::{
     clock,
     drain::{DrainState, LeavingHeaders, note_request},
     gate::{
-        early::Early,
         frame::{Decide, Decided, Framed, Gate},
-        shed::{self, ShedBody, ShedWait, Shedder, Shedding, Sheds},
+        shed::{self, Placed, ShedBody, Shedder, Shedding, Sheds},
     },
     guard::{hints::Cors, watch::Watch},
-    probe::paths::{Answer, OwnPaths},
+    probe::paths::OwnPaths,
     refusal::Explain,
     request::{
         body::{OwnBody, RequestPermit},
@@ -41,7 +40,7 @@ use crate::{
 };
 
 use kept::{Kept, Manner};
-use wait::GuardWait;
+use wait::{GuardWait, Ticket};
 
 /// Everything a request needs, behind one handle.
 #[derive(Debug)]
@@ -200,28 +199,34 @@ where
     A: Body,
 {
     type Kept = Kept;
+    type Ticket = Ticket;
     type Wait = GuardWait<S, A>;
 
     #[inline]
-    fn decide(&self, ready: &mut S, mut request: Request<A>) -> Decided<A, Kept, Self::Wait> {
+    fn decide(&self, request: &mut Request<A>) -> Decided<Kept, Ticket> {
         let gates = &*self.0;
         if RefusedInside::scope() == gates.scope() {
             return self.step_aside(request);
         }
         let http1 = request.version() <= Version::HTTP_11;
         if gates.own_paths.wants(request.uri().path()) {
-            return self.own_path(request, http1);
+            return Decided::Wait(Ticket::OwnPath { http1 });
         }
         if let Some(watch) = &gates.watch {
-            watch.passes(&gates.own_paths.0.control, &request);
+            watch.passes(&gates.own_paths.0.control, request);
         }
         let now = clock::now();
-        note_request(&gates.life, &mut request, now);
+        note_request(&gates.life, request, now);
         if !gates.life.is_open() {
-            return self.ask(ready, request, now, http1);
+            return self.ask(request, now, http1);
         }
-        let head = RequestHead::at(&request, gates.shedder.deadlines(), now);
-        GuardWait::of(self.shed(ready, request, head, now, http1))
+        let head = RequestHead::at(request, gates.shedder.deadlines(), now);
+        Ticket::of(self.shed(request, head, now, http1))
+    }
+
+    #[cold]
+    fn wait(&self, ticket: Ticket, ready: &mut S, request: Request<A>) -> GuardWait<S, A> {
+        GuardWait::new(self, ticket, ready, request)
     }
 
     #[inline]
@@ -254,16 +259,10 @@ where
     }
 }
 
-/// What the guard decides on a request.
-type Decision<S, A> = Decided<A, Kept, GuardWait<S, A>>;
-
-/// What its load-shedding gate does.
-type ShedDecision<S, A> = Decided<A, Kept, ShedWait<S, A, Gates>>;
-
 impl GuardLayer {
     /// Hands a request on that this guard has let in already: somebody protects twice.
     #[cold]
-    fn step_aside<S, A>(&self, request: Request<A>) -> Decision<S, A> {
+    fn step_aside<A>(&self, request: &Request<A>) -> Decided<Kept, Ticket> {
         self.0.twice.call_once(|| {
             tracing::error!(
                 target: crate::log::APPLICATION,
@@ -271,62 +270,38 @@ impl GuardLayer {
             );
         });
         let permit = RequestPermit::exempt(self.0.clone());
-        let kept = Kept::aside(permit, RequestHead::of(&request));
-        Decided::Run(kept, request)
-    }
-
-    /// Answers for the guard's own paths.
-    #[cold]
-    fn own_path<S, A>(&self, request: Request<A>, http1: bool) -> Decision<S, A> {
-        match self.0.own_paths.answer(request) {
-            Answer::Own(answer) => Decided::Own(self.0.own(answer.map(OwnBody::Text), http1)),
-            Answer::Page(asked) => {
-                let gates = self.0.clone();
-                Decided::Wait(GuardWait::Page {
-                    asked,
-                    gates,
-                    http1,
-                })
-            }
-        }
+        Decided::Run(Kept::aside(permit, RequestHead::of(request)))
     }
 
     /// Decides where not every request passes.
     #[cold]
-    fn ask<S: Clone, A>(
-        &self,
-        ready: &mut S,
-        request: Request<A>,
-        now: Instant,
-        http1: bool,
-    ) -> Decision<S, A> {
+    fn ask<A>(&self, request: &Request<A>, now: Instant, http1: bool) -> Decided<Kept, Ticket> {
         let gates = &*self.0;
-        let head = RequestHead::at(&request, gates.shedder.deadlines(), now);
+        let head = RequestHead::at(request, gates.shedder.deadlines(), now);
         match gates.life.ask(head.deadline, now) {
-            core::Decision::Wait(ticket) => Decided::Wait(GuardWait::Early {
-                early: Early::new(ticket, ready, request, now),
-                layer: self.clone(),
+            Decision::Wait(start) => Decided::Wait(Ticket::Early {
+                start,
+                came: now,
                 http1,
             }),
-            core::Decision::Refuse(refusal) => {
+            Decision::Refuse(refusal) => {
                 Decided::Own(gates.refuse(refusal, request.headers(), &head, Manner::of(http1)))
             }
-            _ => GuardWait::of(self.shed(ready, request, head, now, http1)),
+            _ => Ticket::of(self.shed(request, head, now, http1)),
         }
     }
 
     /// Asks the load-shedding gate.
     #[inline]
-    fn shed<S: Clone, A>(
+    fn shed<A>(
         &self,
-        ready: &mut S,
-        request: Request<A>,
+        request: &Request<A>,
         head: RequestHead,
         now: Instant,
         http1: bool,
-    ) -> ShedDecision<S, A> {
+    ) -> Decided<Kept, Placed<Gates>> {
         let gates = &*self.0;
-        let class = gates.shedder.classes().of(&request);
+        let class = gates.shedder.classes().of(request);
         let mut manner = Manner::of(http1);
         manner.finishes = class.draining() == Some(WhenDraining::Finish);
         if class.is_exempt() {
@@ -334,8 +309,8 @@ impl GuardLayer {
                 gates.cors.preflight(request.headers());
             }
             let permit = RequestPermit::exempt(self.0.clone());
-            return Decided::Run(Gates::keep(permit, head, manner), request);
+            return Decided::Run(Gates::keep(permit, head, manner));
         }
-        shed::ask(&self.0, ready, request, &class, head, now, manner)
+        shed::ask(&self.0, request, &class, head, now, manner)
     }
 }

@@ -9,7 +9,7 @@ use tower_layer::Layer;
 use super::{
     Shed, Shedder,
     body::{ShedBody, Sheds},
-    stage::{self, ShedWait, Shedding},
+    stage::{self, Placed, ShedWait, Shedding},
 };
 use crate::{
     clock,
@@ -111,21 +111,26 @@ impl Gate for ShedLayer {
 
 impl<S: Clone, A> Decide<S, A> for ShedLayer {
     type Kept = RequestPermit<ShedOwner>;
+    type Ticket = Placed<ShedOwner>;
     type Wait = ShedWait<S, A, ShedOwner>;
 
+    #[inline]
     fn decide(
         &self,
-        ready: &mut S,
-        request: Request<A>,
-    ) -> Decided<A, RequestPermit<ShedOwner>, Self::Wait> {
+        request: &mut Request<A>,
+    ) -> Decided<RequestPermit<ShedOwner>, Placed<ShedOwner>> {
         let shedder = &self.0.shedder;
-        let class = shedder.classes().of(&request);
+        let class = shedder.classes().of(request);
         if class.is_exempt() {
-            return Decided::Run(RequestPermit::exempt(self.0.clone()), request);
+            return Decided::Run(RequestPermit::exempt(self.0.clone()));
         }
         let now = clock::now();
-        let head = RequestHead::at(&request, shedder.deadlines(), now);
-        stage::ask(&self.0, ready, request, &class, head, now, ())
+        let head = RequestHead::at(request, shedder.deadlines(), now);
+        stage::ask(&self.0, request, &class, head, now, ())
+    }
+
+    fn wait(&self, placed: Placed<ShedOwner>, ready: &mut S, request: Request<A>) -> Self::Wait {
+        ShedWait::new(placed, ready, request)
     }
 
     fn finish<B>(

@@ -60,15 +60,14 @@ pub(crate) trait Shedding: AsRef<ShedGate> + Send + Sync + Sized + 'static {
 
 /// Asks for a place, for a request that came `now`.
 #[inline]
-pub(crate) fn ask<S: Clone, A, T: Shedding>(
+pub(crate) fn ask<A, T: Shedding>(
     owner: &Local<T>,
-    ready: &mut S,
-    request: Request<A>,
+    request: &Request<A>,
     class: &RouteClass,
     head: RequestHead,
     now: Instant,
     manner: T::Manner,
-) -> Decided<A, T::Kept, ShedWait<S, A, T>> {
+) -> Decided<T::Kept, Placed<T>> {
     let streams = class.streams();
     let shed = owner.shedder().state();
     let place = match shed.admit(owner, &request, class, head.deadline, now) {
@@ -76,7 +75,7 @@ pub(crate) fn ask<S: Clone, A, T: Shedding>(
         Decision::Admit(permit) => {
             let permit = RequestPermit::new(permit, streams);
             if !permit.is_in_line() {
-                return Decided::Run(T::keep(permit, head, manner), request);
+                return Decided::Run(T::keep(permit, head, manner));
             }
             Place::Lined { permit, head }
         }
@@ -91,11 +90,13 @@ pub(crate) fn ask<S: Clone, A, T: Shedding>(
         }
         _ => unreachable!("this gate admits, lets wait or refuses"),
     };
-    Decided::Wait(ShedWait {
-        place,
-        parked: Parked::new(ready, request),
-        manner,
-    })
+    Decided::Wait(Placed { place, manner })
+}
+
+/// Where a request stands that has no place yet, or no turn.
+pub(crate) struct Placed<T: Shedding> {
+    place: Place<T>,
+    manner: T::Manner,
 }
 
 /// A request that has no place yet, or no turn.
@@ -122,6 +123,16 @@ enum Place<T: Shedding> {
         permit: RequestPermit<T>,
         head: RequestHead,
     },
+}
+
+impl<S: Clone, A, T: Shedding> ShedWait<S, A, T> {
+    pub(crate) fn new(placed: Placed<T>, ready: &mut S, request: Request<A>) -> Self {
+        Self {
+            place: placed.place,
+            parked: Parked::new(ready, request),
+            manner: placed.manner,
+        }
+    }
 }
 
 impl<S, A, T: Shedding> Future for ShedWait<S, A, T> {

@@ -4,14 +4,16 @@ use std::{
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Instant,
 };
 
+use http::{Request, Response};
 use http_body::Body;
 use pin_project::pin_project;
-use steadfast_core::Local;
+use steadfast_core::{Local, plumbing::StartTicket};
 
 use super::{
-    Gates, GuardLayer, ShedDecision,
+    Gates, GuardLayer,
     kept::{Kept, Manner},
 };
 use crate::{
@@ -19,11 +21,41 @@ use crate::{
     gate::{
         early::{Awaited, Early},
         frame::{Decided, Waited},
-        shed::{ShedWait, Shedding},
+        shed::{Placed, ShedWait, Shedding},
     },
-    probe::page_request::PageRequest,
-    request::head::RequestHead,
+    probe::{page_request::PageRequest, paths::Answer},
+    request::{body::OwnBody, head::RequestHead},
 };
+
+/// What such a request waits with.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "it is made and used within one call"
+)]
+pub(crate) enum Ticket {
+    /// It is for the guard itself, whose answer needs the whole request.
+    OwnPath {
+        http1: bool,
+    },
+    Early {
+        start: StartTicket,
+        came: Instant,
+        http1: bool,
+    },
+    Shed(Placed<Gates>),
+}
+
+impl Ticket {
+    /// Takes the decision of the load-shedding gate.
+    #[inline]
+    pub(super) fn of(decided: Decided<Kept, Placed<Gates>>) -> Decided<Kept, Self> {
+        match decided {
+            Decided::Run(kept) => Decided::Run(kept),
+            Decided::Wait(placed) => Decided::Wait(Self::Shed(placed)),
+            Decided::Own(answer) => Decided::Own(answer),
+        }
+    }
+}
 
 /// See the module.
 #[pin_project(project = WaitProjection)]
@@ -32,6 +64,8 @@ use crate::{
     reason = "requests wait for a place under load, where a box would be one more allocation"
 )]
 pub(crate) enum GuardWait<S, A> {
+    /// An answer of the guard's own paths; `None` once it has been given.
+    Own(Option<Response<OwnBody>>),
     /// The operator's page, which may read a form and hold an answer back.
     Page {
         asked: Pin<Box<PageRequest<A>>>,
@@ -48,14 +82,30 @@ pub(crate) enum GuardWait<S, A> {
     Shed(#[pin] ShedWait<S, A, Gates>),
 }
 
-impl<S, A> GuardWait<S, A> {
-    /// Takes the decision of the load-shedding gate.
-    #[inline]
-    pub(super) fn of(decided: ShedDecision<S, A>) -> Decided<A, Kept, Self> {
-        match decided {
-            Decided::Run(kept, request) => Decided::Run(kept, request),
-            Decided::Wait(wait) => Decided::Wait(Self::Shed(wait)),
-            Decided::Own(answer) => Decided::Own(answer),
+impl<S: Clone, A> GuardWait<S, A> {
+    pub(super) fn new(
+        layer: &GuardLayer,
+        ticket: Ticket,
+        ready: &mut S,
+        request: Request<A>,
+    ) -> Self {
+        match ticket {
+            Ticket::Shed(placed) => Self::Shed(ShedWait::new(placed, ready, request)),
+            Ticket::Early { start, came, http1 } => Self::Early {
+                early: Early::new(start, ready, request, came),
+                layer: layer.clone(),
+                http1,
+            },
+            Ticket::OwnPath { http1 } => match layer.0.own_paths.answer(request) {
+                Answer::Own(answer) => {
+                    Self::Own(Some(layer.0.own(answer.map(OwnBody::Text), http1)))
+                }
+                Answer::Page(asked) => Self::Page {
+                    asked,
+                    gates: layer.0.clone(),
+                    http1,
+                },
+            },
         }
     }
 }
@@ -71,17 +121,23 @@ impl<S: Clone, A: Body> Future for GuardWait<S, A> {
         } = self.as_mut().project()
         {
             let awaited = ready!(early.as_mut().poll(cx));
-            match layer.go_on(awaited, *http1) {
-                (Decided::Run(kept, request), service) => {
-                    return Poll::Ready(Waited::Run(kept, service, request));
+            let (decided, mut service, request) = layer.go_on(awaited, *http1);
+            match decided {
+                Decided::Run(kept) => return Poll::Ready(Waited::Run(kept, service, request)),
+                Decided::Own(answer) => return Poll::Ready(Waited::Own(answer)),
+                Decided::Wait(placed) => {
+                    self.set(Self::Shed(ShedWait::new(placed, &mut service, request)));
                 }
-                (Decided::Own(answer), _) => return Poll::Ready(Waited::Own(answer)),
-                (Decided::Wait(wait), _) => self.set(Self::Shed(wait)),
             }
         }
         match self.project() {
             WaitProjection::Early { .. } => unreachable!("its wait has just ended"),
             WaitProjection::Shed(wait) => wait.poll(cx),
+            WaitProjection::Own(answer) => {
+                let answer = answer.take();
+                let answer = answer.expect("a future is not polled after it is ready");
+                Poll::Ready(Waited::Own(answer))
+            }
             WaitProjection::Page {
                 asked,
                 gates,
@@ -98,22 +154,26 @@ impl GuardLayer {
     /// Decides again on a request that came before the first round of checks was over. It may
     /// have to wait again, for a place.
     #[cold]
-    fn go_on<S: Clone, A>(&self, awaited: Awaited<S, A>, http1: bool) -> (ShedDecision<S, A>, S) {
+    fn go_on<S, A>(
+        &self,
+        awaited: Awaited<S, A>,
+        http1: bool,
+    ) -> (Decided<Kept, Placed<Gates>>, S, Request<A>) {
         let Awaited {
             decided,
-            mut service,
+            service,
             request,
             came,
         } = awaited;
         let gates = &*self.0;
         let head = RequestHead::at(&request, gates.shedder.deadlines(), came);
         let decided = match decided {
-            Ok(()) => self.shed(&mut service, request, head, clock::now(), http1),
+            Ok(()) => self.shed(&request, head, clock::now(), http1),
             Err(refusal) => {
                 let manner = Manner::of(http1);
                 Decided::Own(gates.refuse(refusal, request.headers(), &head, manner))
             }
         };
-        (decided, service)
+        (decided, service, request)
     }
 }
