@@ -1,9 +1,9 @@
 //! `bench harm --quick` runs to its end and says what it found in lines that a program can
 //! read. Only counts are judged, and no time: that is a matter for a quiet machine.
 
-use std::process::Command;
+mod common;
 
-use serde_json::Value;
+use common::{are_whole, is_wrong, lines};
 
 const KEYS: [&str; 10] = [
     "bench",
@@ -21,27 +21,10 @@ const KEYS: [&str; 10] = [
 /// In these the guarded one serves what the bare one serves.
 const SERVED: [&str; 3] = ["burst-200", "redis-burst-200", "low-rate"];
 
-fn run(arguments: &[&str]) -> std::process::Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bench"));
-    let output = command.arg("harm").args(arguments).output();
-    output.expect("the benchmark starts")
-}
-
 #[test]
 fn the_guarded_pool_serves_what_the_bare_one_serves() {
-    let output = run(&["--quick", "--json"]);
-    let complaints = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{complaints}");
-    let text = String::from_utf8(output.stdout).expect("JSON is UTF-8");
-    let lines: Vec<Value> = text
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
-        .collect();
-    for line in &lines {
-        let missing: Vec<_> = KEYS.iter().filter(|key| line.get(key).is_none()).collect();
-        assert!(missing.is_empty(), "{missing:?} of {line}");
-        assert_eq!(line["bench"], "harm");
-    }
+    let lines = lines("harm");
+    are_whole(&lines, "harm", &KEYS);
     for situation in SERVED {
         let line = lines.iter().find(|line| line["situation"] == situation);
         let line = line.unwrap_or_else(|| panic!("{situation} was not measured"));
@@ -53,11 +36,5 @@ fn the_guarded_pool_serves_what_the_bare_one_serves() {
 
 #[test]
 fn an_unknown_situation_is_named_with_those_that_are_known() {
-    let output = run(&["--situation", "rain"]);
-    assert_eq!(output.status.code(), Some(64));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        said.contains("`rain`") && said.contains("burst-200"),
-        "{said}"
-    );
+    is_wrong(&["harm", "--situation", "rain"], &["`rain`", "burst-200"]);
 }

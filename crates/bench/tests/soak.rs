@@ -2,32 +2,16 @@
 //! what it found in lines that a program can read. How much memory there is, and how long
 //! anything took, is not judged here.
 
-use std::process::Command;
+mod common;
 
-use serde_json::Value;
-
-fn run(arguments: &[&str]) -> std::process::Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bench"));
-    let output = command.arg("soak").args(arguments).output();
-    output.expect("the benchmark starts")
-}
+use common::{bench, is_wrong, read};
 
 #[test]
 fn generations_and_hostile_peers_leave_no_descriptor_behind() {
-    let output = run(&["--quick", "--json"]);
-    let complaints = String::from_utf8_lossy(&output.stderr);
-    let text = String::from_utf8(output.stdout).expect("JSON is UTF-8");
-    let lines: Vec<Value> = text
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
-        .collect();
+    let lines = read(&bench(&["soak", "--quick", "--json"]));
     let (generations, kinds): (Vec<_>, Vec<_>) =
         lines.iter().partition(|line| line["generation"].is_u64());
-    assert_eq!(
-        (generations.len(), kinds.len()),
-        (4, 7),
-        "{complaints}{text}"
-    );
+    assert_eq!((generations.len(), kinds.len()), (4, 7), "{lines:?}");
     let descriptors = &generations[0]["descriptors"];
     for line in &generations {
         assert!(line["requests"].as_u64() >= Some(400), "{line}");
@@ -49,8 +33,5 @@ fn generations_and_hostile_peers_leave_no_descriptor_behind() {
 
 #[test]
 fn what_makes_no_sense_is_named() {
-    let output = run(&["--hostile"]);
-    assert_eq!(output.status.code(), Some(64));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("`--hostile`"), "{said}");
+    is_wrong(&["soak", "--hostile"], &["`--hostile`"]);
 }

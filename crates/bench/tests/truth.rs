@@ -1,9 +1,9 @@
 //! `bench truth --quick` runs to its end and says what it found in lines that a program can
 //! read. What is judged does not depend on how fast the machine is.
 
-use std::process::Command;
+mod common;
 
-use serde_json::Value;
+use common::{are_whole, lines};
 
 const KEYS: [&str; 9] = [
     "bench",
@@ -32,22 +32,8 @@ const INNOCENT: [&str; 1] = ["sqlite-constraints"];
 
 #[test]
 fn what_fails_is_said_and_nothing_else() {
-    let output = Command::new(env!("CARGO_BIN_EXE_bench"))
-        .args(["truth", "--quick", "--json"])
-        .output()
-        .expect("the benchmark starts");
-    let complaints = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{complaints}");
-    let text = String::from_utf8(output.stdout).expect("JSON is UTF-8");
-    let lines: Vec<Value> = text
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
-        .collect();
-    for line in &lines {
-        let missing: Vec<_> = KEYS.iter().filter(|key| line.get(key).is_none()).collect();
-        assert!(missing.is_empty(), "{missing:?} of {line}");
-        assert_eq!(line["bench"], "truth");
-    }
+    let lines = lines("truth");
+    are_whole(&lines, "truth", &KEYS);
     let of = |situation: &str| {
         let line = lines.iter().find(|line| line["situation"] == situation);
         line.unwrap_or_else(|| panic!("{situation} was not watched"))

@@ -10,9 +10,11 @@
 )]
 
 mod client;
+mod hold;
 mod service;
 mod wait;
 
 pub use client::{Answer, Client, get, send};
+pub use hold::{Hold, hold};
 pub use service::{Application, Service};
 pub use wait::{PATIENCE, wait_for, wait_until};

@@ -3,14 +3,14 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex, mpsc},
+    sync::{Arc, Mutex},
     thread,
     time::Duration,
 };
 
 use axum::{Router, extract::Path, routing};
 use deadpool_redis::{Config, Runtime};
-use e2e::{Answer, PATIENCE, Service, get, send, wait_for, wait_until};
+use e2e::{Answer, Service, get, hold, send, wait_for, wait_until};
 use serde_json::Value;
 use sqlx::PgPool;
 use steadfast::{
@@ -392,19 +392,8 @@ fn start(
 fn no_secret_is_shown(disclosure: Disclosure) {
     let failing = Failing::start();
     let probe: SocketAddr = ([127, 0, 0, 1], free_port()).into();
-    let (release, held) = mpsc::channel::<()>();
-    let held = Arc::new(Mutex::new(held));
-    let slow = move || {
-        let held = Arc::clone(&held);
-        async move {
-            let wait = move || held.lock().unwrap().recv_timeout(PATIENCE).is_ok();
-            tokio::task::spawn_blocking(wait)
-                .await
-                .unwrap_or(false)
-                .to_string()
-        }
-    };
-    let app = Router::new().route("/slow", routing::get(slow));
+    let (held, slow) = hold();
+    let app = Router::new().route("/slow", slow);
     let (service, names) = start(&failing, disclosure, probe, app);
     let address = service.address();
     let state =
@@ -454,10 +443,10 @@ fn no_secret_is_shown(disclosure: Disclosure) {
     });
     reader.refused(address, "/require/0", "overloaded");
     for _ in &holding {
-        release.send(()).unwrap();
+        held.release();
     }
-    for held in holding {
-        assert_eq!(held.join().unwrap().body, "true");
+    for request in holding {
+        assert_eq!(request.join().unwrap().body, "true");
     }
     service.control().begin_maintenance(
         "moving postgres://app:s3cr3t@db.test/shop?password=s3cr3t",

@@ -10,14 +10,13 @@ use std::{
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
-        mpsc,
     },
     thread,
     time::Duration,
 };
 
 use axum::{Router, extract::Request, routing};
-use e2e::{Client, PATIENCE, Service, get, wait_for, wait_until};
+use e2e::{Client, Service, get, hold, wait_for, wait_until};
 use http::{Method, Version, header};
 use rustix::process::{Signal, getpid, kill_process};
 use steadfast::{
@@ -196,30 +195,13 @@ fn traffic_moves_to_the_other_instance_and_no_client_sees_it() {
     const REQUESTS_MAX: usize = 20_000;
     const AFTER_THE_END: usize = 50;
 
-    let (release, held) = mpsc::channel::<()>();
-    let held = Arc::new(Mutex::new(held));
-    let entered = Arc::new(AtomicUsize::new(0));
-    let has_entered = Arc::clone(&entered);
-    let slow = move || {
-        let held = Arc::clone(&held);
-        has_entered.fetch_add(1, Ordering::Relaxed);
-        async move {
-            let wait = move || held.lock().unwrap().recv_timeout(PATIENCE).is_ok();
-            match tokio::task::spawn_blocking(wait).await {
-                Ok(true) => "finished",
-                _ => "given up",
-            }
-        }
-    };
+    let (held, slow) = hold();
     // This one alone hears signals.
     let leaving = Guard::builder().drain(leaving_for_good());
     let leaving = leaving.build().unwrap();
     let staying = guard().build().unwrap();
-    let first = Service::start(
-        &leaving,
-        who("s0").route("/slow", routing::get(slow.clone())),
-    );
-    let second = Service::start(&staying, who("s1").route("/slow", routing::get(slow)));
+    let first = Service::start(&leaving, who("s0").route("/slow", slow.clone()));
+    let second = Service::start(&staying, who("s1").route("/slow", slow));
     let front = Front::of(&[&first, &second], OLD_CHECK);
     front.wait_for_server("s0", "UP", "200");
     front.wait_for_server("s1", "UP", "200");
@@ -255,7 +237,7 @@ fn traffic_moves_to_the_other_instance_and_no_client_sees_it() {
     wait_until("traffic on both", || count(0) > 20 && count(1) > 20);
     let address = first.address();
     let in_flight = thread::spawn(move || get(address, "/slow"));
-    wait_until("the slow request", || entered.load(Ordering::Relaxed) == 1);
+    wait_until("the slow request", || held.entered() == 1);
 
     tell_to_go();
     front.wait_for_server("s0", "DOWN", "503");
@@ -266,9 +248,9 @@ fn traffic_moves_to_the_other_instance_and_no_client_sees_it() {
         first.control().phase() >= Some(Phase::Draining)
     });
     assert!(!first.has_ended(), "a request is still running");
-    release.send(()).unwrap();
+    held.release();
     let finished = in_flight.join().unwrap();
-    assert_eq!((finished.status, &*finished.body), (200, "finished"));
+    assert_eq!((finished.status, &*finished.body), (200, "true"));
     wait_until("the end of the first", || first.has_ended());
     let before = count(1);
     over.store(true, Ordering::Relaxed);

@@ -1,14 +1,10 @@
 //! Two instances behind nginx: what one refuses safely, the other serves.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, Mutex, mpsc},
-    thread,
-};
+use std::{net::SocketAddr, thread};
 
 use axum::{Router, routing};
-use e2e::{Answer, PATIENCE, Service, get, send, wait_until};
+use e2e::{Answer, Service, get, hold, send, wait_until};
 use steadfast::{Cause, Guard, GuardBuilder, Shed};
 use support::{Nginx, free_port};
 
@@ -34,6 +30,16 @@ fn front(services: [&Service; 2]) -> (Nginx, SocketAddr) {
         );
     }
     (Nginx::start(&config), ([127, 0, 0, 1], port).into())
+}
+
+/// nginx asks in turn, so at least every second one has been refused first.
+#[track_caller]
+fn all_served_by_the_second(address: SocketAddr) {
+    for _ in 0..10 {
+        let answer = get(address, "/");
+        let (status, body) = (answer.status, &*answer.body);
+        assert_eq!((status, body), (200, "s1"), "{}", answer.all());
+    }
 }
 
 fn recorded(service: &Service) -> Vec<(Cause, String, bool)> {
@@ -63,16 +69,7 @@ fn a_get_that_one_instance_refuses_is_served_by_the_other() {
     first.control().begin_maintenance("new disk", None);
     is_safe_refusal(&get(first.address(), "/direct"), "maintenance");
 
-    // In turn, so at least every second one has been refused first.
-    for _ in 0..10 {
-        let answer = get(address, "/");
-        assert_eq!(
-            (answer.status, &*answer.body),
-            (200, "s1"),
-            "{}",
-            answer.all()
-        );
-    }
+    all_served_by_the_second(address);
     let refused = recorded(&first);
     let by_nginx = (Cause::Maintenance, "GET /".to_owned(), true);
     assert!(
@@ -109,20 +106,9 @@ fn a_post_that_is_refused_is_not_repeated_and_comes_through_explained() {
 
 #[test]
 fn what_an_instance_at_its_limit_refuses_is_served_by_the_other() {
-    let (release, held) = mpsc::channel::<()>();
-    let held = Arc::new(Mutex::new(held));
-    let slow = move || {
-        let held = Arc::clone(&held);
-        async move {
-            let wait = move || held.lock().unwrap().recv_timeout(PATIENCE).is_ok();
-            tokio::task::spawn_blocking(wait)
-                .await
-                .unwrap_or(false)
-                .to_string()
-        }
-    };
+    let (held, slow) = hold();
     let full = guard().shed(Shed::fixed(1)).build().unwrap();
-    let first = Service::start(&full, who("s0").route("/slow", routing::get(slow)));
+    let first = Service::start(&full, who("s0").route("/slow", slow));
     let second = Service::start(&guard().build().unwrap(), who("s1"));
     let (_nginx, address) = front([&first, &second]);
     first.wait_until_ready();
@@ -133,19 +119,11 @@ fn what_an_instance_at_its_limit_refuses_is_served_by_the_other() {
         first.control().shedder().in_flight() == 1
     });
 
-    for _ in 0..10 {
-        let answer = get(address, "/");
-        assert_eq!(
-            (answer.status, &*answer.body),
-            (200, "s1"),
-            "{}",
-            answer.all()
-        );
-    }
+    all_served_by_the_second(address);
     let refused = recorded(&first);
     let by_nginx = (Cause::Overloaded, "GET /".to_owned(), true);
     assert!(refused.contains(&by_nginx), "{refused:?}");
-    release.send(()).unwrap();
+    held.release();
     assert_eq!(holding.join().unwrap().body, "true");
     wait_until("its place", || first.control().shedder().in_flight() == 0);
     assert_eq!(get(held_at, "/").body, "s0");

@@ -84,7 +84,7 @@ pub(super) fn situations() -> Vec<Situation> {
             "postgres-read-only",
             "PostgreSQL takes no writes any more; reads go on beside them",
             read_only,
-            || Box::pin(read_only_server()),
+            || Box::pin(writes_fail(&READ_ONLY, &WRITABLE)),
         )
         .quick(),
         Situation::new(
@@ -97,20 +97,20 @@ pub(super) fn situations() -> Vec<Situation> {
             "postgres-disk-full",
             "every write is answered with SQLSTATE 53100; reads go on beside them",
             Expected::says(&["No space left"]),
-            || Box::pin(disk_full()),
+            || Box::pin(writes_fail(&[DISK_FULL], &[DISK_FREE])),
         ),
         Situation::new(
             "postgres-password-rotated",
             "the password is another; old sessions serve on",
             Expected::says(&["password authentication failed"]).by_check(),
-            || Box::pin(password_rotated()),
+            || Box::pin(newcomers_fail("PASSWORD 'other'", "PASSWORD 'secret'")),
         )
         .quick(),
         Situation::new(
             "postgres-full-for-newcomers",
             "the role has no room for new sessions; old ones serve on",
             Expected::says(&["too many connections"]).by_check(),
-            || Box::pin(full_for_newcomers()),
+            || Box::pin(newcomers_fail("CONNECTION LIMIT 1", "CONNECTION LIMIT -1")),
         ),
         Situation::new(
             "postgres-full-for-all",
@@ -214,7 +214,8 @@ async fn hidden() -> Seen {
     .await
 }
 
-async fn read_only_server() -> Seen {
+/// One sort of SQL spoils every write, and another mends it, while reads go on.
+async fn writes_fail(sick: &[&str], well: &[&str]) -> Seen {
     let mut server = blocking(server);
     let app = guarded(&postgres::pool(5, &server.admin_url()));
     let plan = PLAN.asks("/write").beside("/");
@@ -222,8 +223,8 @@ async fn read_only_server() -> Seen {
         &app,
         &plan,
         &mut server,
-        |server| run(server, &READ_ONLY),
-        |server| run(server, &WRITABLE),
+        |server| run(server, sick),
+        |server| run(server, well),
     )
     .await
 }
@@ -244,52 +245,18 @@ async fn failover() -> Seen {
     .await
 }
 
-async fn disk_full() -> Seen {
+/// One session is there when newcomers are kept out, by a word about the role `app`.
+async fn newcomers_fail(sick: &str, well: &str) -> Seen {
     let mut server = blocking(server);
-    let app = guarded(&postgres::pool(5, &server.admin_url()));
-    let plan = PLAN.asks("/write").beside("/");
-    observe(
-        &app,
-        &plan,
-        &mut server,
-        |server| run(server, &[DISK_FULL]),
-        |server| run(server, &[DISK_FREE]),
-    )
-    .await
-}
-
-async fn password_rotated() -> Seen {
-    let mut server = blocking(server);
-    let pool = warm(
-        postgres::pool(5, &server.url("postgres", "app", "secret")),
-        1,
-    )
-    .await;
-    let app = guarded(&pool);
+    let url = server.url("postgres", "app", "secret");
+    let app = guarded(&warm(postgres::pool(5, &url), 1).await);
+    let alter = |server: &mut Postgres, how: &str| run(server, &[&format!("ALTER ROLE app {how}")]);
     observe(
         &app,
         &PLAN,
         &mut server,
-        |server| run(server, &["ALTER ROLE app PASSWORD 'other'"]),
-        |server| run(server, &["ALTER ROLE app PASSWORD 'secret'"]),
-    )
-    .await
-}
-
-async fn full_for_newcomers() -> Seen {
-    let mut server = blocking(server);
-    let pool = warm(
-        postgres::pool(5, &server.url("postgres", "app", "secret")),
-        1,
-    )
-    .await;
-    let app = guarded(&pool);
-    observe(
-        &app,
-        &PLAN,
-        &mut server,
-        |server| run(server, &["ALTER ROLE app CONNECTION LIMIT 1"]),
-        |server| run(server, &["ALTER ROLE app CONNECTION LIMIT -1"]),
+        |server| alter(server, sick),
+        |server| alter(server, well),
     )
     .await
 }
