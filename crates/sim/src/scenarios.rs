@@ -8,6 +8,7 @@ mod bursts;
 mod classes;
 pub mod fleet;
 mod healthy;
+mod mix;
 mod reported;
 mod sequence;
 mod steady;
@@ -29,6 +30,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(reported::all());
     all.extend(classes::all());
     all.extend(tenants::all());
+    all.extend(mix::all());
     all.extend(fleet::all());
     all
 }
