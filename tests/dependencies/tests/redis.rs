@@ -241,26 +241,7 @@ async fn credentials_are_told_apart_and_no_secret_is_shown() {
 
 #[tokio::test]
 async fn a_server_that_loads_its_data_says_so() {
-    let mut redis = Redis::builder().arg("--rdbcompression").arg("no").start();
-    // It answers once for each KiB that it loads: about once a key.
-    let value = "x".repeat(1024);
-    let sets: String = (0..2_000)
-        .map(|n| format!("SET k{n} {value}\r\n"))
-        .collect();
-    assert!(
-        redis
-            .commands(&format!("{sets}SAVE"))
-            .ends_with("+OK\r\n+OK\r\n")
-    );
-    redis.stop();
-    // 50 ms for each of the keys: it loads for longer than the test looks.
-    let slow = [
-        "--key-load-delay",
-        "50000",
-        "--loading-process-events-interval-bytes",
-        "1024",
-    ];
-    redis.start_again_with(&slow);
+    let redis = Redis::that_loads();
     let pool = pool(&redis.url());
     for check in [ping(&pool), ping_url(&redis.url(), &pool)] {
         fails(&ask(&check).await, FailureClass::Loading);

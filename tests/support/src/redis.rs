@@ -138,6 +138,30 @@ impl Redis {
         }
     }
 
+    /// Starts one that loads its data for longer than any test looks.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    #[must_use]
+    pub fn that_loads() -> Self {
+        let mut redis = Self::builder().arg("--rdbcompression").arg("no").start();
+        // It answers once for each KiB that it loads: about once a key.
+        let value = "x".repeat(1024);
+        let sets = (0..2_000).map(|n| format!("SET k{n} {value}\r\n"));
+        let all = format!("{}SAVE", sets.collect::<String>());
+        let saved = redis.commands(&all).ends_with("+OK\r\n+OK\r\n");
+        assert!(saved, "the data is on disk");
+        redis.stop();
+        // 50 ms for each of the keys.
+        redis.start_again_with(&[
+            "--key-load-delay",
+            "50000",
+            "--loading-process-events-interval-bytes",
+            "1024",
+        ]);
+        redis
+    }
+
     /// Starts it with the same arguments, data and port.
     ///
     /// # Panics

@@ -76,25 +76,7 @@ fn writes_that_would_fail_are_known_without_writing() {
 
 #[test]
 fn a_server_that_loads_says_so() {
-    let mut redis = Redis::builder().arg("--rdbcompression").arg("no").start();
-    // It answers once for each KiB that it loads: about once a key.
-    let value = "x".repeat(1024);
-    let sets: String = (0..2_000)
-        .map(|n| format!("SET k{n} {value}\r\n"))
-        .collect();
-    assert!(
-        redis
-            .commands(&format!("{sets}SAVE"))
-            .ends_with("+OK\r\n+OK\r\n")
-    );
-    redis.stop();
-    // 50 ms for each of the keys: it loads for longer than the command looks.
-    redis.start_again_with(&[
-        "--key-load-delay",
-        "50000",
-        "--loading-process-events-interval-bytes",
-        "1024",
-    ]);
+    let redis = Redis::that_loads();
     asked(&redis.url()).names("redis.loading");
 }
 
