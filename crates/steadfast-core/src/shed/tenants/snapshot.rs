@@ -16,7 +16,7 @@ pub struct TenantShare {
     pub fair: f64,
     /// Places that were kept from it for others.
     pub kept: u32,
-    /// How many tenants there were; at most [`TENANTS_MAX`] are told apart.
+    /// How many tenants there were; at most [`TENANTS_MAX`](crate::plumbing::TENANTS_MAX) are told apart.
     pub tenants: u32,
 }
 
