@@ -70,7 +70,7 @@ pub(crate) fn ask<A, T: Shedding>(
 ) -> Decided<T::Kept, Placed<T>> {
     let streams = class.streams();
     let shed = owner.shedder().state();
-    let place = match shed.admit(owner, &request, class, head.deadline, now) {
+    let place = match shed.admit(owner, request, class, head.deadline, now) {
         // The permit is made first: if `call` panics, its drop gives it back.
         Decision::Admit(permit) => {
             let permit = RequestPermit::new(permit, streams);
