@@ -5,13 +5,28 @@
 //! that a stepped clock can neither reorder a timeline nor move a decision.
 
 use std::{
+    pin::{Pin, pin},
     sync::OnceLock,
+    task::{Context, Poll},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 /// Returns the present moment.
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
+}
+
+/// Polls a timer, or whatever else ends something, also when the task has used up its turn.
+///
+/// tokio gives a task a budget of polls for each turn, and what is asked after it is used up
+/// says *pending* and asks for another turn. So a timer that is asked after something which is
+/// always ready, a peer that sends without a pause say, would never be over. tokio's own
+/// `timeout` looks past the budget in this way too.
+pub(crate) fn poll_past_budget<F: Future>(
+    future: Pin<&mut F>,
+    cx: &mut Context<'_>,
+) -> Poll<F::Output> {
+    pin!(tokio::task::unconstrained(future)).poll(cx)
 }
 
 /// Returns what both clocks of the host say, for whoever looks whether one was set. The

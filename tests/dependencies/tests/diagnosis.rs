@@ -385,6 +385,7 @@ fn the_documentation_lists_what_is_tested() {
         include_str!("../../../crates/steadfast/tests/diagnosis/main.rs"),
         include_str!("../../../crates/steadfast/tests/diagnosis/audit.rs"),
         include_str!("../../../crates/steadfast/tests/diagnosis/own.rs"),
+        include_str!("../../../crates/steadfast/tests/tenants.rs"),
         include_str!("../../../crates/steadfast/src/instance/evidence/around.rs"),
     ];
     let table = include_str!("../../../docs/diagnosis.md");

@@ -216,6 +216,10 @@ pub(crate) fn program(name: &str, package: &str, places: &[PathBuf]) -> PathBuf 
         .map(|place| place.join(name))
         .find(|file| file.is_file())
         .unwrap_or_else(|| {
-            panic!("{name} is missing; on Debian it is in the package {package}: apt-get install {package}")
+            let (source, command) = match package.strip_suffix(" of PyPI") {
+                Some(package) => ("on PyPI", format!("pip install {package}")),
+                None => ("on Debian", format!("apt-get install {package}")),
+            };
+            panic!("{name} is missing; {source} it is brought by `{command}`, and `cargo xtask test` installs it")
         })
 }

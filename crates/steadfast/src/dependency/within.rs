@@ -13,6 +13,8 @@ use std::{
 use pin_project::pin_project;
 use tokio::{runtime::Handle, time::Sleep};
 
+use crate::clock;
+
 #[pin_project]
 #[derive(Debug)]
 pub(crate) struct Within<F> {
@@ -61,8 +63,35 @@ impl<F: Future> Future for Within<F> {
             this.sleep.set(Some(tokio::time::sleep(limit)));
         }
         match this.sleep.as_pin_mut() {
-            Some(sleep) => sleep.poll(cx).map(|()| Err(Elapsed(limit))),
+            Some(sleep) => clock::poll_past_budget(sleep, cx).map(|()| Err(Elapsed(limit))),
             None => Poll::Pending,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::pin::pin;
+
+    /// Always busy: it uses up its task's turn whenever it is polled.
+    async fn busy() {
+        loop {
+            tokio::task::consume_budget().await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_future_that_always_has_something_to_do_is_cut_all_the_same() {
+        const LIMIT: Duration = Duration::from_secs(1);
+        let call = tokio::spawn(Within::new(busy(), Some(LIMIT)));
+        tokio::task::yield_now().await;
+        tokio::time::advance(2 * LIMIT).await;
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert!(call.is_finished(), "it goes on");
+        let cut = pin!(call).await.expect("no panic");
+        assert_eq!(cut.expect_err("cut").0, LIMIT);
     }
 }

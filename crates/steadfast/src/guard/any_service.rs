@@ -21,6 +21,8 @@ use pin_project::pin_project;
 use tokio::time::Sleep;
 use tower_service::Service;
 
+use crate::clock;
+
 /// A service whose answers and errors axum knows. See [`crate::Guard::protect_service`].
 ///
 /// An error of the service is a 500 and stands in the log: HTTP has no other way to say that
@@ -127,7 +129,8 @@ where
         if let Some(limit) = limit.take() {
             timer.set(Some(tokio::time::sleep(limit)));
         }
-        match timer.as_pin_mut().map(|timer| timer.poll(cx)) {
+        let timer = timer.as_pin_mut();
+        match timer.map(|timer| clock::poll_past_budget(timer, cx)) {
             Some(Poll::Ready(())) => Poll::Ready(Ok(StatusCode::GATEWAY_TIMEOUT.into_response())),
             _ => Poll::Pending,
         }

@@ -178,11 +178,12 @@ impl Bounds {
                 return Poll::Pending;
             }
             known = Some(cx.waker().clone());
-            if timer.as_mut().poll(cx).is_ready() {
+            // A peer that sends without a pause uses up the turn before they are asked.
+            if clock::poll_past_budget(timer.as_mut(), cx).is_ready() {
                 return Poll::Ready(Event::Due);
             }
             // The sender lives in the state of the drain, which the connection holds.
-            changed.as_mut().poll(cx).map(|_| Event::Stage)
+            clock::poll_past_budget(changed.as_mut(), cx).map(|_| Event::Stage)
         })
         .await
     }

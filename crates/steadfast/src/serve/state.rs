@@ -75,6 +75,8 @@ pub(super) struct State {
     /// How many more polls of hyper may read what a handler has left of a request's body.
     unread_polls: u8,
     served: u64,
+    /// Whether the peer has ever taken bytes more slowly than there were any, over HTTP/2.
+    was_held_up: bool,
     turn_until: Option<Instant>,
     pub(super) writes: Writes,
     pub(super) goaway: Goaway,
@@ -105,6 +107,7 @@ impl State {
             reads: Reads::default(),
             unread_polls: 0,
             served: 0,
+            was_held_up: false,
             turn_until: None,
             writes: Writes::new(limits),
             goaway: Goaway::default(),
@@ -177,8 +180,11 @@ impl State {
             (Some(at), None) => Some((at, Next::Goaway)),
             _ => None,
         };
-        // While something is on its way to the peer, it is not idle.
-        let quiet = match self.slots.is_empty() && blocked.is_none() {
+        // While something is on its way to the peer, it is not idle. Over HTTP/2 that may be
+        // nothing but acknowledgements of what it sends without a pause; there the connection
+        // ends by GOAWAY, after which whoever reads slowly is waited for all the same.
+        let is_idle = blocked.is_none() || self.protocol == Protocol::Http2;
+        let quiet = match self.slots.is_empty() && is_idle {
             true => self.quiet_due(limits, drain),
             false => None,
         };
@@ -341,6 +347,11 @@ impl State {
         let Some(now) = self.writes.goes_on(now) else {
             return;
         };
+        if self.protocol == Protocol::Http2 {
+            // Whether it was an answer that waited is seen as it passes.
+            self.was_held_up = true;
+            return;
+        }
         if self.slots.is_empty() {
             // An answer is over when it has left.
             self.idle_since = now;
@@ -356,9 +367,22 @@ impl State {
         frames: Option<Seen>,
         now: impl FnOnce() -> Instant,
     ) {
-        if self.writes.pass(bytes, frames) && self.goaway.sent.is_some() {
+        if !self.writes.pass(bytes, frames) {
+            return;
+        }
+        let ends = self.goaway.sent.is_some();
+        let leaves_late = self.was_held_up && self.slots.is_empty();
+        if !ends && !leaves_late {
+            return;
+        }
+        let now = now();
+        if leaves_late {
+            // An answer is over when it has left. What acknowledges a flood of PINGs is none.
+            self.idle_since = now;
+        }
+        if ends {
             self.writes.must_arrive();
-            self.goaway.sends_more(now());
+            self.goaway.sends_more(now);
         }
     }
 
