@@ -23,6 +23,7 @@ mod io;
 mod limits;
 mod listener;
 mod message;
+mod mode;
 mod next;
 mod patience;
 mod peer;

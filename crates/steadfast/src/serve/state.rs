@@ -19,6 +19,8 @@ use super::{
 };
 use crate::drain::{DrainState, Reason, Tally};
 
+pub(super) use super::mode::{Mode, Protocol, Why};
+
 /// How long a connection that was opened just before the end has for its first request.
 const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 
@@ -30,37 +32,6 @@ const TURN: Duration = Duration::from_millis(1);
 /// for it once, when it is polled next, and closes the connection if it is not all there;
 /// the poll that is going on when the handler drops the body is the first.
 const UNREAD_POLLS: u8 = 2;
-
-/// How the wrapper treats a read for which there is nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mode {
-    /// It waits.
-    Open,
-    /// A turn of the driver is waited for; then, if still nothing has come, it ends.
-    AboutToEnd,
-    /// It ends: the peer seems to have closed, which makes hyper close in order.
-    Ending,
-    /// Everything fails.
-    Cut,
-}
-
-/// What is spoken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Protocol {
-    /// Not known yet.
-    Unknown,
-    Http1,
-    Http2,
-}
-
-/// Why the connection was or is being closed by us.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Why {
-    Idle,
-    Unused,
-    TooSlow,
-    GoawayUnacknowledged,
-}
 
 #[derive(Debug)]
 pub(super) struct State {
