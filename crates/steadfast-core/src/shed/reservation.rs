@@ -26,6 +26,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(super) use control::CONTENDED_FOR;
 use control::{CLASSES, ReserveControl, Seen};
 
 use crate::{

@@ -48,7 +48,7 @@ pub use tenant::Tenant;
 pub(crate) use tenant::TenantMark;
 
 use crate::{
-    shed::inflight::tokens::LIMIT_MAX,
+    shed::{inflight::tokens::LIMIT_MAX, reservation::CONTENDED_FOR},
     sync::{
         Mutex,
         atomic::{AtomicU32, AtomicU64, Ordering},
@@ -91,9 +91,6 @@ const FULL_MIN: f64 = 0.05;
 /// service's own, 1.15 with a half); with none it sees fewer than it asked for, and in one run of
 /// eight lost its way when the capacity had doubled.
 const BESIDE_PART: u32 = 3;
-
-/// For how long the limit counts as met after it was.
-const CONTENDED_FOR: Duration = Duration::from_secs(1);
 
 /// After so long without anybody who asks for more than a share, it is over.
 const OVER_AFTER: Duration = Duration::from_secs(10);

@@ -54,7 +54,7 @@ const SECONDS: usize = 10;
 const SERVED_MIN: f64 = 64.0;
 
 /// For how long the limit counts as met after it was.
-const CONTENDED_FOR: Duration = Duration::from_secs(1);
+pub(in crate::shed) const CONTENDED_FOR: Duration = Duration::from_secs(1);
 
 /// What happened since the last look.
 #[derive(Clone, Copy, Debug, Default)]
