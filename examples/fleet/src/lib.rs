@@ -23,6 +23,15 @@ use prometheus::Monitoring;
 /// How many instances there are.
 pub const INSTANCES: usize = 3;
 
+/// What it starts, with the packages of Debian that bring it.
+const PROGRAMS: &[(&str, &str)] = &[
+    ("initdb", "postgresql"),
+    ("postgres", "postgresql"),
+    ("pg_isready", "postgresql"),
+    ("haproxy", "haproxy"),
+    ("prometheus", "prometheus"),
+];
+
 /// Everything that runs. Dropped, it is ended.
 #[derive(Debug)]
 pub struct Fleet {
@@ -35,11 +44,17 @@ pub struct Fleet {
 }
 
 impl Fleet {
+    /// Says which programs are missing, and what brings them; `None` if all are there.
+    #[must_use]
+    pub fn missing() -> Option<String> {
+        support::missing(PROGRAMS)
+    }
+
     /// Starts it with the program of the shop, and waits until Prometheus has seen every
     /// instance.
     ///
     /// # Panics
-    /// A server is not installed or does not come up.
+    /// A server is not installed ([`missing`](Self::missing) says so before) or does not come up.
     pub async fn start(shop: &str) -> Self {
         let postgres = Postgres::builder().max_connections(60).start();
         let mut instances = Vec::new();

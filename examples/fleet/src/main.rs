@@ -31,6 +31,10 @@ async fn main() -> ExitCode {
             return ExitCode::from(64);
         }
     };
+    if let Some(missing) = Fleet::missing() {
+        eprintln!("fleet: {missing}");
+        return ExitCode::FAILURE;
+    }
     let Some(shop) = shop() else {
         eprintln!("fleet: the shop is not there; build it: cargo build -p shop");
         return ExitCode::FAILURE;
@@ -87,7 +91,10 @@ fn told(answers: &Answers) -> String {
             let labels =
                 ["instance", "cause", "dependency", "class", "phase"].map(|it| sample.label(it));
             let labels: Vec<_> = labels.into_iter().filter(|it| !it.is_empty()).collect();
-            format!("{} = {}", labels.join(" "), sample.value)
+            match sample.moment() {
+                Some(moment) => format!("{} since {moment}", labels.join(" ")),
+                None => format!("{} = {}", labels.join(" "), sample.value),
+            }
         })
         .collect();
     lines.sort();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use example_testing::Caller;
+use jiff::Timestamp;
 use serde_json::Value;
 use support::Prometheus;
 
@@ -29,6 +30,16 @@ impl Sample {
     #[must_use]
     pub fn label(&self, name: &str) -> &str {
         self.labels.get(name).map_or("", String::as_str)
+    }
+
+    /// Returns its value in RFC 3339 and UTC, to the second, if its name says that it is a
+    /// moment: `2026-01-31T10:02:11Z`.
+    #[must_use]
+    pub fn moment(&self) -> Option<String> {
+        let is_moment = self.label("__name__").ends_with("_time_seconds");
+        // What is left out is a part of a second.
+        let moment = is_moment.then(|| Timestamp::from_second(self.value as i64).ok())??;
+        Some(moment.to_string())
     }
 }
 
@@ -123,4 +134,20 @@ fn encoded(text: &str) -> String {
             false => format!("%{byte:02X}"),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_that_is_a_moment_is_told_as_one() {
+        let sample = |name: &str, value| Sample {
+            labels: BTreeMap::from([("__name__".to_owned(), name.to_owned())]),
+            value,
+        };
+        let since = sample("steadfast_incident_start_time_seconds", 1_769_853_731.25);
+        assert_eq!(since.moment().as_deref(), Some("2026-01-31T10:02:11Z"));
+        assert_eq!(sample("steadfast_maintenance", 1.0).moment(), None);
+    }
 }

@@ -10,7 +10,7 @@ use std::{
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::process::{Process, program};
+use crate::{installed::program, process::Process};
 
 /// A proxy of its own in a temporary directory.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use std::{
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::process::{Process, program};
+use crate::{installed::program, process::Process};
 
 /// An HAProxy of its own.
 #[derive(Debug)]

@@ -22,6 +22,7 @@ mod cluster;
 mod envoy;
 mod front;
 mod haproxy;
+mod installed;
 mod mariadb;
 mod memcached;
 mod net;
@@ -40,6 +41,7 @@ pub use apache::{Apache, Varnish};
 pub use cluster::RedisCluster;
 pub use envoy::{Caddy, Envoy, Traefik};
 pub use haproxy::HaProxy;
+pub use installed::missing;
 pub use mariadb::{MariaDb, MariaDbBuilder};
 pub use memcached::Memcached;
 pub use net::{BlackHole, free_port};
@@ -56,5 +58,5 @@ pub use relay::Relay;
 /// If it is not installed; the panic names the package of Debian that brings it.
 #[must_use]
 pub fn program_of(name: &str, package: &str) -> PathBuf {
-    process::program(name, package, &[])
+    installed::program(name, package, &[])
 }

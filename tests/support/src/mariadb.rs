@@ -6,8 +6,9 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::{
+    installed::program,
     net::free_port,
-    process::{Process, STARTS_MAX, program, signalled},
+    process::{Process, STARTS_MAX, signalled},
     user::ServerUser,
 };
 

@@ -5,10 +5,7 @@ use std::{net::TcpStream, process::Command};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::{
-    net::free_port,
-    process::{Process, program},
-};
+use crate::{installed::program, net::free_port, process::Process};
 
 /// A memcached of its own.
 #[derive(Debug)]

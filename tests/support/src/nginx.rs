@@ -5,7 +5,7 @@ use std::{fs, net::SocketAddr, path::PathBuf, process::Command};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::process::{Process, program};
+use crate::{installed::program, process::Process};
 
 /// An nginx of its own.
 #[derive(Debug)]

@@ -10,9 +10,10 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::{
+    installed::program,
     net::free_port,
     postgres::{ADMIN_PASSWORD, Postgres, USERS, psql},
-    process::{Process, STARTS_MAX, program, signalled},
+    process::{Process, STARTS_MAX, signalled},
     user::ServerUser,
 };
 

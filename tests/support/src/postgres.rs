@@ -10,8 +10,9 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::{
+    installed::{postgres_versions, program},
     net::free_port,
-    process::{Process, STARTS_MAX, children, program, signal_pid},
+    process::{Process, STARTS_MAX, children, signal_pid},
     user::ServerUser,
 };
 
@@ -267,20 +268,8 @@ pub(crate) fn psql(url: &str, sql: &str) -> String {
 
 /// Debian keeps the server's programs out of PATH, by version; the newest is taken.
 fn binary(name: &str) -> PathBuf {
-    let versions = fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten()
-        .flatten();
-    let mut versions: Vec<(u32, PathBuf)> = versions
-        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path())))
-        .collect();
-    versions.sort_by(|a, b| b.cmp(a));
-    let places: Vec<_> = versions
-        .into_iter()
-        .map(|(_, path)| path.join("bin"))
-        .collect();
     // The versions first: the psql of PATH may be an older wrapper.
-    places
+    postgres_versions()
         .iter()
         .map(|place| place.join(name))
         .find(|file| file.is_file())

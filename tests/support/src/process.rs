@@ -205,21 +205,3 @@ fn parent_of(pid: u32) -> Option<u32> {
     let (_, rest) = stat.rsplit_once(')')?;
     rest.split_whitespace().nth(1)?.parse().ok()
 }
-
-/// Finds a program in PATH, in the places of system programs, or in `places`.
-pub(crate) fn program(name: &str, package: &str, places: &[PathBuf]) -> PathBuf {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut all: Vec<PathBuf> = std::env::split_paths(&path).collect();
-    all.extend(["/usr/sbin".into(), "/sbin".into(), "/usr/local/sbin".into()]);
-    all.extend_from_slice(places);
-    all.into_iter()
-        .map(|place| place.join(name))
-        .find(|file| file.is_file())
-        .unwrap_or_else(|| {
-            let (source, command) = match package.strip_suffix(" of PyPI") {
-                Some(package) => ("on PyPI", format!("pip install {package}")),
-                None => ("on Debian", format!("apt-get install {package}")),
-            };
-            panic!("{name} is missing; {source} it is brought by `{command}`, and `cargo xtask test` installs it")
-        })
-}

@@ -12,8 +12,9 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::{
+    installed::program,
     net::free_port,
-    process::{Process, STARTS_MAX, program},
+    process::{Process, STARTS_MAX},
 };
 
 /// A Prometheus of its own.

@@ -11,8 +11,9 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::{
+    installed::program,
     net::free_port,
-    process::{PATIENCE, Process, STARTS_MAX, program, signalled},
+    process::{PATIENCE, Process, STARTS_MAX, signalled},
 };
 
 /// A Redis server of its own.

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, process::Command};
 
-use crate::process::program;
+use crate::installed::program;
 
 /// Servers that refuse to run as root are started by root as somebody else.
 #[derive(Debug)]
