@@ -8,6 +8,7 @@ mod app;
 mod cache;
 mod checks;
 mod hints;
+mod listen;
 mod log;
 mod metrics;
 mod payments;

@@ -9,9 +9,8 @@ use std::net::SocketAddr;
 
 use axum::{Router, http::header, routing::get};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use tokio::net::TcpListener;
 
-use crate::Fatal;
+use crate::{Fatal, listen::listen};
 
 /// The text format of Prometheus.
 const TEXT: (header::HeaderName, &str) = (header::CONTENT_TYPE, "text/plain; version=0.0.4");
@@ -21,9 +20,7 @@ const TEXT: (header::HeaderName, &str) = (header::CONTENT_TYPE, "text/plain; ver
 pub(crate) async fn serve(addr: SocketAddr) -> Result<SocketAddr, Fatal> {
     let recorder = PrometheusBuilder::new().install_recorder();
     let recorder = recorder.map_err(Fatal::new)?;
-    let listener = TcpListener::bind(addr)
-        .await
-        .map_err(|error| Fatal::new(format!("METRICS_ADDR {addr}: {error}")))?;
+    let listener = listen("METRICS_ADDR", &addr.to_string()).await?;
     let address = listener.local_addr().map_err(Fatal::new)?;
     let app = Router::new()
         .route("/metrics", get(scrape))

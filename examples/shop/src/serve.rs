@@ -1,16 +1,16 @@
 //! `shop`: everything is made, then served until a signal has led to the end of the drain.
 
-use std::{io, process::ExitCode, sync::Arc, time::Duration};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use sqlx::migrate::MigrateError;
 use steadfast::{Dependency, Guard, GuardConfig, Probes};
 use tempfile::TempDir;
-use tokio::{net::TcpListener, sync::oneshot};
+use tokio::sync::oneshot;
 
 use crate::{
     Fatal,
     app::{self, Shop},
-    cache, checks, hints, log, metrics,
+    cache, checks, hints, listen, log, metrics,
     payments::{Payments, stand_in::StandIn},
     settings::Settings,
     store::Pool,
@@ -62,7 +62,7 @@ pub(crate) async fn run() -> Result<ExitCode, Fatal> {
         None => None,
     };
     let guard = guard(&settings, &dependencies)?;
-    let listener = listen(&settings.addr).await?;
+    let listener = listen::listen("ADDR", &settings.addr).await?;
     let address = listener.local_addr().map_err(Fatal::new)?;
     migrate(&pool).await?;
 
@@ -86,7 +86,7 @@ pub(crate) async fn run() -> Result<ExitCode, Fatal> {
     let app = app::router(shop);
     let report = app::serve(&guard, listener, app)
         .await
-        .map_err(|error| not_served(&settings, &error))?;
+        .map_err(|error| listen::not_served(settings.probe_addr, &error))?;
     writes.wait().await;
     // A connection that never comes back must not keep the process: it ends all the same.
     let _ = tokio::time::timeout(CLOSE_MAX, pool.close()).await;
@@ -117,26 +117,6 @@ fn guard(settings: &Settings, dependencies: &[Dependency]) -> Result<Guard, Fata
 fn read_config(file: &str) -> Result<GuardConfig, Fatal> {
     GuardConfig::from_toml_file(file)
         .map_err(|error| Fatal::new(format!("STEADFAST_CONFIG: {}", Fatal::config(error))))
-}
-
-async fn listen(addr: &str) -> Result<TcpListener, Fatal> {
-    TcpListener::bind(addr).await.map_err(|error| {
-        Fatal::new(match error.kind() {
-            io::ErrorKind::AddrInUse => format!(
-                "ADDR {addr} is taken; end what listens there, or set ADDR=127.0.0.1:0 for a free port"
-            ),
-            _ => format!("ADDR {addr:?}: {error}; allowed is an address and a port, as 127.0.0.1:8000"),
-        })
-    })
-}
-
-fn not_served(settings: &Settings, error: &io::Error) -> Fatal {
-    match (error.kind(), settings.probe_addr) {
-        (io::ErrorKind::AddrInUse, Some(address)) => {
-            Fatal::new(format!("PROBE_ADDR {address} is taken"))
-        }
-        _ => Fatal::new(error),
-    }
 }
 
 /// Brings the tables up to date. If the database is down this goes on in the background,

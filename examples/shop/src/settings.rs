@@ -59,7 +59,7 @@ fn address(name: &str) -> Result<Option<SocketAddr>, Fatal> {
     let parsed = text(name)?.map(|given| {
         given.parse().map_err(|_| {
             Fatal::new(format!(
-                "{name} {given:?}; allowed is an address and a port, as 127.0.0.1:9000"
+                "{name} {given:?}; allowed is an IP address and a port, as 127.0.0.1:9000"
             ))
         })
     });

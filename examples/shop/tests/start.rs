@@ -9,11 +9,21 @@ const SHOP: &str = env!("CARGO_BIN_EXE_shop");
 #[tokio::test]
 async fn a_wrong_setting_is_told_in_one_line_without_secrets() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let taken = taken.local_addr().expect("an address").to_string();
+    let taken = &*taken.local_addr().expect("an address").to_string();
+    // Kept for documents: no host has it.
+    let foreign = "192.0.2.1:80";
     for (name, value, told) in [
-        ("ADDR", taken.as_str(), "is taken"),
-        ("ADDR", "here", "allowed is"),
-        ("PROBE_ADDR", "here", "allowed is"),
+        ("ADDR", taken, "set ADDR=127.0.0.1:0"),
+        ("ADDR", "here", "ADDR here: "),
+        ("ADDR", foreign, "allowed is an address of this host"),
+        ("PROBE_ADDR", taken, "set PROBE_ADDR=127.0.0.1:0"),
+        ("PROBE_ADDR", "here", "PROBE_ADDR \"here\"; allowed is"),
+        ("PROBE_ADDR", foreign, "PROBE_ADDR 192.0.2.1:80: "),
+        ("METRICS_ADDR", taken, "set METRICS_ADDR=127.0.0.1:0"),
+        ("METRICS_ADDR", "9000", "METRICS_ADDR \"9000\"; allowed is"),
+        ("METRICS_ADDR", foreign, "METRICS_ADDR 192.0.2.1:80: "),
+        ("STEADFAST__PROBES__LISTEN", taken, "probes.listen of"),
+        ("STEADFAST__PROBES__LISTEN", "9000", "found \"9000\""),
         (
             "DATABASE_URL",
             "mysql://u:hunter2@h/d",
@@ -51,6 +61,9 @@ async fn a_wrong_setting_is_told_in_one_line_without_secrets() {
             said.starts_with("shop: ") && said.contains(told),
             "{name}={value}: {said}"
         );
+        if [taken, foreign].contains(&value) {
+            assert!(said.contains(value), "{name}={value}: {said}");
+        }
         assert!(!said.contains("hunter2"), "{name}={value}: {said}");
     }
 }

@@ -16,9 +16,10 @@ use tokio::{
 use crate::{Caller, WAIT_MAX, eventually};
 
 /// What an example would take from the environment of whoever runs the tests.
-const FOREIGN: [&str; 8] = [
+const FOREIGN: [&str; 9] = [
     "ADDR",
     "DATABASE_URL",
+    "METRICS_ADDR",
     "PAYMENTS_URL",
     "PROBE_ADDR",
     "REDIS_URL",
