@@ -32,10 +32,10 @@ pub(crate) fn not_served(probe_addr: Option<impl Display>, error: &io::Error) ->
     let Some(at) = said.strip_prefix("probe listener ") else {
         return Fatal::new(said);
     };
-    if let Some(address) = probe_addr {
-        if let Some(why) = at.strip_prefix(&format!("{address}: ")) {
-            return fault("PROBE_ADDR", address, &io::Error::new(error.kind(), why));
-        }
+    if let Some(address) = probe_addr
+        && let Some(why) = at.strip_prefix(&format!("{address}: "))
+    {
+        return fault("PROBE_ADDR", address, &io::Error::new(error.kind(), why));
     }
     let (name, variable) = match at.starts_with('/') {
         true => ("probes.socket", "STEADFAST__PROBES__SOCKET"),
