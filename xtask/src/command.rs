@@ -1,5 +1,7 @@
 //! What can be typed after `cargo xtask`.
 
+use std::{fmt::Display, str::FromStr};
+
 /// The whole command line, for help and for whoever mistyped it.
 pub(crate) const USAGE: &str = "\
 usage: cargo xtask COMMAND [OPTION]...
@@ -106,11 +108,10 @@ impl Command {
             "verify" => none(Self::Verify),
             "fuzz" => match rest {
                 [] => Ok(Self::Fuzz(FUZZ_INPUTS)),
-                [option, count] if option == "--inputs" => count
-                    .parse()
-                    .map(Self::Fuzz)
-                    .map_err(|_| format!("`{count}` is no number of inputs")),
-                _ => Err("fuzz takes --inputs N".into()),
+                [option, count @ ..] if option == "--inputs" && count.len() < 2 => {
+                    number(rest, 1).map(Self::Fuzz)
+                }
+                _ => Err(unknown(rest, &["--inputs"], "fuzz takes --inputs N")),
             },
             "laws" => none(Self::Laws),
             "api" => match rest {
@@ -119,8 +120,11 @@ impl Command {
                 [since, commit] if since == "--since" => {
                     Ok(Self::Api(ApiOptions::Since(commit.clone())))
                 }
-                [other, ..] => Err(format!(
-                    "unknown option `{other}`: api takes --write or --since COMMIT"
+                [since] if since == "--since" => Err("`--since` takes a commit".into()),
+                _ => Err(unknown(
+                    rest,
+                    &["--write", "--since"],
+                    "api takes --write or --since COMMIT",
                 )),
             },
             "package" => none(Self::Package),
@@ -141,16 +145,10 @@ impl MutantsOptions {
             from: 0,
         };
         for pair in arguments.chunks(2) {
-            let number = |least: u32| {
-                let value = pair.get(1).and_then(|value| value.parse::<u32>().ok());
-                value
-                    .filter(|number| *number >= least)
-                    .ok_or_else(|| format!("`{}` takes a number from {least}", pair[0]))
-            };
             match pair[0].as_str() {
-                "--sample" => options.sample = number(1)? as usize,
-                "--minutes" => options.minutes = number(1)?,
-                "--from" => options.from = number(0)? as usize,
+                "--sample" => options.sample = number(pair, 1)?,
+                "--minutes" => options.minutes = number(pair, 1)?,
+                "--from" => options.from = number(pair, 0)?,
                 other => {
                     return Err(format!(
                         "unknown option `{other}`: mutants takes --sample, --minutes and --from"
@@ -159,6 +157,27 @@ impl MutantsOptions {
             }
         }
         Ok(options)
+    }
+}
+
+/// Reads the number after an option.
+fn number<T: FromStr + PartialOrd + Display + Copy>(
+    pair: &[String],
+    least: T,
+) -> Result<T, String> {
+    let given = pair.get(1).map(String::as_str);
+    let value = given.and_then(|given| given.parse().ok());
+    value.filter(|number| *number >= least).ok_or_else(|| {
+        let found = given.map_or_else(|| "nothing".to_owned(), |given| format!("`{given}`"));
+        format!("`{}` takes a number from {least}, found {found}", pair[0])
+    })
+}
+
+/// Says that the first option is not known; if it is, that they are too many.
+fn unknown(options: &[String], known: &[&str], takes: &str) -> String {
+    match options.first().filter(|it| !known.contains(&it.as_str())) {
+        Some(other) => format!("unknown option `{other}`: {takes}"),
+        None => format!("`{}` is too much: {takes}", options.join(" ")),
     }
 }
 
@@ -213,8 +232,15 @@ mod tests {
                 "`--quik`: test takes --no-install and --quick",
             ),
             ("verify --quick", "`--quick`: verify takes none"),
-            ("fuzz --inputs many", "`many`"),
+            ("fuzz --inputs many", "a number from 1, found `many`"),
+            ("fuzz --inputs", "found nothing"),
+            ("fuzz --inputs 0", "found `0`"),
+            ("fuzz --input 3", "`--input`: fuzz takes --inputs N"),
+            ("fuzz --inputs 3 4", "`--inputs 3 4` is too much"),
             ("api --read", "`--read`: api takes --write or --since"),
+            ("api --since", "takes a commit"),
+            ("api --write --since x", "too much: api takes"),
+            ("mutants --sample x", "a number from 1, found `x`"),
         ] {
             let fault = parse(line).expect_err(line);
             assert!(fault.contains(named), "{fault}");

@@ -39,11 +39,11 @@ fn main() -> ExitCode {
     let all: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = all.iter().map(String::as_str).collect();
     match arguments.as_slice() {
-        ["overhead"] => overhead::command(false),
-        ["overhead", "--json"] => overhead::command(true),
-        ["traps"] => traps::command(false),
-        ["traps", "--json"] => traps::command(true),
-        ["rollouts", rest @ ..] => rollouts::command::run(rest).unwrap_or_else(usage),
+        ["overhead", options @ ..] => only_json("overhead", options, overhead::command),
+        ["traps", options @ ..] => only_json("traps", options, traps::command),
+        ["rollouts", options @ ..] => {
+            rollouts::command::run(options).unwrap_or_else(|fault| wrong(&fault))
+        }
         ["overload", options @ ..] => overload::main(options),
         ["overload-server", peer, backend, place] => overload::server(peer, backend, place),
         ["overload-client", address, act] => overload::client(address, act),
@@ -64,15 +64,30 @@ fn main() -> ExitCode {
                 timing::run(row, calls);
                 ExitCode::SUCCESS
             }
-            _ => usage(),
+            _ => wrong(&format!("no row `{name}`, or no number of calls `{calls}`")),
         },
         // What `rollouts` starts: one server.
         [rollouts::command::SUBJECT, ..] => rollouts::subject::main(&all[1..]),
-        _ => usage(),
+        ["-h" | "--help" | "help"] => {
+            println!("{USAGE}");
+            ExitCode::SUCCESS
+        }
+        [] => wrong(&format!("no benchmark is named\n{USAGE}")),
+        [name, ..] => wrong(&format!("no benchmark is called `{name}`\n{USAGE}")),
     }
 }
 
-fn usage() -> ExitCode {
-    eprintln!("{USAGE}");
+/// Runs a benchmark that may be told one thing: whether to write JSON.
+fn only_json(name: &str, options: &[&str], command: fn(bool) -> ExitCode) -> ExitCode {
+    match options.iter().find(|it| **it != "--json") {
+        None => command(!options.is_empty()),
+        Some(other) => wrong(&format!(
+            "unknown option `{other}`\nusage: bench {name} [--json]"
+        )),
+    }
+}
+
+fn wrong(fault: &str) -> ExitCode {
+    eprintln!("{fault}");
     ExitCode::from(64)
 }

@@ -46,32 +46,46 @@ const RATE_PER_SEC: (u32, u32) = (400, 200);
 /// The whole benchmark never takes longer.
 const RUN_MAX: Duration = Duration::from_secs(60 * 60);
 
-/// Runs what the arguments after `rollouts` ask for; `None` if they make no sense.
+/// What can be typed after `bench rollouts`.
+const USAGE: &str =
+    "usage: bench rollouts [--quick | --races] [--json] [--why] [--subject NAME] [--front NAME]";
+
+/// Runs what the arguments after `rollouts` ask for.
+///
+/// # Errors
+/// They make no sense: which, and what would.
 ///
 /// # Panics
 /// A subject or a front does not come up.
-#[must_use]
-pub fn run(arguments: &[&str]) -> Option<ExitCode> {
-    let mut options = Options::default();
-    let mut rest = arguments.iter();
-    while let Some(argument) = rest.next() {
-        match *argument {
-            "--quick" => options.quick = true,
-            "--json" => options.json = true,
-            "--races" => options.races = true,
-            "--why" => options.why = true,
-            "--subject" => options.subject = Some(Kind::named(rest.next()?)?),
-            "--front" => options.front = Some(Front::named(rest.next()?)?),
-            _ => return None,
-        }
-    }
+pub fn run(arguments: &[&str]) -> Result<ExitCode, String> {
+    let options = Options::parse(arguments)?;
     let runtime = Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.expect("a process may have threads");
     let done = runtime.block_on(async { timeout(RUN_MAX, options.measure()).await });
-    Some(done.unwrap_or_else(|_| {
+    Ok(done.unwrap_or_else(|_| {
         eprintln!("the benchmark is not done after {RUN_MAX:?}");
         ExitCode::FAILURE
     }))
+}
+
+/// Finds what an option names.
+///
+/// # Errors
+/// It names nothing that is known: what was found, and what is known.
+pub fn named<T>(
+    what: &str,
+    name: Option<&&str>,
+    find: impl FnOnce(&str) -> Option<T>,
+    known: &[&str],
+) -> Result<T, String> {
+    let fault = match name {
+        None => format!("--{what} needs a name"),
+        Some(name) => match find(name) {
+            Some(found) => return Ok(found),
+            None => format!("no {what} is called `{name}`"),
+        },
+    };
+    Err(format!("{fault}; known are {}", known.join(" ")))
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -87,6 +101,29 @@ struct Options {
 }
 
 impl Options {
+    fn parse(arguments: &[&str]) -> Result<Self, String> {
+        let mut options = Self::default();
+        let mut rest = arguments.iter();
+        while let Some(argument) = rest.next() {
+            match *argument {
+                "--quick" => options.quick = true,
+                "--json" => options.json = true,
+                "--races" => options.races = true,
+                "--why" => options.why = true,
+                "--subject" => {
+                    let known = Kind::ALL.map(Kind::name);
+                    options.subject = Some(named("subject", rest.next(), Kind::named, &known)?);
+                }
+                "--front" => {
+                    let known = Front::ALL.map(Front::name);
+                    options.front = Some(named("front", rest.next(), Front::named, &known)?);
+                }
+                other => return Err(format!("unknown option `{other}`\n{USAGE}")),
+            }
+        }
+        Ok(options)
+    }
+
     fn plans(self) -> Vec<Plan> {
         let pick = |(all, quick)| if self.quick { quick } else { all };
         let fronts = Front::ALL.into_iter();
@@ -216,4 +253,25 @@ fn sums(outcomes: &[(Plan, Outcome)]) -> Vec<Row> {
         }
     }
     sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_makes_no_sense_is_named_with_what_does() {
+        for (line, told) in [
+            (&["--quik"][..], "`--quik`\nusage: bench rollouts"),
+            (
+                &["--subject"],
+                "--subject needs a name; known are steadfast",
+            ),
+            (&["--subject", "nginx"], "`nginx`; known are steadfast"),
+            (&["--front", "apache"], "`apache`; known are"),
+        ] {
+            let fault = Options::parse(line).expect_err("it makes no sense");
+            assert!(fault.contains(told), "{fault}");
+        }
+    }
 }

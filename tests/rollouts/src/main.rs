@@ -9,7 +9,10 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
-        ["bench", rest @ ..] => command::run(rest).unwrap_or(ExitCode::from(64)),
+        ["bench", rest @ ..] => command::run(rest).unwrap_or_else(|fault| {
+            eprintln!("{fault}");
+            ExitCode::from(64)
+        }),
         [command::SUBJECT, ..] => subject::main(&arguments[1..]),
         _ => subject::main(&arguments),
     }

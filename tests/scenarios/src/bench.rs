@@ -25,11 +25,18 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
     while let Some(argument) = rest.next() {
         match argument.as_str() {
             "--json" => as_json = true,
-            "--size" => match rest.next().and_then(|it| bytes(it)) {
-                Some(wanted) => size = wanted,
-                None => return usage(),
-            },
-            _ => return usage(),
+            "--size" => {
+                let given = rest.next().map_or("nothing", String::as_str);
+                match bytes(given) {
+                    Some(wanted) => size = wanted,
+                    None => {
+                        return usage(&format!(
+                            "--size needs a number of bytes, of M or of G, found `{given}`"
+                        ));
+                    }
+                }
+            }
+            other => return usage(&format!("unknown option `{other}`")),
         }
     }
     let dir = tempfile::tempdir().expect("there is room for a temporary directory");
@@ -96,8 +103,8 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
     ExitCode::from(u8::from(!right))
 }
 
-fn usage() -> ExitCode {
-    eprintln!("usage: bench logs [--size 1G] [--json]");
+fn usage(fault: &str) -> ExitCode {
+    eprintln!("{fault}\nusage: bench logs [--size 1G] [--json]");
     ExitCode::from(64)
 }
 

@@ -48,8 +48,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     };
     if options.picture {
         let Some(scenario) = set::all().into_iter().find(chosen) else {
-            eprintln!("scenarios: no scenario has such a name");
-            return ExitCode::from(64);
+            return none(options);
         };
         print!("{}", picture::draw(scenario));
         return ExitCode::SUCCESS;
@@ -65,8 +64,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
         outcomes.push(outcome);
     }
     if outcomes.is_empty() {
-        eprintln!("scenarios: no scenario has such a name");
-        return ExitCode::from(64);
+        return none(options);
     }
     if options.table {
         table(&outcomes);
@@ -77,6 +75,21 @@ pub(crate) fn run(options: &Options) -> ExitCode {
         .iter()
         .all(|it| it.doctor.fault && it.doctor.twin && it.exit && it.logs.wrong.is_empty());
     ExitCode::from(u8::from(!right))
+}
+
+/// Says that no scenario is left, and which there are.
+fn none(options: &Options) -> ExitCode {
+    let all = set::all().into_iter();
+    let known: Vec<_> = all
+        .filter(|it| !options.quick || it.quick)
+        .map(|it| it.name)
+        .collect();
+    eprintln!(
+        "scenarios: no scenario's name begins with `{}`; known are {}",
+        options.names.join("` or `"),
+        known.join(" ")
+    );
+    ExitCode::from(64)
 }
 
 fn play(scenario: &'static Scenario) -> Outcome {

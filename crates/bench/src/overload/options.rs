@@ -1,18 +1,18 @@
 //! What can be typed after `bench overload`.
 
+use rollouts::command::named;
+
 use super::{
     backend::Backend,
     peers,
     plan::{self, Pace},
 };
+use crate::stack::options::no_runs;
 
 pub(crate) const USAGE: &str = "usage: bench overload [--quick] [--json] [--watch] [--runs N] [--peer NAME]... [--backend NAME]... [--phase NAME]...";
 
 /// A median and a worst that mean something, in an hour and a half for everything.
 const RUNS: usize = 5;
-
-/// An afternoon.
-const RUNS_MAX: usize = 100;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Options {
@@ -82,41 +82,37 @@ impl Options {
     }
 }
 
-fn runs(number: Option<&&str>) -> Result<usize, String> {
-    let number = number.ok_or("--runs needs a number")?;
-    let parsed = number.parse().ok();
-    parsed
-        .filter(|runs| (1..=RUNS_MAX).contains(runs))
-        .ok_or_else(|| format!("--runs is `{number}`, but must be 1 to {RUNS_MAX}"))
+fn runs(given: Option<&&str>) -> Result<usize, String> {
+    let parsed = given.and_then(|number| number.parse().ok());
+    let runs = parsed.filter(|runs| (1..=100).contains(runs));
+    runs.ok_or_else(|| format!("{}\n{USAGE}", no_runs(given)))
 }
 
 fn peer(name: Option<&&str>) -> Result<String, String> {
-    let name = name.ok_or("--peer needs a name")?;
     let fixed = |n: &str| n.parse::<u32>().is_ok_and(|n| n > 0);
-    if peers::NAMES.contains(name) || name.strip_prefix("tower-").is_some_and(fixed) {
-        return Ok((*name).to_owned());
-    }
-    let known = peers::NAMES.join(" ");
-    Err(format!(
-        "no peer is called `{name}`; known are {known}, and tower-N for a limit of N"
-    ))
+    let is_known =
+        |it: &str| peers::NAMES.contains(&it) || it.strip_prefix("tower-").is_some_and(fixed);
+    let known = [&peers::NAMES[..], &["tower-N (a limit of N)"]].concat();
+    named(
+        "peer",
+        name,
+        |it| is_known(it).then(|| it.to_owned()),
+        &known,
+    )
 }
 
 fn backend(name: Option<&&str>) -> Result<Backend, String> {
-    let name = name.ok_or("--backend needs a name")?;
-    Backend::named(name).ok_or_else(|| {
-        let known = Backend::ALL.map(Backend::name).join(" ");
-        format!("no backend is called `{name}`; known are {known}")
-    })
+    named(
+        "backend",
+        name,
+        Backend::named,
+        &Backend::ALL.map(Backend::name),
+    )
 }
 
 fn phase(name: Option<&&str>) -> Result<String, String> {
-    let name = name.ok_or("--phase needs a name")?;
-    if plan::PHASES.contains(name) {
-        return Ok((*name).to_owned());
-    }
-    let known = plan::PHASES.join(" ");
-    Err(format!("no phase is called `{name}`; known are {known}"))
+    let known = |it: &str| plan::PHASES.contains(&it).then(|| it.to_owned());
+    named("phase", name, known, &plan::PHASES)
 }
 
 #[cfg(test)]
@@ -131,8 +127,8 @@ mod tests {
             (&["--peer", "tower-0"], "`tower-0`"),
             (&["--runs", "0"], "`0`"),
             (&["--runs", "many"], "1 to 100"),
-            (&["--backend"], "needs a name"),
-            (&["--phase", "11x"], "`11x`"),
+            (&["--backend"], "needs a name; known are workers"),
+            (&["--phase", "11x"], "`11x`; known are"),
         ] {
             let fault = Options::parse(line).expect_err("it makes no sense");
             assert!(fault.contains(named), "{fault}");

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{instructions, load::Until};
+use crate::stack::options::no_runs;
 
 const USAGE: &str = "usage: bench serve [--quick] [--json] [--runs N] [--instructions]";
 
@@ -66,10 +67,10 @@ impl Options {
     }
 }
 
-fn runs(count: Option<&&str>) -> Result<usize, String> {
-    let count = count.and_then(|count| count.parse().ok());
+fn runs(given: Option<&&str>) -> Result<usize, String> {
+    let count = given.and_then(|count| count.parse().ok());
     let count = count.filter(|count| (1..=100).contains(count));
-    count.ok_or_else(|| format!("--runs needs a number from 1 to 100\n{USAGE}"))
+    count.ok_or_else(|| format!("{}\n{USAGE}", no_runs(given)))
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! What can be typed after `bench harm` and `bench truth`.
 
+use rollouts::command::named;
+
 /// How often each situation is run, if nobody says.
 const RUNS: usize = 3;
 
@@ -36,12 +38,12 @@ impl Options {
                 "--json" => options.json = true,
                 "--why" => options.why = true,
                 "--runs" => {
-                    let runs = rest.next().and_then(|count| count.parse().ok());
+                    let given = rest.next();
+                    let runs = given.and_then(|count| count.parse().ok());
                     let runs = runs.filter(|count| (1..=100).contains(count));
-                    let fault = || format!("--runs needs a number from 1 to 100\n{usage}");
-                    options.runs = runs.ok_or_else(fault)?;
+                    options.runs = runs.ok_or_else(|| format!("{}\n{usage}", no_runs(given)))?;
                 }
-                "--situation" => options.named.push(named(rest.next(), known)?),
+                "--situation" => options.named.push(situation(rest.next(), known)?),
                 other => return Err(format!("unknown option `{other}`\n{usage}")),
             }
         }
@@ -60,15 +62,15 @@ impl Options {
     }
 }
 
-fn named(name: Option<&&str>, known: &[&str]) -> Result<String, String> {
-    let name = name.ok_or("--situation needs a name")?;
-    if known.contains(name) {
-        return Ok((*name).to_owned());
-    }
-    let known = known.join(" ");
-    Err(format!(
-        "no situation is called `{name}`; known are {known}"
-    ))
+/// What is wrong with the number after `--runs`.
+pub(crate) fn no_runs(given: Option<&&str>) -> String {
+    let found = given.map_or_else(|| "nothing".to_owned(), |given| format!("`{given}`"));
+    format!("--runs needs a number from 1 to 100, found {found}")
+}
+
+fn situation(name: Option<&&str>, known: &[&str]) -> Result<String, String> {
+    let find = |it: &str| known.contains(&it).then(|| it.to_owned());
+    named("situation", name, find, known)
 }
 
 #[cfg(test)]
@@ -81,9 +83,10 @@ mod tests {
     fn what_makes_no_sense_is_named() {
         for (line, named) in [
             (&["--quik"][..], "`--quik`"),
-            (&["--runs", "0"], "from 1 to 100"),
-            (&["--situation", "rain"], "`rain`"),
-            (&["--situation"], "needs a name"),
+            (&["--runs", "0"], "from 1 to 100, found `0`"),
+            (&["--runs"], "from 1 to 100, found nothing"),
+            (&["--situation", "rain"], "`rain`; known are sun snow"),
+            (&["--situation"], "needs a name; known are sun snow"),
         ] {
             let fault = Options::parse("weather", &KNOWN, line).expect_err("it makes no sense");
             assert!(fault.contains(named), "{fault}");
