@@ -21,7 +21,7 @@ use common::{ask, get as request_for, until};
 use steadfast::{
     BreakerMode, CheckOutcome, Dependency, DependencyState, Drain, Error, FailureClass, Guard,
     Guarded, Running, Shed, Trip, check,
-    diagnosis::{Confidence, Diagnosis, Id, State},
+    diagnosis::{Confidence, Diagnosis, Finding, Id, State},
 };
 use tokio::{io::AsyncWriteExt, net::TcpListener, task::JoinHandle};
 use tower::ServiceExt;
