@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use steadfast_core::limit::{
@@ -10,11 +11,16 @@ use steadfast_core::limit::{
 };
 use steadfast_core::plumbing::QueueSettings;
 
+/// Makes more of a limit.
+pub type Again = Arc<dyn Fn(u64) -> Box<dyn Limit> + Send + Sync>;
+
 /// A limit, and what stands before it.
-#[derive(Debug)]
+#[expect(missing_debug_implementations, reason = "it holds a closure")]
 pub struct Peer {
     /// The limit.
     pub limit: Box<dyn Limit>,
+    /// More of the same, from other seeds.
+    pub again: Again,
     /// Whether the real gate keeps its count instead of a plain one.
     pub real: bool,
     /// The queue before it.
@@ -37,8 +43,11 @@ pub const NAMES: [&str; 6] = [
 #[must_use]
 pub fn make(name: &str, seed: u64) -> Option<Peer> {
     let (name, before) = name.split_once('+').unwrap_or((name, ""));
+    let limit = algorithm(name, seed)?;
+    let name = name.to_owned();
     Some(Peer {
-        limit: algorithm(name, seed)?,
+        limit,
+        again: Arc::new(move |seed| algorithm(&name, seed).expect("it was made before")),
         real: !before.is_empty(),
         queue: match before {
             "" | "gate" => None,

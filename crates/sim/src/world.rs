@@ -272,8 +272,8 @@ impl<'a> World<'a> {
 /// The gate of an instance.
 fn gate(setup: &Setup, peer: Peer, now: Instant) -> Gate {
     let tenants = setup.has_tenants();
-    if setup.has_classes() || tenants || peer.real {
-        Gate::real(peer.limit, peer.queue, tenants, now)
+    if setup.has_classes() || tenants || setup.by_backend || peer.real {
+        Gate::real(peer, tenants, setup.by_backend, now)
     } else {
         Gate::new(peer.limit)
     }

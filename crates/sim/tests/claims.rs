@@ -400,3 +400,10 @@ fn what_other_limits_were_reported_to_do_it_does_not() {
     mostly("collector-2x", 1..=2, 1);
     holds("degraded-for-good", 1..=2);
 }
+
+#[test]
+fn a_flood_of_one_backend_costs_the_routes_of_another_nothing() {
+    for name in ["mix-apart-slow-10x", "mix-apart-quick-10x"] {
+        holds(name, 1..=1);
+    }
+}

@@ -137,7 +137,8 @@ pub mod plumbing {
         QUEUE_LEN_DEFAULT_MAX, QUEUE_LEN_MAX, QUEUE_WAIT_MAX, QueueSettings, QueueSnapshot, Waits,
     };
     pub use crate::shed::{
-        HELD_MAX_DEFAULT, MemorySnapshot, STREAMS_MAX_DEFAULT, ShedSnapshot, StreamPermit,
+        BACKENDS_MAX, BackendChange, BackendNews, BackendSnapshot, HELD_MAX_DEFAULT,
+        MemorySnapshot, SPENT_ONE_IN, STREAMS_MAX_DEFAULT, ShedSnapshot, StreamPermit,
         StreamsSnapshot,
     };
     pub use crate::sync::local::SHARDS_PER_THREAD;

@@ -14,6 +14,8 @@
 pub(crate) mod cgroup;
 mod gate;
 pub(crate) mod inflight;
+mod lane;
+pub(crate) mod lanes;
 pub mod limit;
 pub(crate) mod limiter;
 mod memory;
@@ -22,7 +24,6 @@ mod permit;
 mod pressure;
 mod request;
 pub(crate) mod reservation;
-mod reserved;
 pub(crate) mod runtime_lag;
 mod settings;
 mod snapshot;
@@ -34,13 +35,14 @@ mod tests;
 mod ticket;
 pub(crate) mod wait_queue;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 pub use gate::Decision;
-use inflight::hold_time::HoldTime;
+use inflight::hold_time::Hanging;
+use lanes::Lanes;
+pub use lanes::{BACKENDS_MAX, BackendChange, BackendNews, BackendSnapshot, SPENT_ONE_IN};
 use memory::MemoryGuard;
 pub use memory::MemorySnapshot;
-use moment::Moments;
 pub use permit::{Outcome, ShedPermit};
 pub use request::Ask;
 use settings::fixed;
@@ -53,46 +55,28 @@ pub use ticket::ShedTicket;
 use crate::{
     config_error::ConfigError,
     shed::{
-        inflight::{
-            running::Running,
-            tokens::{LIMIT_MAX, Tokens},
-        },
+        inflight::running::Running,
         limit::{Change, Limit},
-        limiter::{Counts, LimitDriver},
-        reservation::Reserve,
+        reservation::ReserveChange,
         runtime_lag::LagLoop,
-        tenants::TenantShares,
-        wait_queue::WaitQueue,
     },
     sync::{
         atomic::{AtomicBool, AtomicU32, Ordering},
-        stripe::{self, Counter},
+        stripe,
     },
 };
 
 /// The gate. Its state belongs in a [`Local`](crate::Local), so that counting costs no shared line.
 #[derive(Debug)]
 pub struct ShedGate {
-    tokens: Tokens,
-    driver: LimitDriver,
+    lanes: Lanes,
     observe: AtomicBool,
     peak: AtomicU32,
     running: Running,
     lag: LagLoop,
     streams: StreamPool,
-    reserve: Reserve,
     memory: MemoryGuard,
-    held_max: Duration,
-    admitted: Counter,
-    refused: Counter,
-    would_refuse: Counter,
-    held_nanos: Counter,
-    settled: Counter,
-    hold_time: HoldTime,
-    moments: Moments,
-    queue: Option<WaitQueue>,
-    /// Boxed, because most gates have none.
-    tenants: Option<Box<TenantShares>>,
+    hanging: Hanging,
 }
 
 impl ShedGate {
@@ -104,46 +88,45 @@ impl ShedGate {
     /// queue out of its bounds.
     pub fn new(settings: &ShedSettings, seed: u64, now: Instant) -> Result<Self, ConfigError> {
         ConfigError::check(settings.faults())?;
-        let driver = LimitDriver::new(settings.make(seed));
         Ok(Self {
-            tokens: Tokens::new(driver.cap().unwrap_or(LIMIT_MAX)),
-            driver,
+            lanes: Lanes::new(settings, seed, now),
             observe: AtomicBool::new(settings.mode == ShedMode::Observe),
             peak: AtomicU32::new(0),
             running: Running::new(now),
             lag: LagLoop::new(settings.lag_mode(), now),
             streams: StreamPool::new(settings.streams_max),
-            reserve: Reserve::new(now),
             memory: MemoryGuard::new(settings.memory_mode()),
-            held_max: settings.held_max,
-            admitted: Counter::new(),
-            refused: Counter::new(),
-            would_refuse: Counter::new(),
-            held_nanos: Counter::new(),
-            settled: Counter::new(),
-            hold_time: HoldTime::new(now),
-            moments: Moments::new(),
-            queue: settings.queue.map(|queue| WaitQueue::new(queue, now)),
-            tenants: (settings.tenants).then(|| Box::new(TenantShares::new(now))),
+            hanging: Hanging::new(settings.held_max, now),
         })
     }
 
-    /// Fixes the limit from now on; values outside 1 to 1,000,000 are brought inside.
+    /// Fixes the limit from now on, one for all; values outside 1 to 1,000,000 are brought inside.
     /// Lowering it cuts nobody: fewer are admitted until enough have ended.
     pub fn set_limit(&self, limit: u32) {
         self.set_algorithm(fixed(limit));
     }
 
-    /// Puts an algorithm in charge of the limit from now on.
+    /// Puts an algorithm in charge of the limit from now on, of one limit for all.
     pub fn set_algorithm(&self, limit: Box<dyn Limit>) {
-        self.driver.replace(limit, self.counts());
-        self.offer(stripe::current(), None);
+        self.lanes.join();
+        let lane = self.lanes.common();
+        lane.driver.replace(limit, lane.counts());
+        lane.offer(stripe::current(), None);
     }
 
-    /// Takes the changes of the limit since the last call, oldest first.
+    /// Takes the changes of the limit since the last call, oldest first; those of limits for one
+    /// backend are in [`ShedGate::take_backend_changes`].
     #[must_use]
     pub fn take_changes(&self) -> Vec<Change> {
-        self.driver.take_changes()
+        self.lanes.common().driver.take_changes()
+    }
+
+    /// Takes what became of the places that are kept for those who go first since the last
+    /// call, oldest first.
+    #[must_use]
+    pub fn take_reserve_changes(&self) -> Vec<ReserveChange> {
+        let changes = self.lanes.all().map(|lane| lane.reserve.take_changes());
+        changes.flatten().collect()
     }
 
     /// Starts or stops to refuse.
@@ -155,15 +138,8 @@ impl ShedGate {
     /// Returns how many requests run now.
     #[must_use]
     pub fn in_flight(&self) -> u32 {
-        self.tokens.in_flight()
-    }
-
-    fn counts(&self) -> Counts<'_> {
-        Counts {
-            tokens: &self.tokens,
-            admitted: &self.admitted,
-            refused: &self.refused,
-        }
+        let running = self.lanes.all().map(|lane| lane.tokens.in_flight());
+        running.fold(0, u32::saturating_add)
     }
 }
 

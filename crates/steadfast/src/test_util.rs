@@ -180,6 +180,7 @@ fn evidence(cause: Cause) -> Evidence {
             stuck: None,
             queue: None,
             pressure: None,
+            backend: None,
         }),
         Cause::PoolExhausted => Evidence::PoolExhausted(PoolExhausted {
             dependency: FORCED,

@@ -1,40 +1,57 @@
-//! Two routes on two pools behind one limit, one of them at ten times its own capacity: what
-//! one limit cannot do, without bars.
+//! Two routes on two pools, one of them at ten times its own capacity: what one limit cannot do,
+//! without bars, and what limits by backend make of it.
 
 use steadfast_core::Priority;
 
 use crate::rng::Dist;
 use crate::scenario::{Figure, Scenario};
-use crate::world::setup::{Route, Server, Setup, always};
+use crate::world::setup::{Route, Server, Setup, always, step};
 
 /// A quick page and a slow report: sixteen workers each.
 const QUICK: Dist = Dist::Lognormal(0.002, 0.5);
 const SLOW: Dist = Dist::Lognormal(0.2, 0.5);
 const WORKERS: u32 = 16;
 
+/// What each asks for before the flood, of what its pool can do.
+const BEFORE: f64 = 0.9;
+
+/// When the flood begins, from when on it is judged, and when it ends, in seconds.
+const FLOOD: f64 = 10.0;
+const FROM: f64 = 15.0;
+const SECS: f64 = 35.0;
+
+/// What becomes of each route, of what it could have alone.
+const BAR: f64 = 0.93;
+
 pub(super) fn all() -> Vec<Scenario> {
     let rows = [
-        ("mix-slow-10x", 0.9, 10.0),
-        ("mix-quick-10x", 10.0, 0.9),
-        ("mix-both", 0.9, 0.9),
+        ("mix-slow-10x", BEFORE, 10.0),
+        ("mix-quick-10x", 10.0, BEFORE),
+        ("mix-both-10x", 10.0, 10.0),
+        ("mix-both", BEFORE, BEFORE),
     ];
-    rows.map(|(name, quick, slow)| mix(name, quick, slow))
-        .into()
+    let one = rows.map(|(name, quick, slow)| mix(name, [quick, slow], FLOOD, false));
+    let apart = rows.map(|(name, quick, slow)| {
+        let name = name.replacen("mix", "mix-apart", 1);
+        mix(&name, [quick, slow], FLOOD, true)
+    });
+    let cold = mix("mix-cold-slow-10x", [BEFORE, 10.0], 0.0, true);
+    one.into_iter().chain(apart).chain([cold]).collect()
 }
 
-/// Each route asks for so many times what its pool can do.
-fn mix(name: &str, quick: f64, slow: f64) -> Scenario {
-    let (from, secs) = (10.0, 25.0);
-    let [of_quick, of_slow] = [QUICK, SLOW].map(|work| f64::from(WORKERS) / work.mean());
-    let rate = of_quick * quick + of_slow * slow;
-    let mut setup = Setup::pool(WORKERS, QUICK, rate, secs).poisson();
+/// Each route asks for so many times what its pool can do, from `flood` on.
+fn mix(name: &str, times: [f64; 2], flood: f64, by_backend: bool) -> Scenario {
+    let can = [QUICK, SLOW].map(|work| f64::from(WORKERS) / work.mean());
+    let asks = [0, 1].map(|at| [can[at] * BEFORE, can[at] * times[at]]);
+    let rate = step(asks[0][0] + asks[1][0], flood, asks[0][1] + asks[1][1]);
+    let mut setup = Setup::pool(WORKERS, QUICK, 0.0, SECS).poisson().rate(rate);
     setup.servers = vec![Server::Pool(always(WORKERS)), Server::Pool(always(WORKERS))];
     setup.deadline = 2.0;
-    let asks = [of_quick * quick, of_slow * slow];
+    setup.by_backend = by_backend;
     let routes = [QUICK, SLOW].into_iter().zip(asks).enumerate();
     setup.routes = routes
-        .map(|(server, (work, weight))| Route {
-            weight: always(weight),
+        .map(|(server, (work, [before, after]))| Route {
+            weight: step(before, flood, after),
             priority: Priority::Default,
             // One for both: what became of each route is kept where there are tenants.
             tenant: 1,
@@ -42,11 +59,16 @@ fn mix(name: &str, quick: f64, slow: f64) -> Scenario {
             work: Some((server, work)),
         })
         .collect();
+    let has_bar = by_backend && flood > 0.0;
     Scenario::new(name, setup, move |r| {
-        let done = |route| r.route(route, from, secs).latencies.len() as f64 / (secs - from);
-        vec![
-            Figure::info("quick, of alone", done(0) / (of_quick * quick.min(1.0))),
-            Figure::info("slow, of alone", done(1) / (of_slow * slow.min(1.0))),
-        ]
+        let of_alone = |route: usize| {
+            let done = r.route(route, FROM, SECS).latencies.len() as f64;
+            done / (SECS - FROM) / (can[route] * times[route].min(1.0))
+        };
+        let figure = |name, route| match has_bar {
+            true => Figure::least(name, of_alone(route), BAR),
+            false => Figure::info(name, of_alone(route)),
+        };
+        vec![figure("quick, of alone", 0), figure("slow, of alone", 1)]
     })
 }

@@ -9,12 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
+use crate::peers::Peer;
 use steadfast_core::limit::{
     Admitted, Change, Directive, Ended, Ending, Limit, Sampling, Tag, Window,
 };
 use steadfast_core::{
-    Ask, Decision, Local, Outcome, Priority, ShedGate, ShedPermit, ShedSettings, ShedTicket,
-    plumbing::{BEAT, LagMode, QueueSettings, Tenant},
+    Ask, Decision, Local, Name, Outcome, Priority, ShedGate, ShedPermit, ShedSettings, ShedTicket,
+    plumbing::{BEAT, LagMode, Tenant},
 };
 
 /// Admits requests of one instance.
@@ -115,6 +116,16 @@ impl Ticket {
     }
 }
 
+/// What the first routes are called. The others are one route.
+const PATHS: [&str; 4] = ["/one", "/two", "/three", "/four"];
+
+/// What servers are called, as backends.
+const SERVERS: [&str; 4] = ["one", "two", "three", "four"];
+
+fn path(route: usize) -> &'static str {
+    PATHS.get(route).copied().unwrap_or("/other")
+}
+
 /// Between two heartbeats, in seconds.
 pub const BEAT_SECS: f64 = BEAT.as_millis() as f64 * 1e-3;
 
@@ -133,31 +144,34 @@ impl Gate {
     /// # Panics
     /// Where the settings of the queue are out of their bounds.
     #[must_use]
-    pub fn real(
-        limit: Box<dyn Limit>,
-        queue: Option<QueueSettings>,
-        tenants: bool,
-        now: Instant,
-    ) -> Self {
-        let once = Mutex::new(Some(limit));
-        let settings = ShedSettings::algorithm("sim", move |_| {
-            let mut once = once.lock().unwrap_or_else(PoisonError::into_inner);
-            once.take().expect("a gate is made once")
+    pub fn real(peer: Peer, tenants: bool, by_backend: bool, now: Instant) -> Self {
+        let (queue, again) = (peer.queue, peer.again);
+        let first = Mutex::new(Some(peer.limit));
+        let settings = ShedSettings::algorithm("sim", move |seed| {
+            let mut first = first.lock().unwrap_or_else(PoisonError::into_inner);
+            first.take().unwrap_or_else(|| again(seed))
         });
         let settings = settings.lag(LagMode::Off).queue(queue).tenants(tenants);
+        let settings = settings.by_backend(by_backend);
         let gate = ShedGate::new(&settings, 0, now);
         Self::Real(Local::new(gate.expect("the settings are valid")))
     }
 
     /// Decides on a request.
-    pub fn admit(&mut self, priority: Priority, whose: Whose, now: Instant) -> Answer<Ticket> {
+    pub fn admit(
+        &mut self,
+        route: usize,
+        priority: Priority,
+        whose: Whose,
+        now: Instant,
+    ) -> Answer<Ticket> {
         match self {
             Self::Plain(plain) => plain.admit(now).map_or(Answer::Refuse, |carried| {
                 Answer::Run(Permit::Plain(carried))
             }),
             Self::Real(gate) => {
                 let tenant = whose.weighed(gate.weighs_tenants(now));
-                let ask = Ask::new("").priority(priority).tenant(tenant);
+                let ask = Ask::new(path(route)).priority(priority).tenant(tenant);
                 match ShedGate::admit(gate, ask, now) {
                     Decision::Admit(permit) => Answer::Run(Permit::Real(Box::new(permit))),
                     Decision::Wait(ticket) => Answer::Wait(Ticket(Box::new(ticket))),
@@ -185,6 +199,17 @@ impl Gate {
                 now,
             ),
             _ => {}
+        }
+    }
+
+    /// Hears that a request of a route spent its time with this server.
+    pub fn spent(&self, route: usize, server: Option<usize>, drawn: bool, now: Instant) {
+        if let Self::Real(gate) = self {
+            if !gate.asks_what_is_spent(drawn) {
+                return;
+            }
+            let server = server.map(|server| Name::from_static(SERVERS[server % SERVERS.len()]));
+            gate.spent(path(route), server.as_ref(), now);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use steadfast_core::Priority;
 use steadfast_core::limit::Ending;
-use steadfast_core::plumbing::TENANT_ONE_IN;
+use steadfast_core::plumbing::{SPENT_ONE_IN, TENANT_ONE_IN};
 
 use super::events::{Event, Sent};
 use super::gate::{Answer, Permit, Ticket, Whose};
@@ -69,7 +69,7 @@ impl World<'_> {
         let tenant = self.setup.routes[route].tenant;
         // Not from the world's own numbers, so that worlds without tenants stay the same.
         let drawn = tenant > 0 && self.slices.below(TENANT_ONE_IN as usize) == 0;
-        let answer = gate.admit(priority, Whose { tenant, drawn }, now);
+        let answer = gate.admit(route, priority, Whose { tenant, drawn }, now);
         if tenant > 0 {
             self.record.bin(secs).of(route).sent += 1;
         }
@@ -222,7 +222,14 @@ impl World<'_> {
         let mut request = self.bury(id);
         let latency = (self.now - request.sent) as f64 * 1e-9;
         if let Some(permit) = request.permit.take() {
+            let route = request.route as usize;
+            // Not from the world's own numbers, so that other worlds stay the same.
+            let drawn = self.setup.by_backend && self.slices.below(SPENT_ONE_IN as usize) == 0;
             if let Some(gate) = &mut self.instances[request.to.instance as usize].gate {
+                if self.setup.by_backend {
+                    let work = self.setup.routes[route].work.as_ref();
+                    gate.spent(route, work.map(|(server, _)| *server), drawn, now);
+                }
                 gate.settle(now, permit, ending);
             }
         }

@@ -121,6 +121,9 @@ pub struct Setup {
     pub servers: Vec<Server>,
     /// Kinds of request.
     pub routes: Vec<Route>,
+    /// Whether the gate hears which server requests spend their time with, and has limits by
+    /// that. Then they pass the real gate instead of a plain count.
+    pub by_backend: bool,
     /// How many times longer work takes.
     pub slowness: Over<f64>,
     /// Where requests come from.
@@ -162,6 +165,7 @@ impl Setup {
                 delay: always(Dist::Constant(0.0)),
                 work: Some((0, work)),
             }],
+            by_backend: false,
             slowness: always(1.0),
             load: Load::Open {
                 rate: always(rate),

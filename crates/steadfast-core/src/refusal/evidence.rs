@@ -74,6 +74,9 @@ pub struct Overloaded {
     pub queue: Option<Queued>,
     /// What pressed, for a rule that is not about the number of requests in flight.
     pub pressure: Option<Pressure>,
+    /// The dependency that the request was expected to wait for, if the limit was that of those
+    /// who wait for it.
+    pub backend: Option<Name>,
 }
 
 /// The numbers of the wait queue behind an overload refusal.
@@ -303,6 +306,9 @@ impl Evidence {
                 show("in_flight", Value::Count(overloaded.in_flight.into()));
                 if overloaded.limit < LIMIT_MAX {
                     show("limit", Value::Count(overloaded.limit.into()));
+                    if let Some(backend) = &overloaded.backend {
+                        show("backend", Value::Text(backend.as_str()));
+                    }
                 }
                 if let Some(pressure) = &overloaded.pressure {
                     pressure.each(&mut show);

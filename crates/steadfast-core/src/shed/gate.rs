@@ -16,6 +16,7 @@ use crate::{
     request::priority::Priority,
     shed::{
         inflight::{running::PlaceId, tokens::Token},
+        lanes::LaneId,
         limiter::Sampled,
         moment::{Of, Shared},
         reservation::Reserved,
@@ -61,34 +62,36 @@ impl ShedGate {
         if let Err(refusal) = this.press(ask, stripe, now) {
             return Decision::Refuse(refusal);
         }
-        this.reserve.arrived(stripe, ask.priority);
+        let at = this.lanes.of(ask.route);
+        let lane = this.lanes.at(at);
+        lane.reserve.arrived(stripe, ask.priority);
         if let Some(tenant) = &ask.tenant {
-            if let Some(kept) = this.weigh(tenant, ask.priority, stripe, now) {
+            if let Some(kept) = lane.weigh(tenant, ask.priority, stripe, now) {
                 if !this.observes() {
-                    let refusal = this.refuse_by_share(tenant, kept, ask.priority, stripe, now);
+                    let refusal = this.refuse_by_share(at, tenant, kept, ask.priority, stripe, now);
                     return Decision::Refuse(refusal);
                 }
-                this.would_refuse.add_at(stripe, 1);
-                let token = this.tokens.take(stripe);
-                let token = token.unwrap_or_else(|| this.tokens.take_beyond(stripe));
-                return Decision::Admit(Self::run(owner, token, stripe, ask, now));
+                lane.would_refuse.add_at(stripe, 1);
+                let token = lane.tokens.take(stripe);
+                let token = token.unwrap_or_else(|| lane.tokens.take_beyond(stripe));
+                return Decision::Admit(Self::run(owner, at, token, stripe, ask, now));
             }
         }
         // Who comes while somebody waits takes nothing that lies about.
-        if !this.tokens.seems_wanted() {
-            if let Some(token) = this.tokens.take_as(ask.priority, stripe) {
-                return Decision::Admit(Self::run(owner, token, stripe, ask, now));
+        if !lane.tokens.seems_wanted() {
+            if let Some(token) = lane.tokens.take_as(ask.priority, stripe) {
+                return Decision::Admit(Self::run(owner, at, token, stripe, ask, now));
             }
         }
         if this.observes() {
-            let token = this.tokens.take(stripe).unwrap_or_else(|| {
-                this.met(now);
-                this.would_refuse.add_at(stripe, 1);
-                this.tokens.take_beyond(stripe)
+            let token = lane.tokens.take(stripe).unwrap_or_else(|| {
+                lane.met(now);
+                lane.would_refuse.add_at(stripe, 1);
+                lane.tokens.take_beyond(stripe)
             });
-            return Decision::Admit(Self::run(owner, token, stripe, ask, now));
+            return Decision::Admit(Self::run(owner, at, token, stripe, ask, now));
         }
-        Self::wait_or_refuse(owner, ask, stripe, now)
+        Self::wait_or_refuse(owner, at, ask, stripe, now)
     }
 
     fn observes(&self) -> bool {
@@ -96,10 +99,11 @@ impl ShedGate {
         self.observe.load(Ordering::Relaxed)
     }
 
-    /// Lets a request run on a token.
+    /// Lets a request run on a token of a lane.
     #[inline]
     pub(super) fn run<T>(
         owner: &Local<T>,
+        at: LaneId,
         token: Token,
         stripe: usize,
         ask: Ask<'_>,
@@ -109,10 +113,12 @@ impl ShedGate {
         T: AsRef<Self> + Send + Sync + 'static,
     {
         let this: &Self = (**owner).as_ref();
+        let lane = this.lanes.at(at);
         // The permit is made first: an algorithm of the application's own may panic below,
         // and then the permit's drop gives the token back.
         let mut permit = ShedPermit {
             owner: owner.clone(),
+            lane: at,
             token,
             place: PlaceId::NONE,
             sampled: Sampled::NONE,
@@ -123,12 +129,12 @@ impl ShedGate {
             stream: false,
             ended: false,
         };
-        this.admitted.add_at(stripe, 1);
-        permit.sampled = this.driver.arrived(stripe, true, this.counts(), now);
+        lane.admitted.add_at(stripe, 1);
+        permit.sampled = lane.driver.arrived(stripe, true, lane.counts(), now);
         permit.place = this.running.enter(stripe, ask.route, now);
         // Fetching tokens moves more than one, and the algorithm may just have raised the
         // limit: both can serve somebody who has begun to wait meanwhile.
-        this.offer(stripe, Some(now));
+        lane.offer(stripe, Some(now));
         permit.line = this.lag.stand(stripe, ask.priority);
         permit
     }
@@ -136,18 +142,24 @@ impl ShedGate {
     /// Refuses a request, and counts it.
     pub(super) fn refuse(
         &self,
+        at: LaneId,
         rule: Rule,
         queue: Option<Queued>,
         priority: Priority,
         stripe: usize,
         now: Instant,
     ) -> Refusal {
-        self.refuse_at_limit(rule, queue, None, priority, stripe, now)
+        self.refuse_at_limit(at, rule, queue, None, priority, stripe, now)
     }
 
     /// The same, and says whose share it was that the request had no right to.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is one thing that the refusal says"
+    )]
     pub(super) fn refuse_at_limit(
         &self,
+        at: LaneId,
         rule: Rule,
         queue: Option<Queued>,
         share: Option<(&Tenant<'_>, KeptFrom)>,
@@ -155,11 +167,12 @@ impl ShedGate {
         stripe: usize,
         now: Instant,
     ) -> Refusal {
-        self.refused.add_at(stripe, 1);
-        self.reserve.refused(stripe, priority);
-        self.driver.arrived(stripe, false, self.counts(), now);
-        self.offer(stripe, Some(now));
-        let (limit, kept) = self.tokens.limit_and_kept(priority);
+        let lane = self.lanes.at(at);
+        lane.refused.add_at(stripe, 1);
+        lane.reserve.refused(stripe, priority);
+        lane.driver.arrived(stripe, false, lane.counts(), now);
+        lane.offer(stripe, Some(now));
+        let (limit, kept) = lane.tokens.limit_and_kept(priority);
         let of = Of {
             rule,
             priority,
@@ -169,17 +182,18 @@ impl ShedGate {
         };
         let Shared { evidence, hint } = match queue {
             // How long the queue is changes with each that comes.
-            Some(_) => self.explain(of, queue, now),
-            None => self.moments.shared(stripe, of, now, || match share {
-                Some((tenant, kept)) => self.explain_share(of, tenant, kept, now),
-                None => self.explain(of, None, now),
+            Some(_) => self.explain(at, of, queue, now),
+            None => lane.moments.shared(stripe, of, now, || match share {
+                Some((tenant, kept)) => self.explain_share(at, of, tenant, kept, now),
+                None => self.explain(at, of, None, now),
             }),
         };
         Refusal::sharing(SOURCE, evidence, hint, now)
     }
 
     /// Makes the evidence of a refusal at the limit, and predicts when to come again.
-    fn explain(&self, of: Of, queue: Option<Queued>, now: Instant) -> Shared {
+    fn explain(&self, at: LaneId, of: Of, queue: Option<Queued>, now: Instant) -> Shared {
+        let lane = self.lanes.at(at);
         let Of {
             rule,
             priority,
@@ -187,7 +201,7 @@ impl ShedGate {
             kept,
             tenant: _,
         } = of;
-        let in_flight = self.tokens.in_flight();
+        let in_flight = lane.tokens.in_flight();
         // What was kept decides only where there was a place.
         let kept = if in_flight < limit { kept } else { 0 };
         let reserved = Reserved { priority, kept };
@@ -200,7 +214,7 @@ impl ShedGate {
         // Little's law: places free up at in_flight / mean_held a second. Those who wait
         // already have the first of them, and those who go first the next.
         let turns = queue.map_or(0, |queue| queue.len) + kept + 1;
-        let hint = self.mean_held(now).map_or(HINT_UNMEASURED, |held| {
+        let hint = lane.mean_held(now).map_or(HINT_UNMEASURED, |held| {
             (held / in_flight).saturating_mul(turns)
         });
         let overloaded = Overloaded {
@@ -210,6 +224,7 @@ impl ShedGate {
             stuck: self.stuck(now),
             queue,
             pressure,
+            backend: self.lanes.name(at).cloned(),
         };
         Shared {
             evidence: Arc::new(Evidence::Overloaded(overloaded)),

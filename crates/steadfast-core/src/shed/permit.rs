@@ -11,12 +11,13 @@ use crate::{
     request::priority::Priority,
     shed::{
         inflight::{running::PlaceId, tokens::Token},
+        lanes::LaneId,
         limit::Ending,
         limiter::Sampled,
         runtime_lag::Line,
         tenants::TenantMark,
     },
-    sync::{local::Local, origin::nanos, stripe},
+    sync::{local::Local, stripe},
 };
 
 /// How a request ended.
@@ -36,6 +37,8 @@ pub enum Outcome {
 #[must_use = "a permit that is dropped at once lets everything run"]
 pub struct ShedPermit<T: AsRef<ShedGate> + Send + Sync + 'static = ShedGate> {
     pub(super) owner: Local<T>,
+    /// Whose token it is.
+    pub(super) lane: LaneId,
     pub(super) token: Token,
     pub(super) place: PlaceId,
     pub(super) sampled: Sampled,
@@ -98,10 +101,11 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedPermit<T> {
         let gate: &ShedGate = (*self.owner).as_ref();
         let sampled = std::mem::replace(&mut self.sampled, Sampled::NONE);
         if sampled.is_sampled() {
-            gate.driver
-                .answered(sampled, self.since, ending, &gate.tokens, now);
+            let lane = gate.lanes.at(self.lane);
+            lane.driver
+                .answered(sampled, self.since, ending, &lane.tokens, now);
             // What it learnt may have raised the limit.
-            gate.offer(stripe::current(), Some(now));
+            lane.offer(stripe::current(), Some(now));
         }
     }
 
@@ -121,7 +125,8 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedPermit<T> {
         // An abandoned request was cut short: its time says nothing about how long one takes.
         if outcome != Outcome::Abandoned && !self.stream {
             let gate: &ShedGate = (*self.owner).as_ref();
-            gate.note_held(stripe, self.since, now);
+            let lane = gate.lanes.at(self.lane);
+            lane.note_held(stripe, self.since, now);
         }
     }
 
@@ -143,7 +148,8 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedPermit<T> {
         if let Some(mark) = self.tenant.take() {
             let gate: &ShedGate = (*self.owner).as_ref();
             let held = now.saturating_duration_since(self.since);
-            gate.tenant_ended(stripe, mark, held, whole);
+            let lane = gate.lanes.at(self.lane);
+            lane.tenant_ended(stripe, mark, held, whole);
         }
     }
 
@@ -156,18 +162,10 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedPermit<T> {
         if self.stream {
             gate.streams.give_back(stripe, self.token);
         } else {
-            gate.give_back(stripe, self.token, now);
+            let lane = gate.lanes.at(self.lane);
+            lane.give_back(stripe, self.token, now);
         }
         stripe
-    }
-}
-
-impl ShedGate {
-    /// Remembers how long a place was taken, for the retry hint.
-    pub(super) fn note_held(&self, stripe: usize, since: Instant, now: Instant) {
-        let held = nanos(now.saturating_duration_since(since));
-        self.held_nanos.add_at(stripe, held);
-        self.settled.add_at(stripe, 1);
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Ask, ShedGate, gate::SOURCE};
+use super::{Ask, ShedGate, gate::SOURCE, lane::Lane};
 use crate::{
     name::Name,
     refusal::{
@@ -55,19 +55,20 @@ impl ShedGate {
     ) -> Refusal {
         let overloaded = Overloaded {
             rule,
-            in_flight: self.tokens.in_flight(),
-            limit: self.tokens.limit(),
+            in_flight: self.in_flight(),
+            limit: self.lanes.common().tokens.limit(),
             stuck: None,
             queue: None,
             pressure: Some(pressure),
+            backend: None,
         };
         Refusal::new(source, Evidence::Overloaded(overloaded), hint, now)
     }
 
     /// Everything that came, whatever became of it.
     pub(super) fn arrived(&self) -> u64 {
-        let admitted = self.admitted.sum().wrapping_add(self.refused.sum());
-        admitted.wrapping_add(self.lag.refused())
+        let lanes = self.lanes.all().map(Lane::arrived);
+        lanes.fold(self.lag.refused(), u64::wrapping_add)
     }
 
     /// Takes a heartbeat of the runtime that serves: a task on it ran `lag` later than it
@@ -75,12 +76,11 @@ impl ShedGate {
     pub fn beat(&self, lag: Duration, now: Instant) {
         self.note_peak();
         let stripe = stripe::current();
-        self.beat_reserve(stripe, now);
-        self.look_at_tenants(stripe, now);
-        if lag > LATE {
-            self.driver.late(lag, &self.tokens, now);
-            // It may have raised the limit.
-            self.offer(stripe, Some(now));
+        for lane in self.lanes.all() {
+            lane.beat(stripe, now);
+            if lag > LATE {
+                lane.late(lag, stripe, now);
+            }
         }
         self.lag.beat(self.arrived(), lag, now);
     }

@@ -41,6 +41,7 @@ pub struct ShedSettings {
     memory: Option<ShedMode>,
     pub(super) streams_max: u32,
     pub(super) tenants: bool,
+    by_backend: bool,
 }
 
 #[derive(Clone)]
@@ -70,6 +71,7 @@ impl ShedSettings {
             memory: None,
             streams_max: STREAMS_MAX_DEFAULT,
             tenants: false,
+            by_backend: false,
         }
     }
 
@@ -88,7 +90,7 @@ impl ShedSettings {
     /// The algorithm that stays out of the way until requests queue: see
     /// [`crate::shed::limit::Adaptive`].
     pub fn adaptive() -> Self {
-        Self::algorithm("Adaptive", |seed| Box::new(Adaptive::new(seed)))
+        Self::algorithm("Adaptive", |seed| Box::new(Adaptive::new(seed))).by_backend(true)
     }
 
     /// Sets how many requests run at once at most, without a queue, whatever was chosen
@@ -145,6 +147,20 @@ impl ShedSettings {
     pub const fn tenants(mut self, tenants: bool) -> Self {
         self.tenants = tenants;
         self
+    }
+
+    /// Says whether requests that mostly wait for different dependencies have limits of their
+    /// own, once that has been seen of them; else there is one limit for all. Default: yes with
+    /// [`ShedSettings::adaptive`], no with an algorithm of one's own, of which it makes one for
+    /// each. A fixed limit is one for all whatever is said here.
+    pub const fn by_backend(mut self, by_backend: bool) -> Self {
+        self.by_backend = by_backend;
+        self
+    }
+
+    /// Whether each backend gets a limit of its own.
+    pub(super) fn is_by_backend(&self) -> bool {
+        self.by_backend && matches!(self.plan, Plan::Made(..))
     }
 
     pub(super) fn lag_mode(&self) -> LagMode {

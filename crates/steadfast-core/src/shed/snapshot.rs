@@ -2,26 +2,23 @@
 
 use std::time::{Duration, Instant};
 
-use super::{MemorySnapshot, ShedGate, ShedMode, StreamsSnapshot};
+use super::{BackendSnapshot, MemorySnapshot, ShedGate, ShedMode, StreamsSnapshot, lane::Lane};
 use crate::{
     shed::{
-        inflight::{running::RunningRequest, tokens::LIMIT_MAX},
-        limit::Snapshot,
-        reservation::ReserveSnapshot,
-        runtime_lag::LagSnapshot,
-        tenants::TenantsSnapshot,
-        wait_queue::QueueSnapshot,
+        inflight::running::RunningRequest, limit::Snapshot, reservation::ReserveSnapshot,
+        runtime_lag::LagSnapshot, tenants::TenantsSnapshot, wait_queue::QueueSnapshot,
     },
-    sync::atomic::Ordering,
+    sync::{atomic::Ordering, stripe::Counter},
 };
 
 /// What the gate says about itself.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ShedSnapshot {
-    /// How many requests may run; `None` while an algorithm sees no reason to limit.
+    /// How many requests may run, of those that have no limit of their own; `None` while an
+    /// algorithm sees no reason to limit.
     pub limit: Option<u32>,
-    /// How many run.
+    /// How many run, of all.
     pub in_flight: u32,
     /// The most that ran at a look since the start; somebody looks ten times a second.
     pub peak: u32,
@@ -33,7 +30,7 @@ pub struct ShedSnapshot {
     pub refused: u64,
     /// Requests that observe mode would have refused.
     pub would_refuse: u64,
-    /// Mean time a permit is held, over the last look's interval.
+    /// Mean time a permit is held, over the last look's interval, of those that share the limit.
     pub mean_held: Option<Duration>,
     /// The request that has been running longest.
     pub oldest: Option<RunningRequest>,
@@ -51,12 +48,14 @@ pub struct ShedSnapshot {
     pub queue: Option<QueueSnapshot>,
     /// Who asks for how much, if the application says whose requests are.
     pub tenants: Option<TenantsSnapshot>,
+    /// The limits of requests that wait for one dependency, where they have some of their own.
+    pub backends: Vec<BackendSnapshot>,
 }
 
 impl ShedGate {
     /// Looks how many run, and returns the most that were ever seen.
     pub(super) fn note_peak(&self) -> u32 {
-        let running = self.tokens.in_flight();
+        let running = self.in_flight();
         // Relaxed: a number for people.
         self.peak.fetch_max(running, Ordering::Relaxed).max(running)
     }
@@ -80,23 +79,29 @@ impl ShedGate {
     /// Returns what the gate says about itself. Visits every stripe: not for the request path.
     #[must_use]
     pub fn snapshot(&self, now: Instant) -> ShedSnapshot {
+        let common = self.lanes.common();
+        let total = |of: fn(&Lane) -> &Counter| {
+            let lanes = self.lanes.all().map(of).map(Counter::sum);
+            lanes.fold(0, u64::wrapping_add)
+        };
         ShedSnapshot {
-            limit: Some(self.tokens.limit()).filter(|limit| *limit < LIMIT_MAX),
-            in_flight: self.tokens.in_flight(),
+            limit: common.limit(),
+            in_flight: self.in_flight(),
             peak: self.note_peak(),
-            algorithm: self.driver.snapshot(),
+            algorithm: common.driver.snapshot(),
             streams: self.streams(),
             memory: self.memory.snapshot(),
-            reserve: self.reserve.snapshot(&self.tokens),
+            reserve: common.reserve.snapshot(&common.tokens),
             lag: self.lag.snapshot(now),
             mode: self.mode(),
-            admitted: self.admitted.sum(),
-            refused: self.refused.sum(),
-            would_refuse: self.would_refuse.sum(),
-            mean_held: self.mean_held(now),
+            admitted: total(|lane| &lane.admitted),
+            refused: total(|lane| &lane.refused),
+            would_refuse: total(|lane| &lane.would_refuse),
+            mean_held: common.mean_held(now),
             oldest: self.running.oldest(now),
-            queue: self.queue_snapshot(now),
-            tenants: (self.tenants.as_deref()).map(|shares| shares.snapshot(now)),
+            queue: common.queue_snapshot(now),
+            tenants: (common.tenants.as_deref()).map(|shares| shares.snapshot(now)),
+            backends: self.lanes.snapshots(now),
         }
     }
 }

@@ -127,7 +127,7 @@ impl ShedGate {
             return Ok(token);
         }
         if self.mode() == ShedMode::Observe {
-            self.would_refuse.add_at(stripe, 1);
+            self.lanes.common().would_refuse.add_at(stripe, 1);
             return Ok(self.streams.tokens.take_beyond(stripe));
         }
         self.streams.refused.add_at(stripe, 1);
@@ -158,10 +158,11 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedPermit<T> {
         gate.streams.opened.add_at(stripe, 1);
         gate.running
             .leave(std::mem::replace(&mut self.place, PlaceId::NONE));
-        gate.note_held(stripe, self.since, now);
+        gate.lanes.at(self.lane).note_held(stripe, self.since, now);
         self.tenant_ended(stripe, true, now);
         let gate: &ShedGate = (*self.owner).as_ref();
-        gate.give_back(stripe, std::mem::replace(&mut self.token, token), Some(now));
+        let lane = gate.lanes.at(self.lane);
+        lane.give_back(stripe, std::mem::replace(&mut self.token, token), Some(now));
         self.stream = true;
         Ok(())
     }

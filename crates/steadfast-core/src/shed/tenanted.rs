@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::ShedGate;
+use super::{ShedGate, lane::Lane, lanes::LaneId};
 use crate::{
     refusal::{
         Refusal,
@@ -16,7 +16,7 @@ use crate::{
     shed::{
         gate::HINT_UNMEASURED,
         moment::{Of, Shared},
-        tenants::{KeptFrom, Look, Tenant, TenantChange, TenantMark},
+        tenants::{KeptFrom, Tenant, TenantChange, TenantMark, TenantShares},
     },
 };
 
@@ -29,9 +29,18 @@ impl ShedGate {
     #[inline]
     #[must_use]
     pub fn weighs_tenants(&self, now: Instant) -> bool {
-        (self.tenants.as_deref()).is_some_and(|shares| shares.is_contended(now))
+        self.tenant_shares().any(|shares| shares.is_contended(now))
     }
 
+    /// The shares of each lane; nothing where nobody says whose requests are.
+    fn tenant_shares(&self) -> impl Iterator<Item = &TenantShares> {
+        let tenants = self.lanes.common().tenants.is_some();
+        let lanes = tenants.then(|| self.lanes.all()).into_iter().flatten();
+        lanes.filter_map(|lane| lane.tenants.as_deref())
+    }
+}
+
+impl Lane {
     /// Counts a request, and says what is kept from it if it asks for more than its share and
     /// there is no more room than that.
     #[cold]
@@ -61,71 +70,6 @@ impl ShedGate {
         Some(kept)
     }
 
-    /// Refuses a request that [`ShedGate::weigh`] found no room for.
-    pub(super) fn refuse_by_share(
-        &self,
-        tenant: &Tenant<'_>,
-        kept: KeptFrom,
-        priority: Priority,
-        stripe: usize,
-        now: Instant,
-    ) -> Refusal {
-        if let Some(shares) = &self.tenants {
-            shares.refused(stripe);
-        }
-        let share = Some((tenant, kept));
-        self.refuse_at_limit(Rule::TenantShare, None, share, priority, stripe, now)
-    }
-
-    /// Makes the evidence of a refusal by share, and predicts when to come again: what the
-    /// tenant asks for at once takes as many times its hold as its share goes into it.
-    pub(super) fn explain_share(
-        &self,
-        of: Of,
-        tenant: &Tenant<'_>,
-        kept: KeptFrom,
-        now: Instant,
-    ) -> Shared {
-        let share = (self.tenants.as_deref()).map(|shares| shares.explain(tenant, kept));
-        let times = (share.as_ref()).map_or(1.0, |share| share.asks / share.fair.max(1.0));
-        let hint = (self.mean_held(now)).map_or(HINT_UNMEASURED, |held| {
-            held.mul_f64(times.clamp(1.0, TIMES_MAX))
-        });
-        let overloaded = Overloaded {
-            rule: of.rule,
-            in_flight: self.tokens.in_flight(),
-            limit: of.limit,
-            stuck: self.stuck(now),
-            queue: None,
-            pressure: share.map(Pressure::Share),
-        };
-        Shared {
-            evidence: Arc::new(Evidence::Overloaded(overloaded)),
-            hint,
-        }
-    }
-
-    /// Takes note that the limit was met.
-    pub(super) fn met(&self, now: Instant) {
-        if let Some(shares) = &self.tenants {
-            shares.met(now);
-        }
-    }
-
-    /// Looks who asks for how much, if it is time.
-    #[inline]
-    pub(super) fn look_at_tenants(&self, stripe: usize, now: Instant) {
-        let Some(shares) = &self.tenants else { return };
-        let look = || Look {
-            limit: self.tokens.limit(),
-            in_flight: self.tokens.in_flight(),
-            hold: self.mean_held(now),
-        };
-        if shares.look_if_due(look, now) {
-            self.keep_changed(stripe, now);
-        }
-    }
-
     /// Remembers how long a tenant's request had its place.
     #[cold]
     pub(super) fn tenant_ended(
@@ -139,12 +83,61 @@ impl ShedGate {
             shares.ended(stripe, mark, held, whole);
         }
     }
+}
+
+impl ShedGate {
+    /// Refuses a request that [`Lane::weigh`] found no room for.
+    pub(super) fn refuse_by_share(
+        &self,
+        at: LaneId,
+        tenant: &Tenant<'_>,
+        kept: KeptFrom,
+        priority: Priority,
+        stripe: usize,
+        now: Instant,
+    ) -> Refusal {
+        if let Some(shares) = &self.lanes.at(at).tenants {
+            shares.refused(stripe);
+        }
+        let share = Some((tenant, kept));
+        self.refuse_at_limit(at, Rule::TenantShare, None, share, priority, stripe, now)
+    }
+
+    /// Makes the evidence of a refusal by share, and predicts when to come again: what the
+    /// tenant asks for at once takes as many times its hold as its share goes into it.
+    pub(super) fn explain_share(
+        &self,
+        at: LaneId,
+        of: Of,
+        tenant: &Tenant<'_>,
+        kept: KeptFrom,
+        now: Instant,
+    ) -> Shared {
+        let lane = self.lanes.at(at);
+        let share = (lane.tenants.as_deref()).map(|shares| shares.explain(tenant, kept));
+        let times = (share.as_ref()).map_or(1.0, |share| share.asks / share.fair.max(1.0));
+        let hint = (lane.mean_held(now)).map_or(HINT_UNMEASURED, |held| {
+            held.mul_f64(times.clamp(1.0, TIMES_MAX))
+        });
+        let overloaded = Overloaded {
+            rule: of.rule,
+            in_flight: lane.tokens.in_flight(),
+            limit: of.limit,
+            stuck: self.stuck(now),
+            queue: None,
+            pressure: share.map(Pressure::Share),
+            backend: self.lanes.name(at).cloned(),
+        };
+        Shared {
+            evidence: Arc::new(Evidence::Overloaded(overloaded)),
+            hint,
+        }
+    }
 
     /// Takes what became of tenants' shares since the last call, oldest first.
     #[must_use]
     pub fn take_tenant_changes(&self) -> Vec<TenantChange> {
-        (self.tenants.as_deref())
-            .map(|shares| shares.take_changes())
-            .unwrap_or_default()
+        let changes = self.tenant_shares().map(TenantShares::take_changes);
+        changes.flatten().collect()
     }
 }

@@ -1,4 +1,7 @@
-use std::task::{Poll, Waker};
+use std::{
+    task::{Poll, Waker},
+    time::Duration,
+};
 
 use super::*;
 use crate::{

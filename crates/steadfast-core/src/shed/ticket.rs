@@ -16,8 +16,9 @@ use crate::{
     request::priority::Priority,
     shed::{
         inflight::tokens::Token,
+        lanes::LaneId,
         tenants::{Tenant, TenantMark},
-        wait_queue::{Asking, Entered, PlaceNo, QueueSnapshot, Tempo, WaitQueue, WaitState},
+        wait_queue::{Asking, Entered, PlaceNo, Tempo, WaitQueue, WaitState},
     },
     sync::{local::Local, stripe},
 };
@@ -27,6 +28,8 @@ use crate::{
 #[must_use = "a ticket that is dropped gives its place back"]
 pub struct ShedTicket<T: AsRef<ShedGate> + Send + Sync + 'static = ShedGate> {
     owner: Local<T>,
+    /// In whose queue it waits.
+    lane: LaneId,
     /// `None` once it has been told.
     place: Option<PlaceNo>,
     until: Instant,
@@ -61,10 +64,11 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedTicket<T> {
         now: Instant,
     ) -> Poll<Result<ShedPermit<T>, Refusal>> {
         let gate: &ShedGate = (*self.owner).as_ref();
-        let (Some(place), Some(queue)) = (self.place, &gate.queue) else {
+        let lane = gate.lanes.at(self.lane);
+        let (Some(place), Some(queue)) = (self.place, &lane.queue) else {
             return Poll::Pending;
         };
-        let told = queue.ask(place, &gate.tokens, waker, now);
+        let told = queue.ask(place, &lane.tokens, waker, now);
         if told == WaitState::Wait {
             return Poll::Pending;
         }
@@ -78,7 +82,7 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedTicket<T> {
                     Ok(self.run(token, stripe, ask, now))
                 }
                 Err(refusal) => {
-                    gate.give_back(stripe, token, Some(now));
+                    lane.give_back(stripe, token, Some(now));
                     Err(refusal)
                 }
             },
@@ -87,17 +91,18 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedTicket<T> {
                 Ok(self.run(token, stripe, ask, now))
             }
             WaitState::Refuse(rule, queued) => {
-                Err(gate.refuse(rule, Some(queued), self.priority, stripe, now))
+                Err(gate.refuse(self.lane, rule, Some(queued), self.priority, stripe, now))
             }
             WaitState::TooLate(token, queued) => {
-                gate.give_back(stripe, token, Some(now));
-                Err(gate.refuse(Rule::Deadline, Some(queued), self.priority, stripe, now))
+                lane.give_back(stripe, token, Some(now));
+                let rule = Rule::Deadline;
+                Err(gate.refuse(self.lane, rule, Some(queued), self.priority, stripe, now))
             }
         })
     }
 
     fn run(&self, token: Token, stripe: usize, ask: Ask<'_>, now: Instant) -> ShedPermit<T> {
-        let mut permit = ShedGate::run(&self.owner, token, stripe, ask, now);
+        let mut permit = ShedGate::run(&self.owner, self.lane, token, stripe, ask, now);
         permit.tenant = self.tenant;
         permit
     }
@@ -106,9 +111,10 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedTicket<T> {
 impl<T: AsRef<ShedGate> + Send + Sync + 'static> Drop for ShedTicket<T> {
     fn drop(&mut self) {
         let gate: &ShedGate = (*self.owner).as_ref();
-        if let (Some(place), Some(queue)) = (self.place, &gate.queue) {
-            if let Some(token) = queue.leave(place, &gate.tokens) {
-                gate.give_back(stripe::current(), token, None);
+        let lane = gate.lanes.at(self.lane);
+        if let (Some(place), Some(queue)) = (self.place, &lane.queue) {
+            if let Some(token) = queue.leave(place, &lane.tokens) {
+                lane.give_back(stripe::current(), token, None);
             }
         }
     }
@@ -119,6 +125,7 @@ impl ShedGate {
     #[cold]
     pub(super) fn wait_or_refuse<T>(
         owner: &Local<T>,
+        at: LaneId,
         ask: Ask<'_>,
         stripe: usize,
         now: Instant,
@@ -127,16 +134,18 @@ impl ShedGate {
         T: AsRef<Self> + Send + Sync + 'static,
     {
         let this: &Self = (**owner).as_ref();
-        this.met(now);
-        let met = || this.tokens.in_flight() >= this.tokens.limit();
-        if this.look_at_reserve(stripe, met, now) && !this.tokens.seems_wanted() {
-            if let Some(token) = this.tokens.take_as(ask.priority, stripe) {
-                return Decision::Admit(Self::run(owner, token, stripe, ask, now));
+        let lane = this.lanes.at(at);
+        lane.met(now);
+        let met = || lane.tokens.in_flight() >= lane.tokens.limit();
+        if lane.look_at_reserve(stripe, met, now) && !lane.tokens.seems_wanted() {
+            if let Some(token) = lane.tokens.take_as(ask.priority, stripe) {
+                return Decision::Admit(Self::run(owner, at, token, stripe, ask, now));
             }
         }
-        let limit = this.tokens.limit();
-        let Some(queue) = this.queue.as_ref().filter(|queue| queue.len_max(limit) > 0) else {
-            return Decision::Refuse(this.refuse(Rule::Limit, None, ask.priority, stripe, now));
+        let limit = lane.tokens.limit();
+        let Some(queue) = lane.queue.as_ref().filter(|queue| queue.len_max(limit) > 0) else {
+            let refusal = this.refuse(at, Rule::Limit, None, ask.priority, stripe, now);
+            return Decision::Refuse(refusal);
         };
         let asking = Asking {
             priority: ask.priority,
@@ -144,12 +153,13 @@ impl ShedGate {
         };
         let tempo = Tempo {
             limit,
-            service: this.mean_held(now).unwrap_or_default(),
+            service: lane.mean_held(now).unwrap_or_default(),
         };
-        match queue.enter(asking, tempo, &this.tokens, stripe, now) {
-            Entered::Run(token) => Decision::Admit(Self::run(owner, token, stripe, ask, now)),
+        match queue.enter(asking, tempo, &lane.tokens, stripe, now) {
+            Entered::Run(token) => Decision::Admit(Self::run(owner, at, token, stripe, ask, now)),
             Entered::Wait(place, until) => Decision::Wait(ShedTicket {
                 owner: owner.clone(),
+                lane: at,
                 place: Some(place),
                 until,
                 priority: ask.priority,
@@ -157,43 +167,15 @@ impl ShedGate {
                 tenant: ask.tenant.as_ref().map(Tenant::mark),
             }),
             Entered::Refuse(rule, queued) => {
-                Decision::Refuse(this.refuse(rule, Some(queued), ask.priority, stripe, now))
+                Decision::Refuse(this.refuse(at, rule, Some(queued), ask.priority, stripe, now))
             }
-        }
-    }
-
-    /// Gives a token back, and hands it to whoever waits.
-    #[inline]
-    pub(super) fn give_back(&self, stripe: usize, token: Token, now: Option<Instant>) {
-        self.tokens.give_back(stripe, token);
-        self.offer(stripe, now);
-    }
-
-    /// Hands over what may have become free.
-    #[inline]
-    pub(super) fn offer(&self, stripe: usize, now: Option<Instant>) {
-        if self.tokens.is_wanted() {
-            self.hand_over(stripe, now);
-        }
-    }
-
-    #[cold]
-    fn hand_over(&self, stripe: usize, now: Option<Instant>) {
-        if let Some(queue) = &self.queue {
-            queue.hand_over(&self.tokens, stripe, now);
         }
     }
 
     /// Wakes all who wait in the queue, because something else than their turn has come:
     /// whoever holds their tickets looks at what it is. They keep their places.
     pub fn wake_waiting(&self) {
-        if let Some(queue) = &self.queue {
-            queue.wake_all();
-        }
-    }
-
-    pub(super) fn queue_snapshot(&self, now: Instant) -> Option<QueueSnapshot> {
-        let look = |queue: &WaitQueue| queue.snapshot(self.tokens.limit(), now);
-        self.queue.as_ref().map(look)
+        let queues = self.lanes.all().filter_map(|lane| lane.queue.as_ref());
+        queues.for_each(WaitQueue::wake_all);
     }
 }

@@ -133,6 +133,7 @@ mod tests {
                 stuck: None,
                 queue: None,
                 pressure: None,
+                backend: None,
             }),
             None => Evidence::Application,
         };

@@ -216,6 +216,7 @@ mod tests {
             stuck: Some(held),
             queue: None,
             pressure: None,
+            backend: None,
         });
         Refusal::new(
             Name::from_static("shed"),

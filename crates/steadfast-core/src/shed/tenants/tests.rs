@@ -342,7 +342,7 @@ proptest! {
                 Err(Rule::TenantShare) => {
                     prop_assert!(!alone && in_flight > 0);
                     prop_assert!(world.at - met_at <= 1.1, "{} {}", world.at, met_at);
-                    let most = world.gate.tenants.as_deref().expect("it has them");
+                    let most = world.gate.lanes.common().tenants.as_deref().expect("it has them");
                     let most = (most.kept.load(Ordering::Relaxed) >> 32) as u32;
                     prop_assert!(in_flight + most >= limit, "{in_flight} {most} {kept:?}");
                     met_at = world.at;

@@ -1,0 +1,344 @@
+//! Atomics. Which limit a request meets: the one for all, or that of the backend which it will
+//! most likely wait for.
+//!
+//! Two routes that wait for different backends want two limits. Under one, a slow report at ten
+//! times its load takes the places of a quick page, and nobody can say how many may run: what
+//! suits the one starves the other. So whoever serves says of a sample of requests which
+//! dependency they spent most of their time with ([`ShedGate::spent`]), the evidence is kept by
+//! route ([`routes`]), and routes of which it is clear meet a [`Lane`] of their backend. All
+//! others meet the common one.
+//!
+//! ```text
+//! a sample of ends ─▶ spent ─▶ evidence by route ─▶ published words
+//!                                                        │ read by
+//!                        admit ─▶ of(path) ──────────────┴─▶ the common lane, or a backend's
+//! ```
+//!
+//! Laws kept here:
+//! - Evidence first. Two limits for one backend would only divide it, and take each other's
+//!   experiments for their own; so nothing is parted before two backends were told apart, and
+//!   a service with one backend stays as it was.
+//! - A request belongs to one lane from its admission to its end; only later ones go elsewhere.
+//! - Until routes are parted a request reads one word that never changes; after that it hashes
+//!   its path and reads two or three more. It writes none of them.
+//! - What the process itself can do is no lane's business: lag, memory and streams are asked
+//!   once, before any.
+
+mod directory;
+#[cfg(all(test, loom))]
+mod loom_tests;
+mod routes;
+mod shape;
+#[cfg(all(test, not(loom)))]
+mod tests;
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use super::{ShedGate, ShedSettings, lane::Lane};
+use crate::{
+    name::Name,
+    shed::{
+        limit::{Change, Snapshot},
+        reservation::ReserveSnapshot,
+        wait_queue::QueueSnapshot,
+    },
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+        lock, try_lock,
+    },
+};
+use directory::Directory;
+use routes::{Moved, Routes};
+
+/// Backends that can have a limit of their own. A service has a handful; each costs some 50 KiB.
+pub const BACKENDS_MAX: usize = 8;
+
+/// One request in so many is asked what it spends its time with while there is no limit.
+pub const SPENT_ONE_IN: u32 = 16;
+
+/// Changes kept until somebody collects them. A route changes twice a minute at most.
+const CHANGES_KEPT: usize = 32;
+
+/// The number of a lane; a lane that has one exists, for as long as its gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LaneId(u8);
+
+impl LaneId {
+    pub(crate) const COMMON: Self = Self(0);
+}
+
+/// The limit of requests that wait for one dependency.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct BackendSnapshot {
+    /// The dependency that they spend most of their time with.
+    pub backend: Name,
+    /// Their routes: paths in which what looks like an id is `{}`.
+    pub routes: Vec<String>,
+    /// How many of them may run; `None` while the algorithm sees no reason to limit.
+    pub limit: Option<u32>,
+    /// How many of them run.
+    pub in_flight: u32,
+    /// How many were admitted since the start.
+    pub admitted: u64,
+    /// How many were refused at this limit since the start.
+    pub refused: u64,
+    /// How many observe mode would have refused.
+    pub would_refuse: u64,
+    /// Mean time that one of them holds its place, over the last look's interval.
+    pub mean_held: Option<Duration>,
+    /// Where the algorithm behind this limit stands.
+    pub algorithm: Snapshot,
+    /// Places of this limit that are kept for those who go first.
+    pub reserve: ReserveSnapshot,
+    /// Those who wait for a place of it, if the gate has a queue.
+    pub queue: Option<QueueSnapshot>,
+}
+
+/// What became of a limit for one backend.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct BackendChange {
+    /// The dependency.
+    pub backend: Name,
+    /// What became of it.
+    pub news: BackendNews,
+}
+
+/// See [`BackendChange`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum BackendNews {
+    /// A route meets this limit from now on, or the common one again.
+    Route {
+        /// When.
+        at: Instant,
+        /// The route: a path in which what looks like an id is `{}`.
+        route: String,
+        /// Whether it meets this limit.
+        apart: bool,
+    },
+    /// The limit has changed.
+    Limit(Change),
+}
+
+#[derive(Debug)]
+struct Backend {
+    name: Name,
+    lane: Lane,
+}
+
+/// All limits of a gate.
+#[derive(Debug)]
+pub(super) struct Lanes {
+    common: Lane,
+    backends: Directory<Box<Backend>>,
+    /// Whether evidence is asked for.
+    asks: AtomicBool,
+    evidence: Mutex<Evidence>,
+    settings: ShedSettings,
+    seed: u64,
+}
+
+#[derive(Debug)]
+struct Evidence {
+    routes: Routes,
+    changes: VecDeque<BackendChange>,
+}
+
+impl Lanes {
+    pub(super) fn new(settings: &ShedSettings, seed: u64, now: Instant) -> Self {
+        Self {
+            common: Lane::new(settings, seed, now),
+            backends: Directory::new(),
+            asks: AtomicBool::new(settings.is_by_backend()),
+            evidence: Mutex::new(Evidence {
+                routes: Routes::new(),
+                changes: VecDeque::new(),
+            }),
+            settings: settings.clone(),
+            seed,
+        }
+    }
+
+    pub(super) fn common(&self) -> &Lane {
+        &self.common
+    }
+
+    /// Returns which lane a request on this path meets.
+    #[inline]
+    pub(super) fn of(&self, path: &str) -> LaneId {
+        if self.backends.is_parted() {
+            self.backends.find(shape::hash(path))
+        } else {
+            LaneId::COMMON
+        }
+    }
+
+    #[inline]
+    pub(super) fn at(&self, id: LaneId) -> &Lane {
+        match self.backends.lane(id) {
+            None => &self.common,
+            Some(backend) => &backend.lane,
+        }
+    }
+
+    /// The dependency that those in a lane wait for.
+    pub(super) fn name(&self, id: LaneId) -> Option<&Name> {
+        self.backends.lane(id).map(|backend| &backend.name)
+    }
+
+    /// Every lane, the common one first.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Lane> {
+        let backends = self.each().map(|backend| &backend.lane);
+        std::iter::once(&self.common).chain(backends)
+    }
+
+    fn each(&self) -> impl Iterator<Item = &Backend> {
+        self.backends.lanes().map(|backend| &**backend)
+    }
+
+    /// Whether anybody wants to hear where requests spend their time.
+    #[inline]
+    fn asks(&self) -> bool {
+        self.asks.load(Ordering::Relaxed)
+    }
+
+    /// Makes one limit for all again, for good.
+    pub(super) fn join(&self) {
+        let mut evidence = lock(&self.evidence);
+        // With the lock, because whoever tells something of a request publishes with it.
+        self.asks.store(false, Ordering::Relaxed);
+        self.backends.join();
+        evidence.routes = Routes::new();
+    }
+
+    #[cold]
+    fn spent(&self, path: &str, with: Option<&Name>, now: Instant) {
+        // A sample that is missed is made up by the next.
+        let Some(mut evidence) = try_lock(&self.evidence) else {
+            return;
+        };
+        if !self.asks() {
+            return;
+        }
+        let evidence = &mut *evidence;
+        let Some(moved) = evidence.routes.saw(path, with, now) else {
+            return;
+        };
+        let was_parted = self.backends.is_parted();
+        self.publish(&evidence.routes, now);
+        let moved = match (was_parted, self.backends.is_parted()) {
+            (true, _) => vec![moved],
+            (false, true) => evidence.routes.all_apart(),
+            (false, false) => Vec::new(),
+        };
+        let has_lane = |moved: &Moved| self.each().any(|backend| backend.name == moved.backend);
+        moved.into_iter().filter(has_lane).for_each(|moved| {
+            evidence.keep(BackendChange {
+                backend: moved.backend,
+                news: BackendNews::Route {
+                    at: now,
+                    route: moved.route,
+                    apart: moved.apart,
+                },
+            });
+        });
+    }
+
+    /// Makes the lanes that are missing, and says which route meets which.
+    fn publish(&self, routes: &Routes, now: Instant) {
+        if !self.backends.is_parted() && !routes.has_two_backends() {
+            return;
+        }
+        let found = routes.apart().filter_map(|(hash, name)| {
+            let id = self.find_or_make(name, now)?;
+            Some((hash, id))
+        });
+        self.backends.replace(found);
+    }
+
+    fn find_or_make(&self, name: &Name, now: Instant) -> Option<LaneId> {
+        let make = |LaneId(id): LaneId| {
+            let seed = self.seed ^ u64::from(id).wrapping_mul(SEED_STEP);
+            let lane = Lane::new(&self.settings, seed, now);
+            let name = name.clone();
+            Box::new(Backend { name, lane })
+        };
+        self.backends
+            .find_or_make(|backend| backend.name == *name, make)
+    }
+
+    pub(super) fn snapshots(&self, now: Instant) -> Vec<BackendSnapshot> {
+        if !self.backends.is_parted() {
+            return Vec::new();
+        }
+        let evidence = lock(&self.evidence);
+        let snapshot = |Backend { name, lane }: &Backend| BackendSnapshot {
+            backend: name.clone(),
+            routes: evidence.routes.names_of(name),
+            limit: lane.limit(),
+            in_flight: lane.tokens.in_flight(),
+            admitted: lane.admitted.sum(),
+            refused: lane.refused.sum(),
+            would_refuse: lane.would_refuse.sum(),
+            mean_held: lane.mean_held(now),
+            algorithm: lane.driver.snapshot(),
+            reserve: lane.reserve.snapshot(&lane.tokens),
+            queue: lane.queue_snapshot(now),
+        };
+        self.each().map(snapshot).collect()
+    }
+}
+
+impl Evidence {
+    fn keep(&mut self, change: BackendChange) {
+        if self.changes.len() == CHANGES_KEPT {
+            self.changes.pop_front();
+        }
+        self.changes.push_back(change);
+    }
+}
+
+impl ShedGate {
+    /// Whether the gate wants to hear what a request spends its time with: see
+    /// [`ShedGate::spent`]. Before there is a limit one in [`SPENT_ONE_IN`] is enough, and `drawn`
+    /// says whether it is the one; while there is one, those who share it are all asked, because
+    /// of a route that is refused few are admitted.
+    #[inline]
+    #[must_use]
+    pub fn asks_what_is_spent(&self, drawn: bool) -> bool {
+        self.lanes.asks() && (drawn || self.lanes.common().limit().is_some())
+    }
+
+    /// Says that a request on this path, which has been answered, spent at least half of its
+    /// time with a dependency: it waited for it, or held one of its connections. `None` says
+    /// that there was no such dependency.
+    #[inline]
+    pub fn spent(&self, path: &str, with: Option<&Name>, now: Instant) {
+        if self.lanes.asks() {
+            self.lanes.spent(path, with, now);
+        }
+    }
+
+    /// Takes what became of the limits for one backend since the last call, oldest first for
+    /// each.
+    #[must_use]
+    pub fn take_backend_changes(&self) -> Vec<BackendChange> {
+        let mut changes: Vec<_> = lock(&self.lanes.evidence).changes.drain(..).collect();
+        for Backend { name, lane } in self.lanes.each() {
+            changes.extend(lane.driver.take_changes().into_iter().map(|change| {
+                let (backend, news) = (name.clone(), BackendNews::Limit(change));
+                BackendChange { backend, news }
+            }));
+        }
+        changes
+    }
+}
+
+/// Keeps the experiments of several lanes from falling into step: 2^64 over the golden ratio.
+const SEED_STEP: u64 = 0x9e37_79b9_7f4a_7c15;
