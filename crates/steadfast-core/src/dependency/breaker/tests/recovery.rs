@@ -128,6 +128,24 @@ fn a_slow_probe_fails_the_round() {
 }
 
 #[test]
+fn a_snapshot_says_since_when_it_is_where_it_is() {
+    let rig = Rig::new(Trip::default().ramp(Duration::from_secs(10)));
+    let check = |ms: u64, state: BreakerState, since: u64| {
+        let snapshot = rig.snapshot(ms);
+        let seen = (snapshot.state, snapshot.since);
+        assert_eq!(seen, (state, rig.at(since)), "after {ms} ms");
+    };
+    rig.trip(500);
+    check(900, BreakerState::Open, 500);
+    // The wait is over although nobody has asked.
+    check(2_000, BreakerState::Probing, 1_500);
+    rig.recover(3_000);
+    check(3_000, BreakerState::Ramping, 3_000);
+    check(9_000, BreakerState::Ramping, 3_000);
+    check(60_000, BreakerState::Closed, 13_000);
+}
+
+#[test]
 fn failures_in_a_ramp_open_again_and_the_outage_goes_on() {
     let rig = Rig::new(Trip::default());
     rig.trip(0);

@@ -3,6 +3,8 @@
 use super::*;
 use crate::testing::origin;
 
+mod watched;
+
 const SECOND: Duration = Duration::from_secs(1);
 
 fn start(limit: u32) -> Adaptive {

@@ -69,6 +69,25 @@ fn a_trend_alone_is_no_queue_once_it_is_taken_out() {
 }
 
 #[test]
+fn without_the_trend_the_slope_is_that_of_the_ups_and_downs() {
+    // Both grow by a quarter and more with each block, whatever makes them; of the ups and downs
+    // latency follows half.
+    let blocks: Vec<Sums> = (0..25)
+        .map(|at| {
+            let up = if at % 2 == 0 { 1.0_f64 } else { 1.4 };
+            let grown = f64::from(at);
+            block(
+                100.0 * 1.25_f64.powf(grown) * up,
+                0.01 * 1.35_f64.powf(grown) * up.sqrt(),
+            )
+        })
+        .collect();
+    let close = slope(&blocks, 1, 0.0, true).expect("enough pairs");
+    assert!((close.value - 0.5).abs() < 0.02, "{}", close.value);
+    assert!(close.error < 0.05, "{}", close.error);
+}
+
+#[test]
 fn one_step_never_decides() {
     // Everything that speaks for a queue is in one pair; beside it in flight goes up and down
     // and latency does not.
@@ -162,4 +181,56 @@ fn a_queue_explains_a_rise_in_step_and_nothing_beyond() {
     check((20.0, 0.03), false);
     check((40.0, 0.10), false);
     check((10.0, 0.0005), false);
+}
+
+#[test]
+fn a_slope_says_only_what_its_error_allows() {
+    let of = |value, error| Slope {
+        value,
+        chance: error,
+        error,
+        holds: true,
+    };
+    // A queue's slope is refuted 1.5 errors below 0.6, and is so plainly none that what was seen
+    // is explained 3 errors below it.
+    let check = |value: f64, error: f64, refutes: bool, explains: bool| {
+        let slope = of(value, error);
+        let told = (slope.refutes(), slope.explains());
+        assert_eq!(told, (refutes, explains), "{value} within {error}");
+    };
+    check(0.0, 0.05, true, true);
+    check(0.44, 0.05, true, true);
+    check(0.46, 0.05, true, false);
+    check(0.54, 0.05, false, false);
+    check(0.9, 0.05, false, false);
+    // Of what scatters much it says less, and then nothing.
+    check(0.0, 0.115, true, true);
+    check(0.0, EXPLAINED_ERROR_MAX, true, false);
+    check(0.0, 0.2, true, false);
+    check(0.0, REFUTED_ERROR_MAX, false, false);
+    check(0.0, 0.3, false, false);
+    for (value, error, follows) in [
+        (FOLLOWS, 0.1, true),
+        (0.69, 0.1, false),
+        (0.9, 0.19, true),
+        (0.9, FOLLOWS_ERROR_MAX, false),
+        (0.0, 0.3, false),
+    ] {
+        let told = of(value, error).follows();
+        assert_eq!(told, follows, "{value} within {error}");
+    }
+}
+
+#[test]
+fn scatter_counts_once_it_is_far_more_than_chance() {
+    // With the error of chance it explains, with that of the scatter it does not.
+    for (error, explains) in [(0.09, true), (0.11, false)] {
+        let slope = Slope {
+            value: 0.4,
+            chance: 0.05,
+            error,
+            holds: true,
+        };
+        assert_eq!(slope.explains(), explains, "{error}");
+    }
 }
