@@ -96,7 +96,31 @@ impl Settings {
 
 impl Guard {
     /// Begins a guard. Without a setter it answers probes, explains 503s, drains, and
-    /// observes load without refusing any.
+    /// observes load without refusing any. What is wrong with the settings is said by
+    /// [`GuardBuilder::build`], all of it at once.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use steadfast::{Dependency, Drain, Guard, Shed, check};
+    ///
+    /// # fn guard() -> Result<Guard, steadfast::ConfigError> {
+    /// let orders_db = Dependency::builder("orders-db")
+    ///     .check(check::tcp("db.internal:5432"))
+    ///     .build()?;
+    /// let guard = Guard::builder()
+    ///     .name("shop")
+    ///     .shed(Shed::adaptive())
+    ///     .dependency(&orders_db)
+    ///     .drain(Drain::default().grace(Duration::from_secs(20)))
+    ///     .probe_listener(([0, 0, 0, 0], 9090).into())
+    ///     .build()?;
+    /// # Ok(guard)
+    /// # }
+    /// # guard().unwrap();
+    ///
+    /// let both = Guard::builder().shed(Shed::fixed(0)).token("short");
+    /// assert_eq!(both.build().unwrap_err().into_faults().len(), 2);
+    /// ```
     pub fn builder() -> GuardBuilder {
         GuardBuilder::default()
     }

@@ -28,6 +28,24 @@ impl Guard {
     /// find the peer's address in `ConnectInfo<L::Addr>`, or by [`crate::peer`], and can ask for a
     /// [`crate::DrainToken`]. Everything is bounded: see [`crate::Connections`] and [`crate::Drain`].
     ///
+    /// ```no_run
+    /// use axum::{Router, routing::get};
+    /// use std::process::ExitCode;
+    /// use steadfast::Guard;
+    /// use tokio::net::TcpListener;
+    ///
+    /// #[tokio::main]
+    /// async fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
+    ///     let guard = Guard::builder().build()?;
+    ///     let app = Router::new().route("/", get(|| async { "hello" }));
+    ///     let listener = TcpListener::bind("0.0.0.0:8000").await?;
+    ///     let report = guard.serve(listener, guard.protect(app)).await?;
+    ///     println!("{report}");
+    ///     // 75 if the drain had to cut something, so that whoever deploys notices.
+    ///     Ok(ExitCode::from(report.exit_status()))
+    /// }
+    /// ```
+    ///
     /// Two kinds of peers can still lose a request to the close of an idle connection: one
     /// that sends after more than [`crate::Drain::idle_linger`] of silence at just that
     /// moment, and one behind a TLS listener of its own, whose buffers cannot be asked.

@@ -48,6 +48,24 @@ impl Shed {
     /// Finds by itself how many may run: it stays out of the way until requests are seen to
     /// queue, then holds the limit at which they stop to, and experiments to keep it right.
     /// See [`crate::limit::Adaptive`] for the rule and what is known of it.
+    ///
+    /// There is nothing to tune; what can be said is who goes first while the limit is met:
+    ///
+    /// ```
+    /// use steadfast::{Guard, RouteClass, Shed};
+    ///
+    /// let shed = Shed::adaptive()
+    ///     // A checkout goes before what else customers want, and that before reports.
+    ///     .route("/checkout", RouteClass::critical())
+    ///     .route("/reports/*", RouteClass::background())
+    ///     // Of each tenant no more than a fair share, while there is not enough for all.
+    ///     .tenant_header(http::HeaderName::from_static("x-tenant"));
+    /// # let guard =
+    /// Guard::builder().shed(shed).build()?;
+    /// # Ok::<_, steadfast::ConfigError>(())
+    /// ```
+    ///
+    /// To look first at what it would refuse, add [`Shed::observe`].
     pub fn adaptive() -> Self {
         Self::with(ShedSettings::adaptive())
     }
