@@ -119,6 +119,8 @@ pub mod plumbing {
     pub use crate::request::routes::{
         PATTERN_LEN_MAX, ROUTES_MAX, RouteClass, RouteTable, Streams, WhenDraining,
     };
+    pub use crate::request::shape::shape;
+    pub use crate::request::spent::{SPENT_WITH_MAX, Spent};
     pub use crate::shed::cgroup::{
         CpuTotals, MEMORY_HARD, MEMORY_SOFT, Memory, MemoryLevel, ResourceChange, ResourceSample,
         ResourceSnapshot, Resources, SAMPLE_AGE_MAX, group_path, stalled_total,

@@ -136,11 +136,11 @@ pub use steadfast_core::{
     Lifecycle, Name, Overloaded, Phase, PoolExhausted, Priority, Refusal, Requirement, RetryHint,
     Rule, ShedMode, Trip, Verdict,
     plumbing::{
-        Answered, BreakerMode, BreakerReason, BreakerSnapshot, BreakerState, DependencyReason,
-        DependencyView, Incident, LagChange, LagMode, LagPhase, LagSnapshot, PoolFleet, Pressure,
-        QueueSettings as Queue, QueueSnapshot, Queued, ReadOnlyView, Reason, Recorded, RefusalId,
-        RequestNote, RouteClass, START_WAITING_MAX, ShedSnapshot, Standing, Start, StartTicket,
-        Streams, StreamsSnapshot, WhenDraining,
+        Answered, BackendSnapshot, BreakerMode, BreakerReason, BreakerSnapshot, BreakerState,
+        DependencyReason, DependencyView, Incident, LagChange, LagMode, LagPhase, LagSnapshot,
+        PoolFleet, Pressure, QueueSettings as Queue, QueueSnapshot, Queued, ReadOnlyView, Reason,
+        Recorded, RefusalId, RequestNote, RouteClass, START_WAITING_MAX, ShedSnapshot, Standing,
+        Start, StartTicket, Streams, StreamsSnapshot, WhenDraining,
     },
 };
 /// The diagnosis that [`Control::diagnosis`] gives, in the words of its own crate.

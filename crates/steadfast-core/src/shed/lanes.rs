@@ -28,7 +28,6 @@ mod directory;
 #[cfg(all(test, loom))]
 mod loom_tests;
 mod routes;
-mod shape;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
@@ -40,6 +39,7 @@ use std::{
 use super::{ShedGate, ShedSettings, lane::Lane};
 use crate::{
     name::Name,
+    request::shape::hash,
     shed::{
         limit::{Change, Snapshot},
         reservation::ReserveSnapshot,
@@ -77,7 +77,7 @@ impl LaneId {
 pub struct BackendSnapshot {
     /// The dependency that they spend most of their time with.
     pub backend: Name,
-    /// Their routes: paths in which what looks like an id is `{}`.
+    /// Their routes: paths with a star for what looks like an id.
     pub routes: Vec<String>,
     /// How many of them may run; `None` while the algorithm sees no reason to limit.
     pub limit: Option<u32>,
@@ -117,7 +117,7 @@ pub enum BackendNews {
     Route {
         /// When.
         at: Instant,
-        /// The route: a path in which what looks like an id is `{}`.
+        /// The route: a path with a star for what looks like an id.
         route: String,
         /// Whether it meets this limit.
         apart: bool,
@@ -173,7 +173,7 @@ impl Lanes {
     #[inline]
     pub(super) fn of(&self, path: &str) -> LaneId {
         if self.backends.is_parted() {
-            self.backends.find(shape::hash(path))
+            self.backends.find(hash(path))
         } else {
             LaneId::COMMON
         }

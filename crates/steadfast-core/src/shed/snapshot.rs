@@ -52,6 +52,15 @@ pub struct ShedSnapshot {
     pub backends: Vec<BackendSnapshot>,
 }
 
+impl ShedSnapshot {
+    /// Returns how many run of those that share the common limit.
+    #[must_use]
+    pub fn in_flight_of_common(&self) -> u32 {
+        let apart = self.backends.iter().map(|backend| backend.in_flight);
+        apart.fold(self.in_flight, u32::saturating_sub)
+    }
+}
+
 impl ShedGate {
     /// Looks how many run, and returns the most that were ever seen.
     pub(super) fn note_peak(&self) -> u32 {

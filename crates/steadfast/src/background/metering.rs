@@ -11,14 +11,14 @@
 mod names;
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     time::{Duration, Instant},
 };
 
 use steadfast_core::{
     CallKind, Cause, FailureClass, Health, Name, Phase, Priority, Rule,
-    limit::ChangeReason,
-    plumbing::{LagPhase, Memory, ShedSnapshot},
+    limit::{ChangeReason, Snapshot},
+    plumbing::{BackendSnapshot, LagPhase, Memory, ShedSnapshot},
 };
 
 use crate::{
@@ -45,7 +45,9 @@ pub(crate) struct Meter {
     /// Of each dependency, the classes in which it was down.
     outages: HashSet<(Name, FailureClass)>,
     rounds: u32,
-    last: Option<(Instant, u64)>,
+    last: Option<Instant>,
+    /// What was offered to each limit at the last look; the common one has no name.
+    offered: HashMap<Option<Name>, u64>,
     meters: Meters,
 }
 
@@ -57,6 +59,7 @@ impl Meter {
             outages: HashSet::new(),
             rounds: 0,
             last: None,
+            offered: HashMap::new(),
             meters: Meters::of_guard(name),
         }
     }
@@ -100,6 +103,13 @@ impl Meter {
             let waited = queue.waits.total.as_secs_f64();
             out.gauge("steadfast_queue_seconds", &[], waited);
             out.gauge("steadfast_queue_length", &[], f64::from(queue.len));
+        }
+        for backend in &shed.backends {
+            let with = [("dependency", backend.backend.as_str())];
+            let limit = backend.limit.map_or(f64::INFINITY, f64::from);
+            out.gauge("steadfast_backend_limit", &with, limit);
+            let in_flight = f64::from(backend.in_flight);
+            out.gauge("steadfast_backend_in_flight", &with, in_flight);
         }
         if let Some(tenants) = &shed.tenants {
             out.gauge("steadfast_tenants", &[], f64::from(tenants.known));
@@ -244,18 +254,22 @@ impl Meter {
     /// may run, which is what a scaler needs and CPU does not show while load is shed.
     /// Not a number while nobody knows how many may run.
     fn demand(&mut self, shed: &ShedSnapshot, now: Instant) -> Option<f64> {
-        let offered = shed.admitted + shed.refused + shed.lag.refused;
-        let (before, offered_before) = self.last.replace((now, offered))?;
-        let seconds = now.saturating_duration_since(before).as_secs_f64();
-        let held = shed.mean_held.unwrap_or(Duration::ZERO).as_secs_f64();
+        let before = self.last.replace(now);
+        let looks: Vec<_> = Look::each(shed).collect();
+        let offered: Vec<_> = looks
+            .iter()
+            .map(|look| self.offered.insert(look.of.clone(), look.offered))
+            .collect();
+        let seconds = now.saturating_duration_since(before?).as_secs_f64();
         if seconds <= 0.0 {
             return None;
         }
-        let rate = offered.saturating_sub(offered_before) as f64 / seconds;
-        // Requests that all hang offer no arrivals to count; what runs is demand too.
-        let offered = (rate * held).max(f64::from(shed.in_flight));
-        // Not zero: a scaler would take that for an idle instance and take it away.
-        let demand = possible(shed).map_or(f64::NAN, |limit| offered / f64::from(limit));
+        let demands = looks.iter().zip(offered).map(|(look, before)| {
+            let came = look.offered.saturating_sub(before.unwrap_or(look.offered));
+            look.demand(came as f64 / seconds)
+        });
+        // The limit that is asked most of; whatever is not a number loses.
+        let demand = demands.fold(f64::NAN, f64::max);
         // Handlers that compute never reach a limit; the share that the lag loop refuses is
         // what is missing.
         let served = 1.0 - shed.lag.refused_ratio.clamp(0.0, SHARE_MAX);
@@ -272,12 +286,54 @@ fn unix(moment: Instant) -> f64 {
     clock::wall(moment).as_secs_f64()
 }
 
+/// What is seen of one limit.
+struct Look {
+    /// Of which backend it is; the common one is of none.
+    of: Option<Name>,
+    /// Requests that asked for a place since the start.
+    offered: u64,
+    in_flight: u32,
+    held: Option<Duration>,
+    /// How many can run, as far as it is known.
+    possible: Option<u32>,
+}
+
+impl Look {
+    fn each(shed: &ShedSnapshot) -> impl Iterator<Item = Self> {
+        let of = |backend: &BackendSnapshot| Self {
+            of: Some(backend.backend.clone()),
+            offered: backend.admitted + backend.refused,
+            in_flight: backend.in_flight,
+            held: backend.mean_held,
+            possible: possible(backend.limit, &backend.algorithm),
+        };
+        let apart = shed.backends.iter().map(|it| it.admitted + it.refused);
+        let all = shed.admitted + shed.refused + shed.lag.refused;
+        let common = Self {
+            of: None,
+            offered: apart.fold(all, u64::saturating_sub),
+            in_flight: shed.in_flight_of_common(),
+            held: shed.mean_held,
+            possible: possible(shed.limit, &shed.algorithm),
+        };
+        std::iter::once(common).chain(shed.backends.iter().map(of))
+    }
+
+    /// What is asked for over what may run, where so many come a second.
+    fn demand(&self, rate: f64) -> f64 {
+        let held = self.held.unwrap_or(Duration::ZERO).as_secs_f64();
+        // Requests that all hang offer no arrivals to count; what runs is demand too.
+        let offered = (rate * held).max(f64::from(self.in_flight));
+        // Not zero: a scaler would take that for an idle instance and take it away.
+        (self.possible).map_or(f64::NAN, |limit| offered / f64::from(limit))
+    }
+}
+
 /// How many can run, as far as it is known. A limit that went away because nobody was
 /// refused any more was right, and how many can run does not depend on how many do.
-fn possible(shed: &ShedSnapshot) -> Option<u32> {
-    let gone = shed
-        .algorithm
+fn possible(limit: Option<u32>, algorithm: &Snapshot) -> Option<u32> {
+    let gone = algorithm
         .change
         .filter(|change| change.to.is_none() && matches!(change.why, ChangeReason::Quiet(_)));
-    shed.limit.or_else(|| gone?.from)
+    limit.or_else(|| gone?.from)
 }

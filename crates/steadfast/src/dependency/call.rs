@@ -13,7 +13,7 @@ use std::{
 use pin_project::pin_project;
 use steadfast_core::{
     CallOutcome, DependencyState, FailureClass, Refusal,
-    plumbing::{BreakerMode, CallTimedOut, ToldBefore},
+    plumbing::{BreakerMode, CallTimedOut, Spent, ToldBefore},
 };
 
 use super::{
@@ -272,6 +272,7 @@ where
             Poll::Pending => {
                 if let Some((permit, _)) = this.kept {
                     permit.waits();
+                    Spent::waits_for(permit.dependency());
                 }
                 Poll::Pending
             }

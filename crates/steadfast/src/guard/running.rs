@@ -10,7 +10,8 @@ use std::{
 
 use steadfast_core::{
     Cause, Name, Phase,
-    plumbing::{BEAT, Declarer},
+    limit::Change,
+    plumbing::{BEAT, BackendChange, BackendNews, Declarer, inert, shape},
 };
 use tokio::task::JoinHandle;
 
@@ -26,7 +27,6 @@ use crate::{
         Control,
         evidence::Known,
         readiness::overload::{self, Overload},
-        traffic::shape,
     },
     probe::listener::ProbeListener,
 };
@@ -189,6 +189,13 @@ struct Reporters {
     journal: Option<Arc<Journal>>,
 }
 
+/// Notes that a limit has changed.
+fn note_limit(control: &Control, change: &Change, why: &str) {
+    let bound = |limit: Option<u32>| limit.map_or("no limit".to_owned(), |n| n.to_string());
+    let (from, to) = (bound(change.from), bound(change.to));
+    control.explain().note(&SHED, &from, &to, why);
+}
+
 /// What is done once a second.
 async fn tick(control: Control, settings: Settings, mut reporters: Reporters) {
     let mut audit = Audit::default();
@@ -203,11 +210,25 @@ async fn tick(control: Control, settings: Settings, mut reporters: Reporters) {
         }
         control.expire_maintenance();
         for change in control.shedder().take_changes() {
-            let bound = |limit: Option<u32>| limit.map_or("no limit".to_owned(), |n| n.to_string());
-            let (from, to) = (bound(change.from), bound(change.to));
-            control
-                .explain()
-                .note(&SHED, &from, &to, &change.why.to_string());
+            note_limit(&control, &change, &change.why.to_string());
+        }
+        for BackendChange { backend, news, .. } in control.shedder().take_backend_changes() {
+            match news {
+                BackendNews::Limit(change) => {
+                    let why = format!("of those who wait for {backend}: {}", change.why);
+                    note_limit(&control, &change, &why);
+                }
+                BackendNews::Route { route, apart, .. } => {
+                    let own = format!("the limit of {backend}");
+                    let (from, to, why) = match apart {
+                        true => ("the common limit", own.as_str(), "spends"),
+                        false => (own.as_str(), "the common limit", "no longer spends"),
+                    };
+                    let why = format!("{route} {why} most of its time with {backend}");
+                    control.explain().note(&SHED, from, to, &inert(&why));
+                }
+                _ => {}
+            }
         }
         for change in control.shedder().take_lag_changes() {
             let (from, to) = (change.from.code(), change.to.code());

@@ -264,48 +264,12 @@ impl Retries {
     }
 }
 
-/// What requests of one kind have in common: their path, with a star for what looks like an id.
-pub(crate) fn shape(path: &str) -> String {
-    let path = path.split(['?', '#']).next().unwrap_or_default();
-    let mut shape = String::with_capacity(path.len());
-    for (at, part) in path.split('/').enumerate() {
-        if at > 0 {
-            shape.push('/');
-        }
-        shape.push_str(if is_id(part) { "*" } else { part });
-    }
-    shape
-}
-
-/// Numbers, and long words with a digit in them: UUIDs, hashes, keys.
-fn is_id(part: &str) -> bool {
-    let digits = part.bytes().filter(u8::is_ascii_digit).count();
-    digits > 0 && (digits == part.len() || part.len() >= 16)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::clock;
 
     const SECOND: Duration = Duration::from_secs(1);
-
-    #[test]
-    fn a_path_loses_what_looks_like_an_id() {
-        for (path, expected) in [
-            ("/", "/"),
-            ("/orders/42", "/orders/*"),
-            ("/orders/42/lines?page=2", "/orders/*/lines"),
-            ("/v1/products", "/v1/products"),
-            ("/u/0190f5c2-7f3a-7000-8000-0123456789ab", "/u/*"),
-            (
-                "/a-rather-long-word-without-numbers",
-                "/a-rather-long-word-without-numbers",
-            ),
-        ] {
-            assert_eq!(shape(path), expected, "{path}");
-        }
-    }
 
     #[test]
     fn a_name_that_grew_is_told_with_its_share_before() {

@@ -54,7 +54,7 @@ use crate::{
         check::{FailureClass, failure::Failure},
     },
     refusal::Refusal,
-    request::deadline::Deadline,
+    request::{deadline::Deadline, spent::Spent},
     sync::stripe,
 };
 
@@ -379,7 +379,9 @@ impl<D: PoolDriver> PoolStep for PoolAcquire<D> {
     fn poll(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<PoolEnd<D>> {
         assert!(!self.is_over, "an acquire is not polled after it was ready");
         let end = self.go_on(cx, now);
-        if end.is_ready() {
+        if end.is_pending() {
+            Spent::waits_for(self.state.name());
+        } else {
             self.is_over = true;
             // A refusal ends the wait, and is counted as one.
             if let Some(ticket) = self.ticket.take() {

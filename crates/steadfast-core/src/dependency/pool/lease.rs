@@ -12,7 +12,10 @@ use super::{
     slots::{Slot, WakeList},
 };
 use crate::{
-    dependency::check::failure::Failure, refusal::Refusal, request::deadline::Deadline, sync::lock,
+    dependency::check::failure::Failure,
+    refusal::Refusal,
+    request::{deadline::Deadline, spent::Spent},
+    sync::lock,
 };
 
 /// The right to have one connection of the pool.
@@ -28,6 +31,8 @@ pub struct PoolLease {
     slot: Option<Slot>,
     /// How many connect failures had been noted when it was given.
     seen: u64,
+    /// Whether a request that is measured has been told that it holds a connection.
+    told: bool,
 }
 
 /// What it means that one who has a turn heard nothing. Complete: whatever else it means
@@ -59,12 +64,19 @@ pub(super) enum News {
 impl PoolLease {
     pub(super) const fn new(gate: Arc<PoolGate>, slot: Slot, seen: u64) -> Self {
         let slot = Some(slot);
-        Self { gate, slot, seen }
+        let told = false;
+        Self {
+            gate,
+            slot,
+            seen,
+            told,
+        }
     }
 
     /// Says that there is a connection and that it answers. It is held from now on.
     pub fn connected(&mut self, now: Instant) {
         self.lend(true, now);
+        self.told = self.told || Spent::holds(&self.gate.name);
     }
 
     /// Says the same of a connection that goes back at once, because nobody wants it any
@@ -103,7 +115,8 @@ impl PoolLease {
     }
 
     /// Says that the connection is on its way back.
-    pub(super) fn begin_release(&self) {
+    pub(super) fn begin_release(&mut self) {
+        self.is_held_no_more();
         if let Some(slot) = self.slot {
             lock(&self.gate.slots).begin_release(slot);
         }
@@ -130,6 +143,12 @@ impl PoolLease {
         let mut wakes = WakeList::default();
         lock(&self.gate.slots).fell_through(slot, now, &mut wakes);
         wakes.wake();
+    }
+
+    fn is_held_no_more(&mut self) {
+        if std::mem::take(&mut self.told) {
+            Spent::holds_no_more(&self.gate.name);
+        }
     }
 
     /// Refuses a request that has heard nothing in time, for a reason that says nothing
@@ -176,6 +195,7 @@ impl PoolLease {
 
     fn end(&mut self, now: Option<Instant>) {
         let Some(slot) = self.slot.take() else { return };
+        self.is_held_no_more();
         let mut wakes = WakeList::default();
         lock(&self.gate.slots).free(slot, now, &mut wakes);
         wakes.wake();

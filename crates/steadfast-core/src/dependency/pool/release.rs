@@ -39,7 +39,7 @@ pub struct PoolRelease<D: PoolDriver> {
 
 impl<D: PoolDriver> PoolRelease<D> {
     /// Begins with what the driver does to take the connection back.
-    pub fn new(driver: Arc<D>, lease: PoolLease, back: PoolFuture<()>, now: Instant) -> Self {
+    pub fn new(driver: Arc<D>, mut lease: PoolLease, back: PoolFuture<()>, now: Instant) -> Self {
         let usual = lease.gate().settings().connect_max;
         lease.begin_release();
         Self {

@@ -10,6 +10,7 @@ mod release;
 mod restart;
 mod scripted;
 mod slow;
+mod spent;
 mod waiting;
 
 use std::{

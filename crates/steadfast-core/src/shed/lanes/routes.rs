@@ -9,8 +9,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::shape;
-use crate::name::Name;
+use crate::{
+    name::Name,
+    request::shape::{hash, shape},
+};
 
 /// Routes that are known; beyond that the one with the least evidence makes room.
 pub(super) const ROUTES_MAX: usize = if cfg!(loom) { 2 } else { 64 };
@@ -69,7 +71,7 @@ impl Routes {
         if with.is_none() && self.0.is_empty() {
             return None;
         }
-        let hash = shape::hash(path);
+        let hash = hash(path);
         let Some(at) = self.0.iter().position(|route| route.hash == hash) else {
             return self.meet(hash, path, with?, now);
         };
@@ -95,7 +97,7 @@ impl Routes {
         }
         self.0.push(Route {
             hash,
-            shown: shape::shown(path),
+            shown: shape(path),
             with: with.clone(),
             score: 1,
             apart: false,

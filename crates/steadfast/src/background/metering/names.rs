@@ -48,6 +48,8 @@ pub(crate) const METRICS: &[Metric] = &[
     metric("steadfast_demand", Gauge, None, &[], "what is asked for over what may run; not a number while that is unknown"),
     metric("steadfast_in_flight", Gauge, None, &[], "requests that run"),
     metric("steadfast_limit", Gauge, None, &[], "how many requests may run; infinite without a limit"),
+    metric("steadfast_backend_limit", Gauge, None, &["dependency"], "how many requests that wait for this dependency may run; infinite without a limit, absent where they share the common one"),
+    metric("steadfast_backend_in_flight", Gauge, None, &["dependency"], "requests that run under a limit of their dependency"),
     metric("steadfast_queue_seconds", Gauge, Some(Unit::Seconds), &[], "how long requests have waited at the limit, all together"),
     metric("steadfast_queue_length", Gauge, None, &[], "requests that wait at the limit"),
     metric("steadfast_reserved_places", Gauge, None, &["priority"], "places of the limit that are kept for those who go first"),

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body::Body;
-use steadfast_core::{ConfigError, Local, Outcome, Refusal, ShedGate};
+use steadfast_core::{ConfigError, Local, Outcome, Refusal, ShedGate, plumbing::SPENT_ONE_IN};
 use tower_layer::Layer;
 
 use super::{
@@ -18,6 +18,7 @@ use crate::{
     request::{
         body::{OwnBody, RequestPermit},
         head::RequestHead,
+        measured::Measured,
     },
 };
 
@@ -77,14 +78,14 @@ pub type ShedService<S> = Framed<S, ShedLayer>;
 
 impl Shedding for ShedOwner {
     type Manner = ();
-    type Kept = RequestPermit<Self>;
+    type Kept = ShedKept;
 
     fn shedder(&self) -> &Shedder {
         &self.shedder
     }
 
-    fn keep(permit: RequestPermit<Self>, _head: RequestHead, (): ()) -> RequestPermit<Self> {
-        permit
+    fn keep(permit: RequestPermit<Self>, head: RequestHead, (): ()) -> ShedKept {
+        ShedKept::new(permit, head)
     }
 
     fn refuse(
@@ -95,6 +96,51 @@ impl Shedding for ShedOwner {
         (): (),
     ) -> Response<OwnBody> {
         self.explain.answer(refusal, head).map(OwnBody::Text)
+    }
+}
+
+/// What is kept of a request that runs.
+#[derive(Debug)]
+pub(crate) struct ShedKept {
+    permit: RequestPermit<ShedOwner>,
+    measured: Measured,
+    /// Of one that is measured. In a box, because of few it is wanted.
+    head: Option<Box<RequestHead>>,
+}
+
+impl ShedKept {
+    fn new(permit: RequestPermit<ShedOwner>, head: RequestHead) -> Self {
+        let drawn = fastrand::u32(..SPENT_ONE_IN) == 0;
+        let begin = |owner: &ShedOwner| Measured::begin(owner.shedder.gate(), drawn);
+        let measured = permit.owner().map(begin).unwrap_or_default();
+        let head = measured.is_asked().then(|| Box::new(head));
+        Self {
+            permit,
+            measured,
+            head,
+        }
+    }
+
+    fn exempt(owner: Local<ShedOwner>) -> Self {
+        Self {
+            permit: RequestPermit::exempt(owner),
+            measured: Measured::default(),
+            head: None,
+        }
+    }
+
+    fn tell(&mut self, served: bool) {
+        if let (Some(owner), Some(head)) = (self.permit.owner(), &self.head) {
+            let (gate, began) = (owner.shedder.gate(), self.permit.began());
+            self.measured.tell(gate, head.path(), began, served);
+        }
+    }
+}
+
+/// A client that left before the answer says as well what it waited for.
+impl Drop for ShedKept {
+    fn drop(&mut self) {
+        self.tell(false);
     }
 }
 
@@ -110,19 +156,16 @@ impl Gate for ShedLayer {
 }
 
 impl<S: Clone, A> Decide<S, A> for ShedLayer {
-    type Kept = RequestPermit<ShedOwner>;
+    type Kept = ShedKept;
     type Ticket = Placed<ShedOwner>;
     type Wait = ShedWait<S, A, ShedOwner>;
 
     #[inline]
-    fn decide(
-        &self,
-        request: &mut Request<A>,
-    ) -> Decided<RequestPermit<ShedOwner>, Placed<ShedOwner>> {
+    fn decide(&self, request: &mut Request<A>) -> Decided<ShedKept, Placed<ShedOwner>> {
         let shedder = &self.0.shedder;
         let class = shedder.classes().of(request);
         if class.is_exempt() {
-            return Decided::Run(RequestPermit::exempt(self.0.clone()));
+            return Decided::Run(ShedKept::exempt(self.0.clone()));
         }
         let now = clock::now();
         let head = RequestHead::at(request, shedder.deadlines(), now);
@@ -133,14 +176,17 @@ impl<S: Clone, A> Decide<S, A> for ShedLayer {
         ShedWait::new(placed, ready, request)
     }
 
-    fn finish<B>(
-        kept: &mut RequestPermit<ShedOwner>,
-        response: Response<B>,
-    ) -> Response<ShedBody<B>>
+    #[inline]
+    fn polling<R>(kept: &mut ShedKept, poll: impl FnOnce() -> R) -> R {
+        kept.measured.polling(poll)
+    }
+
+    fn finish<B>(kept: &mut ShedKept, response: Response<B>) -> Response<ShedBody<B>>
     where
         B: Body<Data = Bytes>,
     {
-        let mut permit = kept.take();
+        kept.tell(!response.status().is_server_error());
+        let mut permit = kept.permit.take();
         permit.answered(response.status());
         // What is needed to refuse a stream is gone; without room among the streams it keeps
         // its place among the requests.
@@ -148,8 +194,9 @@ impl<S: Clone, A> Decide<S, A> for ShedLayer {
         response.map(|body| ShedBody::held(body, permit))
     }
 
-    fn failed(kept: &mut RequestPermit<ShedOwner>) {
-        kept.settle(Outcome::Failed);
+    fn failed(kept: &mut ShedKept) {
+        kept.tell(false);
+        kept.permit.settle(Outcome::Failed);
     }
 
     fn own<B>(body: OwnBody) -> ShedBody<B>

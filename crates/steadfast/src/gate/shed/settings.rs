@@ -79,6 +79,18 @@ impl Shed {
         Self::with(ShedSettings::algorithm(name, make))
     }
 
+    /// Says whether requests that spend most of their time with different dependencies get limits
+    /// of their own; `false` keeps one limit for all. Default `true` with [`Shed::adaptive`],
+    /// `false` with [`Shed::algorithm`]; a fixed limit is one for all in any case.
+    ///
+    /// What a request spends its time with is seen by the guards of pools and by
+    /// [`Dependency::call`](crate::Dependency::call) and its like, of a sample; until two
+    /// backends were told apart by it, and with one backend for good, there is one limit.
+    pub fn by_backend(mut self, by_backend: bool) -> Self {
+        self.settings = self.settings.by_backend(by_backend);
+        self
+    }
+
     const fn with(settings: ShedSettings) -> Self {
         Self {
             settings,

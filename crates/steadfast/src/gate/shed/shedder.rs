@@ -8,8 +8,8 @@ use steadfast_core::{
     ShedPermit, ShedTicket,
     limit::{Change, Limit},
     plumbing::{
-        BEAT, LagChange, LagMode, ReserveChange, ResourceChange, ResourceSample, RouteClass,
-        ShedSnapshot, Streams, TenantChange,
+        BEAT, BackendChange, LagChange, LagMode, ReserveChange, ResourceChange, ResourceSample,
+        RouteClass, ShedSnapshot, Streams, TenantChange,
     },
 };
 
@@ -193,6 +193,10 @@ impl Shedder {
         now: Instant,
     ) -> Option<ResourceChange> {
         self.0.gate.take_sample(sample, now)
+    }
+
+    pub(crate) fn take_backend_changes(&self) -> Vec<BackendChange> {
+        self.0.gate.take_backend_changes()
     }
 
     pub(crate) fn take_reserve_changes(&self) -> Vec<ReserveChange> {

@@ -12,6 +12,7 @@ use crate::{
     request::{
         body::{OwnBody, RequestPermit},
         head::RequestHead,
+        measured::Measured,
     },
 };
 
@@ -42,25 +43,31 @@ pub(crate) struct Kept {
     manner: Manner,
     /// In a box, because there hardly ever is one and the future moves with it.
     refused_inside: Option<Box<RefusedInside>>,
+    /// Whether it is the one in sixteen that is looked at.
+    drawn: bool,
+    measured: Measured,
 }
 
 impl Kept {
     #[inline]
-    pub(super) const fn new(
-        permit: RequestPermit<Gates>,
-        head: RequestHead,
-        manner: Manner,
-    ) -> Self {
+    pub(super) fn new(permit: RequestPermit<Gates>, head: RequestHead, manner: Manner) -> Self {
+        let drawn = permit.began().is_some() && traffic::is_drawn();
+        let measured = match permit.began() {
+            Some(_) => Measured::begin(gates_of(&permit).as_ref(), drawn),
+            None => Measured::default(),
+        };
         Self {
             permit,
             head,
             manner,
             refused_inside: None,
+            drawn,
+            measured,
         }
     }
 
     /// Of a request that passes untouched.
-    pub(super) const fn aside(permit: RequestPermit<Gates>, head: RequestHead) -> Self {
+    pub(super) fn aside(permit: RequestPermit<Gates>, head: RequestHead) -> Self {
         let mut manner = Manner::of(false);
         manner.aside = true;
         Self::new(permit, head, manner)
@@ -82,9 +89,10 @@ impl Kept {
         }
         let gates = gates_of(&self.permit);
         let inside = &mut self.refused_inside;
+        let measured = &mut self.measured;
         let poll = || {
             here(&gates.drain, self.manner.finishes, || {
-                RefusedInside::collecting(gates.scope(), inside, poll)
+                RefusedInside::collecting(gates.scope(), inside, || measured.polling(poll))
             })
         };
         match self.head.deadline {
@@ -107,10 +115,13 @@ impl Kept {
         }
         let gates = gates_of(&permit);
         let refused_inside = self.refused_inside.take();
-        if let Some(refusal) = gates
+        let refusal = gates
             .explain
-            .finish(&mut response, &self.head, refused_inside)
-        {
+            .finish(&mut response, &self.head, refused_inside);
+        let served = refusal.is_none() && !response.status().is_server_error();
+        self.measured
+            .tell(gates.as_ref(), self.head.path(), permit.began(), served);
+        if let Some(refusal) = refusal {
             let answer = gates.own(refusal.map(OwnBody::Text), http1);
             permit.dismiss();
             return answer.map(GuardBody::own);
@@ -121,7 +132,7 @@ impl Kept {
             return self.refuse_stream(refusal, permit);
         }
         let gates = gates_of(&permit);
-        if traffic::is_drawn() {
+        if self.drawn {
             if let Some(began) = permit.began() {
                 gates.measure_head(began);
             }
@@ -147,10 +158,27 @@ impl Kept {
     /// Hears that the application has failed.
     pub(super) fn failed(&mut self) {
         let mut permit = self.permit.take();
+        let gates = gates_of(&permit);
+        self.measured
+            .tell(gates.as_ref(), self.head.path(), permit.began(), false);
         if let Some(refused) = self.refused_inside.take() {
             gates_of(&permit).explain.failed(Some(refused), &self.head);
         }
         permit.settle(Outcome::Failed);
+    }
+}
+
+/// A client that left before the answer says as well what it waited for.
+impl Drop for Kept {
+    #[inline]
+    fn drop(&mut self) {
+        if self.measured.is_asked() {
+            if let Some(gates) = self.permit.owner() {
+                let began = self.permit.began();
+                self.measured
+                    .tell(gates.as_ref(), self.head.path(), began, false);
+            }
+        }
     }
 }
 

@@ -14,12 +14,15 @@ use crate::instance::{Control, minutes::Minute};
 
 pub(super) fn gather(evidence: &mut Evidence, control: &Control, now: Instant) {
     let shed = control.shedder().snapshot();
-    let waiting = shed.queue.as_ref().map_or(0, |queue| queue.len) + shed.lag.waiting;
+    let queues = shed.backends.iter().map(|backend| &backend.queue);
+    let queues = queues.chain([&shed.queue]).flatten();
+    let waiting = queues.map(|queue| queue.len).sum::<u32>() + shed.lag.waiting;
+    let (in_flight, limit) = fullest(&shed);
     say(
         evidence,
         Own::Limit {
-            in_flight: shed.in_flight.into(),
-            limit: shed.limit.map(u64::from),
+            in_flight: in_flight.into(),
+            limit: limit.map(u64::from),
             waiting: waiting.into(),
         },
     );
@@ -72,6 +75,20 @@ pub(super) fn gather(evidence: &mut Evidence, control: &Control, now: Instant) {
     group(evidence, &shed);
 }
 
+/// How many run, and how many may, of the limit that is nearest to being met.
+fn fullest(shed: &ShedSnapshot) -> (u32, Option<u32>) {
+    let common = (shed.in_flight_of_common(), shed.limit);
+    let backends = shed.backends.iter().map(|it| (it.in_flight, it.limit));
+    let full = |(running, limit): &(u32, Option<u32>)| {
+        limit.map_or(0.0, |limit| f64::from(*running) / f64::from(limit))
+    };
+    // Of those that are alike the first, which is the common one.
+    backends.fold(
+        common,
+        |most, it| if full(&it) > full(&most) { it } else { most },
+    )
+}
+
 /// The tenant that asks for most, if it is held to its share now.
 fn held_to_share(shed: &ShedSnapshot) -> Option<Own> {
     let tenants = shed.tenants.as_ref().filter(|it| it.contended)?;
@@ -112,9 +129,9 @@ const MINUTES_BEFORE_MIN: usize = 2;
 /// Whose request has run longest. How many of its kind run beside it is not counted, so what
 /// runs is taken for its kind once the place is full.
 fn running_longest(oldest: &RunningRequest, shed: &ShedSnapshot) -> Own {
-    let share = match shed.limit {
-        Some(limit) => Ratio::of(shed.in_flight.into(), limit.into()),
-        None => Ratio::new(0.0),
+    let share = match fullest(shed) {
+        (in_flight, Some(limit)) => Ratio::of(in_flight.into(), limit.into()),
+        (_, None) => Ratio::new(0.0),
     };
     Own::Oldest {
         route: Text::new(&oldest.route),

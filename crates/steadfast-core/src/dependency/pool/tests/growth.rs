@@ -427,7 +427,7 @@ fn an_operator_reads_the_last_error_where_silence_refuses() {
 fn one_who_is_refused_waits_for_what_is_on_its_way_back() {
     let start = origin();
     let pool = Pool::new(start);
-    let lease = lend(&pool.gate, start);
+    let mut lease = lend(&pool.gate, start);
     lease.begin_release();
     let mut acquire = pool.acquire(None);
     waits(&mut acquire, start);

@@ -9,7 +9,7 @@ use crate::{
         View,
         checklist::{Answer, Item},
         entries::RefusalEntry,
-        load::{Load, MemoryEntry, Tenants},
+        load::{BackendEntry, Load, MemoryEntry, Tenants},
     },
 };
 
@@ -37,9 +37,35 @@ pub(super) fn load(view: &View) -> Markup {
         @if let Some(oldest) = &shed.oldest {
             p { "The request that has run longest: " code { (oldest.route) } ", for " (times::length(oldest.age_ms)) "." }
         }
+        @if !shed.backends.is_empty() { (backends(&shed.backends)) }
         @if let Some(tenants) = shed.tenants.as_ref().filter(|it| it.known > 0) { (shares(tenants)) }
         @for blocked in &view.runtime.blocked {
             p { strong { "Worker " (blocked.worker) " of " (view.runtime.workers) } " has been in one task for " (times::length(blocked.for_ms)) "." }
+        }
+    }
+}
+
+/// The limits of those who wait for one dependency.
+fn backends(backends: &[BackendEntry]) -> Markup {
+    html! {
+        h3 { "Limits by backend" }
+        p { "Routes that spend most of their time with one dependency have a limit of their own; the others share the limit above." }
+        div.scroll tabindex="0" role="group" aria-label="Limits by backend" {
+            table {
+                thead { tr { th scope="col" { "Dependency" } th scope="col" { "Routes" } th scope="col" { "Limit" } th scope="col" { "In flight" } th scope="col" { "Held for" } th scope="col" { "Refused" } } }
+                tbody {
+                    @for backend in backends {
+                        tr {
+                            td { code { (backend.dependency) } }
+                            td { @for route in &backend.routes { code { (route) } " " } }
+                            td { (backend.limit.and(backend.settled_limit.or(backend.limit)).map_or("none".to_owned(), |limit| limit.to_string())) }
+                            td { (backend.in_flight) }
+                            td { (backend.mean_held_ms.map_or("–".to_owned(), time)) }
+                            td { (backend.refused) }
+                        }
+                    }
+                }
+            }
         }
     }
 }

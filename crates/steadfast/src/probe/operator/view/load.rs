@@ -7,8 +7,8 @@ use steadfast_core::{
     Priority, ShedMode,
     limit::Snapshot,
     plumbing::{
-        LagSnapshot, Memory, MemorySnapshot, QueueSnapshot, ReserveSnapshot, StreamsSnapshot,
-        TenantSnapshot, TenantsSnapshot, inert,
+        BackendSnapshot, LagSnapshot, Memory, MemorySnapshot, QueueSnapshot, ReserveSnapshot,
+        StreamsSnapshot, TenantSnapshot, TenantsSnapshot, inert,
     },
 };
 
@@ -51,6 +51,9 @@ pub(crate) struct Load {
     /// Absent where nobody says whose requests are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tenants: Option<Tenants>,
+    /// Limits of those who wait for one dependency. Absent where all share the one limit.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) backends: Vec<BackendEntry>,
     pub(in crate::probe::operator) algorithm: Algorithm,
     history: Vec<Change>,
 }
@@ -172,6 +175,30 @@ pub(crate) struct TenantEntry {
     pub(crate) held_to_share: bool,
 }
 
+/// The limit of those who wait for one dependency.
+#[derive(Debug, Serialize)]
+pub(crate) struct BackendEntry {
+    pub(crate) dependency: String,
+    pub(crate) routes: Vec<String>,
+    /// Absent while nothing limits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) limit: Option<u32>,
+    pub(crate) in_flight: u32,
+    phase: &'static str,
+    /// About what the algorithm has settled on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) settled_limit: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) mean_held_ms: Option<f64>,
+    admitted: u64,
+    pub(crate) refused: u64,
+    would_refuse: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queue: Option<Queue>,
+    #[serde(skip_serializing_if = "Reserve::is_idle")]
+    reserve: Reserve,
+}
+
 /// Where the algorithm behind the limit stands.
 #[derive(Debug, Serialize)]
 pub(in crate::probe::operator) struct Algorithm {
@@ -235,6 +262,7 @@ impl Load {
             resources: Resources::of(&shed.memory),
             reserve: Reserve::of(&shed.reserve),
             tenants: shed.tenants.as_ref().map(Tenants::of),
+            backends: shed.backends.iter().map(BackendEntry::of).collect(),
             algorithm: Algorithm::of(&shed.algorithm),
             history: ours.map(Change::of).collect(),
         }
@@ -366,6 +394,25 @@ impl Tenants {
             known: tenants.known,
             refused: tenants.refused,
             most: tenants.most.iter().map(TenantEntry::of).collect(),
+        }
+    }
+}
+
+impl BackendEntry {
+    fn of(seen: &BackendSnapshot) -> Self {
+        Self {
+            dependency: seen.backend.to_string(),
+            routes: seen.routes.iter().map(|it| inert(it).into()).collect(),
+            limit: seen.limit,
+            in_flight: seen.in_flight,
+            phase: seen.algorithm.phase.code(),
+            settled_limit: seen.algorithm.limit,
+            mean_held_ms: seen.mean_held.map(in_ms),
+            admitted: seen.admitted,
+            refused: seen.refused,
+            would_refuse: seen.would_refuse,
+            queue: seen.queue.as_ref().map(Queue::of),
+            reserve: Reserve::of(&seen.reserve),
         }
     }
 }

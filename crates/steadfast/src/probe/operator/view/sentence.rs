@@ -171,16 +171,18 @@ pub(crate) fn because(incident: &Incident) -> String {
 
 fn overload(seen: &Overloaded) -> String {
     match seen.rule {
-        Rule::Limit => match seen.stuck.as_ref() {
-            Some(held) => format!(
-                "{} of {} places are taken, one of them for {} by {}",
-                seen.in_flight,
-                seen.limit,
-                spoken(held.age),
-                held.route
-            ),
-            None => format!("{} of {} places are taken", seen.in_flight, seen.limit),
-        },
+        Rule::Limit => {
+            let mut text = format!("{} of {} places", seen.in_flight, seen.limit);
+            if let Some(backend) = &seen.backend {
+                let _ = write!(text, " for those who wait for {backend}");
+            }
+            text.push_str(" are taken");
+            if let Some(held) = &seen.stuck {
+                let age = spoken(held.age);
+                let _ = write!(text, ", one of them for {age} by {}", held.route);
+            }
+            text
+        }
         Rule::QueueFull => "everybody who may wait for a place waits already".to_owned(),
         Rule::QueueTimeout => "no place came free in the time that a request may wait".to_owned(),
         Rule::Deadline => "requests could not be served before their deadline".to_owned(),
