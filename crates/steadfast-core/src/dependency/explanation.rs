@@ -13,7 +13,7 @@
 //! A proxy without a server refuses a session and lends the next, so what health warns of may be
 //! over before the query fails that shows it was not. Who finds nobody there, as the one before
 //! did and with no success between, is told that much, however short the time; the one before may
-//! have been a connect.
+//! have been a connect. Then both sides have seen it, and health goes on to warn as well.
 
 use std::{
     sync::Arc,
@@ -23,7 +23,7 @@ use std::{
 use super::{
     DependencyState,
     breaker::{BreakerDoubt, BreakerState},
-    check::state::Health,
+    check::{failure::Failure, state::Health},
     reason::DependencyReason,
 };
 use crate::{
@@ -64,7 +64,8 @@ impl DependencyState {
         let view = self.view(now);
         let class = view.class(now);
         let told = view.reason(now).filter(|reason| match reason {
-            DependencyReason::Doubt(_) | DependencyReason::NoConnection { .. } => true,
+            DependencyReason::Doubt(_) => true,
+            DependencyReason::NoConnection { .. } if self.pool_trouble(now).is_some() => true,
             // Of one key, or of this process.
             DependencyReason::Keys { .. } | DependencyReason::Pool { .. } => false,
             // Calls pass all the same, because a person said so.
@@ -105,6 +106,20 @@ impl DependencyState {
 }
 
 impl DependencyState {
+    /// Returns why a pool could have no connection lately, if calls have found nobody there
+    /// either and nothing has served since; `passed_at` is when the check last passed. Reads
+    /// hardly anything while all is well, and waits for no lock.
+    pub(super) fn found_nobody(&self, passed_at: Option<Instant>, now: Instant) -> Option<Failure> {
+        let breaker = self.breaker.get()?;
+        let failing = breaker.failing_in_a_row(now)?;
+        let (failure, at) = self.last_pool_trouble()?;
+        let both = is_absence(failing.class) && is_absence(failure.class());
+        let is_fresh = |at| now.saturating_duration_since(at) <= LATELY;
+        let passed = passed_at.is_some_and(|passed_at| passed_at > failing.last.max(at));
+        let served = passed || failing.first > at && breaker.has_succeeded_since(at, now);
+        (both && is_fresh(at) && is_fresh(failing.last) && !served).then_some(failure)
+    }
+
     /// Describes what a pool found lately, for one who finds nobody there either.
     fn absent_lately(&self, failed: FailureClass, now: Instant) -> Option<Refusal> {
         let (failure, at) = self.last_pool_trouble()?;

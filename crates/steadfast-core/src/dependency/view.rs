@@ -98,6 +98,7 @@ impl DependencyState {
         let (call_error, check_error) = (errors.call.clone(), errors.check.clone());
         drop(errors);
         let outvoted = self.outvoted(check.as_ref(), now);
+        let pool_trouble = self.no_connection(check.as_ref(), now);
         DependencyView {
             name: self.name.clone(),
             requirement,
@@ -108,7 +109,7 @@ impl DependencyState {
             read_only: self.read_only.view(now),
             sessions_refused: self.sessions.view(),
             pool: self.pool(now),
-            pool_trouble: self.pool_trouble(now),
+            pool_trouble,
             last_call_error: call_error,
             last_check_error: check_error,
         }
@@ -120,9 +121,18 @@ impl DependencyState {
         view.breaker = self.breaker.get().map(|it| it.snapshot(now));
         view.outvoted = self.outvoted(view.check.as_deref(), now);
         view.pool = self.pool(now);
-        view.pool_trouble = self.pool_trouble(now);
+        view.pool_trouble = self.no_connection(view.check.as_deref(), now);
         self.read_only.refresh(&mut view.read_only, now);
         self.sessions.refresh(&mut view.sessions_refused);
+    }
+
+    /// Returns why no connection of a pool works, as far as is known. A proxy without a server
+    /// refuses a session and lends the next, on which nobody answers: what the pool found is
+    /// over for that moment, and is not.
+    fn no_connection(&self, check: Option<&CheckView>, now: Instant) -> Option<Failure> {
+        let passed_at = check.and_then(|check| check.passed_at);
+        let trouble = self.pool_trouble(now);
+        trouble.or_else(|| self.found_nobody(passed_at, now))
     }
 
     fn outvoted(&self, check: Option<&CheckView>, now: Instant) -> Option<(u32, Duration)> {

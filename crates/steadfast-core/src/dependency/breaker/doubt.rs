@@ -15,7 +15,10 @@ use std::{
 };
 
 use super::{Breaker, pending_calls::PendingCalls, state::BreakerState, trip_rules::ms};
-use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::{
+    FailureClass,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 /// What speaks against it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +77,19 @@ impl Breaker {
         is_closed.then(|| self.failing(now_ms, 0))?
     }
 
+    /// Returns how the latest calls failed while it is closed, if they did.
+    pub(crate) fn failing_in_a_row(&self, now: Instant) -> Option<FailingCalls> {
+        let now_ms = self.ms(now);
+        let word = self.word();
+        let is_closed = word.state_at(now_ms) == BreakerState::Closed;
+        let (_, first) = is_closed.then(|| self.streaks.misses.read(word.generation()))??;
+        Some(FailingCalls {
+            class: self.record.last_failure()?,
+            first: self.instant(first),
+            last: self.instant(self.record.last_call_failure()?),
+        })
+    }
+
     fn failing(&self, now_ms: u64, spread_min_ms: u64) -> Option<BreakerDoubt> {
         let (failures, first) = self.streaks.misses.read(self.word().generation())?;
         let last = self.record.last_call_failure()?;
@@ -114,6 +130,17 @@ impl Breaker {
         let waits = waiting >= self.rules.stalled_calls();
         self.hush.note(waits, pending, now_ms);
     }
+}
+
+/// The latest calls, all of which have failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FailingCalls {
+    /// The kind of the last failure.
+    pub(crate) class: FailureClass,
+    /// When the first of them failed; none has succeeded since.
+    pub(crate) first: Instant,
+    /// When the last did.
+    pub(crate) last: Instant,
 }
 
 /// Since when calls have been seen to wait without an answer. Written by ticks, so that a

@@ -190,3 +190,78 @@ fn what_a_pool_has_found_explains_a_query_that_finds_the_same() {
     );
     assert_eq!(told(Unreachable, 0, Unreachable, 16_000), None, "it is old");
 }
+
+/// Goal: health and those who fail hear the same, behind a proxy that refuses a session, lends
+/// the next, and has nobody who answers on it. Method: a pool that found nobody, and has had a
+/// connection since; calls that found nobody before and after.
+#[test]
+fn what_a_pool_has_found_stands_while_its_connections_find_the_same() {
+    use FailureClass::{Auth, Loading, Unhealthy, Unreachable};
+    #[derive(Debug)]
+    struct Lent(FailureClass, Instant);
+    impl PoolGauge for Lent {
+        fn reading(&self, _: Instant) -> PoolReading {
+            PoolReading::new(4, 0, 1, 0)
+        }
+
+        fn last_trouble(&self) -> Option<(Failure, Instant)> {
+            Some((Failure::new(self.0, POOLER), self.1))
+        }
+    }
+    let lent = |found| {
+        let rig = Rig::new(Some(CheckDepth::Shallow));
+        rig.passes(0);
+        rig.call(0, true);
+        assert!(rig.state.attach_pool(Arc::new(Lent(found, rig.at(5_000)))));
+        rig
+    };
+    let fails = |rig: &Rig, class: FailureClass, ms| {
+        let now = rig.at(ms);
+        let permit = DependencyState::try_acquire(&rig.state, now, 0, MIDDLE).expect("it passes");
+        permit.fail(class.into(), &POOLER, now);
+    };
+    let rig = lent(Unreachable);
+    assert_eq!(rig.seen(5_010).0, Health::Passing, "nobody failed");
+    fails(&rig, Loading, 5_010);
+    let (health, reason) = rig.seen(5_020);
+    assert_eq!(health, Health::Warning);
+    assert!(
+        reason.as_ref().is_some_and(|it| it.ends_with(POOLER)),
+        "{reason:?}"
+    );
+    // A probe, which looks again at what is held, hears it too, and so does who fails likewise.
+    let mut view = rig.state.view(rig.at(0));
+    rig.state.refresh(&mut view, rig.at(5_020));
+    assert_eq!(view.health(rig.at(5_020)), Health::Warning);
+    assert_eq!(rig.told(Unreachable, 5_020), Some("no-connection"));
+    assert_eq!(rig.told(Unhealthy, 5_020), None, "it has answered");
+    assert!(
+        rig.state.explanation(rig.at(5_020)).is_none(),
+        "it may be anything"
+    );
+    assert!(
+        rig.state.refusal(rig.at(5_020)).is_none(),
+        "nobody is refused for it"
+    );
+    // The next success ends it, be it the check's.
+    rig.call(5_030, true);
+    assert_eq!(rig.seen(5_030).0, Health::Passing);
+    let rig = lent(Unreachable);
+    fails(&rig, Unreachable, 5_010);
+    rig.passes(5_040);
+    assert_eq!(rig.seen(5_040).0, Health::Passing);
+    // It is not said of what was before, of what is of another kind, nor for ever.
+    let rig = lent(Unreachable);
+    rig.call(7_000, true);
+    fails(&rig, Unreachable, 7_500);
+    assert_eq!(rig.seen(7_500).0, Health::Passing, "it has served since");
+    for (found, failed, ms) in [
+        (Auth, Unreachable, 5_010),
+        (Unreachable, Unhealthy, 5_010),
+        (Unreachable, Unreachable, 15_100),
+    ] {
+        let rig = lent(found);
+        fails(&rig, failed, ms);
+        assert_eq!(rig.seen(ms).0, Health::Passing, "{found} {failed} {ms}");
+    }
+}
