@@ -181,9 +181,9 @@ proptest! {
         }
     }
 
-    /// Saturation in every shape and size: the loop is driven the way a pool would drive it.
+    /// Saturation in every shape and size: the loop is driven the way a pool would drive it. It samples everybody, so what the queue showed at first is out of memory before it is no burst any more.
     #[test]
-    fn adaptive_settles_on_any_pool(workers in 1..40_usize, micros in 100..20_000_u64, seed: u64) {
+    fn adaptive_settles_on_any_pool(workers in 1..40_usize, micros in 1_000..20_000_u64, seed: u64) {
         let mut caller = Caller::new(Adaptive::new(seed), (1, u32::MAX));
         let gap = Duration::from_micros(micros) / (2 * workers as u32);
         let mut free_at = vec![caller.now; workers];

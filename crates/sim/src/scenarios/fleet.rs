@@ -146,7 +146,7 @@ fn storm(name: &str, balance: Balance, size: usize) -> Scenario {
             Figure::least(
                 "goodput in it",
                 r.goodput(2.75, 3.5) / (0.5 * capacity),
-                0.92,
+                0.88,
             ),
             Figure::info("tries in it", tries(r, 2.75, 3.5)),
             Figure::least(

@@ -167,9 +167,6 @@ fn after_overload() -> Scenario {
         poisson: true,
     };
     Scenario::new("upstream-after-overload", setup, |r| {
-        vec![
-            Figure::most("refused in the first second", r.refused(10.0, 11.0), 300.0),
-            Figure::most("refused later", r.refused(11.0, 60.0), 0.0),
-        ]
+        vec![Figure::most("refused", r.refused(10.0, 60.0), 0.0)]
     })
 }

@@ -38,7 +38,7 @@ mod watch;
 /// - whatever moves slowly moves together, so the short ups and downs, without their trend, must follow each other too: measured slopes are 0.6-0.8 behind a pool and 0.0-0.2 behind a dependency that comes and goes;
 /// - what has been explained once in this way is not asked about again;
 /// - except where what waits outgrows everything but an overload: both in flight and latency say, by Little's law and without a baseline, that work comes 1.4 times as fast as it ends. Seconds at exactly the capacity, in which a queue became the normal, then hide nothing. Slower growth is told by fours of blocks well beyond the knee, each without what its neighbours share;
-/// - the queue must be worth a limit (1.8 times slower, and `2 N + 7` in flight) and not about to go away by itself.
+/// - the queue must be worth a limit (1.8 times slower, and `2 N + 7` in flight), not about to go away by itself, and no burst: it holds, or has stood for, forty times what a request takes, between 50 and 250 ms.
 ///
 /// Where nothing can be learnt from latency any more, because most clients give up, it tries a limit if they did not give up while fewer were in flight.
 ///
@@ -47,8 +47,9 @@ mod watch;
 /// Then, while a tenth of the arrivals is refused, it *dips* to 0.65 for about one cohort of `max(16, limit / 2)` requests and compares those admitted in the dip with those admitted at the limit before and after it:
 /// `N = F_high * R_low / R_high`, with means and their standard error. Sums are kept over dips until they are sure, and dropped when the latency at the limit shows that the service became faster or slower meanwhile.
 /// Where nobody queues the limit grows by 3, and after two growths on end goes away.
-/// It also goes away when nobody was refused for 10 s, and when requests are refused while nothing at all ends for 10 latencies: then what was known no longer holds.
+/// It also goes away when nobody was refused for 10 s, when requests are refused while nothing at all ends for 10 latencies, and when more run for half a second than what comes explains: then what was known no longer holds.
 /// While the process itself runs late (no heartbeat for 20 ms too long, within the last second) it does not grow and does not go away: requests then are slow at any limit, so "no faster with fewer" says nothing.
+/// While what comes is less than what the service can do it lends places to bursts, as many as are served in the time that a queue may last without being an overload. They are in the cap and not in the limit that is told.
 /// While it refuses nobody it watches as if it were open, so a limit that is too high is found as well.
 ///
 /// **Told.** Each experiment ends with an error of some hundredths, so a limit that is right goes on moving by a place or two. What [`Limit::snapshot`] and the changes tell stays while the limit is about that, and becomes the mean of the last ones when it is not.
@@ -73,7 +74,7 @@ mod watch;
 /// - In flight must be what latency is about. Streams whose body lasts for minutes need a count of their own.
 /// - Handlers that block their thread queue before this limit, where it sees nothing.
 /// - Clients in a closed loop, fewer than would be refused, keep in flight constant. Nothing can be learnt from that, and nothing is done.
-/// - In the first 50 to 500 ms of an overload, until enough requests have ended to tell, everybody is admitted; where neighbours keep the process from the processors, up to 2 s. That is the price of never refusing a healthy service.
+/// - In the first 250 to 500 ms of an overload, until it is no burst any more, everybody is admitted; where neighbours keep the process from the processors, up to 2 s. That is the price of never refusing a healthy service.
 ///
 /// Constants carry their reasons beside them. "The study" is the one that the simulator's README summarises and repeats.
 ///
@@ -394,6 +395,18 @@ const HEADROOM_BURST: f64 = 8.0;
 /// A queue is worth a limit when this share of the knee and so many more are in flight: below it, one that comes and goes at 0.8 of the capacity would be refused.
 const BURST_SHARE: f64 = 2.0;
 const BURST_PLUS: f64 = 7.0;
+
+/// How long a queue may last and still be a burst that needs no limit, in seconds, for a service that takes so many seconds for a request that does not wait.
+fn burst_secs(service_secs: f64) -> f64 {
+    (BURST_SERVICES * service_secs).clamp(BURST_SECS_MIN, BURST_SECS_MAX)
+}
+
+/// A burst lasts for so many times what a request takes: callers wait for longer where answers take longer.
+const BURST_SERVICES: f64 = 40.0;
+/// Nobody gives up before this,
+const BURST_SECS_MIN: f64 = 0.05;
+/// and half of the half second for which the least patient callers of a slow service wait is the most. With 0.2 an overload is found 50 ms sooner, and bursts that leave 150 ms of work behind were refused.
+const BURST_SECS_MAX: f64 = 0.25;
 
 /// After a late heartbeat the limit does not grow for this long: ten beats, since a process that its neighbours starve is on time now and then.
 const LATE_FOR: Duration = Duration::from_secs(1);

@@ -71,6 +71,8 @@ pub enum ChangeReason {
     Quiet(Duration),
     /// Requests were refused while nothing at all ended for this long: what was known no longer holds.
     Silent(Duration),
+    /// For this long more ran than what came explains: the service is not the one that was measured.
+    Changed(Duration),
     /// A rule of the algorithm's own, named by its code.
     Other(&'static str),
 }
@@ -86,6 +88,7 @@ impl ChangeReason {
             Self::Abandoned { .. } => "abandoned",
             Self::Quiet(_) => "quiet",
             Self::Silent(_) => "silent",
+            Self::Changed(_) => "changed",
             Self::Other(code) => code,
         }
     }
@@ -122,6 +125,10 @@ impl fmt::Display for ChangeReason {
             Self::Silent(silent) => write!(
                 f,
                 "nothing ended for {silent:.1?} while requests were refused"
+            ),
+            Self::Changed(held) => write!(
+                f,
+                "for {held:.1?} more were in flight than so few arrivals explain, so requests take longer than was measured"
             ),
             Self::Other(code) => f.write_str(code),
         }

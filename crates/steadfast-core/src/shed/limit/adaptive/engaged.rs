@@ -13,8 +13,10 @@ use crate::shed::limit::{ChangeReason, Ended, Experiment, LimitPhase, Tag, Windo
 mod decide;
 mod obsolete;
 mod sample;
+mod slack;
 mod trial;
 
+use slack::{Service, Slack};
 use trial::Trial;
 
 /// What follows from what was sampled.
@@ -54,6 +56,7 @@ pub(super) struct Engaged {
     trial: Trial,
     rest: Rest,
     signs: Signs,
+    slack: Slack,
     /// What the last trial saw, until somebody takes it.
     experiment: Option<Experiment>,
 }
@@ -62,6 +65,8 @@ pub(super) struct Engaged {
 #[derive(Clone, Copy, Debug, Default)]
 struct Latency {
     secs: f64,
+    /// In flight at their admission.
+    in_flight: f64,
     n: f64,
 }
 
@@ -98,6 +103,7 @@ impl Engaged {
             trial: Trial::new(epoch),
             rest: Rest::default(),
             signs: Signs::default(),
+            slack: Slack::NONE,
             experiment: None,
         }
     }
@@ -175,10 +181,38 @@ impl Engaged {
             let depth = if self.deep { DIP_DEEP } else { DIP };
             return (depth * (self.limit - TARGET_PLUS)).floor().max(1.0) as u32;
         }
-        let knee = self.knee.unwrap_or(self.limit / TARGET);
-        let extra = (HEADROOM_SHARE * knee + HEADROOM_BURST - self.limit).max(0.0);
         let open = (1.0 - self.refused / HEADROOM_UNTIL).max(0.0);
-        (self.limit + extra * open).ceil() as u32
+        (self.limit + (self.headroom() * open).max(self.lent())).ceil() as u32
+    }
+
+    /// Places beyond the limit while nobody is refused.
+    fn headroom(&self) -> f64 {
+        (HEADROOM_SHARE * self.known_knee() + HEADROOM_BURST - self.limit).max(0.0)
+    }
+
+    /// The service, by Little's law, from requests that were admitted at the limit.
+    fn service(&self) -> Service {
+        let Latency { secs, in_flight, n } = self.latency;
+        if n < LATENCY_MEMORY {
+            return Service::default();
+        }
+        Service {
+            capacity: in_flight / secs.max(1e-9),
+            secs: self.known_knee() * secs / in_flight.max(1.0),
+        }
+    }
+
+    fn known_knee(&self) -> f64 {
+        self.knee.unwrap_or(self.limit / TARGET)
+    }
+
+    /// Places beyond the limit for a load that comes in bursts.
+    fn lent(&self) -> f64 {
+        if self.trial.step == Step::Rest && !self.frozen {
+            self.slack.places()
+        } else {
+            0.0
+        }
     }
 
     /// By how much the cap is lower than the limit for the moment of a dip.
@@ -248,10 +282,14 @@ impl Engaged {
                     .add(ends_at, WIDTH * self.latency.secs, latency);
             }
         }
-        let reference = kind != LOW && f64::from(ended.in_flight) >= REFERENCE * self.limit;
+        // A burst that was lent places says nothing of the limit.
+        let own = REFERENCE * self.limit..=self.limit + self.headroom();
+        let reference = kind != LOW && own.contains(&f64::from(ended.in_flight));
         if let Some((latency, in_flight, abandoned)) = sample.filter(|_| reference) {
             self.latency.n = (self.latency.n + 1.0).min(LATENCY_MEMORY);
             self.latency.secs += (latency - self.latency.secs) / self.latency.n;
+            self.latency.in_flight +=
+                (f64::from(in_flight) - self.latency.in_flight) / self.latency.n;
             if self.trial.step == Step::Rest {
                 self.rest.recent.add(latency, in_flight, abandoned);
                 self.notice(now);
@@ -299,6 +337,9 @@ impl Engaged {
         if !self.dips() {
             self.count(admitted, refused);
         }
+        let beyond = f64::from(window.in_flight) > self.limit + self.headroom();
+        let service = self.service();
+        self.slack.arrived(now, admitted + refused, service, beyond);
         self.clock(now);
         let outcome = self.finish(now, random);
         if !matches!(outcome, Outcome::Nothing) {
@@ -310,6 +351,7 @@ impl Engaged {
         let pressed = self.refused > PRESSED;
         if self.trial.step == Step::Rest
             && pressed
+            && self.lent() < 1.0
             && self.rest.until.is_none_or(|until| now >= until)
         {
             self.begin(now);

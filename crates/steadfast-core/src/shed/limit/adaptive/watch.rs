@@ -14,7 +14,7 @@ use super::cycle::Group;
 use super::growth::outgrows;
 use super::slope::{Difference, Noise, Saturation, apart, saturation, slope};
 use super::sums::Sums;
-use super::{BURST_PLUS, BURST_SHARE};
+use super::{BURST_PLUS, BURST_SHARE, burst_secs};
 
 #[derive(Clone, Copy, Debug)]
 struct Block {
@@ -24,7 +24,18 @@ struct Block {
     ended: u32,
     in_flight: f64,
     peak: f64,
+    least: f64,
     sums: Sums,
+}
+
+/// What the blocks say.
+enum Answer {
+    /// Nothing for certain.
+    Unknown,
+    /// Latency rises with what is in flight, and for another cause than a queue.
+    NoQueue,
+    /// It is a queue, of which so many run.
+    Queue(Saturation),
 }
 
 /// Blocks of sampled requests and the question asked of them.
@@ -41,6 +52,8 @@ pub(super) struct Watch {
     explained: Option<u32>,
     /// How many whole blocks on end have said that it is a queue.
     queue_blocks: u32,
+    /// What the present queue showed first, while it may still be a burst.
+    standing: Option<Saturation>,
     /// How many whole blocks on end nearly all clients gave up in.
     in_vain: u32,
 }
@@ -55,6 +68,7 @@ impl Watch {
             calm: None,
             explained: None,
             queue_blocks: 0,
+            standing: None,
             in_vain: 0,
         }
     }
@@ -66,6 +80,7 @@ impl Watch {
         self.one_in = 1;
         self.explained = None;
         self.queue_blocks = 0;
+        self.standing = None;
         self.in_vain = 0;
     }
 
@@ -76,6 +91,8 @@ impl Watch {
     /// Takes a sample in; returns the serial of its block.
     pub(super) fn admitted(&mut self, now: Instant, in_flight: u32) -> u32 {
         self.in_flight = f64::from(in_flight);
+        let stands = |it: &Saturation| self.in_flight > EMPTY * it.knee;
+        self.standing = self.standing.filter(stands);
         let serial = self.serial;
         let slot = &mut self.blocks[serial as usize % BLOCKS];
         let block = match slot {
@@ -87,12 +104,14 @@ impl Watch {
                 ended: 0,
                 in_flight: 0.0,
                 peak: 0.0,
+                least: f64::INFINITY,
                 sums: Sums::default(),
             }),
         };
         block.admitted += 1;
         block.in_flight += self.in_flight;
         block.peak = block.peak.max(self.in_flight);
+        block.least = block.least.min(self.in_flight);
         if block.admitted == BLOCK {
             let took = now.saturating_duration_since(block.opened_at).as_secs_f64();
             self.serial = later(serial, 1);
@@ -201,8 +220,25 @@ impl Watch {
         earlier(self.serial, serial)
     }
 
-    /// Asks the question of single blocks, of pairs and of fours: many in flight change fast, few change slowly.
+    /// Remembers what a queue showed, and concludes when it is no burst any more: memory may be too short by then to show it again.
     fn conclude(&mut self, now: Instant) -> Option<Saturation> {
+        match self.ask(now) {
+            Answer::Unknown => {}
+            Answer::NoQueue => self.standing = None,
+            Answer::Queue(found) => {
+                // What was seen first was least disturbed by what grew since.
+                let first = self.standing.filter(|it| it.knee <= FIRST * found.knee);
+                let knee = first.map_or(found.knee, |it| it.knee);
+                self.standing = Some(Saturation { knee, ..found });
+            }
+        }
+        let standing = self.standing.filter(|it| self.outlasts_a_burst(now, it))?;
+        let newest = self.remembered().rfind(|block| block.whole())?;
+        self.lasts(now, newest).then_some(standing)
+    }
+
+    /// Asks the question of single blocks, of pairs and of fours: many in flight change fast, few change slowly.
+    fn ask(&mut self, now: Instant) -> Answer {
         let mut whole = [Sums::default(); BLOCKS];
         let mut opened = [now; BLOCKS];
         let (mut n, mut explained, mut newest) = (0, 0, None);
@@ -226,7 +262,10 @@ impl Watch {
                 break;
             }
         }
-        let (whole, high) = (&whole[..n], *newest?);
+        let Some(high) = newest.copied() else {
+            return Answer::Unknown;
+        };
+        let whole = &whole[..n];
         let queue_blocks = std::mem::take(&mut self.queue_blocks);
         let least = whole
             .iter()
@@ -234,7 +273,7 @@ impl Watch {
             .fold(f64::INFINITY, f64::min);
         if self.in_flight < BURST_SHARE + BURST_PLUS || self.in_flight < LEAST_RISE * least {
             // The usual case, for a few loads and comparisons.
-            return None;
+            return Answer::Unknown;
         }
         let noise = Noise::of(whole);
         // Where latency rose by itself a new story begins.
@@ -247,9 +286,11 @@ impl Watch {
         let fresh = &whole[explained.saturating_sub(n - whole.len()).min(whole.len())..];
         let sure = |scale| slope(fresh, scale, 0.0, false).is_some_and(|slope| slope.sure());
         if ![1, 2, 4].into_iter().any(sure) {
-            return None;
+            return Answer::Unknown;
         }
-        let found = saturation(fresh)?;
+        let Some(found) = saturation(fresh) else {
+            return Answer::Unknown;
+        };
         let least = saturation(whole).map_or(found.knee, |s| s.knee.min(found.knee));
         // Whatever moves slowly moves together. Only a queue also follows the short ups and downs.
         let close = slope(whole, 1, NEWEST_SHARE * least, true);
@@ -260,12 +301,16 @@ impl Watch {
             if close.explains() {
                 self.explained = Some(self.serial);
             }
-            return None;
+            return Answer::NoQueue;
         }
         self.queue_blocks = queue_blocks + 1;
         let enough = BURST_SHARE * found.knee + BURST_PLUS;
         let sure = self.queue_blocks >= QUEUE_BLOCKS_MIN && self.in_flight >= enough;
-        (sure && self.lasts(now, &high)).then_some(found)
+        if sure && self.lasts(now, &high) {
+            Answer::Queue(found)
+        } else {
+            Answer::Unknown
+        }
     }
 
     /// Whether the queue is not about to go away by itself.
@@ -285,6 +330,18 @@ impl Watch {
             .rfind(|b| age(b) >= half)
             .is_some_and(|then| self.in_flight >= GROWS * then.mean_in_flight());
         grows || self.in_flight <= SAME * high.sums.in_flight()
+    }
+
+    /// Whether the queue holds more work than a burst that is served in time, or has stood for longer.
+    fn outlasts_a_burst(&self, now: Instant, found: &Saturation) -> bool {
+        let each = found.high.latency() / found.high.in_flight();
+        let stands = |b: &&Block| b.least > EMPTY * found.knee;
+        let since = self.remembered().rev().take_while(stands).last();
+        let stood = since.map_or(Duration::ZERO, |b| {
+            now.saturating_duration_since(b.opened_at)
+        });
+        let work = (self.in_flight - found.knee) * each;
+        work.max(stood.as_secs_f64()) >= burst_secs(found.knee * each)
     }
 }
 
@@ -360,6 +417,10 @@ const CALM_DISTANCE: f64 = 16.0;
 const LEAST_RISE: f64 = 1.4;
 /// A queue stands while it has this share of the most it had.
 const STANDS: f64 = 0.95;
+/// With fewer in flight than this share of the knee the queue was gone. The knee is known to a fifth, and a load that is just too much never comes down to it: with 1.1 overloads of 3 % were found later.
+const EMPTY: f64 = 0.75;
+/// A knee that was found later counts only where the first was so many times larger.
+const FIRST: f64 = 1.5;
 /// It grows if it has so many times what it had half a latency ago,
 const GROWS: f64 = 1.1;
 /// or it is still what the slow requests met, within this factor.

@@ -15,6 +15,9 @@ impl Engaged {
         if quiet >= QUIET {
             return Some(ChangeReason::Quiet(quiet));
         }
+        if let Some(held) = self.slack.overdue(now) {
+            return Some(ChangeReason::Changed(held));
+        }
         let silent = since(self.signs.last_end);
         let patience = (SILENT_LATENCIES * self.latency.secs).max(SILENT_SECS);
         (refuses && !self.frozen && silent.as_secs_f64() >= patience)

@@ -58,6 +58,61 @@ fn the_cap_has_room_for_bursts_while_few_are_refused_and_is_the_limit_under_pres
 }
 
 #[test]
+fn a_limit_at_rest_lends_places_to_bursts_and_an_experiment_does_not() {
+    // Goal: under a load of half the capacity, whoever is measured, so that it is known, and
+    // whatever was refused before.
+    let mut engaged = of_sixteen();
+    engaged.refused = 0.9;
+    engaged.latency = Latency {
+        secs: 0.015,
+        in_flight: 24.0,
+        n: LATENCY_MEMORY,
+    };
+    let mut now = origin();
+    for _ in 0..1_000 {
+        now += MS;
+        engaged.window(&Window::new(now, 1, 0, 8), &mut random());
+    }
+    engaged.refused = 0.9;
+    // A quarter of a second at 1,600 each second.
+    assert_eq!(engaged.cap(), 24 + 400);
+    assert_eq!(engaged.limit(), 23, "what is told stays");
+    engaged.freeze(true);
+    assert_eq!(engaged.cap(), 24, "a late process lends nothing");
+    engaged.freeze(false);
+    engaged.enter(Step::Before, now);
+    assert_eq!(engaged.cap(), 24);
+}
+
+#[test]
+fn lent_places_that_nothing_explains_end_the_limit() {
+    let mut engaged = of_sixteen();
+    engaged.latency = Latency {
+        secs: 0.015,
+        in_flight: 24.0,
+        n: LATENCY_MEMORY,
+    };
+    let mut now = origin();
+    let outcome = |engaged: &mut Engaged, now, in_flight| {
+        engaged.window(&Window::new(now, 1, 0, in_flight), &mut random())
+    };
+    for _ in 0..1_000 {
+        now += MS;
+        assert!(matches!(outcome(&mut engaged, now, 8), Outcome::Nothing));
+    }
+    for _ in 0..500 {
+        now += MS;
+        assert!(matches!(outcome(&mut engaged, now, 300), Outcome::Nothing));
+    }
+    now += 2 * MS;
+    let outcome = outcome(&mut engaged, now, 300);
+    assert!(
+        matches!(outcome, Outcome::Open(ChangeReason::Changed(_))),
+        "{outcome:?}"
+    );
+}
+
+#[test]
 fn in_a_dip_the_cap_is_below_the_knee_and_in_a_deep_one_far_below() {
     let until = origin();
     for step in [Step::Dip, Step::Hold { until }] {

@@ -86,6 +86,22 @@ fn a_full_pool_is_noticed_and_its_size_with_it() {
 }
 
 #[test]
+fn bursts_that_are_served_before_the_next_are_no_overload() {
+    // Five times what eight workers can do, for 10 ms of every 62: each leaves 32 waiting.
+    let mut world = World::new(1, 8);
+    for burst in 0..100 {
+        assert_eq!(world.run(40, 0.000_25, 0.01), [], "burst {burst}");
+        world.now += Duration::from_millis(52);
+    }
+    // The same without the pauses between them is one.
+    let found = world.run(4_000, 0.000_25, 0.01);
+    let (number, knee) = *found.first().expect("five times what it can do");
+    assert!((7.0..11.0).contains(&knee), "{knee}");
+    // A quarter of a second's work is 200, and four of five add to it.
+    assert!((200..400).contains(&number), "{number}");
+}
+
+#[test]
 fn a_dependency_that_becomes_slow_is_no_full_pool() {
     let mut world = World::new(1, 1_000);
     world.run(2_000, 0.001, 0.01);
