@@ -20,6 +20,7 @@ mod machine;
 mod options;
 mod peers;
 mod plan;
+mod pools;
 mod report;
 mod server;
 mod spread;
@@ -87,6 +88,10 @@ fn measure_all(options: &Options) -> io::Result<()> {
             watch: options.watch,
         };
         let stage = Stage { backend, place };
+        if backend == Backend::Pools {
+            pools::measure(&stage, options)?;
+            continue;
+        }
         let measured = measure(&stage, options)?;
         if options.json {
             for runs in measured.runs() {

@@ -52,6 +52,29 @@ fn a_quick_run_prints_one_well_formed_line_for_each_phase_of_each_peer() {
 }
 
 #[test]
+fn two_routes_on_two_pools_have_a_line_for_each_load() {
+    let pools = ["overload", "--quick", "--json", "--backend", "pools"];
+    let lines = common::read(&common::bench(
+        &[&pools[..], &["--peer", "steadfast"]].concat(),
+    ));
+    let keys = [
+        "bench",
+        "peer",
+        "phase",
+        "quick_goodput",
+        "slow_goodput",
+        "doubtful",
+    ];
+    are_whole(&lines, "overload", &keys);
+    let loads = ["both at 0.9x", "slow at 10x", "quick at 10x", "both at 10x"];
+    let told: Vec<_> = lines
+        .iter()
+        .filter_map(|line| line["phase"].as_str())
+        .collect();
+    assert_eq!(told, loads);
+}
+
+#[test]
 fn an_unknown_peer_is_named_with_those_that_are_known() {
     is_wrong(&["overload", "--peer", "nginx"], &["`nginx`", "steadfast"]);
 }

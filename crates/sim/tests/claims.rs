@@ -414,7 +414,11 @@ fn what_other_limits_were_reported_to_do_it_does_not() {
 
 #[test]
 fn a_flood_of_one_backend_costs_the_routes_of_another_nothing() {
-    for name in ["mix-apart-slow-10x", "mix-apart-quick-10x"] {
+    for name in [
+        "mix-apart-slow-10x",
+        "mix-apart-quick-10x",
+        "mix-cold-slow-10x",
+    ] {
         holds(name, 1..=1);
     }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sim::rng::{Dist, Rng};
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use std::sync::Mutex;
+use steadfast::Dependency;
 use tokio::sync::{Semaphore, watch};
 
 use super::plan::Path;
@@ -32,6 +33,8 @@ pub(crate) enum Backend {
     Postgres,
     /// A route of 2 ms beside one of 200 ms on the same workers.
     Mix,
+    /// The same on workers of their own, each behind a dependency.
+    Pools,
 }
 
 /// What a server process must know of its backend.
@@ -45,7 +48,13 @@ pub(crate) struct Place {
 }
 
 impl Backend {
-    pub(crate) const ALL: [Self; 4] = [Self::Workers, Self::Cpu, Self::Postgres, Self::Mix];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Workers,
+        Self::Cpu,
+        Self::Postgres,
+        Self::Mix,
+        Self::Pools,
+    ];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -53,6 +62,7 @@ impl Backend {
             Self::Cpu => "cpu",
             Self::Postgres => "postgres",
             Self::Mix => "mix",
+            Self::Pools => "pools",
         }
     }
 
@@ -65,6 +75,7 @@ impl Backend {
         match self {
             Self::Workers | Self::Postgres | Self::Mix => WORKERS,
             Self::Cpu => cores(),
+            Self::Pools => QUICK_WORKERS + SLOW_WORKERS,
         }
     }
 
@@ -88,6 +99,7 @@ impl Backend {
         };
         match self {
             Self::Workers | Self::Cpu | Self::Postgres => vec![path("/work", 1.0, 1.0)],
+            Self::Pools => vec![path("/quick", 0.5, 1.0), path("/slow", 0.5, 1.0)],
             Self::Mix => {
                 let mean = FAST_SHARE * FAST.mean() + (1.0 - FAST_SHARE) * SLOW.mean();
                 vec![
@@ -103,7 +115,7 @@ impl Backend {
     pub(crate) const fn brownout(self) -> Option<f64> {
         match self {
             Self::Workers | Self::Cpu | Self::Postgres => Some(8.0),
-            Self::Mix => None,
+            Self::Mix | Self::Pools => None,
         }
     }
 
@@ -123,7 +135,11 @@ impl Backend {
                 None => None,
             },
         });
+        if self == Self::Pools {
+            return Ok(pools(&work));
+        }
         Ok(match self {
+            Self::Pools => unreachable!("it has an application of its own"),
             Self::Workers => Router::new().route(
                 "/work",
                 get(async |work: State<Arc<Work>>| work.on(WORK).await),
@@ -165,6 +181,35 @@ async fn pool(url: &str) -> Result<PgPool, sqlx::Error> {
         .max_connections(connections)
         .connect(url)
         .await
+}
+
+/// Workers of the quick route and of the slow one: some hundreds of requests a second of the
+/// one, and so many of the other that a share of them means something.
+const QUICK_WORKERS: usize = 4;
+const SLOW_WORKERS: usize = 32;
+
+/// Two routes on workers of their own.
+fn pools(work: &Arc<Work>) -> Router {
+    let route = |name: &str, workers, takes| {
+        let workers = Arc::new(Semaphore::new(workers));
+        let dependency = Dependency::builder(name).build();
+        let dependency = dependency.expect("the name is valid");
+        let work = Arc::clone(work);
+        get(move || async move {
+            let call = async {
+                let _worker = workers.acquire().await?;
+                tokio::time::sleep(Duration::from_secs_f64(work.draw(takes))).await;
+                Ok::<_, tokio::sync::AcquireError>(())
+            };
+            match dependency.call(call).await {
+                Ok(()) => StatusCode::OK,
+                Err(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            }
+        })
+    };
+    Router::new()
+        .route("/quick", route("quick", QUICK_WORKERS, FAST))
+        .route("/slow", route("slow", SLOW_WORKERS, SLOW))
 }
 
 struct Work {

@@ -59,7 +59,8 @@ struct Pending {
     kind: Kind,
     /// Whether the phase had settled.
     counts: bool,
-    /// What it needs, over the mean.
+    /// The number of its path, and what it needs, over the mean.
+    path: usize,
     work: f64,
 }
 
@@ -231,9 +232,12 @@ impl Client {
 
     fn send(&mut self, kind: Kind, meant_at: f64) {
         let sent_at = self.now();
-        let (bytes, work) = match kind {
-            Kind::Work => self.choose(),
-            Kind::Probe => (self.probe, 0.0),
+        let (bytes, path, work) = match kind {
+            Kind::Work => {
+                let path = self.choose();
+                (self.requests[path], path, self.act.paths[path].work)
+            }
+            Kind::Probe => (self.probe, 0, 0.0),
         };
         let pending = Pending {
             meant_at,
@@ -241,6 +245,7 @@ impl Client {
             phase: self.phase,
             kind,
             counts: meant_at >= self.phase_at + self.act.phases[self.phase].settle_secs,
+            path,
             work,
         };
         if kind == Kind::Work {
@@ -268,18 +273,20 @@ impl Client {
         }
     }
 
-    /// Draws one of the paths: its request, and what it needs.
-    fn choose(&mut self) -> (&'static [u8], f64) {
+    /// Draws one of the paths.
+    fn choose(&mut self) -> usize {
         let mut rest = self.mix.unit();
         let mut chosen = 0;
+        let shares = self.act.phases.get(self.phase).map(|it| &it.shares);
         for (index, path) in self.act.paths.iter().enumerate() {
-            rest -= path.share;
+            let own = shares.and_then(|shares| shares.get(index));
+            rest -= own.copied().unwrap_or(path.share);
             chosen = index;
             if rest < 0.0 {
                 break;
             }
         }
-        (self.requests[chosen], self.act.paths[chosen].work)
+        chosen
     }
 
     /// Finds a connection, or opens one.
@@ -422,7 +429,13 @@ impl Client {
         self.bins.ended(ending, pending.meant_at, since_meant);
         if pending.counts {
             let tally = &mut self.tallies[pending.phase];
-            tally.ended(ending, since_meant, now - pending.sent_at, pending.work);
+            let since_sent = now - pending.sent_at;
+            tally.ended(
+                ending,
+                since_meant,
+                since_sent,
+                (pending.path, pending.work),
+            );
         }
         let closed = |phase: &super::plan::Phase| matches!(phase.load, Load::Closed { .. });
         // One that failed is not sent again, or a dead server would be asked for ever.

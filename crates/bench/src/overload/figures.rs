@@ -46,7 +46,7 @@ pub(crate) struct Cores {
 
 impl Cores {
     /// Whether generator or server lacked a processor because of others.
-    fn starved(&self) -> bool {
+    pub(super) fn starved(&self) -> bool {
         let disturbed = self.others.max(self.stolen) > OTHERS_MAX;
         disturbed && self.client_waited.max(self.server_waited) > STARVED_MIN
     }

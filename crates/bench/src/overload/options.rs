@@ -77,7 +77,7 @@ impl Options {
         match backend {
             _ if self.quick => Pace::Quick,
             Backend::Workers => Pace::Full,
-            Backend::Cpu | Backend::Postgres | Backend::Mix => Pace::Short,
+            Backend::Cpu | Backend::Postgres | Backend::Mix | Backend::Pools => Pace::Short,
         }
     }
 }
@@ -90,9 +90,12 @@ fn runs(given: Option<&&str>) -> Result<usize, String> {
 
 fn peer(name: Option<&&str>) -> Result<String, String> {
     let fixed = |n: &str| n.parse::<u32>().is_ok_and(|n| n > 0);
-    let is_known =
-        |it: &str| peers::NAMES.contains(&it) || it.strip_prefix("tower-").is_some_and(fixed);
-    let known = [&peers::NAMES[..], &["tower-N (a limit of N)"]].concat();
+    let is_known = |it: &str| {
+        let named = peers::NAMES.contains(&it) || it == peers::ONE_LIMIT;
+        named || it.strip_prefix("tower-").is_some_and(fixed)
+    };
+    let more = [peers::ONE_LIMIT, "tower-N (a limit of N)"];
+    let known = [&peers::NAMES[..], &more].concat();
     named(
         "peer",
         name,

@@ -53,6 +53,9 @@ pub(crate) const NAMES: [&str; 13] = [
     "steadfast",
 ];
 
+/// Ours with one limit for all backends, for who asks for it.
+pub(crate) const ONE_LIMIT: &str = "steadfast-one-limit";
+
 /// What stands in the table for a name.
 pub(crate) fn version(name: &str) -> &'static str {
     match name.split('-').next() {
@@ -68,8 +71,13 @@ pub(crate) fn version(name: &str) -> &'static str {
 
 /// Ours: `None` of the others.
 pub(crate) fn guard(name: &str) -> Option<Guard> {
-    let guard = || Guard::builder().shed(Shed::adaptive());
-    (name == "steadfast").then(|| guard().build().expect("the defaults are valid"))
+    let shed = match name {
+        "steadfast" => Shed::adaptive(),
+        ONE_LIMIT => Shed::adaptive().by_backend(false),
+        _ => return None,
+    };
+    let guard = Guard::builder().shed(shed).build();
+    Some(guard.expect("the defaults are valid"))
 }
 
 /// Puts an application behind a peer, with a probe that its limiter does not see; `None`

@@ -38,6 +38,8 @@ pub(crate) struct Phase {
     pub(crate) settle_secs: f64,
     /// How many times slower the service is from its start on.
     pub(crate) slowness: f64,
+    /// Shares of the paths in it, if they are others than the act's.
+    pub(crate) shares: Vec<f64>,
     /// Threads that compute beside it for as long as it lasts, on the same processors.
     pub(crate) neighbours: usize,
 }
@@ -52,13 +54,14 @@ pub(crate) enum Load {
 }
 
 impl Phase {
-    fn open(name: &str, rate: f64, secs: f64, settle_secs: f64) -> Self {
+    pub(super) fn open(name: &str, rate: f64, secs: f64, settle_secs: f64) -> Self {
         Self {
             name: name.to_owned(),
             load: Load::Open { rate },
             secs,
             settle_secs,
             slowness: 1.0,
+            shares: Vec::new(),
             neighbours: 0,
         }
     }
@@ -72,6 +75,12 @@ impl Phase {
 
     pub(crate) fn slower(mut self, slowness: f64) -> Self {
         self.slowness = slowness;
+        self
+    }
+
+    /// The same with these shares of the paths.
+    pub(super) fn shared(mut self, shares: &[f64]) -> Self {
+        self.shares = shares.to_vec();
         self
     }
 
@@ -119,7 +128,7 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    fn of(phases: Vec<Phase>) -> Self {
+    pub(super) fn of(phases: Vec<Phase>) -> Self {
         let connections = 0;
         Self {
             phases,

@@ -35,8 +35,13 @@ pub(super) fn all() -> Vec<Scenario> {
         let name = name.replacen("mix", "mix-apart", 1);
         mix(&name, [quick, slow], FLOOD, true)
     });
-    let cold = mix("mix-cold-slow-10x", [BEFORE, 10.0], 0.0, true);
-    one.into_iter().chain(apart).chain([cold]).collect()
+    // A process that starts in the middle of it.
+    let cold = rows[..3].iter().map(|(name, quick, slow)| {
+        let name = name.replacen("mix", "mix-cold", 1);
+        mix(&name, [*quick, *slow], 0.0, true)
+    });
+    // What both ask for at once, of a process that knows nothing, is measured without a bar.
+    one.into_iter().chain(apart).chain(cold).collect()
 }
 
 /// Each route asks for so many times what its pool can do, from `flood` on.
@@ -59,7 +64,7 @@ fn mix(name: &str, times: [f64; 2], flood: f64, by_backend: bool) -> Scenario {
             work: Some((server, work)),
         })
         .collect();
-    let has_bar = by_backend && flood > 0.0;
+    let has_bar = by_backend && (flood > 0.0 || times != [10.0, 10.0]);
     Scenario::new(name, setup, move |r| {
         let of_alone = |route: usize| {
             let done = r.route(route, FROM, SECS).latencies.len() as f64;

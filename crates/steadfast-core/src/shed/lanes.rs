@@ -47,7 +47,7 @@ use crate::{
     },
     sync::{
         Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU8, Ordering},
         lock, try_lock,
     },
 };
@@ -59,6 +59,15 @@ pub const BACKENDS_MAX: usize = 8;
 
 /// One request in so many is asked what it spends its time with while there is no limit.
 pub const SPENT_ONE_IN: u32 = 16;
+
+/// When a backend is seen for the first time, everybody is asked for so long, and until so many
+/// have been told of: a flood in which a process starts leaves no time for a sample, and once
+/// its queues have grown nothing can be seen of them any more.
+const ALL_FOR: Duration = Duration::from_secs(2);
+const ALL_MIN: u32 = 4096;
+
+/// Backends that are remembered as seen.
+const SEEN_MAX: usize = 4 * BACKENDS_MAX;
 
 /// Changes kept until somebody collects them. A route changes twice a minute at most.
 const CHANGES_KEPT: usize = 32;
@@ -132,13 +141,25 @@ struct Backend {
     lane: Lane,
 }
 
+/// Who is asked what a request spends its time with. Relaxed wherever it is read or written: who
+/// is asked a moment too long or too short is a sample more or less.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asks {
+    /// There is one limit for all.
+    Nobody,
+    /// A sample, and everybody while there is a limit.
+    Some,
+    /// Everybody.
+    All,
+}
+
 /// All limits of a gate.
 #[derive(Debug)]
 pub(super) struct Lanes {
     common: Lane,
     backends: Directory<Box<Backend>>,
-    /// Whether evidence is asked for.
-    asks: AtomicBool,
+    /// Who is asked: see [`Asks`].
+    asks: AtomicU8,
     evidence: Mutex<Evidence>,
     settings: ShedSettings,
     seed: u64,
@@ -147,6 +168,10 @@ pub(super) struct Lanes {
 #[derive(Debug)]
 struct Evidence {
     routes: Routes,
+    /// Backends that were named so far.
+    seen: Vec<Name>,
+    /// Since when everybody is asked, and how many were told of since then.
+    all: Option<(Instant, u32)>,
     changes: VecDeque<BackendChange>,
 }
 
@@ -155,9 +180,14 @@ impl Lanes {
         Self {
             common: Lane::new(settings, seed, now),
             backends: Directory::new(),
-            asks: AtomicBool::new(settings.is_by_backend()),
+            asks: AtomicU8::new(match settings.is_by_backend() {
+                true => Asks::Some as u8,
+                false => Asks::Nobody as u8,
+            }),
             evidence: Mutex::new(Evidence {
                 routes: Routes::new(),
+                seen: Vec::new(),
+                all: None,
                 changes: VecDeque::new(),
             }),
             settings: settings.clone(),
@@ -202,17 +232,24 @@ impl Lanes {
         self.backends.lanes().map(|backend| &**backend)
     }
 
-    /// Whether anybody wants to hear where requests spend their time.
     #[inline]
-    fn asks(&self) -> bool {
-        self.asks.load(Ordering::Relaxed)
+    fn asks(&self) -> Asks {
+        match self.asks.load(Ordering::Relaxed) {
+            0 => Asks::Nobody,
+            1 => Asks::Some,
+            _ => Asks::All,
+        }
+    }
+
+    fn set_asks(&self, asks: Asks) {
+        self.asks.store(asks as u8, Ordering::Relaxed);
     }
 
     /// Makes one limit for all again, for good.
     pub(super) fn join(&self) {
         let mut evidence = lock(&self.evidence);
         // With the lock, because whoever tells something of a request publishes with it.
-        self.asks.store(false, Ordering::Relaxed);
+        self.set_asks(Asks::Nobody);
         self.backends.join();
         evidence.routes = Routes::new();
     }
@@ -223,10 +260,15 @@ impl Lanes {
         let Some(mut evidence) = try_lock(&self.evidence) else {
             return;
         };
-        if !self.asks() {
+        let evidence = &mut *evidence;
+        let asks = self.asks();
+        if asks == Asks::Nobody {
             return;
         }
-        let evidence = &mut *evidence;
+        let wanted = evidence.asks(with, now);
+        if asks != wanted {
+            self.set_asks(wanted);
+        }
         let Some(moved) = evidence.routes.saw(path, with, now) else {
             return;
         };
@@ -296,6 +338,25 @@ impl Lanes {
 }
 
 impl Evidence {
+    /// Says who is to be asked after this one.
+    fn asks(&mut self, with: Option<&Name>, now: Instant) -> Asks {
+        let is_new = |name: &&Name| self.seen.len() < SEEN_MAX && !self.seen.contains(name);
+        if let Some(name) = with.filter(is_new) {
+            self.seen.push(name.clone());
+            self.all = Some((now, 0));
+        }
+        if let Some((since, told)) = &mut self.all {
+            *told += 1;
+            if *told >= ALL_MIN && now.saturating_duration_since(*since) >= ALL_FOR {
+                self.all = None;
+            }
+        }
+        match self.all {
+            Some(_) => Asks::All,
+            None => Asks::Some,
+        }
+    }
+
     fn keep(&mut self, change: BackendChange) {
         if self.changes.len() == CHANGES_KEPT {
             self.changes.pop_front();
@@ -306,13 +367,18 @@ impl Evidence {
 
 impl ShedGate {
     /// Whether the gate wants to hear what a request spends its time with: see
-    /// [`ShedGate::spent`]. Before there is a limit one in [`SPENT_ONE_IN`] is enough, and `drawn`
-    /// says whether it is the one; while there is one, those who share it are all asked, because
-    /// of a route that is refused few are admitted.
+    /// [`ShedGate::spent`]. As a rule one in [`SPENT_ONE_IN`] is enough, and `drawn` says whether it
+    /// is the one. All are asked for some seconds after a backend was seen for the first time;
+    /// and those who share a limit while there is one, because of a route that is refused few
+    /// are admitted.
     #[inline]
     #[must_use]
     pub fn asks_what_is_spent(&self, drawn: bool) -> bool {
-        self.lanes.asks() && (drawn || self.lanes.common().limit().is_some())
+        match self.lanes.asks() {
+            Asks::Nobody => false,
+            Asks::Some => drawn || self.lanes.common().limit().is_some(),
+            Asks::All => true,
+        }
     }
 
     /// Says that a request on this path, which has been answered, spent at least half of its
@@ -320,7 +386,7 @@ impl ShedGate {
     /// that there was no such dependency.
     #[inline]
     pub fn spent(&self, path: &str, with: Option<&Name>, now: Instant) {
-        if self.lanes.asks() {
+        if self.lanes.asks() != Asks::Nobody {
             self.lanes.spent(path, with, now);
         }
     }

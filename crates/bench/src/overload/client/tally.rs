@@ -29,6 +29,8 @@ pub(crate) struct Counted {
     pub(crate) served: u64,
     /// Sum of what the served needed, over the mean of all: as `served` where all need the same.
     pub(crate) served_work: f64,
+    /// The served of each path.
+    pub(crate) served_of: Vec<u64>,
     pub(crate) refused: u64,
     pub(crate) timed_out: u64,
     /// Never sent, because the generator was late by more than a client waits.
@@ -80,13 +82,23 @@ impl Tally {
         self.lags_ms.push(millis(lag_secs));
     }
 
-    /// `since_meant` and `since_sent` in seconds.
-    pub(super) fn ended(&mut self, ending: Ending, since_meant: f64, since_sent: f64, work: f64) {
+    /// `since_meant` and `since_sent` in seconds; of a request on this path, which needs so much.
+    pub(super) fn ended(
+        &mut self,
+        ending: Ending,
+        since_meant: f64,
+        since_sent: f64,
+        (path, work): (usize, f64),
+    ) {
         let counted = &mut self.counted;
         match ending {
             Ending::Served => {
                 counted.served += 1;
                 counted.served_work += work;
+                if path >= counted.served_of.len() {
+                    counted.served_of.resize(path + 1, 0);
+                }
+                counted.served_of[path] += 1;
                 self.served_ms.push(millis(since_meant));
             }
             Ending::Refused => {

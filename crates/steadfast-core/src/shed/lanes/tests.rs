@@ -142,9 +142,20 @@ fn a_fixed_limit_and_one_that_is_set_are_one_for_all() {
 }
 
 #[test]
-fn those_who_share_a_limit_are_all_asked_while_there_is_one() {
+fn everybody_is_asked_after_a_backend_was_seen_first_and_who_shares_a_limit_while_there_is_one() {
     let now = origin();
     let open = gate(&ShedSettings::adaptive(), now);
+    assert!(open.asks_what_is_spent(true) && !open.asks_what_is_spent(false));
+    let mut later = now;
+    for backend in [&PAGES, &REPORTS] {
+        open.spent("/page", Some(backend), later);
+        assert!(open.asks_what_is_spent(false), "{backend} is new");
+        (1..ALL_MIN).for_each(|_| open.spent("/own", None, later));
+        assert!(open.asks_what_is_spent(false), "no time has gone by");
+        later += ALL_FOR;
+        open.spent("/page", Some(backend), later);
+        assert!(!open.asks_what_is_spent(false), "{backend} is known");
+    }
     assert!(open.asks_what_is_spent(true) && !open.asks_what_is_spent(false));
     let limited = gate(&settings(4), now);
     assert!(limited.asks_what_is_spent(false));
