@@ -4,15 +4,16 @@
 //! Method: time is paused; each limit has so many places, and while there is a limit every
 //! request is asked what it spends its time with, so nothing here is chance.
 
-#![cfg(feature = "axum")]
+#![cfg(all(feature = "axum", feature = "metrics"))]
 
 mod common;
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
 
 use axum::{Router, routing::get};
 use common::{Answer, TOKEN, get as request, with_token};
 use http::StatusCode;
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use steadfast::{
     Dependency, Explain, Guard, Shed, ShedLayer, Shedder,
     limit::{Fixed, Limit},
@@ -273,4 +274,51 @@ async fn the_operator_is_told_of_the_limits_and_whose_was_met() {
     assert!(one.body.contains("reports-db"), "{}", one.body);
     let html = ask("/why503/".to_owned(), "text/html").await.body;
     assert!(html.contains("Limits by backend"), "{html}");
+}
+
+/// Goal: a scaler sees the limit that is asked most of, not only the common one.
+#[tokio::test(start_paused = true)]
+async fn metrics_tell_of_each_limit_and_demand_is_that_of_the_one_most_is_asked_of() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _local = metrics::set_default_local_recorder(&recorder);
+    let subject = Subject::guarded(shed());
+    let guard = subject.guard.as_ref().expect("it is guarded");
+    let _running = guard.start().expect("started");
+    subject.ask_often("/page", 8).await;
+    subject.ask_often("/report/7", 8).await;
+    let reports = async {
+        for _ in 0..20 {
+            tokio::join!(subject.ask("/report/1"), subject.ask("/report/2"));
+        }
+    };
+    let look = async {
+        tokio::time::sleep(3050 * MS).await;
+        let seen = snapshotter.snapshot().into_vec().into_iter();
+        let gauges = seen.filter_map(|(key, _, _, value)| match value {
+            DebugValue::Gauge(value) => {
+                let labels = key.key().labels().map(|it| it.value().to_owned());
+                let of: Vec<_> = labels.collect();
+                Some((
+                    (key.key().name().to_owned(), of.join(" ")),
+                    value.into_inner(),
+                ))
+            }
+            _ => None,
+        });
+        gauges.collect::<BTreeMap<_, _>>()
+    };
+    let ((), seen) = tokio::join!(reports, look);
+    let of = |name: &str, of: &str| seen.get(&(name.to_owned(), of.to_owned())).copied();
+    for backend in ["pages-db", "reports-db"] {
+        assert_eq!(
+            of("steadfast_backend_limit", backend),
+            Some(2.0),
+            "{seen:?}"
+        );
+    }
+    assert_eq!(of("steadfast_backend_in_flight", "pages-db"), Some(0.0));
+    assert_eq!(of("steadfast_backend_in_flight", "reports-db"), Some(2.0));
+    let demand = of("steadfast_demand", "").expect("it is known");
+    assert!((0.9..2.0).contains(&demand), "{demand}");
 }

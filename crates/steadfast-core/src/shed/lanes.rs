@@ -60,11 +60,16 @@ pub const BACKENDS_MAX: usize = 8;
 /// One request in so many is asked what it spends its time with while there is no limit.
 pub const SPENT_ONE_IN: u32 = 16;
 
-/// When a backend is seen for the first time, everybody is asked for so long, and until so many
-/// have been told of: a flood in which a process starts leaves no time for a sample, and once
-/// its queues have grown nothing can be seen of them any more.
+/// When a backend or a route is seen for the first time, everybody is asked for so long, and until
+/// so many have been told of: a flood in which a process starts, or of what nobody asked for
+/// before, leaves no time for a sample, and once its queues have grown nothing can be seen of
+/// them any more.
 const ALL_FOR: Duration = Duration::from_secs(2);
 const ALL_MIN: u32 = 4096;
+
+/// For a new route no more than once in so long, because some services have new paths all the
+/// time.
+const ALL_REST: Duration = Duration::from_secs(60);
 
 /// Backends that are remembered as seen.
 const SEEN_MAX: usize = 4 * BACKENDS_MAX;
@@ -172,6 +177,8 @@ struct Evidence {
     seen: Vec<Name>,
     /// Since when everybody is asked, and how many were told of since then.
     all: Option<(Instant, u32)>,
+    /// When that began last.
+    all_at: Option<Instant>,
     changes: VecDeque<BackendChange>,
 }
 
@@ -188,6 +195,7 @@ impl Lanes {
                 routes: Routes::new(),
                 seen: Vec::new(),
                 all: None,
+                all_at: None,
                 changes: VecDeque::new(),
             }),
             settings: settings.clone(),
@@ -265,7 +273,7 @@ impl Lanes {
         if asks == Asks::Nobody {
             return;
         }
-        let wanted = evidence.asks(with, now);
+        let wanted = evidence.asks(path, with, now);
         if asks != wanted {
             self.set_asks(wanted);
         }
@@ -339,11 +347,15 @@ impl Lanes {
 
 impl Evidence {
     /// Says who is to be asked after this one.
-    fn asks(&mut self, with: Option<&Name>, now: Instant) -> Asks {
+    fn asks(&mut self, path: &str, with: Option<&Name>, now: Instant) -> Asks {
         let is_new = |name: &&Name| self.seen.len() < SEEN_MAX && !self.seen.contains(name);
-        if let Some(name) = with.filter(is_new) {
-            self.seen.push(name.clone());
-            self.all = Some((now, 0));
+        let new = with.filter(is_new).cloned();
+        let rests = |at: Instant| now.saturating_duration_since(at) < ALL_REST;
+        let begins = new.is_some()
+            || with.is_some() && !self.all_at.is_some_and(rests) && !self.routes.knows(path);
+        self.seen.extend(new);
+        if begins {
+            (self.all, self.all_at) = (Some((now, 0)), Some(now));
         }
         if let Some((since, told)) = &mut self.all {
             *told += 1;
@@ -368,8 +380,8 @@ impl Evidence {
 impl ShedGate {
     /// Whether the gate wants to hear what a request spends its time with: see
     /// [`ShedGate::spent`]. As a rule one in [`SPENT_ONE_IN`] is enough, and `drawn` says whether it
-    /// is the one. All are asked for some seconds after a backend was seen for the first time;
-    /// and those who share a limit while there is one, because of a route that is refused few
+    /// is the one. All are asked for some seconds after a backend or a route was seen for the
+    /// first time; and those who share a limit while there is one, because of a route that is refused few
     /// are admitted.
     #[inline]
     #[must_use]

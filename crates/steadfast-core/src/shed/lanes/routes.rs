@@ -83,6 +83,12 @@ impl Routes {
         moved
     }
 
+    /// Whether this path is one of a route that is known.
+    pub(super) fn knows(&self, path: &str) -> bool {
+        let hash = hash(path);
+        self.0.iter().any(|route| route.hash == hash)
+    }
+
     /// Begins to know a route.
     fn meet(&mut self, hash: u64, path: &str, with: &Name, now: Instant) -> Option<Moved> {
         let mut left = None;

@@ -142,7 +142,7 @@ fn a_fixed_limit_and_one_that_is_set_are_one_for_all() {
 }
 
 #[test]
-fn everybody_is_asked_after_a_backend_was_seen_first_and_who_shares_a_limit_while_there_is_one() {
+fn everybody_is_asked_after_something_new_was_seen_and_who_shares_a_limit_while_there_is_one() {
     let now = origin();
     let open = gate(&ShedSettings::adaptive(), now);
     assert!(open.asks_what_is_spent(true) && !open.asks_what_is_spent(false));
@@ -157,6 +157,14 @@ fn everybody_is_asked_after_a_backend_was_seen_first_and_who_shares_a_limit_whil
         assert!(!open.asks_what_is_spent(false), "{backend} is known");
     }
     assert!(open.asks_what_is_spent(true) && !open.asks_what_is_spent(false));
+    open.spent("/new", Some(&PAGES), later);
+    assert!(
+        !open.asks_what_is_spent(false),
+        "the last time was a moment ago"
+    );
+    later += ALL_REST;
+    open.spent("/newer", Some(&PAGES), later);
+    assert!(open.asks_what_is_spent(false), "a route is new");
     let limited = gate(&settings(4), now);
     assert!(limited.asks_what_is_spent(false));
 }
