@@ -127,6 +127,7 @@ pub mod plumbing {
     };
     pub use crate::shed::inflight::running::{PLACES, ROUTE_LEN_MAX, RunningRequest};
     pub use crate::shed::inflight::tokens::LIMIT_MAX;
+    pub use crate::shed::pacing::{PacingChange, PacingSnapshot};
     pub use crate::shed::reservation::{ReserveChange, ReserveSnapshot, Reserved};
     pub use crate::shed::runtime_lag::{
         LAG_MAX, LagChange, LagMode, LagPhase, LagSnapshot, Lagging, PROOF, WAIT_TARGET,

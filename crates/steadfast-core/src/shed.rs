@@ -20,6 +20,7 @@ pub mod limit;
 pub(crate) mod limiter;
 mod memory;
 mod moment;
+pub(crate) mod pacing;
 mod permit;
 mod pressure;
 mod request;
@@ -57,6 +58,7 @@ use crate::{
     shed::{
         inflight::running::Running,
         limit::{Change, Limit},
+        pacing::Pacing,
         reservation::ReserveChange,
         runtime_lag::LagLoop,
     },
@@ -74,6 +76,7 @@ pub struct ShedGate {
     peak: AtomicU32,
     running: Running,
     lag: LagLoop,
+    pacing: Pacing,
     streams: StreamPool,
     memory: MemoryGuard,
     hanging: Hanging,
@@ -94,6 +97,7 @@ impl ShedGate {
             peak: AtomicU32::new(0),
             running: Running::new(now),
             lag: LagLoop::new(settings.lag_mode(), now),
+            pacing: Pacing::new(),
             streams: StreamPool::new(settings.streams_max),
             memory: MemoryGuard::new(settings.memory_mode()),
             hanging: Hanging::new(settings.held_max, now),

@@ -433,6 +433,19 @@ pub(crate) fn hand_over(refusal: Refusal) -> Response<Full<Bytes>> {
     response
 }
 
+/// Whether an answer is a refusal that a gate made, before anything was done for the request.
+pub(crate) fn is_of_a_gate(status: StatusCode, headers: &HeaderMap) -> bool {
+    status == StatusCode::SERVICE_UNAVAILABLE
+        && headers
+            .get_all(render::WHY)
+            .iter()
+            .any(|why| why.as_bytes().ends_with(SAFE_TO_RETRY))
+}
+
+/// The last word about a request for which nothing was done. What an upstream says of itself
+/// loses it on its way through ([`mark`]).
+const SAFE_TO_RETRY: &[u8] = b", safe-to-retry";
+
 /// Returns whether a response's `why-503` names this cause.
 #[cfg(feature = "test-util")]
 pub(crate) fn says(headers: &HeaderMap, cause: Cause) -> bool {

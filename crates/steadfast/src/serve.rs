@@ -11,7 +11,8 @@
 //! when no balancer knows of it yet; it has no bound on anything. Here the listener stays
 //! open for the lame duck and its queue is emptied before it is closed; an idle connection
 //! is closed last, and only after the kernel was asked whether a request is in its buffer
-//! ([`io`]); every wait has a bound ([`limits`]), and what is cut at the end of the grace is
+//! ([`io`]); a client that asks again as soon as it is refused is read later while many do
+//! ([`haste`]); every wait has a bound ([`limits`]), and what is cut at the end of the grace is
 //! counted by what it was doing ([`conn`]).
 
 mod accept;
@@ -19,6 +20,7 @@ mod conn;
 mod connection;
 mod frames;
 mod handshake;
+mod haste;
 mod io;
 mod limits;
 mod listener;
@@ -328,6 +330,7 @@ where
             slow,
             Arc::clone(&self.shared.probes),
             ends,
+            self.shared.shedder.clone(),
             clock::now(),
         );
         let place = self.shared.registry.enter(&conn, place);
@@ -336,7 +339,6 @@ where
             app: self.app.clone(),
             peer,
             conn: Arc::clone(&conn),
-            shedder: self.shared.shedder.clone(),
         };
         let task = tokio::spawn(connection::run(io, service, self.shared.limits));
         conn.runs_as(task.abort_handle());

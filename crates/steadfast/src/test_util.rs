@@ -43,7 +43,7 @@ use steadfast_core::{
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{clock, dependency::Dependency, refusal};
+use crate::{clock, dependency::Dependency, instance::Control, refusal};
 
 /// Asserts that a response is a refusal with this cause.
 ///
@@ -124,6 +124,23 @@ impl HealthSwitch {
                 .record(outcome.clone(), Duration::ZERO, clock::now());
         }
         *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = outcome;
+    }
+}
+
+/// Has [`crate::Guard::serve`] pace hasty clients for the next moments, as if many of them kept
+/// the runtime busy: whoever is refused again and again over one HTTP/1 connection and asks at
+/// once each time is read only after a pause of up to 250 ms. Call it before each request of a
+/// client that is to see this; it ends half a second later.
+pub fn pace(control: &Control) {
+    /// Of so many clients that the pause is the longest, however many threads there are.
+    const BETWEEN: Duration = Duration::from_secs(3600);
+    /// The pause follows what is seen by halves.
+    const LOOKS: u32 = 10;
+    let (shedder, now) = (control.shedder(), clock::now());
+    for look in 0..LOOKS {
+        shedder.refused_again(BETWEEN);
+        let at = now + look * Duration::from_millis(1);
+        shedder.pace(Duration::from_secs(1), 0, 1.0, at);
     }
 }
 

@@ -89,6 +89,7 @@ impl ShedGate {
     /// beat.
     pub fn set_workers(&self, workers: u32) {
         self.lag.set_workers(workers);
+        self.pacing.set_workers(workers);
     }
 
     /// Obeys the lag loop, only observes it, or does without.

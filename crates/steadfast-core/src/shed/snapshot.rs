@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use super::{BackendSnapshot, MemorySnapshot, ShedGate, ShedMode, StreamsSnapshot, lane::Lane};
 use crate::{
     shed::{
-        inflight::running::RunningRequest, limit::Snapshot, reservation::ReserveSnapshot,
-        runtime_lag::LagSnapshot, tenants::TenantsSnapshot, wait_queue::QueueSnapshot,
+        inflight::running::RunningRequest, limit::Snapshot, pacing::PacingSnapshot,
+        reservation::ReserveSnapshot, runtime_lag::LagSnapshot, tenants::TenantsSnapshot,
+        wait_queue::QueueSnapshot,
     },
     sync::{atomic::Ordering, stripe::Counter},
 };
@@ -42,6 +43,8 @@ pub struct ShedSnapshot {
     pub memory: MemorySnapshot,
     /// The lag loop.
     pub lag: LagSnapshot,
+    /// Whether those who ask again at once are made to pause.
+    pub pacing: PacingSnapshot,
     /// Where the algorithm behind the limit stands.
     pub algorithm: Snapshot,
     /// Those who wait, if the gate has a queue.
@@ -102,6 +105,7 @@ impl ShedGate {
             memory: self.memory.snapshot(),
             reserve: common.reserve.snapshot(&common.tokens),
             lag: self.lag.snapshot(now),
+            pacing: self.pacing.snapshot(),
             mode: self.mode(),
             admitted: total(|lane| &lane.admitted),
             refused: total(|lane| &lane.refused),

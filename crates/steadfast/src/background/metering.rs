@@ -97,6 +97,9 @@ impl Meter {
         out.total("steadfast_would_refuse_total", &[], would_refuse);
         out.gauge("steadfast_runtime_lag_seconds", &[], lag.lag.as_secs_f64());
         out.gauge("steadfast_lag_refused_ratio", &[], lag.refused_ratio);
+        let pause = shed.pacing.pause.unwrap_or_default();
+        out.gauge("steadfast_pause_seconds", &[], pause.as_secs_f64());
+        out.total("steadfast_paced_total", &[], shed.pacing.paced);
         if let Some(queue) = &shed.queue {
             // Whole numbers will not do for the sum, so it is a gauge; `rate()` of it is the
             // mean number of requests that wait.

@@ -66,6 +66,7 @@ use tree::Tree;
 /// bytes_per_sec_min = 1024
 /// head_max = 65536
 /// nodelay = true
+/// pacing = true
 /// streams_max = 200
 /// resets_max = 20
 /// ping_every = "30s"
@@ -174,6 +175,7 @@ use tree::Tree;
 /// | `connections.bytes_per_sec_min` | 1 to 1048576: the rate that a transfer keeps to on average | `1024` |
 /// | `connections.head_max` | 8192 to 1048576: bytes of a request's head | `65536` |
 /// | `connections.nodelay` | true or false: whether TCP sends small packets at once | `true` |
+/// | `connections.pacing` | true or false: whether clients that ask again as soon as they are refused are paced while they keep the runtime busy | `true` |
 /// | `connections.streams_max` | 1 to 10000: streams of one HTTP/2 connection | `200` |
 /// | `connections.resets_max` | 0 to 10000: HTTP/2 streams that were reset before they were looked at | `20` |
 /// | `connections.ping_every` | 10ms to 24h between two pings over HTTP/2 | `30s` |

@@ -152,6 +152,7 @@ impl GuardBuilder {
         let head_max = config.head_max.map(|bytes| bytes as usize);
         replace(&mut connections.head_max, head_max);
         replace(&mut connections.nodelay, config.nodelay);
+        replace(&mut connections.pacing, config.pacing);
         replace(&mut connections.streams_max, config.streams_max);
         let resets_max = config.resets_max.map(|max| max as usize);
         replace(&mut connections.resets_max, resets_max);

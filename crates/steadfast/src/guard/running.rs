@@ -13,7 +13,7 @@ use steadfast_core::{
     limit::Change,
     plumbing::{BEAT, BackendChange, BackendNews, Declarer, inert, shape},
 };
-use tokio::task::JoinHandle;
+use tokio::{runtime::RuntimeMetrics, task::JoinHandle};
 
 use super::{Guard, Settings};
 use crate::{
@@ -34,6 +34,7 @@ use crate::{
 const SHED: Name = Name::from_static("shed");
 
 const TENANTS: Name = Name::from_static("tenants");
+const PACING: Name = Name::from_static("pacing");
 const RUNTIME_LAG: Name = Name::from_static("runtime-lag");
 
 const RESOURCES: Name = Name::from_static("resources");
@@ -167,6 +168,7 @@ impl Drop for Running {
 /// The heartbeat of the runtime this was started on.
 async fn beat(control: Control) {
     control.shedder().set_workers();
+    let mut busy = Busy::default();
     loop {
         let due = clock::now() + BEAT;
         tokio::time::sleep_until(due.into()).await;
@@ -174,10 +176,37 @@ async fn beat(control: Control) {
         let lag = now.saturating_duration_since(due);
         control.readiness().pulse.beat(lag, now);
         control.shedder().beat(lag, now);
+        let metrics = tokio::runtime::Handle::current().metrics();
+        let busy_ratio = busy.since_the_last(&metrics, now);
+        (control.shedder()).pace(lag, metrics.global_queue_depth(), busy_ratio, now);
         // One blocked worker among several is seen from here as well.
-        control
-            .workers()
-            .look(&tokio::runtime::Handle::current().metrics(), now);
+        control.workers().look(&metrics, now);
+    }
+}
+
+/// How busy the workers of the runtime have been.
+#[derive(Debug, Default)]
+struct Busy {
+    last: Option<(Instant, Duration)>,
+}
+
+impl Busy {
+    /// The share of their time in which they had something to do, since the last call; 0 for
+    /// the first.
+    fn since_the_last(&mut self, metrics: &RuntimeMetrics, now: Instant) -> f64 {
+        let workers = metrics.num_workers();
+        let total = (0..workers)
+            .map(|worker| metrics.worker_total_busy_duration(worker))
+            .sum();
+        let Some((at, before)) = self.last.replace((now, total)) else {
+            return 0.0;
+        };
+        let there = now.saturating_duration_since(at).as_secs_f64() * workers as f64;
+        if there > 0.0 {
+            (total.saturating_sub(before).as_secs_f64() / there).min(1.0)
+        } else {
+            0.0
+        }
     }
 }
 
@@ -235,6 +264,13 @@ async fn tick(control: Control, settings: Settings, mut reporters: Reporters) {
             control
                 .explain()
                 .note(&RUNTIME_LAG, from, to, &change.to_string());
+        }
+        for change in control.shedder().take_pacing_changes() {
+            let (from, to) = match change.pause {
+                Some(_) => ("everybody read at once", "hasty clients paced"),
+                None => ("hasty clients paced", "everybody read at once"),
+            };
+            (control.explain()).note(&PACING, from, to, &change.to_string());
         }
         for change in control.shedder().take_reserve_changes() {
             let places = |kept: u32| match kept {

@@ -20,7 +20,9 @@ use super::{
     unacknowledged::Ends,
 };
 use crate::{
+    clock,
     drain::{DrainState, Stage, Tally},
+    gate::shed::Shedder,
     instance::around::Around,
     probe::paths::Paths,
 };
@@ -53,6 +55,10 @@ pub(super) struct Conn {
     /// What is looked at in answers to probes.
     pub(super) probes: Arc<Probes>,
     ends: Option<Ends>,
+    /// Knows the classes of routes, and whether hasty clients are paced.
+    pub(super) shedder: Shedder,
+    /// Set once it has rested: hardly ever, and it is asked for on each read.
+    has_rested: OnceLock<()>,
     /// Set once a read that finds nothing has to look at the state: hardly ever, and it is
     /// asked for on each.
     eventful: OnceLock<()>,
@@ -66,6 +72,7 @@ impl Conn {
         slow: Arc<Slow>,
         probes: Arc<Probes>,
         ends: Option<Ends>,
+        shedder: Shedder,
         now: Instant,
     ) -> Arc<Self> {
         let state = Mutex::new(State::new(&limits, now));
@@ -75,6 +82,8 @@ impl Conn {
             slow,
             probes,
             ends,
+            shedder,
+            has_rested: OnceLock::new(),
             eventful: OnceLock::new(),
             state,
         })
@@ -91,6 +100,38 @@ impl Conn {
 
     pub(super) fn becomes_eventful(&self) {
         let _ = self.eventful.set(());
+    }
+
+    /// A request has ended, and was refused or not. A client that is refused again and again
+    /// and does not wait is paced, unless the process leaves.
+    pub(super) fn answered(&self, state: &mut State, refused: bool) {
+        if !refused || !self.limits.pacing {
+            state.haste.answered();
+            return;
+        }
+        let now = clock::now();
+        let Some(after) = state.haste.refused(now) else {
+            return;
+        };
+        self.shedder.refused_again(after);
+        if self.drain.is_leaving() {
+            return;
+        }
+        let Some(pause) = self.shedder.pause() else {
+            return;
+        };
+        // Not all at once again.
+        let pause = pause.mul_f64(1.0 + PAUSE_SPREAD * (fastrand::f64() - 0.5));
+        state.haste.rests(pause, now);
+        let _ = self.has_rested.set(());
+    }
+
+    /// Whether the connection is not to be read yet. Its task is woken when it is.
+    pub(super) fn is_resting(&self) -> bool {
+        if self.has_rested.get().is_none() {
+            return false;
+        }
+        self.state().is_resting(clock::now())
     }
 
     /// An answer said 101, or opened a tunnel.
@@ -156,6 +197,9 @@ impl Conn {
     /// Follows the drain: from now on, other bounds hold.
     pub(super) fn follow(&self, stage: Stage, now: Instant) {
         let mut state = self.state();
+        if stage != Stage::Serving {
+            state.haste.goes_on(now);
+        }
         match stage {
             Stage::LameDuck { since, until } if state.protocol == Protocol::Http2 => {
                 // Spread over the lame duck, or over what is left of it for one that is new.
@@ -220,6 +264,9 @@ impl Conn {
         *count += 1;
     }
 }
+
+/// How much the pauses of those who are paced differ.
+const PAUSE_SPREAD: f64 = 0.5;
 
 /// The part of the lame duck in which HTTP/2 connections are told; those that get no word
 /// from it are told at its end.

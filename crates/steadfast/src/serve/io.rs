@@ -121,6 +121,9 @@ impl<I: AsyncRead + Unpin + 'static> Io<I> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.conn.is_resting() {
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.socket).poll_read(cx, buf);
         if polled.is_pending() && !self.conn.is_eventful() {

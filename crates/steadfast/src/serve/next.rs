@@ -14,6 +14,7 @@ pub(super) enum Next {
     GoawayLate,
     Streams,
     Goaway,
+    Resumes,
 }
 
 impl Next {

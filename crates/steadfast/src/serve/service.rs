@@ -11,7 +11,7 @@ use std::{
 
 use axum_core::{body::Body, extract::Request, response::Response};
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode, Version, header, response::Parts};
+use http::{HeaderMap, HeaderName, Method, StatusCode, Version, header, response::Parts};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use pin_project::pin_project;
@@ -30,8 +30,8 @@ use super::{
 use crate::{
     clock,
     drain::{Departure, DrainToken, Reason, Stage},
-    gate::shed::Shedder,
     probe::paths::AnswersProbe,
+    refusal,
 };
 
 /// The application, for hyper.
@@ -40,8 +40,6 @@ pub(super) struct OnConnection<S, A> {
     pub(super) app: S,
     pub(super) peer: A,
     pub(super) conn: Arc<Conn>,
-    /// Knows the classes of routes.
-    pub(super) shedder: Shedder,
 }
 
 impl<S, A> hyper::service::Service<http::Request<Incoming>> for OnConnection<S, A>
@@ -57,17 +55,22 @@ where
         let body_open = !request.body().is_end_stream();
         let http2 = request.version() == Version::HTTP_2;
         let connect = request.method() == Method::CONNECT;
-        let class = self.shedder.classes().of_path(request.uri().path());
+        let class = self.conn.shedder.classes().of_path(request.uri().path());
         let when = class.draining();
         let slot = {
             let (path, limits) = (request.uri().path(), &self.conn.limits);
             let mut state = self.conn.state();
-            state.request_begins(path, body_open, limits, clock::now())
+            let slot = state.request_begins(path, body_open, limits, clock::now());
+            if state.haste.is_close() && is_passed_on(request.headers()) {
+                state.haste.is_passed_on();
+            }
+            slot
         };
         let place = Place {
             conn: Arc::clone(&self.conn),
             slot,
             end: End::Early,
+            refused: false,
         };
         // A stream may be silent for as long as it likes, and so may those that look like one.
         let is_stream = class.streams() == Streams::Always;
@@ -101,6 +104,8 @@ pub(super) struct Place {
     conn: Arc<Conn>,
     slot: usize,
     end: End,
+    /// Whether its answer is a refusal, and nothing but that was done for it.
+    refused: bool,
 }
 
 /// How a request ended.
@@ -194,6 +199,7 @@ impl Drop for Place {
                 self.end = End::Early;
             }
             state.request_ends(self.slot, clock::now);
+            self.conn.answered(&mut state, self.refused);
             state.mode == Mode::Cut
         };
         if !drain.is_leaving() {
@@ -252,6 +258,7 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Running<F> {
         if parts.headers.contains_key(header::CONNECTION) && says_close(&parts.headers) {
             place.conn.state().told_by_header = true;
         }
+        place.refused = !*this.http2 && refusal::is_of_a_gate(parts.status, &parts.headers);
         if *this.http2 || *this.may_be_silent {
             place.conn.slow.answers(&parts.headers);
         }
@@ -296,6 +303,15 @@ fn says_close(headers: &HeaderMap) -> bool {
         .iter()
         .any(|value| value.as_bytes().eq_ignore_ascii_case(b"close"))
 }
+
+/// Whether somebody passes a request on, and others of other clients may follow it.
+fn is_passed_on(headers: &HeaderMap) -> bool {
+    [header::VIA, header::FORWARDED, X_FORWARDED_FOR]
+        .iter()
+        .any(|name| headers.contains_key(name))
+}
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Whether the answer is of a kind that has no end of its own.
 fn is_endless(headers: &HeaderMap) -> bool {

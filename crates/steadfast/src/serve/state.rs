@@ -10,6 +10,7 @@ use tokio::task::AbortHandle;
 use super::{
     conn::Due,
     frames::Seen,
+    haste::Haste,
     limits::Connections,
     message::Reads,
     next::{Next, first},
@@ -49,6 +50,7 @@ pub(super) struct State {
     /// Whether the peer has ever taken bytes more slowly than there were any, over HTTP/2.
     was_held_up: bool,
     turn_until: Option<Instant>,
+    pub(super) haste: Haste,
     pub(super) writes: Writes,
     pub(super) goaway: Goaway,
     pub(super) why: Option<Why>,
@@ -80,6 +82,7 @@ impl State {
             served: 0,
             was_held_up: false,
             turn_until: None,
+            haste: Haste::default(),
             writes: Writes::new(limits),
             goaway: Goaway::default(),
             why: None,
@@ -159,7 +162,9 @@ impl State {
             true => self.quiet_due(limits, drain),
             false => None,
         };
-        first(first(blocked, streams), first(goaway, quiet))
+        let rest = self.haste.until().map(|at| (at, Next::Resumes));
+        let ends = first(goaway, quiet);
+        first(first(blocked, streams), first(ends, rest))
     }
 
     /// What falls due while no request runs.
@@ -252,6 +257,10 @@ impl State {
             Next::TurnOver => {
                 self.mode = Mode::Ending;
                 self.turn_until = None;
+                Due::Poll
+            }
+            Next::Resumes => {
+                self.haste.goes_on(now);
                 Due::Poll
             }
             Next::Goaway => {
@@ -377,6 +386,7 @@ impl State {
     ) -> usize {
         self.head_since = None;
         self.gives_way = None;
+        self.haste.asks(now);
         self.reads.begins(body);
         self.stay();
         if self.slots.is_empty() {
@@ -428,6 +438,12 @@ impl State {
         if self.slots.is_empty() {
             self.rests(now());
         }
+    }
+
+    /// Whether nothing is read yet, because the client is hasty. What a handler has left of a
+    /// request's body is: hyper looks for it once, and closes the connection if it is not there.
+    pub(super) fn is_resting(&self, now: Instant) -> bool {
+        self.mode == Mode::Open && self.unread_polls == 0 && self.haste.is_resting(now)
     }
 
     /// Nobody reads a request's body any more.

@@ -59,6 +59,8 @@ pub(crate) const METRICS: &[Metric] = &[
     metric("steadfast_streams_limit", Gauge, None, &[], "how many streams may be open"),
     metric("steadfast_runtime_lag_seconds", Gauge, Some(Unit::Seconds), &[], "how late the runtime is"),
     metric("steadfast_lag_refused_ratio", Gauge, None, &[], "the share of requests that is refused because the runtime is late"),
+    metric("steadfast_pause_seconds", Gauge, Some(Unit::Seconds), &[], "how long a client is not read that asks again as soon as it is refused; 0 while nobody is paced"),
+    metric("steadfast_paced_total", Counter, None, &[], "how often such a client was paced"),
     metric("steadfast_dependency_state", Gauge, None, &["dependency"], "0 passing, 1 warning, 2 failing, 3 unknown"),
     metric("steadfast_dependency_calls_total", Counter, None, &["dependency", "outcome"], "calls to a dependency, by how they ended"),
     metric("steadfast_outages_total", Counter, None, &["dependency"], "how often a dependency was down"),

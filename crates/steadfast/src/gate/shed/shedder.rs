@@ -8,8 +8,8 @@ use steadfast_core::{
     ShedPermit, ShedTicket,
     limit::{Change, Limit},
     plumbing::{
-        BEAT, BackendChange, LagChange, LagMode, ReserveChange, ResourceChange, ResourceSample,
-        RouteClass, ShedSnapshot, Streams, TenantChange,
+        BEAT, BackendChange, LagChange, LagMode, PacingChange, ReserveChange, ResourceChange,
+        ResourceSample, RouteClass, ShedSnapshot, Streams, TenantChange,
     },
 };
 
@@ -181,6 +181,26 @@ impl Shedder {
 
     pub(crate) fn beat(&self, lag: Duration, now: Instant) {
         self.0.gate.beat(lag, now);
+    }
+
+    /// Has the gate decide whether hasty clients are paced.
+    pub(crate) fn pace(&self, lag: Duration, queued: usize, busy_ratio: f64, now: Instant) {
+        let queued = u32::try_from(queued).unwrap_or(u32::MAX);
+        self.0.gate.pace(lag, queued, busy_ratio, now);
+    }
+
+    /// Hears of a refusal of a hasty client, this long after the one before.
+    pub(crate) fn refused_again(&self, after: Duration) {
+        self.0.gate.refused_again(after);
+    }
+
+    /// Returns for how long such a client is paced, and counts it.
+    pub(crate) fn pause(&self) -> Option<Duration> {
+        self.0.gate.pause()
+    }
+
+    pub(crate) fn take_pacing_changes(&self) -> Vec<PacingChange> {
+        self.0.gate.take_pacing_changes()
     }
 
     pub(crate) fn take_lag_changes(&self) -> Vec<LagChange> {

@@ -85,6 +85,7 @@ section! {
         bytes_per_sec_min: u32,
         head_max: u32,
         nodelay: bool,
+        pacing: bool,
         streams_max: u32,
         resets_max: u32,
         ping_every: Duration,
@@ -247,6 +248,7 @@ impl ConnectionsConfig {
                 .count("bytes_per_sec_min", 1..=Connections::BYTES_PER_SEC_MAX),
             head_max: connections.count("head_max", Connections::HEAD_MIN..=Connections::HEAD_MAX),
             nodelay: connections.flag("nodelay"),
+            pacing: connections.flag("pacing"),
             streams_max: connections.count("streams_max", 1..=Connections::STREAMS_MAX),
             resets_max: connections.count("resets_max", 0..=Connections::RESETS_MAX),
         }

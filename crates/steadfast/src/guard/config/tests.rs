@@ -322,7 +322,7 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_code() {
     let file = toml(
         "shed = { limit = 64, held_max = '20s' }\n\
          dependency.orders-db = { timeout = '2s', fall = 4 }\n\
-         connections = { max = 10, resets_max = 3, read_stall = '9s', bytes_per_sec_min = 99, head_max = 9000, nodelay = false }
+         connections = { max = 10, resets_max = 3, read_stall = '9s', bytes_per_sec_min = 99, head_max = 9000, nodelay = false, pacing = false }
          probes.strict = false",
     );
     let variables = environment(&[
@@ -345,7 +345,11 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_code() {
     );
     assert_eq!(result.drain.grace, Duration::from_secs(3));
     let connections = Connections::default().idle(Duration::from_secs(7));
-    let connections = connections.max(10).resets_max(3).nodelay(false);
+    let connections = connections
+        .max(10)
+        .resets_max(3)
+        .nodelay(false)
+        .pacing(false);
     let connections = connections.read_stall(Duration::from_secs(9));
     let connections = connections.bytes_per_sec_min(99).head_max(9000);
     assert_eq!(result.connections, connections);

@@ -27,6 +27,9 @@ pub(super) fn load(view: &View) -> Markup {
             (tile("Answers begin after", &shed.head.as_ref().map_or("–".to_owned(), |head| time(head.p50_ms)), &slowest(shed)))
             (tile("Held for", &shed.mean_held_ms.map_or("–".to_owned(), time), "mean time that a request has its place"))
             (tile("Runtime lag", &format!("{} ms", view.runtime_lag_ms), shed.lag.phase))
+            @if let Some(pause) = shed.pacing.pause_ms {
+                (tile("Hasty clients", &format!("{:.0}", shed.pacing.hasty), &format!("each paced by {}", time(pause))))
+            }
             (tile("Streams", &shed.streams.open.to_string(), &format!("of {}", shed.streams.max)))
             @if let Some(queue) = &shed.queue {
                 (tile("Waiting", &queue.waiting.to_string(), &format!("of {} who may", queue.max)))

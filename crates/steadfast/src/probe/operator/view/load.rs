@@ -7,8 +7,8 @@ use steadfast_core::{
     Priority, ShedMode,
     limit::Snapshot,
     plumbing::{
-        BackendSnapshot, LagSnapshot, Memory, MemorySnapshot, QueueSnapshot, ReserveSnapshot,
-        StreamsSnapshot, TenantSnapshot, TenantsSnapshot, inert,
+        BackendSnapshot, LagSnapshot, Memory, MemorySnapshot, PacingSnapshot, QueueSnapshot,
+        ReserveSnapshot, StreamsSnapshot, TenantSnapshot, TenantsSnapshot, inert,
     },
 };
 
@@ -16,7 +16,14 @@ use super::{Seen, entries::Change, rounded};
 use crate::{clock, instance::heads::HeadsView, refusal::millis};
 
 /// Whose changes are the history of load shedding.
-const SUBJECTS: [&str; 5] = ["shed", "runtime-lag", "reserve", "tenants", "resources"];
+const SUBJECTS: [&str; 6] = [
+    "shed",
+    "runtime-lag",
+    "pacing",
+    "reserve",
+    "tenants",
+    "resources",
+];
 
 /// The gate that sheds load.
 #[derive(Debug, Serialize)]
@@ -44,6 +51,7 @@ pub(crate) struct Load {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) queue: Option<Queue>,
     pub(crate) lag: Lag,
+    pub(crate) pacing: Pacing,
     pub(crate) streams: Streams,
     pub(crate) resources: Resources,
     #[serde(skip_serializing_if = "Reserve::is_idle")]
@@ -98,6 +106,17 @@ pub(crate) struct Lag {
     floor: Option<&'static str>,
     refused: u64,
     would_refuse: u64,
+}
+
+/// Clients that ask again as soon as they are refused.
+#[derive(Debug, Serialize)]
+pub(crate) struct Pacing {
+    /// Absent while nobody is paced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pause_ms: Option<f64>,
+    /// How many there are.
+    pub(crate) hasty: f64,
+    paced: u64,
 }
 
 /// Answers that are counted apart.
@@ -258,6 +277,7 @@ impl Load {
             would_refuse: shed.would_refuse,
             queue: shed.queue.as_ref().map(Queue::of),
             lag: Lag::of(&shed.lag),
+            pacing: Pacing::of(&shed.pacing),
             streams: Streams::of(shed.streams),
             resources: Resources::of(&shed.memory),
             reserve: Reserve::of(&shed.reserve),
@@ -308,6 +328,16 @@ impl Lag {
             floor: lag.floor.map(Priority::code),
             refused: lag.refused,
             would_refuse: lag.would_refuse,
+        }
+    }
+}
+
+impl Pacing {
+    fn of(pacing: &PacingSnapshot) -> Self {
+        Self {
+            pause_ms: pacing.pause.map(in_ms),
+            hasty: rounded(pacing.hasty),
+            paced: pacing.paced,
         }
     }
 }
