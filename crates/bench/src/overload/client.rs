@@ -5,6 +5,9 @@
 //! process was late; how late it was is counted too, so that a reader sees when the
 //! generator was the limit. Everything is bounded: connections by [`CONNECTIONS_MAX`],
 //! time by the act and the deadline of the last request.
+//!
+//! Probes are counted like requests, and go over connections of their own, as balancers and
+//! kubelets have them: in turn one that is kept, and a new one.
 
 use std::{
     collections::VecDeque,
@@ -96,6 +99,9 @@ struct Client {
     /// Work sent since the phase began.
     sent: u64,
     next_probe_at: f64,
+    /// The place whose connection is kept for probes, while none is under way on it.
+    prober: Option<usize>,
+    probes_sent: u64,
     mix: sim::rng::Rng,
 }
 
@@ -149,6 +155,8 @@ impl Client {
             phase_at: 0.0,
             sent: 0,
             next_probe_at: 0.0,
+            prober: None,
+            probes_sent: 0,
             mix: sim::rng::Rng::new(1),
             act,
         })
@@ -260,7 +268,11 @@ impl Client {
         if sent_at - meant_at >= DEADLINE_SECS {
             return self.count(pending, Ending::Unsent);
         }
-        let Some(index) = self.place() else {
+        let place = match kind {
+            Kind::Work => self.place(),
+            Kind::Probe => self.place_of_probe(),
+        };
+        let Some(index) = place else {
             return self.count(pending, Ending::Failed);
         };
         let place = &mut self.places[index];
@@ -297,6 +309,13 @@ impl Client {
             self.idle.pop_back()
         };
         rested.or_else(|| self.open())
+    }
+
+    /// Finds the connection that is kept for probes, every other time, or opens one.
+    fn place_of_probe(&mut self) -> Option<usize> {
+        self.probes_sent += 1;
+        let kept = self.prober.take_if(|_| self.probes_sent.is_multiple_of(2));
+        kept.or_else(|| self.open())
     }
 
     /// Opens a connection.
@@ -398,7 +417,10 @@ impl Client {
     fn end(&mut self, index: usize, ending: Ending, keep: bool) {
         let place = &mut self.places[index];
         let pending = place.pending.take();
-        if keep {
+        let probed = pending.is_some_and(|pending| pending.kind == Kind::Probe);
+        if keep && probed && self.prober.is_none() {
+            self.prober = Some(index);
+        } else if keep && !probed {
             self.idle.push_back(index);
         } else {
             // Closing the socket takes it out of the epoll. An idle one that the server
@@ -406,6 +428,7 @@ impl Client {
             place.connection = None;
             if pending.is_none() {
                 self.idle.retain(|idle| *idle != index);
+                self.prober.take_if(|prober| *prober == index);
             }
             self.empty.push(index);
         }
@@ -419,7 +442,9 @@ impl Client {
         let now = self.now();
         let since_meant = now - pending.meant_at;
         if pending.kind == Kind::Probe {
-            self.tallies[pending.phase].probed(since_meant);
+            if pending.counts {
+                self.tallies[pending.phase].probed(since_meant);
+            }
             return;
         }
         let ending = match ending {

@@ -90,12 +90,13 @@ fn runs(given: Option<&&str>) -> Result<usize, String> {
 
 fn peer(name: Option<&&str>) -> Result<String, String> {
     let fixed = |n: &str| n.parse::<u32>().is_ok_and(|n| n > 0);
+    let ours = [peers::ONE_LIMIT, peers::UNPACED];
     let is_known = |it: &str| {
-        let named = peers::NAMES.contains(&it) || it == peers::ONE_LIMIT;
+        let named = peers::NAMES.contains(&it) || ours.contains(&it);
         named || it.strip_prefix("tower-").is_some_and(fixed)
     };
-    let more = [peers::ONE_LIMIT, "tower-N (a limit of N)"];
-    let known = [&peers::NAMES[..], &more].concat();
+    let more = ["tower-N (a limit of N)"];
+    let known = [&peers::NAMES[..], &ours, &more].concat();
     named(
         "peer",
         name,

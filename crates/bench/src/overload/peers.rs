@@ -11,7 +11,7 @@ use std::{convert::Infallible, time::Duration};
 use axum::{Router, body::Body};
 use http::{Request, Response};
 use little_loadshedder::{LoadShedLayer, LoadShedResponse};
-use steadfast::{Guard, Shed};
+use steadfast::{Connections, Guard, Shed};
 use tower::{
     Layer, Service, ServiceBuilder, ServiceExt, layer::layer_fn, limit::ConcurrencyLimitLayer,
     util::BoxCloneSyncService,
@@ -69,14 +69,19 @@ pub(crate) fn version(name: &str) -> &'static str {
     }
 }
 
+/// Ours without pacing, for what pacing is worth.
+pub(crate) const UNPACED: &str = "steadfast-unpaced";
+
 /// Ours: `None` of the others.
 pub(crate) fn guard(name: &str) -> Option<Guard> {
-    let shed = match name {
-        "steadfast" => Shed::adaptive(),
-        ONE_LIMIT => Shed::adaptive().by_backend(false),
+    let (shed, connections) = (Shed::adaptive(), Connections::default());
+    let (shed, connections) = match name {
+        "steadfast" => (shed, connections),
+        ONE_LIMIT => (shed.by_backend(false), connections),
+        UNPACED => (shed, connections.pacing(false)),
         _ => return None,
     };
-    let guard = Guard::builder().shed(shed).build();
+    let guard = Guard::builder().shed(shed).connections(connections).build();
     Some(guard.expect("the defaults are valid"))
 }
 

@@ -64,7 +64,7 @@ async fn watch(control: Control) {
         let seen = control.shedder().snapshot();
         let limit = |limit: Option<u32>| limit.map_or("none".to_owned(), |it| it.to_string());
         let line = format!(
-            "{:7.3} s limit {} ({}) in flight {} admitted {} refused {}; {} in line, {} of them refused, lag {:?}, {}",
+            "{:7.3} s limit {} ({}) in flight {} admitted {} refused {}; {} in line, {} of them refused, lag {:?}, {}; pause {:?}, {:.0} hasty",
             clock::secs_since(began),
             limit(seen.algorithm.limit),
             seen.algorithm.phase.code(),
@@ -75,6 +75,8 @@ async fn watch(control: Control) {
             seen.lag.refused,
             seen.lag.lag,
             seen.lag.phase.code(),
+            seen.pacing.pause.unwrap_or_default(),
+            seen.pacing.hasty,
         );
         let change = seen
             .algorithm
