@@ -53,10 +53,12 @@ impl ShedGate {
         hint: Duration,
         now: Instant,
     ) -> Refusal {
+        // Both of one limit, or more would run than may.
+        let common = &self.lanes.common().tokens;
         let overloaded = Overloaded {
             rule,
-            in_flight: self.in_flight(),
-            limit: self.lanes.common().tokens.limit(),
+            in_flight: common.in_flight(),
+            limit: common.limit(),
             stuck: None,
             queue: None,
             pressure: Some(pressure),

@@ -145,10 +145,15 @@ fn in_force(shed: &Load) -> String {
     } else {
         "enforced"
     };
-    match (shed.algorithm.limit, shed.limit) {
-        (Some(settled), Some(now)) if settled != now => format!("{obeyed}; {now} just now"),
-        _ => obeyed.to_owned(),
-    }
+    let now = match (shed.algorithm.limit, shed.limit) {
+        (Some(settled), Some(now)) if settled != now => format!("; {now} just now"),
+        _ => String::new(),
+    };
+    let whose = match shed.backends.is_empty() {
+        true => "",
+        false => "; for routes without one of their own",
+    };
+    format!("{obeyed}{now}{whose}")
 }
 
 fn percent(ratio: Option<f64>) -> String {
