@@ -96,7 +96,7 @@ fn zone(name: &str, balance: Balance, size: usize) -> Scenario {
             Figure::most(
                 "p99 when back",
                 r.latency(4.75, 5.75, 0.99) / WORK.p99(),
-                if balance == Balance::Random { 4.0 } else { 3.0 },
+                if balance == Balance::Random { 4.0 } else { 3.2 },
             ),
             Figure::most("time-outs when back", r.time_outs(4.5, 7.5), 0.0),
             Figure::least("goodput from 0.5 s on", r.goodput(5.25, 7.5) / asked, 0.97),

@@ -34,7 +34,35 @@ pub(super) fn all() -> Vec<Scenario> {
             poisson,
         ));
     }
+    all.extend([false, true].map(lengths));
     all
+}
+
+/// Nine of ten requests take 2 ms and one takes 200 ms, on the same sixteen workers.
+fn lengths(poisson: bool) -> Scenario {
+    let work = Dist::Bimodal(0.9, 0.002, 0.2);
+    let capacity = 16.0 / work.mean();
+    let times = |t: f64| [0.5, 1.0, 2.0, 5.0][((t / 5.0) as usize).min(3)];
+    let setup = Setup::pool(16, work, 0.0, 20.1).rate(Box::new(move |t| capacity * times(t)));
+    let (setup, kind) = if poisson {
+        (setup.poisson(), "poisson")
+    } else {
+        (setup, "even")
+    };
+    Scenario::new(format!("lengths-{kind}"), setup, move |r| {
+        let goodput = |from: f64| r.goodput(from, from + 4.0) / capacity;
+        let p99 = |from: f64| r.latency(from, from + 4.0, 0.99) / work.p99();
+        vec![
+            Figure::most("0.5x refused", r.refused(0.0, 5.0), 0.0),
+            Figure::least("1x goodput", goodput(6.0), 0.9),
+            Figure::most("1x p99", p99(6.0), 2.0),
+            Figure::least("2x goodput", goodput(11.0), 0.95),
+            Figure::most("2x p99", p99(11.0), 2.0),
+            Figure::least("5x goodput", goodput(16.0), 0.95),
+            Figure::most("5x p99", p99(16.0), 2.0),
+            Figure::most("time-outs/s", r.time_outs(11.0, 20.0), 1.0),
+        ]
+    })
 }
 
 /// So many times the capacity for `secs` each, the first second of each not judged.

@@ -45,6 +45,8 @@ pub(super) enum Kind {
 pub(super) struct Group {
     pub(super) sums: Sums,
     pub(super) clusters: Clusters,
+    /// Variance of what requests take, as far as it is known from elsewhere: a few that happen to be short do not show it.
+    pub(super) scatter: f64,
     open: f64,
     open_admitted: f64,
     open_in_flight: f64,
@@ -75,7 +77,14 @@ impl Group {
     pub(super) fn error_squared(&self) -> f64 {
         let mean = self.sums.latency().max(1e-9);
         let clusters = self.clusters.latency_spread().over(mean * mean);
-        larger(self.sums.error_squared(), clusters)
+        larger(self.own_error_squared(), clusters)
+    }
+
+    /// The same if each sample had a fate of its own.
+    pub(super) fn own_error_squared(&self) -> f64 {
+        let mean = self.sums.latency().max(1e-9);
+        let known = self.scatter / (mean * mean) / self.sums.n().max(1.0);
+        self.sums.error_squared().max(known)
     }
 
     /// Variance of the mean of the logarithms.

@@ -119,6 +119,8 @@ impl Engaged {
         engaged.knee = Some(saturation.knee);
         engaged.latency.secs = saturation.high.latency();
         engaged.trial.high = newest;
+        engaged.trial.high.scatter = saturation.scatter;
+        engaged.trial.low.scatter = saturation.scatter;
         engaged.trial.blind = saturation.guessed;
         engaged.trial.watched = Some((saturation.high, from));
         engaged.signs.last_end = Some(now);

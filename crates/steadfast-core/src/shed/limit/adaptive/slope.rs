@@ -15,6 +15,8 @@ pub(super) struct Saturation {
     pub(super) slower: f64,
     /// How many run at once.
     pub(super) knee: f64,
+    /// Variance of what requests take that have room, in square seconds.
+    pub(super) scatter: f64,
     /// Whether that is a guess, because most clients gave up.
     pub(super) guessed: bool,
 }
@@ -26,11 +28,6 @@ pub(super) fn saturation(blocks: &[Sums]) -> Option<Saturation> {
         .iter()
         .map(Sums::in_flight)
         .fold(f64::INFINITY, f64::min);
-    // One lucky block is no measure of what requests take when few are in flight.
-    let mut few = Sums::default();
-    for block in blocks.iter().filter(|b| b.in_flight() <= FEW * low) {
-        few.merge(block);
-    }
     let mut many = Sums::default();
     for block in blocks
         .iter()
@@ -38,16 +35,36 @@ pub(super) fn saturation(blocks: &[Sums]) -> Option<Saturation> {
     {
         many.merge(block);
     }
-    let more = many.in_flight() / few.in_flight().max(1.0);
-    // More in flight cannot explain a latency that rose by more than they did.
-    let slower = (many.latency() / few.latency().max(1e-9)).min(more);
-    // What is uncertain goes to the side of those who would be refused.
-    let error = (many.error_squared() + few.error_squared()).sqrt();
-    let knee = many.in_flight() / (slower * (-error).exp()).max(1.0);
+    let mut order = [0; BLOCKS];
+    let order = &mut order[..blocks.len()];
+    for (index, at) in order.iter_mut().enumerate() {
+        *at = index;
+    }
+    order.sort_unstable_by(|a, b| blocks[*a].in_flight().total_cmp(&blocks[*b].in_flight()));
+    // One lucky block is no measure of what requests take when few are in flight; and where they differ a lot, few are in flight while those that run happen to be short. So whoever had room counts, of which the knee that follows is the test.
+    let (mut few, mut slower, mut knee) = (Sums::default(), 0.0, 0.0);
+    let (mut variances, mut scatter) = (0.0, 0.0);
+    for index in &*order {
+        let block = &blocks[*index];
+        few.merge(block);
+        variances += block.variance() * block.n();
+        let more = many.in_flight() / few.in_flight().max(1.0);
+        // More in flight cannot explain a latency that rose by more than they did.
+        let slows = (many.latency() / few.latency().max(1e-9)).min(more);
+        // What is uncertain goes to the side of those who would be refused; who waits, waits for the sum of what so many others take.
+        let varies = variances / few.n().max(1.0);
+        let queue = varies / few.latency().max(1e-9).powi(2) / many.in_flight().max(1.0);
+        let error = (many.error_squared() + few.error_squared() + queue).sqrt();
+        let runs = many.in_flight() / (slows * (-error).exp()).max(1.0);
+        if block.in_flight() <= (FEW * low).max(ROOM * runs) {
+            (slower, knee, scatter) = (slows, runs, varies);
+        }
+    }
     (slower >= SLOWER_MIN).then_some(Saturation {
         high: many,
         slower,
         knee,
+        scatter,
         guessed: false,
     })
 }
@@ -293,6 +310,8 @@ const SLOWER_MIN: f64 = 1.8;
 const FEW: f64 = 1.25;
 /// and of those with many with this share of what the newest had.
 const MANY: f64 = 0.8;
+/// With no more in flight than this share of the knee requests have room.
+const ROOM: f64 = 0.7;
 /// Scatter that is more than so many times chance has another cause, and counts as the error.
 const FAR_MORE: f64 = 2.0;
 /// No queue makes latency rise with more than this power of in flight.

@@ -73,6 +73,12 @@ impl Sums {
         variance.max(LOG_VARIANCE_MIN) / n
     }
 
+    /// Variance of the latency, in square seconds.
+    pub(super) fn variance(&self) -> f64 {
+        let mean = self.latency();
+        (self.latency_squares / self.n.max(1.0) - mean * mean).max(0.0)
+    }
+
     /// Squared relative error of the mean latency: cv² / n.
     pub(super) fn error_squared(&self) -> f64 {
         let n = self.n.max(1.0);
@@ -80,8 +86,7 @@ impl Sums {
         if mean <= 0.0 {
             return 1.0;
         }
-        let variance = (self.latency_squares / n - mean * mean).max(0.0);
-        (variance / (mean * mean)).max(VARIANCE_MIN) / n
+        (self.variance() / (mean * mean)).max(VARIANCE_MIN) / n
     }
 
     /// The latency of this group over that of one with more in flight: between their ratio in flight, if all of them queue, and 1, if nobody does.

@@ -192,6 +192,7 @@ impl Watch {
             high: block.sums,
             slower: block.sums.latency() / calm.sums.latency().max(1e-9),
             knee,
+            scatter: 0.0,
             guessed: knee > known,
         })
     }

@@ -100,3 +100,18 @@ fn an_error_is_that_of_the_clusters_where_it_is_far_larger() {
     let apart = group(128, 0.01, 8);
     assert!((apart.error_squared() - apart.sums.error_squared()).abs() < 1e-12);
 }
+
+#[test]
+fn a_few_that_happen_to_be_short_are_no_surer_than_what_is_known_of_all() {
+    let mut group = Group::default();
+    for _ in 0..16 {
+        group.admitted(0.0, 8);
+        group.ended(0.0, 8, Some((0.002, 8, false)));
+    }
+    let alike = group.error_squared();
+    assert!(alike < 1e-4, "{alike}");
+    // One of ten takes 200 ms.
+    group.scatter = 0.09 * 0.198 * 0.198;
+    let known = group.error_squared();
+    assert!((known - group.scatter / 0.002_f64.powi(2) / 16.0).abs() < 1e-6);
+}

@@ -232,7 +232,10 @@ impl Engaged {
         }
         // Clients that gave up cut the high side short, and a service that became slower does so with what the watch saw: both make the knee too large, so the smaller counts.
         let seen = self.trial.watched.map_or(f64::INFINITY, |(watched, _)| {
-            watched.in_flight() * self.trial.low.sums.queued(&watched)
+            let error = (watched.error_squared() + self.trial.low.own_error_squared()).sqrt();
+            watched.in_flight()
+                * self.trial.low.sums.queued(&watched)
+                * (error - SURE_ENOUGH).max(0.0).exp()
         });
         let knee = experiment.knee.min(seen);
         // The watch saw more requests than this one cohort, so its knee stands unless it is far off.
@@ -281,6 +284,8 @@ const GROWTH: f64 = 3.0;
 const LOG_NONE: f64 = 0.4;
 /// Few queue if by less than this.
 const LOG_SMALL: f64 = 0.7;
+/// With this error a knee that the watch saw counts as it is; what is beyond goes to the side of those who would be refused.
+const SURE_ENOUGH: f64 = 0.2;
 /// Logarithm of a factor of two.
 const FAR_OFF: f64 = std::f64::consts::LN_2;
 /// After so many requests a verification ends undecided, and the experiments decide.

@@ -140,6 +140,43 @@ fn saturation_knows_the_size_of_the_pool() {
 }
 
 #[test]
+fn where_requests_differ_a_lot_all_that_had_room_are_what_one_takes() {
+    // One of ten takes 200 ms and the others 2; few are in flight while none of the long ones
+    // runs, which says nothing of sixteen workers.
+    let of = |in_flight: u32, long: u32, wait: f64| {
+        let mut sums = Sums::default();
+        for request in 0..14 {
+            let service = if request < long { 0.2 } else { 0.002 };
+            sums.add(service + wait, in_flight, false);
+        }
+        sums
+    };
+    let calm = [
+        (3, 0),
+        (4, 0),
+        (7, 1),
+        (8, 2),
+        (9, 1),
+        (10, 3),
+        (8, 1),
+        (9, 2),
+    ];
+    let mut blocks: Vec<_> = calm.map(|(few, long)| of(few, long, 0.0)).into();
+    let mean = 10.0 / 112.0 * 0.198 + 0.002;
+    let waits = |in_flight: u32| f64::from(in_flight - 16) / 16.0 * mean;
+    blocks.extend([100, 110, 120].map(|many| of(many, 1, waits(many))));
+    let found = saturation(&blocks).expect("it is five times slower");
+    // Of the two blocks with fewest alone it would be two, and be said for certain.
+    assert!((12.0..32.0).contains(&found.knee), "{}", found.knee);
+    let expected = 10.0 / 112.0 * 0.198_f64.powi(2);
+    assert!(
+        (found.scatter / expected - 1.0).abs() < 0.3,
+        "{}, about {expected}",
+        found.scatter
+    );
+}
+
+#[test]
 fn saturation_is_no_more_than_in_flight_explains() {
     let check = |few: (f64, f64), many: (f64, f64), expected: Option<(f64, f64)>| {
         let blocks = [block(few.0, few.1), block(many.0, many.1)];
