@@ -112,3 +112,29 @@ fn what_an_algorithm_makes_of_a_late_process_is_in_force_at_once() {
     assert_eq!(gate.snapshot(now).limit, Some(4));
     assert!(admitted(&gate, now).is_some());
 }
+
+#[test]
+fn what_mostly_stands_in_line_for_the_runtime_is_no_measure_of_a_limit() {
+    // Goal: an overload of handlers that compute is the lag loop's; a limit that was found on
+    // requests in its line refused later and at a higher price.
+    let start = Instant::now();
+    let measured = |before: usize, behind: usize| {
+        let (gate, heard, strange) = (gate(start), Arc::default(), Arc::default());
+        gate.set_algorithm(Box::new(Marked {
+            own: 5,
+            heard: Arc::clone(&heard),
+            strange,
+        }));
+        let running: Vec<_> = (0..before).map(|_| admitted(&gate, start)).collect();
+        gate.beat(Duration::from_millis(50), start);
+        let in_line: Vec<_> = (0..behind).map(|_| admitted(&gate, start)).collect();
+        for permit in running.into_iter().chain(in_line) {
+            permit
+                .expect("there are eight places")
+                .settle(Outcome::Done, start);
+        }
+        heard.load(Ordering::Relaxed)
+    };
+    assert_eq!(measured(0, 6), 1, "the first of them finds nobody in line");
+    assert_eq!(measured(5, 3), 8, "most of them run");
+}

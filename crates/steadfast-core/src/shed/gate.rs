@@ -130,7 +130,8 @@ impl ShedGate {
             ended: false,
         };
         lane.admitted.add_at(stripe, 1);
-        permit.sampled = lane.driver.arrived(stripe, true, lane.counts(), now);
+        let measures = !this.lag.lines_most(|| lane.tokens.in_flight());
+        permit.sampled = lane.driver.arrived(stripe, measures, lane.counts(), now);
         permit.place = this.running.enter(stripe, ask.route, now);
         // Fetching tokens moves more than one, and the algorithm may just have raised the
         // limit: both can serve somebody who has begun to wait meanwhile.

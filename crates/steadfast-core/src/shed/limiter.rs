@@ -112,8 +112,8 @@ impl LimitDriver {
         Directive::from_word(self.word.load(Ordering::Relaxed))
     }
 
-    /// Hears of an arrival that was admitted or refused. Costs one load where nothing is
-    /// asked for.
+    /// Hears of an arrival; one that was admitted may be measured. Costs one load where nothing
+    /// is asked for.
     #[inline]
     pub(crate) fn arrived(
         &self,
