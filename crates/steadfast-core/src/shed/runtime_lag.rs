@@ -271,14 +271,6 @@ impl LagLoop {
         Line::Joining(stripe as u8)
     }
 
-    /// Whether half of so many in flight or more stand in line. What they take then is the
-    /// runtime's doing, and says nothing of how many may run: a limit that was found on them
-    /// refused what this loop would have refused sooner and for less.
-    #[inline]
-    pub(crate) fn lines_most(&self, in_flight: impl FnOnce() -> u32) -> bool {
-        self.stands() && self.waiting().saturating_mul(2) >= in_flight()
-    }
-
     /// Whether requests stand in line.
     #[inline]
     fn stands(&self) -> bool {

@@ -1,4 +1,6 @@
-//! A request's place in the line.
+//! A request's place in the line, and what those in it say of a limit.
+
+use super::LagLoop;
 
 /// A request's place in the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,5 +20,15 @@ impl Line {
             Self::Out => None,
             Self::Joining(stripe) | Self::Waiting { stripe, .. } => Some(stripe as usize),
         }
+    }
+}
+
+impl LagLoop {
+    /// Whether half of so many in flight or more stand in line. What they take then is the
+    /// runtime's doing, and says nothing of how many may run: a limit that was found on them
+    /// refused what this loop would have refused sooner and for less.
+    #[inline]
+    pub(crate) fn lines_most(&self, in_flight: impl FnOnce() -> u32) -> bool {
+        self.stands() && self.waiting().saturating_mul(2) >= in_flight()
     }
 }
