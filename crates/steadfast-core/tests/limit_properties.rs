@@ -184,31 +184,47 @@ proptest! {
     /// Saturation in every shape and size: the loop is driven the way a pool would drive it. It samples everybody, so what the queue showed at first is out of memory before it is no burst any more.
     #[test]
     fn adaptive_settles_on_any_pool(workers in 1..40_usize, micros in 1_000..20_000_u64, seed: u64) {
-        let mut caller = Caller::new(Adaptive::new(seed), (1, u32::MAX));
-        let gap = Duration::from_micros(micros) / (2 * workers as u32);
-        let mut free_at = vec![caller.now; workers];
-        let mut ends: Vec<(Instant, (Instant, u32, Tag))> = Vec::new();
-        for step in 0..6000 {
-            let at = caller.now + gap;
-            ends.sort_by_key(|e| std::cmp::Reverse(e.0));
-            while ends.last().is_some_and(|e| e.0 <= at) {
-                let (end, running) = ends.pop().unwrap();
-                caller.now = end;
-                let place = caller.running.iter().position(|r| *r == running).unwrap();
-                caller.end(place, Ending::Completed);
-            }
-            caller.now = at;
-            let before = caller.running.len();
-            caller.happen(&Happening::Arrive);
-            if caller.running.len() > before {
-                let worker = (0..workers).min_by_key(|&w| free_at[w]).unwrap();
-                let work = Duration::from_micros(micros * (60 + (step * 37) % 81) / 100);
-                free_at[worker] = free_at[worker].max(at) + work;
-                ends.push((free_at[worker], *caller.running.last().unwrap()));
-            }
-        }
-        prop_assert!(caller.limit.snapshot().limit.is_some(), "2x for 6000 arrivals and no limit");
+        prop_assert!(finds_a_limit(workers, micros, seed, 6_000), "2x for 6000 arrivals and no limit");
     }
+}
+
+proptest! {
+    // A burst may last for 50 ms however quick a service is, which is thousands of arrivals.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn adaptive_settles_on_a_quick_pool(workers in 1..5_usize, micros in 100..1_000_u64, seed: u64) {
+        let arrivals = (150_000 * 2 * workers as u64 / micros).max(6_000);
+        prop_assert!(finds_a_limit(workers, micros, seed, arrivals), "2x for 150 ms and 6000 arrivals and no limit");
+    }
+}
+
+/// Whether a limit is found at twice what a pool can do.
+fn finds_a_limit(workers: usize, micros: u64, seed: u64, arrivals: u64) -> bool {
+    let mut caller = Caller::new(Adaptive::new(seed), (1, u32::MAX));
+    let gap = Duration::from_micros(micros) / (2 * workers as u32);
+    let mut free_at = vec![caller.now; workers];
+    let mut ends: Vec<(Instant, (Instant, u32, Tag))> = Vec::new();
+    for step in 0..arrivals {
+        let at = caller.now + gap;
+        ends.sort_by_key(|e| std::cmp::Reverse(e.0));
+        while ends.last().is_some_and(|e| e.0 <= at) {
+            let (end, running) = ends.pop().unwrap();
+            caller.now = end;
+            let place = caller.running.iter().position(|r| *r == running).unwrap();
+            caller.end(place, Ending::Completed);
+        }
+        caller.now = at;
+        let before = caller.running.len();
+        caller.happen(&Happening::Arrive);
+        if caller.running.len() > before {
+            let worker = (0..workers).min_by_key(|&w| free_at[w]).unwrap();
+            let work = Duration::from_micros(micros * (60 + (step * 37) % 81) / 100);
+            free_at[worker] = free_at[worker].max(at) + work;
+            ends.push((free_at[worker], *caller.running.last().unwrap()));
+        }
+    }
+    caller.limit.snapshot().limit.is_some()
 }
 
 /// Goal: clients whose patience was used up before they came here (in a socket that a

@@ -96,7 +96,7 @@ fn zone(name: &str, balance: Balance, size: usize) -> Scenario {
             Figure::most(
                 "p99 when back",
                 r.latency(4.75, 5.75, 0.99) / WORK.p99(),
-                if balance == Balance::Random { 4.0 } else { 3.2 },
+                if balance == Balance::Random { 4.0 } else { 3.0 },
             ),
             Figure::most("time-outs when back", r.time_outs(4.5, 7.5), 0.0),
             Figure::least("goodput from 0.5 s on", r.goodput(5.25, 7.5) / asked, 0.97),
@@ -146,7 +146,7 @@ fn storm(name: &str, balance: Balance, size: usize) -> Scenario {
             Figure::least(
                 "goodput in it",
                 r.goodput(2.75, 3.5) / (0.5 * capacity),
-                0.88,
+                0.92,
             ),
             Figure::info("tries in it", tries(r, 2.75, 3.5)),
             Figure::least(

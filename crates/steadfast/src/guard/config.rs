@@ -46,6 +46,7 @@ use tree::Tree;
 /// memory = "enforce"
 /// streams_max = 10000
 /// held_max = "10s"
+/// by_backend = true
 /// tenant_header = "x-tenant"
 ///
 /// [drain]
@@ -159,6 +160,7 @@ use tree::Tree;
 /// | `shed.memory` | `enforce` or `observe`: whether requests are refused because memory is close to its limit | as `shed.mode` |
 /// | `shed.streams_max` | 1 to 1000000: streams that may be open at once | `10000` |
 /// | `shed.held_max` | above 0s | `10s` |
+/// | `shed.by_backend` | true or false: whether requests that wait for different dependencies get limits of their own, where the limit is found by an algorithm | as the code says, which is yes for the adaptive limit |
 /// | `shed.tenant_header` | the name of a header that says whose a request is, for fair shares while the limit is met | none |
 /// | `drain.lame_duck_min` | 0s to 1h | `1s` |
 /// | `drain.lame_duck_max` | 0s to 1h | `10s` |

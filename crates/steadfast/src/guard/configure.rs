@@ -299,5 +299,8 @@ fn lay_over(mut settings: ShedSettings, config: &ShedConfig) -> ShedSettings {
     if let Some(held_max) = config.held_max {
         settings = settings.held_max(held_max);
     }
+    if let Some(by_backend) = config.by_backend {
+        settings = settings.by_backend(by_backend);
+    }
     settings
 }

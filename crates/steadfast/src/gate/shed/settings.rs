@@ -81,7 +81,8 @@ impl Shed {
 
     /// Says whether requests that spend most of their time with different dependencies get limits
     /// of their own; `false` keeps one limit for all. Default `true` with [`Shed::adaptive`],
-    /// `false` with [`Shed::algorithm`]; a fixed limit is one for all in any case.
+    /// `false` with [`Shed::algorithm`]; a fixed limit is one for all in any case. In a file
+    /// `shed.by_backend`.
     ///
     /// What a request spends its time with is seen by the guards of pools and by
     /// [`Dependency::call`](crate::Dependency::call) and its like, of a sample; until two

@@ -57,6 +57,7 @@ section! {
         memory: ShedMode,
         streams_max: u32,
         held_max: Duration,
+        by_backend: bool,
         tenant_header: HeaderName,
     }
 }
@@ -206,6 +207,7 @@ impl ShedConfig {
             memory: shed.word("memory", &modes),
             streams_max: shed.count("streams_max", 1..=LIMIT_MAX),
             held_max: shed.length("held_max", "above 0s", |length| !length.is_zero()),
+            by_backend: shed.flag("by_backend"),
             tenant_header: shed.text("tenant_header", "the name of a header", |text| {
                 HeaderName::try_from(text).ok()
             }),

@@ -317,6 +317,16 @@ fn a_variable_that_is_not_utf8_is_a_fault_only_under_the_prefix() {
 }
 
 #[test]
+fn a_file_makes_one_limit_of_those_by_backend() {
+    let by_backend = |file: &str| {
+        let builder = Guard::builder().shed(Shed::adaptive()).config(toml(file));
+        format!("{:?}", configured(builder).shed).contains("by_backend: true")
+    };
+    assert!(by_backend("") && by_backend("shed.by_backend = true"));
+    assert!(!by_backend("shed.by_backend = false"));
+}
+
+#[test]
 fn the_environment_wins_over_the_file_and_the_file_over_the_code() {
     let db = dependency("orders-db");
     let file = toml(

@@ -35,11 +35,8 @@ pub(super) fn saturation(blocks: &[Sums]) -> Option<Saturation> {
     {
         many.merge(block);
     }
-    let mut order = [0; BLOCKS];
+    let mut order: [usize; BLOCKS] = std::array::from_fn(|index| index);
     let order = &mut order[..blocks.len()];
-    for (index, at) in order.iter_mut().enumerate() {
-        *at = index;
-    }
     order.sort_unstable_by(|a, b| blocks[*a].in_flight().total_cmp(&blocks[*b].in_flight()));
     // One lucky block is no measure of what requests take when few are in flight; and where they differ a lot, few are in flight while those that run happen to be short. So whoever had room counts, of which the knee that follows is the test.
     let (mut few, mut slower, mut knee) = (Sums::default(), 0.0, 0.0);

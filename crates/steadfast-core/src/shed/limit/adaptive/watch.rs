@@ -91,8 +91,9 @@ impl Watch {
     /// Takes a sample in; returns the serial of its block.
     pub(super) fn admitted(&mut self, now: Instant, in_flight: u32) -> u32 {
         self.in_flight = f64::from(in_flight);
-        let stands = |it: &Saturation| self.in_flight > EMPTY * it.knee;
-        self.standing = self.standing.filter(stands);
+        // What was seen of a queue is over when the queue is.
+        self.standing
+            .take_if(|it| self.in_flight <= EMPTY * it.knee);
         let serial = self.serial;
         let slot = &mut self.blocks[serial as usize % BLOCKS];
         let block = match slot {
