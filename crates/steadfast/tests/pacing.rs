@@ -284,13 +284,8 @@ async fn a_drain_ends_a_pause_and_begins_none() {
 #[tokio::test]
 async fn whatever_was_sent_meanwhile_is_answered_in_order() {
     const GET: &str = "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
-    let server = Server::of(Guard::builder().drain(at_once()).shed(Shed::fixed(1))).await;
-    let mut first = Connection::open(server.address).await;
-    let _occupant = tokio::spawn(async move {
-        first.send(get("/hang")).await;
-    });
+    let server = occupied().await;
     let shedder = server.control.shedder().clone();
-    common::until("a request that runs", || shedder.in_flight() == 1).await;
     let paced = || shedder.snapshot().pacing.paced;
     let mut stream = server.connect().await;
     tokio::spawn(flood(server.control.clone()));
@@ -326,6 +321,18 @@ async fn whatever_was_sent_meanwhile_is_answered_in_order() {
     assert_eq!(read_all(&mut stream).await, "", "closed in order");
 }
 
+/// A server whose only place is taken for good, so that all that follows is refused.
+async fn occupied() -> Server {
+    let server = Server::of(Guard::builder().drain(at_once()).shed(Shed::fixed(1))).await;
+    let mut first = Connection::open(server.address).await;
+    tokio::spawn(async move {
+        first.send(get("/hang")).await;
+    });
+    let shedder = server.control.shedder().clone();
+    common::until("a request that runs", || shedder.in_flight() == 1).await;
+    server
+}
+
 /// Reads so many refusals and no byte more.
 async fn refusals(stream: &mut tokio::net::TcpStream, count: usize) {
     use tokio::io::AsyncReadExt;
@@ -349,13 +356,8 @@ async fn refusals(stream: &mut tokio::net::TcpStream, count: usize) {
 /// Goal: no connection that rests is forgotten, on whatever thread it does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn none_that_rests_is_forgotten() {
-    let server = Server::of(Guard::builder().drain(at_once()).shed(Shed::fixed(1))).await;
-    let mut first = Connection::open(server.address).await;
-    let _occupant = tokio::spawn(async move {
-        first.send(get("/hang")).await;
-    });
+    let server = occupied().await;
     let shedder = server.control.shedder().clone();
-    common::until("a request that runs", || shedder.in_flight() == 1).await;
     tokio::spawn(flood(server.control.clone()));
     let clients = (0..64).map(|_| {
         let address = server.address;
