@@ -208,20 +208,20 @@ fn finds_a_limit(workers: usize, micros: u64, seed: u64, arrivals: u64) -> bool 
     for step in 0..arrivals {
         let at = caller.now + gap;
         ends.sort_by_key(|e| std::cmp::Reverse(e.0));
-        while ends.last().is_some_and(|e| e.0 <= at) {
-            let (end, running) = ends.pop().unwrap();
+        while let Some(&(end, running)) = ends.last().filter(|e| e.0 <= at) {
+            ends.pop();
             caller.now = end;
-            let place = caller.running.iter().position(|r| *r == running).unwrap();
-            caller.end(place, Ending::Completed);
+            let place = caller.running.iter().position(|r| *r == running);
+            caller.end(place.expect("it runs until here"), Ending::Completed);
         }
         caller.now = at;
         let before = caller.running.len();
         caller.happen(&Happening::Arrive);
-        if caller.running.len() > before {
-            let worker = (0..workers).min_by_key(|&w| free_at[w]).unwrap();
+        if let Some(running) = caller.running.get(before) {
+            let worker = free_at.iter_mut().min().expect("a pool has a worker");
             let work = Duration::from_micros(micros * (60 + (step * 37) % 81) / 100);
-            free_at[worker] = free_at[worker].max(at) + work;
-            ends.push((free_at[worker], *caller.running.last().unwrap()));
+            *worker = (*worker).max(at) + work;
+            ends.push((*worker, *running));
         }
     }
     caller.limit.snapshot().limit.is_some()

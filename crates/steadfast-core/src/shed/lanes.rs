@@ -47,7 +47,7 @@ use crate::{
     },
     sync::{
         Mutex,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
         lock, try_lock,
     },
 };
@@ -165,6 +165,9 @@ pub(super) struct Lanes {
     backends: Directory<Box<Backend>>,
     /// Who is asked: see [`Asks`].
     asks: AtomicU8,
+    /// Whether anybody has named a dependency. Until then that a request met none says nothing,
+    /// and a service without any takes no lock for it.
+    named: AtomicBool,
     evidence: Mutex<Evidence>,
     settings: ShedSettings,
     seed: u64,
@@ -191,6 +194,7 @@ impl Lanes {
                 true => Asks::Some as u8,
                 false => Asks::Nobody as u8,
             }),
+            named: AtomicBool::new(false),
             evidence: Mutex::new(Evidence {
                 routes: Routes::new(),
                 seen: Vec::new(),
@@ -268,6 +272,10 @@ impl Lanes {
         let Some(mut evidence) = try_lock(&self.evidence) else {
             return;
         };
+        if with.is_some() && !self.named.load(Ordering::Relaxed) {
+            // Relaxed: a sample that does not see it yet is one that is missed.
+            self.named.store(true, Ordering::Relaxed);
+        }
         let evidence = &mut *evidence;
         let asks = self.asks();
         if asks == Asks::Nobody {
@@ -398,7 +406,8 @@ impl ShedGate {
     /// that there was no such dependency.
     #[inline]
     pub fn spent(&self, path: &str, with: Option<&Name>, now: Instant) {
-        if self.lanes.asks() != Asks::Nobody {
+        let says = with.is_some() || self.lanes.named.load(Ordering::Relaxed);
+        if says && self.lanes.asks() != Asks::Nobody {
             self.lanes.spent(path, with, now);
         }
     }
