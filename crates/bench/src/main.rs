@@ -27,7 +27,8 @@ use std::process::ExitCode;
 use rows::Row;
 
 const USAGE: &str = "usage: bench overhead|traps [--json]
-       bench rollouts [--quick | --races] [--json] [--why] [--subject NAME] [--front NAME]
+       bench rollouts [--quick] [--json] [--why] [--subject NAME] [--front NAME]
+       bench rollouts --races [--json] [--subject NAME]
        bench overload [--quick] [--json] [--watch] [--runs N] [--peer NAME]... [--backend NAME]... [--phase NAME]...
        bench harm [--quick] [--json] [--why] [--runs N] [--situation NAME]...
        bench truth [--quick] [--json] [--why] [--runs N] [--situation NAME]...

@@ -93,7 +93,7 @@ fn told(answers: &Answers) -> String {
             let labels: Vec<_> = labels.into_iter().filter(|it| !it.is_empty()).collect();
             match sample.moment() {
                 Some(moment) => format!("{} since {moment}", labels.join(" ")),
-                None => format!("{} = {}", labels.join(" "), sample.value),
+                None => format!("{} = {}", labels.join(" "), sample.rounded()),
             }
         })
         .collect();

@@ -41,6 +41,13 @@ impl Sample {
         let moment = is_moment.then(|| Timestamp::from_second(self.value as i64).ok())??;
         Some(moment.to_string())
     }
+
+    /// Returns its value with at most two digits behind the point: `0.33`, `1`.
+    #[must_use]
+    pub fn rounded(&self) -> String {
+        let text = format!("{:.2}", self.value);
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    }
 }
 
 #[derive(Debug)]
@@ -149,5 +156,19 @@ mod tests {
         let since = sample("steadfast_incident_start_time_seconds", 1_769_853_731.25);
         assert_eq!(since.moment().as_deref(), Some("2026-01-31T10:02:11Z"));
         assert_eq!(sample("steadfast_maintenance", 1.0).moment(), None);
+    }
+
+    #[test]
+    fn a_third_is_told_with_two_digits_and_a_whole_number_with_none() {
+        for (value, told) in [
+            (1.0 / 3.0, "0.33"),
+            (1.0, "1"),
+            (0.5, "0.5"),
+            (0.0, "0"),
+            (100.0, "100"),
+        ] {
+            let labels = BTreeMap::new();
+            assert_eq!(Sample { labels, value }.rounded(), told);
+        }
     }
 }

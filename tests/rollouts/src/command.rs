@@ -48,7 +48,8 @@ const RUN_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// What can be typed after `bench rollouts`.
 const USAGE: &str =
-    "usage: bench rollouts [--quick | --races] [--json] [--why] [--subject NAME] [--front NAME]";
+    "usage: bench rollouts [--quick] [--json] [--why] [--subject NAME] [--front NAME]
+       bench rollouts --races [--json] [--subject NAME]";
 
 /// Runs what the arguments after `rollouts` ask for.
 ///
@@ -121,7 +122,19 @@ impl Options {
                 other => return Err(format!("unknown option `{other}`\n{USAGE}")),
             }
         }
-        Ok(options)
+        // Taken and not kept to, they would be worse than refused.
+        let unmet = [
+            ("--quick", options.quick),
+            ("--why", options.why),
+            ("--front", options.front.is_some()),
+        ];
+        match unmet.iter().find(|(_, given)| options.races && *given) {
+            Some((option, _)) => Err(format!(
+                "--races takes no {option}: a race is driven without a proxy, always in full, \
+                 and says what it saw\n{USAGE}"
+            )),
+            None => Ok(options),
+        }
     }
 
     fn plans(self) -> Vec<Plan> {
@@ -269,9 +282,17 @@ mod tests {
             ),
             (&["--subject", "nginx"], "`nginx`; known are steadfast"),
             (&["--front", "apache"], "`apache`; known are"),
+            (
+                &["--races", "--front", "nginx"],
+                "--races takes no --front: a race is driven without a proxy",
+            ),
+            (&["--quick", "--races"], "--races takes no --quick"),
+            (&["--races", "--why"], "--races takes no --why"),
         ] {
             let fault = Options::parse(line).expect_err("it makes no sense");
             assert!(fault.contains(told), "{fault}");
         }
+        let races = Options::parse(&["--races", "--subject", "steadfast", "--json"]);
+        assert!(races.is_ok_and(|it| it.races && it.json && it.subject == Some(Kind::Ours)));
     }
 }
