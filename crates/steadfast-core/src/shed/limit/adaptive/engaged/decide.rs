@@ -212,7 +212,9 @@ impl Engaged {
             self.rest(now, 0.0);
             return Outcome::Nothing;
         }
-        if from_queue > HINT && from_no_queue < HINT_NONE {
+        // What was cut short is longer than it looks, so it excludes no queue.
+        let no_queue = from_queue > HINT && !self.cut_short();
+        if no_queue && from_no_queue < HINT_NONE {
             return Outcome::Mistaken {
                 why: ChangeReason::NoQueue {
                     latency_ratio: ratio,
@@ -220,7 +222,7 @@ impl Engaged {
                 latency: self.trial.high.sums.latency(),
             };
         }
-        if from_queue <= HINT && from_no_queue <= HINT && self.trial.low.sums.n() < VERIFY_MAX {
+        if !no_queue && from_no_queue <= HINT && self.trial.low.sums.n() < VERIFY_MAX {
             self.enter(Step::Verify, now);
             return Outcome::Nothing;
         }

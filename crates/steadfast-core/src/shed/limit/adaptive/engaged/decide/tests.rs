@@ -168,6 +168,30 @@ fn a_new_limit_is_a_mistake_if_requests_are_no_faster_with_it() {
 }
 
 #[test]
+fn a_new_limit_is_no_mistake_because_those_without_it_gave_up_early() {
+    // Goal: a database's brownout as a server saw it. Everybody left after half a second, so that
+    // is all that those without a limit took, and the first few with one came in one slice.
+    let without = side(520, 0.5).varying(0.01).abandoned(0.9);
+    let with = side(31, 0.25).of(4);
+    let verified = |without| {
+        let mut engaged = engaged(without, with);
+        let outcome = engaged.decide(origin(), Kind::Verify, &mut Random(7));
+        (outcome, engaged.trial.step)
+    };
+    let looks_on = verified(without);
+    assert!(
+        matches!(looks_on, (Outcome::Nothing, Step::Verify)),
+        "{looks_on:?}"
+    );
+    // The same of clients who did wait.
+    let mistaken = verified(without.abandoned(0.0));
+    assert!(
+        matches!(mistaken, (Outcome::Mistaken { .. }, _)),
+        "{mistaken:?}"
+    );
+}
+
+#[test]
 fn a_verification_corrects_a_limit_that_is_far_off_and_only_such_a_one() {
     let corrected = |before: f64| {
         // With fewer than half in flight they took nine fourteenths: 90 are worked on.
