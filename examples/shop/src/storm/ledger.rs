@@ -12,7 +12,7 @@ use crate::Fatal;
 pub(super) struct Ledger {
     /// How many, by cause.
     pub(super) by_cause: BTreeMap<String, u64>,
-    /// Counted, and kept in no incident.
+    /// Counted, and not kept one by one. Nearly all are in an incident all the same.
     pub(super) not_written_down: u64,
     /// Oldest first.
     pub(super) incidents: Vec<Incident>,

@@ -3,6 +3,8 @@
 
 use std::{collections::BTreeSet, process::ExitStatus, sync::Arc, time::Duration};
 
+use serde_json::Value;
+
 use super::{
     LIMIT, Payments, WORK_MS,
     client::{Client, Refused},
@@ -212,7 +214,7 @@ impl Report {
         }
         if ledger.not_written_down > 0 {
             say(&format!(
-                "    {} were counted, and written into no incident because another thread was writing\n",
+                "    {} of them were not kept one by one: so many came at once\n",
                 n(ledger.not_written_down)
             ));
         }
@@ -311,17 +313,23 @@ impl Sample {
             .or(found.as_array())?
             .first()
             .cloned();
-        let written = found.map(|found| {
-            let text = |name: &str| found[name].as_str().unwrap_or_default().to_owned();
-            let evidence = super::ledger::words(&found["evidence"]);
-            format!(
-                "{} at {}, {}: {evidence}",
-                text("request"),
-                text("at"),
-                text("cause")
-            )
-        });
+        let written = found.as_ref().map(written);
         Some(Self { seen, written })
+    }
+}
+
+/// One refusal of the ledger as a line.
+fn written(found: &Value) -> String {
+    let text = |name: &str| found[name].as_str().unwrap_or_default();
+    let (at, cause) = (text("at"), text("cause"));
+    let evidence = super::ledger::words(&found["evidence"]);
+    // Refusals of a storm are not all kept: what an id says by itself is told with a note.
+    match found["note"].as_str() {
+        None => format!("{} at {at}, {cause}: {evidence}", text("request")),
+        Some(_) => format!(
+            "{cause} at {at}, as its id says (of so many not each is kept);\n{}its incident began with: {evidence}",
+            " ".repeat(20)
+        ),
     }
 }
 
@@ -360,7 +368,32 @@ fn times(times: &[Duration]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn a_refusal_that_was_not_kept_is_told_as_what_its_id_says() {
+        let mut found = json!({
+            "at": "2026-01-31T10:02:11Z", "cause": "overloaded", "request": "GET /work",
+            "evidence": {"in_flight": 16, "limit": 16},
+        });
+        assert_eq!(
+            written(&found),
+            "GET /work at 2026-01-31T10:02:11Z, overloaded: in flight 16, limit 16"
+        );
+        found["request"] = json!("not kept");
+        found["note"] = json!("refusals came faster than they are kept");
+        let told = written(&found);
+        assert!(
+            told.starts_with("overloaded at 2026-01-31T10:02:11Z, as its id says"),
+            "{told}"
+        );
+        assert!(
+            told.ends_with("its incident began with: in flight 16, limit 16"),
+            "{told}"
+        );
+    }
 
     #[test]
     fn numbers_are_written_for_people() {
