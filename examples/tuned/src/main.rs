@@ -66,7 +66,8 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let guard = guard()?;
     let app = guard.protect(Router::new().route("/", get(|| async { "hello\n" })));
     let addr = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8000".to_owned());
-    let listener = TcpListener::bind(addr).await?;
+    let bound = TcpListener::bind(&addr).await;
+    let listener = bound.map_err(|error| format!("ADDR {addr}: {error}"))?;
     println!("listening on http://{}", listener.local_addr()?);
     guard.serve(listener, app).await?;
     Ok(())

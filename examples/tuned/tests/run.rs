@@ -1,5 +1,7 @@
 //! The example, as its user runs it.
 
+use std::net::TcpListener;
+
 use example_testing::{Example, eventually, fails};
 use http::Method;
 
@@ -55,4 +57,13 @@ async fn a_slip_in_a_key_is_told() {
         said.contains("TUNED__DRAIN__GRACES") && said.contains("did you mean"),
         "{said}"
     );
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = &*taken.local_addr().expect("an address").to_string();
+    let (code, said) = fails(TUNED, &[LISTEN, ("ADDR", address)]).await;
+    assert_eq!(code, Some(1));
+    assert!(said.contains(&format!("ADDR {address}: ")), "{said}");
 }
