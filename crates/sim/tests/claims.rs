@@ -55,6 +55,13 @@ fn requests_that_differ_wildly_refuse_nobody() {
     holds("upstream-bimodal", 1..=2);
 }
 
+/// Where nothing but the queue's own waits told of it, a third of these found no limit at all.
+#[test]
+fn where_few_requests_are_most_of_the_work_a_limit_is_mostly_found() {
+    mostly("lengths-even", 1..=8, 11);
+    mostly("lengths-poisson", 1..=8, 5);
+}
+
 #[test]
 fn long_polls_refuse_nobody() {
     holds("long-polls", 1..=2);

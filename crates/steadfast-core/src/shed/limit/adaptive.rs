@@ -80,7 +80,7 @@ mod watch;
 ///
 /// # Cost
 ///
-/// About 15 KB. A sampled request costs about a microsecond on average and at most about 8,000 are sampled each second; the rest of them never come here.
+/// About 25 KB. A sampled request costs about a microsecond on average and at most about 8,000 are sampled each second; the rest of them never come here.
 #[derive(Clone, Debug)]
 pub struct Adaptive {
     bounds: Bounds,

@@ -25,7 +25,10 @@ struct Block {
     in_flight: f64,
     peak: f64,
     least: f64,
+    /// The first [`BLOCK_ENDS`] that ended.
     sums: Sums,
+    /// With those that ended later, but for what others made of them who came meanwhile.
+    all: Sums,
 }
 
 /// What the blocks say.
@@ -107,6 +110,7 @@ impl Watch {
                 peak: 0.0,
                 least: f64::INFINITY,
                 sums: Sums::default(),
+                all: Sums::default(),
             }),
         };
         block.admitted += 1;
@@ -133,13 +137,16 @@ impl Watch {
             return None;
         }
         block.ended += 1;
-        if block.ended > BLOCK_ENDS {
-            return None;
-        }
+        let late = block.ended > BLOCK_ENDS;
         if let Some((latency, in_flight, abandoned)) = sample {
-            block.sums.add(latency, in_flight, abandoned);
+            if !late {
+                block.sums.add(latency, in_flight, abandoned);
+            }
+            if !late || self.in_flight <= LATE_RISE * block.mean_in_flight() {
+                block.all.add(latency, in_flight, abandoned);
+            }
         }
-        if block.ended < BLOCK_ENDS {
+        if block.ended != BLOCK_ENDS {
             return None;
         }
         let block = *block;
@@ -242,6 +249,7 @@ impl Watch {
     /// Asks the question of single blocks, of pairs and of fours: many in flight change fast, few change slowly.
     fn ask(&mut self, now: Instant) -> Answer {
         let mut whole = [Sums::default(); BLOCKS];
+        let mut all = [Sums::default(); BLOCKS];
         let mut opened = [now; BLOCKS];
         let (mut n, mut explained, mut newest) = (0, 0, None);
         // Forgotten with the last of its blocks, before serials come round to it again.
@@ -253,7 +261,7 @@ impl Watch {
             .map_or(BLOCKS as u32, |until| self.behind(until));
         for block in self.remembered() {
             if block.whole() {
-                (whole[n], opened[n]) = (block.sums, block.opened_at);
+                (whole[n], all[n], opened[n]) = (block.sums, block.all, block.opened_at);
                 n += 1;
                 newest = Some(block);
                 if self.behind(block.serial) > since {
@@ -277,23 +285,34 @@ impl Watch {
             // The usual case, for a few loads and comparisons.
             return Answer::Unknown;
         }
-        let noise = Noise::of(whole);
+        let long = |(sums, all): &(&Sums, &Sums)| all.latency() >= LONG * sums.latency();
+        let longer = whole.iter().zip(&all[..n]).filter(long).count();
+        // Where those that end late are most of the work, what a queue makes is seen with them alone.
+        let all = if LONG_BLOCKS * longer >= n {
+            &all[..n]
+        } else {
+            whole
+        };
+        let noise = Noise::of(all);
         // Where latency rose by itself a new story begins.
         let by_queue = |pair: &[Sums]| Difference::new(&pair[0], &pair[1]).by_queue(noise);
-        let story = whole.windows(2).rposition(|pair| !by_queue(pair));
-        let whole = &whole[story.map_or(0, |last| last + 1)..];
-        let outgrown = outgrows(whole, &opened[n - whole.len()..n]);
+        let story = all.windows(2).rposition(|pair| !by_queue(pair));
+        let begins = story.map_or(0, |last| last + 1);
+        let (whole, all) = (&whole[begins..], &all[begins..]);
+        let outgrown = outgrows(whole, &opened[begins..n]);
         // What grows like that is a story of its own, whatever explained the one before.
         let explained = if outgrown { 0 } else { explained };
-        let fresh = &whole[explained.saturating_sub(n - whole.len()).min(whole.len())..];
+        let known = explained.saturating_sub(begins).min(whole.len());
+        let fresh = &whole[known..];
         let sure = |scale| slope(fresh, scale, 0.0, false).is_some_and(|slope| slope.sure());
         if ![1, 2, 4].into_iter().any(sure) {
             return Answer::Unknown;
         }
-        let Some(found) = saturation(fresh) else {
+        // How long requests take is the question here, and of those the longest are a part.
+        let Some(found) = saturation(&all[known..]) else {
             return Answer::Unknown;
         };
-        let least = saturation(whole).map_or(found.knee, |s| s.knee.min(found.knee));
+        let least = saturation(all).map_or(found.knee, |s| s.knee.min(found.knee));
         // Whatever moves slowly moves together. Only a queue also follows the short ups and downs.
         let close = slope(whole, 1, NEWEST_SHARE * least, true);
         let refuted = close.filter(|close| {
@@ -381,6 +400,12 @@ const fn earlier(serial: u32, by: u32) -> u32 {
 const BLOCK: u32 = 16;
 /// Ends that make a block whole: nobody waits for the slowest two, in any block alike.
 const BLOCK_ENDS: u32 = 14;
+/// What ends later is a part of how long requests take, unless so many times as many are in flight by then: where a processor is shared it would have been slowed by them.
+const LATE_RISE: f64 = 1.5;
+/// The last two of a block make its mean so many times longer where few of the requests are most of the work,
+const LONG: f64 = 1.5;
+/// and they do in one block of so many. Where lengths differ less, as everywhere, the rest tells more.
+const LONG_BLOCKS: usize = 4;
 /// Blocks that are remembered. At four in a latency they span 32 of them, in which an overload of 3 % doubles what is in flight.
 pub(super) const BLOCKS: usize = 128;
 /// After so many latencies of the block before it, a block that is not whole is no longer waited for.
