@@ -114,8 +114,8 @@ fn run(
         )?;
     }
     if options.changes {
-        for change in &record.changes {
-            writeln!(out, "    {:8.3} s  {change}", record.secs_of(change))?;
+        for (secs, told) in record.told() {
+            writeln!(out, "    {secs:8.3} s  {told}")?;
         }
     }
     if let Some(dir) = &options.svg {

@@ -265,6 +265,7 @@ impl<'a> World<'a> {
     fn take_changes(&mut self) {
         if let Some(gate) = &mut self.instances[0].gate {
             self.record.changes.extend(gate.take_changes());
+            self.record.backends.extend(gate.take_backend_changes());
         }
     }
 }

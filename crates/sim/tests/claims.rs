@@ -432,3 +432,10 @@ fn a_flood_of_one_backend_costs_the_routes_of_another_nothing() {
         holds(name, 1..=1);
     }
 }
+
+/// Goal: where clients wait for little more than twice what an answer takes, all of them give up
+/// within half a second, and the limit that is found then is neither too low nor lost.
+#[test]
+fn a_flood_of_a_slow_backend_with_clients_of_little_patience_keeps_its_limit() {
+    holds("mix-hasty-slow-10x", 1..=7);
+}

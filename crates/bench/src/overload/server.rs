@@ -1,9 +1,14 @@
 //! The server under test: a process of its own, told what to be on its command line and
 //! how slow to be on its standard input. It ends with its input.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
-use steadfast::Control;
+use steadfast::{Control, limit::Snapshot};
 use tokio::{net::TcpListener, sync::watch};
 
 use super::{
@@ -56,18 +61,18 @@ async fn serve(
 /// Between two looks at the gate.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Says on standard error, for as long as the process lives, where the gate stands.
+/// Says on standard error, for as long as the process lives, where the gate stands, and where
+/// each limit of its own does.
 async fn watch(control: Control) {
-    let (began, mut said) = (clock::now(), None);
+    let began = clock::now();
+    let mut news = News::default();
     loop {
         tokio::time::sleep(LOOK).await;
         let seen = control.shedder().snapshot();
-        let limit = |limit: Option<u32>| limit.map_or("none".to_owned(), |it| it.to_string());
+        let at = clock::secs_since(began);
         let line = format!(
-            "{:7.3} s limit {} ({}) in flight {} admitted {} refused {}; {} in line, {} of them refused, lag {:?}, {}; pause {:?}, {:.0} hasty",
-            clock::secs_since(began),
-            limit(seen.algorithm.limit),
-            seen.algorithm.phase.code(),
+            "{at:7.3} s {} in flight {} admitted {} refused {}; {} in line, {} of them refused, lag {:?}, {}; pause {:?}, {:.0} hasty",
+            limit(&seen.algorithm),
             seen.in_flight,
             seen.admitted,
             seen.refused,
@@ -78,14 +83,50 @@ async fn watch(control: Control) {
             seen.pacing.pause.unwrap_or_default(),
             seen.pacing.hasty,
         );
-        let change = seen
-            .algorithm
-            .change
-            .filter(|change| said != Some(change.at));
-        said = change.map(|change| change.at).or(said);
-        match change {
-            Some(change) => eprintln!("{line}; {change}"),
-            None => eprintln!("{line}"),
+        eprintln!("{line}{}", news.of("", &seen.algorithm));
+        for it in &seen.backends {
+            eprintln!(
+                "{at:7.3} s   {}: {} in flight {} admitted {} refused {} held {:?}, by {}{}",
+                it.backend,
+                limit(&it.algorithm),
+                it.in_flight,
+                it.admitted,
+                it.refused,
+                it.mean_held.unwrap_or_default(),
+                it.routes.join(" "),
+                news.of(it.backend.as_str(), &it.algorithm),
+            );
         }
+    }
+}
+
+/// A limit, and what its algorithm is doing.
+fn limit(algorithm: &Snapshot) -> String {
+    let limit = algorithm
+        .limit
+        .map_or_else(|| "none".to_owned(), |it| it.to_string());
+    format!("limit {limit} ({})", algorithm.phase.code())
+}
+
+/// What was said last of each limit: when it changed and when an experiment ended.
+#[derive(Default)]
+struct News(HashMap<String, (Option<Instant>, Option<Instant>)>);
+
+impl News {
+    /// The last change and the last experiment of a limit, each said once.
+    fn of(&mut self, name: &str, algorithm: &Snapshot) -> String {
+        let (change, experiment) = (algorithm.change, algorithm.experiment);
+        let at = (change.map(|it| it.at), experiment.map(|it| it.at));
+        let before = self.0.insert(name.to_owned(), at).unwrap_or_default();
+        let change = change.filter(|_| at.0 != before.0);
+        let experiment = experiment.filter(|_| at.1 != before.1).map(|it| {
+            format!(
+                "in flight {:.1} and {:.1}: latency {:.2} +- {:.2}, knee {:.1}",
+                it.in_flight_low, it.in_flight_high, it.latency_ratio, it.error, it.knee
+            )
+        });
+        let change = change.map(|it| it.to_string());
+        let said = change.into_iter().chain(experiment);
+        said.map(|it| format!("; {it}")).collect()
     }
 }

@@ -15,7 +15,7 @@ use steadfast_core::limit::{
 };
 use steadfast_core::{
     Ask, Decision, Local, Name, Outcome, Priority, ShedGate, ShedPermit, ShedSettings, ShedTicket,
-    plumbing::{BEAT, LagMode, Tenant},
+    plumbing::{BEAT, BackendChange, LagMode, Tenant},
 };
 
 /// Admits requests of one instance.
@@ -245,6 +245,14 @@ impl Gate {
         match self {
             Self::Plain(plain) => std::mem::take(&mut plain.changes),
             Self::Real(gate) => gate.take_changes(),
+        }
+    }
+
+    /// Takes what became of the limits for one backend.
+    pub fn take_backend_changes(&mut self) -> Vec<BackendChange> {
+        match self {
+            Self::Plain(_) => Vec::new(),
+            Self::Real(gate) => gate.take_backend_changes(),
         }
     }
 

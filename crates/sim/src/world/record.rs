@@ -2,7 +2,10 @@
 
 use std::time::Instant;
 
-use steadfast_core::limit::Change;
+use steadfast_core::{
+    limit::Change,
+    plumbing::{BackendChange, BackendNews},
+};
 
 /// Seconds in a bin.
 pub const BIN: f64 = 0.05;
@@ -52,6 +55,8 @@ pub struct Record {
     pub bins: Vec<Bin>,
     /// Changes of the first instance's limit.
     pub changes: Vec<Change>,
+    /// What became of its limits for one backend.
+    pub backends: Vec<BackendChange>,
     /// The zero of virtual time.
     pub base: Option<Instant>,
     /// Calls into the algorithms, over requests sent.
@@ -86,8 +91,33 @@ impl Record {
     /// The second at which a limit changed.
     #[must_use]
     pub fn secs_of(&self, change: &Change) -> f64 {
-        let base = self.base.unwrap_or(change.at);
-        change.at.saturating_duration_since(base).as_secs_f64()
+        self.secs_at(change.at)
+    }
+
+    /// Every change of a limit, and of which limit a route meets, in order, with its second.
+    #[must_use]
+    pub fn told(&self) -> Vec<(f64, String)> {
+        let common = self.changes.iter();
+        let common = common.map(|change| (self.secs_of(change), change.to_string()));
+        let backends = self.backends.iter().map(|it| match &it.news {
+            BackendNews::Limit(change) => {
+                (self.secs_of(change), format!("{}: {change}", it.backend))
+            }
+            BackendNews::Route { at, route, apart } => {
+                let of = if *apart { "its own" } else { "all" };
+                let news = format!("{}: {route} meets the limit of {of}", it.backend);
+                (self.secs_at(*at), news)
+            }
+            other => (f64::NAN, format!("{}: {other:?}", it.backend)),
+        });
+        let mut told: Vec<_> = common.chain(backends).collect();
+        told.sort_by(|a, b| a.0.total_cmp(&b.0));
+        told
+    }
+
+    fn secs_at(&self, at: Instant) -> f64 {
+        let base = self.base.unwrap_or(at);
+        at.saturating_duration_since(base).as_secs_f64()
     }
 
     /// The bin of a moment.

@@ -1,6 +1,6 @@
 //! A limit that is held: what it enforces, and the experiments that move it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::clusters::WIDTH;
 use super::cycle::{Group, Kept, Kind, Step};
@@ -85,6 +85,9 @@ struct Rest {
 #[derive(Clone, Copy, Debug, Default)]
 struct Signs {
     last_end: Option<Instant>,
+    last_window: Option<Instant>,
+    /// The longest time between two windows since something ended.
+    gap: Duration,
     last_refusal: Option<Instant>,
     in_flight: Option<u32>,
 }
@@ -123,7 +126,7 @@ impl Engaged {
         engaged.trial.low.scatter = saturation.scatter;
         engaged.trial.blind = saturation.guessed;
         engaged.trial.watched = Some((saturation.high, from));
-        engaged.signs.last_end = Some(now);
+        engaged.signs.lives(now);
         engaged.signs.last_refusal = Some(now);
         // Whoever is over the limit now is refused; the extra headroom is for when few are.
         engaged.refused = HEADROOM_UNTIL;
@@ -265,7 +268,7 @@ impl Engaged {
 
     pub(super) fn ended(&mut self, ended: &Ended, random: &mut Random) -> Outcome {
         let now = ended.now;
-        self.signs.last_end = Some(now);
+        self.signs.lives(now);
         let sample = ended.sample().filter(|sample| self.tells(*sample));
         let kind = ended.tag.raw() & 3;
         if ended.tag.raw() >> 2 == self.trial.epoch && kind != OTHER {
@@ -319,7 +322,7 @@ impl Engaged {
         if !verifies || !compared || !self.trial.high.open() {
             return Outcome::Nothing;
         }
-        self.signs.last_end = Some(ended.now);
+        self.signs.lives(ended.now);
         let at = self.secs(ended.admitted_at);
         let sample = ended.sample().filter(|sample| self.tells(*sample));
         self.trial.high.ended(at, ended.in_flight, sample);
@@ -328,10 +331,11 @@ impl Engaged {
 
     pub(super) fn window(&mut self, window: &Window, random: &mut Random) -> Outcome {
         let now = window.now;
+        self.signs.seen(now);
         let (admitted, refused) = (f64::from(window.admitted), f64::from(window.refused));
         let before = self.signs.in_flight.replace(window.in_flight);
         if before.is_some_and(|f| f.saturating_add(window.admitted) > window.in_flight) {
-            self.signs.last_end = Some(now);
+            self.signs.lives(now);
         }
         if refused > 0.0 || self.signs.last_refusal.is_none() {
             self.signs.last_refusal = Some(now);
@@ -369,6 +373,21 @@ impl Engaged {
         let memory = (MEMORY_LIMITS * self.limit).max(MEMORY_MIN);
         let weight = 1.0 - (1.0 - 1.0 / memory).powf(arrivals);
         self.refused += (refused / arrivals - self.refused) * weight;
+    }
+}
+
+impl Signs {
+    /// Something has ended.
+    fn lives(&mut self, now: Instant) {
+        self.last_end = Some(now);
+        self.gap = Duration::ZERO;
+    }
+
+    /// A window has come.
+    fn seen(&mut self, now: Instant) {
+        let before = self.last_window.replace(now).max(self.last_end);
+        let gap = before.map_or(Duration::ZERO, |it| now.saturating_duration_since(it));
+        self.gap = self.gap.max(gap);
     }
 }
 

@@ -194,11 +194,17 @@ impl Watch {
         let calm = self.calm.as_ref().filter(|calm| {
             ratio > GIVEN_UP_RATIO && (sure || calm.sums.abandoned_ratio() < CALM_RATIO)
         })?;
+        let waited_for = calm.sums.abandoned_ratio() < CALM_RATIO;
+        let slower = block.sums.latency() / calm.sums.latency().max(1e-9);
+        if waited_for && slower < 1.0 {
+            // They left sooner than answers come, so it was not for what is in flight.
+            return None;
+        }
         let known = calm.sums.in_flight();
         let knee = known.max(block.sums.in_flight() / CALM_DISTANCE);
         (self.in_flight >= BURST_SHARE * knee + BURST_PLUS).then_some(Saturation {
             high: block.sums,
-            slower: block.sums.latency() / calm.sums.latency().max(1e-9),
+            slower,
             knee,
             scatter: 0.0,
             guessed: knee > known,

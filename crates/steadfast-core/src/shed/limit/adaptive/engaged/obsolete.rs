@@ -18,7 +18,8 @@ impl Engaged {
         if let Some(held) = self.slack.overdue(now) {
             return Some(ChangeReason::Changed(held));
         }
-        let silent = since(self.signs.last_end);
+        // A process that stood still hears of those who came meanwhile before it can end anything.
+        let silent = since(self.signs.last_end).saturating_sub(self.signs.gap);
         let patience = (SILENT_LATENCIES * self.latency.secs).max(SILENT_SECS);
         (refuses && !self.frozen && silent.as_secs_f64() >= patience)
             .then_some(ChangeReason::Silent(silent))

@@ -1,7 +1,5 @@
 //! A limit in force: its cap, the requests that an experiment takes, and when it goes away.
 
-use std::time::Duration;
-
 use super::*;
 use crate::{shed::limit::Ending, testing::origin};
 
@@ -320,6 +318,28 @@ fn a_limit_goes_away_when_nobody_needs_it_and_when_it_refuses_blindly() {
     let mut quick = engaged(10_000, 9_950);
     quick.latency.secs = 0.001;
     assert_eq!(why(&quick, true), None, "a tenth of a second at least");
+}
+
+#[test]
+fn a_process_that_stood_still_keeps_its_limit() {
+    // Goal: it hears of those who came meanwhile first, and of those who ended after that.
+    let start = origin();
+    let window = |engaged: &mut Engaged, at| {
+        let window = Window::new(start + at, 0, 8, 24);
+        engaged.window(&window, &mut random())
+    };
+    let mut engaged = of_sixteen();
+    engaged.latency.secs = 0.01;
+    engaged.signs.lives(start);
+    for at in [5 * MS, 125 * MS, 126 * MS, 200 * MS] {
+        let outcome = window(&mut engaged, at);
+        assert!(matches!(outcome, Outcome::Nothing), "{at:?}: {outcome:?}");
+    }
+    let hangs = window(&mut engaged, 221 * MS);
+    assert!(
+        matches!(hangs, Outcome::Open(ChangeReason::Silent(_))),
+        "{hangs:?}"
+    );
 }
 
 #[test]

@@ -171,6 +171,28 @@ fn where_most_give_up_who_did_not_with_fewer_in_flight_a_limit_is_tried() {
     assert_eq!(told(1, 160, 9), Some(10), "and no less than a sixteenth");
 }
 
+#[test]
+fn clients_that_leave_sooner_than_answers_come_leave_for_no_queue() {
+    // Goal: a process that stands still reads no socket, and its clients leave meanwhile.
+    let told = |patience: f64| {
+        let mut watch = Watch::new();
+        let mut at = origin();
+        let mut found = None;
+        for (in_flight, latency, abandoned) in [(8, 0.2, false), (80, patience, true)] {
+            for _ in 0..BLOCK {
+                let serial = watch.admitted(at, in_flight);
+                let end = at + Duration::from_secs_f64(latency);
+                let sample = Some((latency, in_flight, abandoned));
+                found = watch.ended(end, serial, sample).or(found);
+            }
+            at += Duration::from_secs(1);
+        }
+        found.map(|found| found.knee.round() as u32)
+    };
+    assert_eq!(told(0.5), Some(8));
+    assert_eq!(told(0.15), None);
+}
+
 /// Takes a block in, all with so many in flight, of which all but the last two have ended
 /// after so long.
 fn block(watch: &mut Watch, at: Instant, in_flight: u32, latency_secs: f64) {
