@@ -51,6 +51,8 @@ pub(super) struct Engaged {
     deep: bool,
     /// Whether the process is late, so that the limit must not grow.
     frozen: bool,
+    /// Whether a dip has looked at what the watch found.
+    proven: bool,
     /// By how much it grew on end, as a logarithm.
     grown: f64,
     trial: Trial,
@@ -102,6 +104,7 @@ impl Engaged {
             latency: Latency::default(),
             deep: false,
             frozen: false,
+            proven: true,
             grown: 0.0,
             trial: Trial::new(epoch),
             rest: Rest::default(),
@@ -120,6 +123,7 @@ impl Engaged {
     ) -> Self {
         let mut engaged = Self::at(target(saturation.knee), epoch);
         engaged.knee = Some(saturation.knee);
+        engaged.proven = false;
         engaged.latency.secs = saturation.high.latency();
         engaged.trial.high = newest;
         engaged.trial.high.scatter = saturation.scatter;

@@ -326,6 +326,22 @@ fn where_even_fewer_queue_for_certain_a_new_limit_comes_down_by_half_and_is_veri
 }
 
 #[test]
+fn the_first_dip_of_a_limit_that_is_far_too_high_halves_it_without_being_sure_of_a_step() {
+    // Goal: 349 places for 16 workers, found where everybody waited as long as clients do. Nine of
+    // ten requests are short, so a dip is known to a tenth, and the next comes after 14 s.
+    let dipped = |proven, n| {
+        let side = |in_flight, latency| side(in_flight, latency).varying(0.9).of(n);
+        let mut engaged = engaged(side(100, 0.1), side(64, 0.064));
+        engaged.proven = proven;
+        let _ = engaged.decide(origin(), Kind::Dip, &mut Random(7));
+        (engaged.limit(), engaged.trial.step)
+    };
+    assert_eq!(dipped(false, 80), (33, Step::Verify), "half of the dip's");
+    assert_eq!(dipped(true, 80), (100, Step::Rest));
+    assert_eq!(dipped(false, 24), (100, Step::Rest), "too few to say");
+}
+
+#[test]
 fn few_samples_exclude_a_queue_only_by_far() {
     // As fast with fewer in flight, by and large.
     let grows = |n| engaged(side(100, 0.1).of(n), side(64, 0.1).of(n)).unqueued();
