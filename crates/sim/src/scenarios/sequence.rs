@@ -35,12 +35,32 @@ pub(super) fn all() -> Vec<Scenario> {
         ));
     }
     all.extend([false, true].map(lengths));
+    all.extend([false, true].map(lengths_below));
     all
 }
 
 /// Nine of ten requests take 2 ms and one takes 200 ms, on the same sixteen workers.
+const LENGTHS: Dist = Dist::Bimodal(0.9, 0.002, 0.2);
+
+/// They come at eight tenths of the capacity, where queues of long ones come and go.
+fn lengths_below(poisson: bool) -> Scenario {
+    let capacity = 16.0 / LENGTHS.mean();
+    let setup = Setup::pool(16, LENGTHS, 0.0, 20.1).rate(Box::new(move |_| 0.8 * capacity));
+    let (setup, kind) = if poisson {
+        (setup.poisson(), "poisson")
+    } else {
+        (setup, "even")
+    };
+    Scenario::new(format!("lengths-0.8x-{kind}"), setup, move |r| {
+        vec![
+            Figure::most("refused", r.refused(0.0, 20.0), 0.0),
+            Figure::least("goodput", r.goodput(1.0, 20.0) / capacity / 0.8, 0.9),
+        ]
+    })
+}
+
 fn lengths(poisson: bool) -> Scenario {
-    let work = Dist::Bimodal(0.9, 0.002, 0.2);
+    let work = LENGTHS;
     let capacity = 16.0 / work.mean();
     let times = |t: f64| [0.5, 1.0, 2.0, 5.0][((t / 5.0) as usize).min(3)];
     let setup = Setup::pool(16, work, 0.0, 20.1).rate(Box::new(move |t| capacity * times(t)));

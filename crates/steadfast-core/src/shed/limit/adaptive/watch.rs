@@ -59,6 +59,8 @@ pub(super) struct Watch {
     standing: Option<Saturation>,
     /// How many whole blocks on end nearly all clients gave up in.
     in_vain: u32,
+    /// Whether few of the requests are most of the work.
+    uneven: bool,
 }
 
 impl Watch {
@@ -73,6 +75,7 @@ impl Watch {
             queue_blocks: 0,
             standing: None,
             in_vain: 0,
+            uneven: false,
         }
     }
 
@@ -95,8 +98,8 @@ impl Watch {
     pub(super) fn admitted(&mut self, now: Instant, in_flight: u32) -> u32 {
         self.in_flight = f64::from(in_flight);
         // What was seen of a queue is over when the queue is.
-        self.standing
-            .take_if(|it| self.in_flight <= EMPTY * it.knee);
+        let gone = self.gone();
+        self.standing.take_if(|it| self.in_flight <= gone * it.knee);
         let serial = self.serial;
         let slot = &mut self.blocks[serial as usize % BLOCKS];
         let block = match slot {
@@ -294,11 +297,8 @@ impl Watch {
         let long = |(sums, all): &(&Sums, &Sums)| all.latency() >= LONG * sums.latency();
         let longer = whole.iter().zip(&all[..n]).filter(long).count();
         // Where those that end late are most of the work, what a queue makes is seen with them alone.
-        let all = if LONG_BLOCKS * longer >= n {
-            &all[..n]
-        } else {
-            whole
-        };
+        self.uneven = LONG_BLOCKS * longer >= n;
+        let all = if self.uneven { &all[..n] } else { whole };
         let noise = Noise::of(all);
         // Where latency rose by itself a new story begins.
         let by_queue = |pair: &[Sums]| Difference::new(&pair[0], &pair[1]).by_queue(noise);
@@ -359,10 +359,15 @@ impl Watch {
         grows || self.in_flight <= SAME * high.sums.in_flight()
     }
 
+    /// A queue is gone with no more in flight than so many times the knee.
+    fn gone(&self) -> f64 {
+        if self.uneven { UNEVEN } else { EMPTY }
+    }
+
     /// Whether the queue holds more work than a burst that is served in time, or has stood for longer.
     fn outlasts_a_burst(&self, now: Instant, found: &Saturation) -> bool {
         let each = found.high.latency() / found.high.in_flight();
-        let stands = |b: &&Block| b.least > EMPTY * found.knee;
+        let stands = |b: &&Block| b.least > self.gone() * found.knee;
         let since = self.remembered().rev().take_while(stands).last();
         let stood = since.map_or(Duration::ZERO, |b| {
             now.saturating_duration_since(b.opened_at)
@@ -452,6 +457,8 @@ const LEAST_RISE: f64 = 1.4;
 const STANDS: f64 = 0.95;
 /// With fewer in flight than this share of the knee the queue was gone. The knee is known to a fifth, and a load that is just too much never comes down to it: with 1.1 overloads of 3 % were found later.
 const EMPTY: f64 = 0.75;
+/// With fewer than so many times the knee it was, where few of the requests are most of the work: at 0.8 of the capacity their long ones keep the workers busy for seconds, and queues come and go.
+const UNEVEN: f64 = 2.0;
 /// A knee that was found later counts only where the first was so many times larger.
 const FIRST: f64 = 1.5;
 /// It grows if it has so many times what it had half a latency ago,
