@@ -62,6 +62,18 @@ fn where_few_requests_are_most_of_the_work_a_limit_is_mostly_found() {
     mostly("lengths-poisson", 1..=8, 5);
 }
 
+/// Nobody is refused for long at 0.8 of what can be served, where queues of long ones come and
+/// go: in one of these five places were held, for 1,513 refusals.
+#[test]
+fn where_few_requests_are_most_of_the_work_next_to_nobody_is_refused_below_the_capacity() {
+    holds("lengths-0.8x-even", 1..=10);
+    let scenario = scenario("lengths-0.8x-even");
+    let [refused, _] = &figures(&scenario, "adaptive", 58)[..] else {
+        panic!("there are two figures");
+    };
+    assert!(refused.value < 200.0, "{refused:?}");
+}
+
 #[test]
 fn long_polls_refuse_nobody() {
     holds("long-polls", 1..=2);

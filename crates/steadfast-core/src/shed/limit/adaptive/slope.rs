@@ -22,7 +22,9 @@ pub(super) struct Saturation {
 }
 
 /// How many times slower the newest block is because more were in flight, and what follows.
-pub(super) fn saturation(blocks: &[Sums]) -> Option<Saturation> {
+///
+/// Where lengths are `uneven` a few blocks with room may have none of the long requests, and do not know by how much they differ; whoever waits in a queue still shows it, because all of them wait alike.
+pub(super) fn saturation(blocks: &[Sums], uneven: bool) -> Option<Saturation> {
     let high = blocks.last()?;
     let low = blocks
         .iter()
@@ -35,6 +37,7 @@ pub(super) fn saturation(blocks: &[Sums]) -> Option<Saturation> {
     {
         many.merge(block);
     }
+    let seen = if uneven { variance(blocks) } else { 0.0 };
     let mut order: [usize; BLOCKS] = std::array::from_fn(|index| index);
     let order = &mut order[..blocks.len()];
     order.sort_unstable_by(|a, b| blocks[*a].in_flight().total_cmp(&blocks[*b].in_flight()));
@@ -49,9 +52,10 @@ pub(super) fn saturation(blocks: &[Sums]) -> Option<Saturation> {
         // More in flight cannot explain a latency that rose by more than they did.
         let slows = (many.latency() / few.latency().max(1e-9)).min(more);
         // What is uncertain goes to the side of those who would be refused; who waits, waits for the sum of what so many others take.
-        let varies = variances / few.n().max(1.0);
+        let varies = (variances / few.n().max(1.0)).max(seen);
+        let own = varies / few.latency().max(1e-9).powi(2) / few.n().max(1.0);
         let queue = varies / few.latency().max(1e-9).powi(2) / many.in_flight().max(1.0);
-        let error = (many.error_squared() + few.error_squared() + queue).sqrt();
+        let error = (many.error_squared() + few.error_squared().max(own) + queue).sqrt();
         let runs = many.in_flight() / (slows * (-error).exp()).max(1.0);
         if block.in_flight() <= (FEW * low).max(ROOM * runs) {
             (slower, knee, scatter) = (slows, runs, varies);
@@ -64,6 +68,12 @@ pub(super) fn saturation(blocks: &[Sums]) -> Option<Saturation> {
         scatter,
         guessed: false,
     })
+}
+
+/// Variance inside blocks, over all of them, in square seconds.
+fn variance(blocks: &[Sums]) -> f64 {
+    let total: f64 = blocks.iter().map(|b| b.variance() * b.n()).sum();
+    total / blocks.iter().map(Sums::n).sum::<f64>().max(1.0)
 }
 
 /// How latency follows in flight from one group of blocks to the next, both in logarithms.

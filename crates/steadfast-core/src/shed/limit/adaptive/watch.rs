@@ -315,10 +315,10 @@ impl Watch {
             return Answer::Unknown;
         }
         // How long requests take is the question here, and of those the longest are a part.
-        let Some(found) = saturation(&all[known..]) else {
+        let Some(found) = saturation(&all[known..], self.uneven) else {
             return Answer::Unknown;
         };
-        let least = saturation(all).map_or(found.knee, |s| s.knee.min(found.knee));
+        let least = saturation(all, self.uneven).map_or(found.knee, |s| s.knee.min(found.knee));
         // Whatever moves slowly moves together. Only a queue also follows the short ups and downs.
         let close = slope(whole, 1, NEWEST_SHARE * least, true);
         let refuted = close.filter(|close| {

@@ -130,7 +130,7 @@ fn what_rises_by_more_than_a_queue_makes_counts_as_much_as_a_queue_would() {
 
 #[test]
 fn saturation_knows_the_size_of_the_pool() {
-    let found = saturation(&full_pool()).expect("it is eight times slower");
+    let found = saturation(&full_pool(), false).expect("it is eight times slower");
     assert!((14.0..22.0).contains(&found.knee), "{}", found.knee);
     assert!((8.0..10.0).contains(&found.slower), "{}", found.slower);
     assert!(
@@ -165,7 +165,7 @@ fn where_requests_differ_a_lot_all_that_had_room_are_what_one_takes() {
     let mean = 10.0 / 112.0 * 0.198 + 0.002;
     let waits = |in_flight: u32| f64::from(in_flight - 16) / 16.0 * mean;
     blocks.extend([100, 110, 120].map(|many| of(many, 1, waits(many))));
-    let found = saturation(&blocks).expect("it is five times slower");
+    let found = saturation(&blocks, false).expect("it is five times slower");
     // Of the two blocks with fewest alone it would be two, and be said for certain.
     assert!((12.0..32.0).contains(&found.knee), "{}", found.knee);
     let expected = 10.0 / 112.0 * 0.198_f64.powi(2);
@@ -177,10 +177,38 @@ fn where_requests_differ_a_lot_all_that_had_room_are_what_one_takes() {
 }
 
 #[test]
+fn a_few_that_happen_to_be_short_do_not_know_what_the_long_ones_take() {
+    // Goal: 82 in flight are too few to tell sixteen workers by, when the only blocks with room
+    // have short requests alone; three were told for certain, and five places held.
+    let of = |in_flight: u32, long: u32, wait: f64| {
+        let mut sums = Sums::default();
+        for request in 0..16 {
+            let service = if request < long { 0.2 } else { 0.002 };
+            sums.add(service + wait, in_flight, false);
+        }
+        sums
+    };
+    let calm = [of(3, 0, 0.0), of(4, 0, 0.0)];
+    let queue = [40, 50, 60, 70, 82].map(|many| of(many, 2, f64::from(many - 16) * 0.0014));
+    let blocks = [&calm[..], &queue[..]].concat();
+    let knee = |uneven| saturation(&blocks, uneven).map(|found| found.knee);
+    assert!(
+        knee(false).is_some_and(|knee| knee < 6.0),
+        "{:?}",
+        knee(false)
+    );
+    assert!(
+        knee(true).is_none_or(|knee| knee > 16.0),
+        "{:?}",
+        knee(true)
+    );
+}
+
+#[test]
 fn saturation_is_no_more_than_in_flight_explains() {
     let check = |few: (f64, f64), many: (f64, f64), expected: Option<(f64, f64)>| {
         let blocks = [block(few.0, few.1), block(many.0, many.1)];
-        let found = saturation(&blocks).map(|found| (found.slower, found.knee));
+        let found = saturation(&blocks, false).map(|found| (found.slower, found.knee));
         match (found, expected) {
             (None, None) => {}
             (Some((slower, knee)), Some((at, size))) => {
@@ -203,7 +231,7 @@ fn saturation_is_no_more_than_in_flight_explains() {
     check((10.0, 0.01), (40.0, 0.10), Some((4.0, 10.0)));
     check((10.0, 0.01), (40.0, 0.017), None);
     check((40.0, 0.01), (40.0, 0.10), None);
-    assert!(saturation(&[]).is_none());
+    assert!(saturation(&[], false).is_none());
 }
 
 #[test]
