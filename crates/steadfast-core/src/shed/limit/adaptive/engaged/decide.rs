@@ -43,17 +43,24 @@ impl Engaged {
         if kind == Kind::Verify {
             return self.verified(now, &experiment, fewer);
         }
-        // What the watch found in a plateau may be too high many times over, which dips alone would take minutes to undo.
-        let in_step = low.n() >= FALL_SAMPLES && in_step(&experiment, fewer);
-        if !std::mem::replace(&mut self.proven, true) && in_step {
-            self.proven = false;
+        // What the watch found in a plateau may be too high many times over, which shallow dips alone would take minutes to undo.
+        let unproven = !self.proven && low.n() >= FALL_SAMPLES;
+        if unproven && self.deep && in_step(&experiment, fewer) {
             return self.fall(now, &experiment);
         }
+        self.proven = true;
         let found = self.weigh(&experiment);
         let rest = self.dip_secs(now) / DUTY * random.between(1.0 - JITTER, 1.0 + JITTER);
         if !found.strong && error > ERROR_FINE {
             // Not enough is known: keep the sums, look again soon if they hint at something.
             let few = self.trial.high.clusters.few() || self.trial.low.clusters.few();
+            if unproven && !self.deep && may_be_in_step(&experiment, fewer) {
+                self.proven = false;
+                self.deep = true;
+                self.forget();
+                self.rest(now, 0.0);
+                return Outcome::Nothing;
+            }
             let soon = few || found.step.abs() > HINT * error || self.apart(1.0) < LOG_SMALL;
             self.rest.kept = Kept {
                 high: std::mem::take(&mut self.trial.high),
@@ -270,21 +277,26 @@ fn all_queued(experiment: &Experiment, fewer: f64) -> bool {
     above + HINT * experiment.error < FALL_WITHIN
 }
 
-/// Whether a dip makes latency fall in step with fewer in flight, as far as is known, and it fell for certain.
+/// Whether a deep dip made latency fall in step with fewer in flight: behind a limit at its target it would have fallen by half as much.
 fn in_step(experiment: &Experiment, fewer: f64) -> bool {
+    (experiment.latency_ratio / fewer).ln() + experiment.error < ALL_QUEUED.ln()
+}
+
+/// Whether a dip made latency fall, and perhaps in step with fewer in flight.
+fn may_be_in_step(experiment: &Experiment, fewer: f64) -> bool {
     let Experiment {
         latency_ratio,
         error,
         ..
     } = *experiment;
-    (latency_ratio / fewer).ln() + error < ALL_QUEUED.ln() && -latency_ratio.ln() > STRONG * error
+    (latency_ratio / fewer).ln() - error < ALL_QUEUED.ln() && -latency_ratio.ln() > HINT * error
 }
 
 /// A limit under which everybody queues is halved.
 const FALL: f64 = 0.5;
 /// Logarithm by which latency may be above what a queue alone makes of it. At twice the knee a cohort is large and even enough to know it; nearer to the knee it is not, and the dips decide: with 0.18 limits were found too low, and 1x lost 1 % of goodput.
 const FALL_WITHIN: f64 = 0.1;
-/// A dip of fewer requests halves nothing: a small limit at its target has as many by chance.
+/// After a dip of fewer requests nothing is halved: a small limit comes down by itself.
 const FALL_SAMPLES: f64 = 32.0;
 /// Standard errors of a step that is taken in full.
 const STRONG: f64 = 3.3;

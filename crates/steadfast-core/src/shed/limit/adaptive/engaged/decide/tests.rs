@@ -325,20 +325,30 @@ fn where_even_fewer_queue_for_certain_a_new_limit_comes_down_by_half_and_is_veri
     assert!((engaged.latency.secs - 0.1).abs() < 0.01, "at that limit");
 }
 
+/// What follows of a dip that is known to a tenth, of a limit that no dip has proven or one has.
+fn known_to_a_tenth(proven: bool, deep: bool, low: Side) -> (u32, Step, bool) {
+    let [high, low] = [side(100, 0.1), low].map(|it| it.varying(0.9));
+    let mut engaged = engaged(high.of(80), low);
+    (engaged.proven, engaged.deep) = (proven, deep);
+    let _ = engaged.decide(origin(), Kind::Dip, &mut Random(7));
+    (engaged.limit(), engaged.trial.step, engaged.deep)
+}
+
 #[test]
-fn the_first_dip_of_a_limit_that_is_far_too_high_halves_it_without_being_sure_of_a_step() {
+fn a_limit_that_is_far_too_high_comes_down_by_halves_from_its_first_deep_dip_on() {
     // Goal: 349 places for 16 workers, found where everybody waited as long as clients do. Nine of
     // ten requests are short, so a dip is known to a tenth, and the next comes after 14 s.
-    let dipped = |proven, n| {
-        let side = |in_flight, latency| side(in_flight, latency).varying(0.9).of(n);
-        let mut engaged = engaged(side(100, 0.1), side(64, 0.064));
-        engaged.proven = proven;
-        let _ = engaged.decide(origin(), Kind::Dip, &mut Random(7));
-        (engaged.limit(), engaged.trial.step)
-    };
-    assert_eq!(dipped(false, 80), (33, Step::Verify), "half of the dip's");
-    assert_eq!(dipped(true, 80), (100, Step::Rest));
-    assert_eq!(dipped(false, 24), (100, Step::Rest), "too few to say");
+    let shallow = |proven, latency, n| known_to_a_tenth(proven, false, side(64, latency).of(n));
+    assert_eq!(shallow(false, 0.064, 80), (100, Step::Rest, true));
+    assert_eq!(shallow(false, 0.07, 80), (100, Step::Rest, true), "perhaps");
+    assert_eq!(shallow(true, 0.064, 80), (100, Step::Rest, false));
+    assert_eq!(shallow(false, 0.064, 24), (100, Step::Rest, false), "small");
+    let deep = |proven, latency| known_to_a_tenth(proven, true, side(36, latency).of(80));
+    let (limit, step, _) = deep(false, 0.037);
+    assert_eq!((limit, step), (19, Step::Verify), "half of the dip's");
+    let (limit, step, _) = deep(false, 0.071);
+    assert_eq!(step, Step::Rest);
+    assert!((95..105).contains(&limit), "{limit}: it was right");
 }
 
 #[test]
