@@ -20,10 +20,10 @@ mod machine;
 mod options;
 mod peers;
 mod plan;
-mod pools;
 mod report;
 mod server;
 mod spread;
+mod two_routes;
 
 use std::{io, path::Path, process::ExitCode};
 
@@ -88,8 +88,8 @@ fn measure_all(options: &Options) -> io::Result<()> {
             watch: options.watch,
         };
         let stage = Stage { backend, place };
-        if backend == Backend::Pools {
-            pools::measure(&stage, options)?;
+        if let Some(measured) = two_routes::measure(backend, &stage, options) {
+            measured?;
             continue;
         }
         let measured = measure(&stage, options)?;

@@ -35,6 +35,8 @@ pub(crate) enum Backend {
     Mix,
     /// The same on workers of their own, each behind a dependency.
     Pools,
+    /// Pages that wait for workers beside logins that compute.
+    Logins,
 }
 
 /// What a server process must know of its backend.
@@ -48,12 +50,13 @@ pub(crate) struct Place {
 }
 
 impl Backend {
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Workers,
         Self::Cpu,
         Self::Postgres,
         Self::Mix,
         Self::Pools,
+        Self::Logins,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -63,6 +66,7 @@ impl Backend {
             Self::Postgres => "postgres",
             Self::Mix => "mix",
             Self::Pools => "pools",
+            Self::Logins => "logins",
         }
     }
 
@@ -76,6 +80,7 @@ impl Backend {
             Self::Workers | Self::Postgres | Self::Mix => WORKERS,
             Self::Cpu => cores(),
             Self::Pools => QUICK_WORKERS + SLOW_WORKERS,
+            Self::Logins => WORKERS + cores(),
         }
     }
 
@@ -100,6 +105,7 @@ impl Backend {
         match self {
             Self::Workers | Self::Cpu | Self::Postgres => vec![path("/work", 1.0, 1.0)],
             Self::Pools => vec![path("/quick", 0.5, 1.0), path("/slow", 0.5, 1.0)],
+            Self::Logins => vec![path("/page", 0.5, 1.0), path("/login", 0.5, 1.0)],
             Self::Mix => {
                 let mean = FAST_SHARE * FAST.mean() + (1.0 - FAST_SHARE) * SLOW.mean();
                 vec![
@@ -115,7 +121,7 @@ impl Backend {
     pub(crate) const fn brownout(self) -> Option<f64> {
         match self {
             Self::Workers | Self::Cpu | Self::Postgres => Some(8.0),
-            Self::Mix | Self::Pools => None,
+            Self::Mix | Self::Pools | Self::Logins => None,
         }
     }
 
@@ -147,6 +153,12 @@ impl Backend {
             Self::Cpu => {
                 Router::new().route("/work", get(async |work: State<Arc<Work>>| work.spin()))
             }
+            Self::Logins => Router::new()
+                .route(
+                    "/page",
+                    get(async |work: State<Arc<Work>>| work.on(WORK).await),
+                )
+                .route("/login", get(async |work: State<Arc<Work>>| work.spin())),
             Self::Postgres => Router::new().route(
                 "/work",
                 get(async |work: State<Arc<Work>>| work.query().await),

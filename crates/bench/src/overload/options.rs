@@ -77,7 +77,9 @@ impl Options {
         match backend {
             _ if self.quick => Pace::Quick,
             Backend::Workers => Pace::Full,
-            Backend::Cpu | Backend::Postgres | Backend::Mix | Backend::Pools => Pace::Short,
+            Backend::Cpu | Backend::Postgres | Backend::Mix | Backend::Pools | Backend::Logins => {
+                Pace::Short
+            }
         }
     }
 }
