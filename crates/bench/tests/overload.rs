@@ -51,27 +51,32 @@ fn a_quick_run_prints_one_well_formed_line_for_each_phase_of_each_peer() {
     assert!(picture.contains(">steadfast</text>"), "{picture:.300}");
 }
 
-#[test]
-fn two_routes_on_two_pools_have_a_line_for_each_load() {
-    let pools = ["overload", "--quick", "--json", "--backend", "pools"];
+/// Two routes of this backend have a line for each load.
+fn have_lines(backend: &str, [first, second]: [&str; 2], loads: [&str; 4]) {
+    let two = ["overload", "--quick", "--json", "--backend", backend];
     let lines = common::read(&common::bench(
-        &[&pools[..], &["--peer", "steadfast"]].concat(),
+        &[&two[..], &["--peer", "steadfast"]].concat(),
     ));
-    let keys = [
-        "bench",
-        "peer",
-        "phase",
-        "quick_goodput",
-        "slow_goodput",
-        "doubtful",
-    ];
+    let [first, second] = [first, second].map(|name| format!("{name}_goodput"));
+    let keys = ["bench", "peer", "phase", &first, &second, "doubtful"];
     are_whole(&lines, "overload", &keys);
-    let loads = ["both at 0.9x", "slow at 10x", "quick at 10x", "both at 10x"];
     let told: Vec<_> = lines
         .iter()
         .filter_map(|line| line["phase"].as_str())
         .collect();
     assert_eq!(told, loads);
+}
+
+#[test]
+fn two_routes_on_two_pools_have_a_line_for_each_load() {
+    let loads = ["both at 0.9x", "slow at 10x", "quick at 10x", "both at 10x"];
+    have_lines("pools", ["quick", "slow"], loads);
+}
+
+#[test]
+fn pages_and_logins_have_a_line_for_each_load() {
+    let loads = ["both at 0.5x", "login at 10x", "page at 10x", "both at 10x"];
+    have_lines("logins", ["page", "login"], loads);
 }
 
 #[test]

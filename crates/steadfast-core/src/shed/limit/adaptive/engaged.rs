@@ -47,6 +47,8 @@ pub(super) struct Engaged {
     /// Share of arrivals refused outside dips.
     refused: f64,
     latency: Latency,
+    /// Variance of what requests take that have room, as the watch saw it, in square seconds.
+    scatter: f64,
     /// Whether the next dip is a deep one.
     deep: bool,
     /// Whether the process is late, so that the limit must not grow.
@@ -102,6 +104,7 @@ impl Engaged {
             knee: None,
             refused: 0.0,
             latency: Latency::default(),
+            scatter: 0.0,
             deep: false,
             frozen: false,
             proven: true,
@@ -126,6 +129,7 @@ impl Engaged {
         engaged.proven = false;
         engaged.latency.secs = saturation.high.latency();
         engaged.trial.high = newest;
+        engaged.scatter = saturation.scatter;
         engaged.trial.high.scatter = saturation.scatter;
         engaged.trial.low.scatter = saturation.scatter;
         engaged.trial.blind = saturation.guessed;

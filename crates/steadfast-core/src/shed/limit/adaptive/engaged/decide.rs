@@ -48,7 +48,8 @@ impl Engaged {
         if unproven && self.deep && in_step(&experiment, fewer) {
             return self.fall(now, &experiment);
         }
-        self.proven = true;
+        // A comparison whose error is not known has proven nothing.
+        self.proven |= error < ERROR_MAX;
         let found = self.weigh(&experiment);
         let rest = self.dip_secs(now) / DUTY * random.between(1.0 - JITTER, 1.0 + JITTER);
         if !found.strong && error > ERROR_FINE {

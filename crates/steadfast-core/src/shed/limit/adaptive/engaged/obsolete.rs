@@ -20,7 +20,9 @@ impl Engaged {
         }
         // A process that stood still hears of those who came meanwhile before it can end anything.
         let silent = since(self.signs.last_end).saturating_sub(self.signs.gap);
-        let patience = (SILENT_LATENCIES * self.latency.secs).max(SILENT_SECS);
+        // The first to end where the limit is new are short ones, whatever the others take.
+        let latency = self.latency.secs.max(self.scatter.sqrt());
+        let patience = (SILENT_LATENCIES * latency).max(SILENT_SECS);
         (refuses && !self.frozen && silent.as_secs_f64() >= patience)
             .then_some(ChangeReason::Silent(silent))
     }

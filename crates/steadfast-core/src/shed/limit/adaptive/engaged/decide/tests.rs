@@ -343,6 +343,10 @@ fn a_limit_that_is_far_too_high_comes_down_by_halves_from_its_first_deep_dip_on(
     assert_eq!(shallow(false, 0.07, 80), (100, Step::Rest, true), "perhaps");
     assert_eq!(shallow(true, 0.064, 80), (100, Step::Rest, false));
     assert_eq!(shallow(false, 0.064, 24), (100, Step::Rest, false), "small");
+    let mut late = engaged(side(100, 0.1), side(64, 0.068).of(4));
+    late.proven = false;
+    let _ = late.decide(origin(), Kind::Dip, &mut Random(7));
+    assert!(!late.proven, "four say nothing");
     let deep = |proven, latency| known_to_a_tenth(proven, true, side(36, latency).of(80));
     let (limit, step, _) = deep(false, 0.037);
     assert_eq!((limit, step), (19, Step::Verify), "half of the dip's");
