@@ -40,12 +40,15 @@ mod watch;
 /// - except where what waits outgrows everything but an overload: both in flight and latency say, by Little's law and without a baseline, that work comes 1.4 times as fast as it ends. Seconds at exactly the capacity, in which a queue became the normal, then hide nothing. Slower growth is told by fours of blocks well beyond the knee, each without what its neighbours share;
 /// - the queue must be worth a limit (1.8 times slower, and `2 N + 7` in flight), not about to go away by itself, and no burst: it holds, or has stood for, forty times what a request takes, between 50 and 250 ms.
 ///
+/// The slowest two of each block are not waited for. Where they are most of the work, because one request in ten takes a hundred times longer, they count once they end, and a queue counts as gone with fewer than `2 N` in flight.
+///
 /// Where nothing can be learnt from latency any more, because most clients give up, it tries a limit if they did not give up while fewer were in flight.
 ///
 /// **Held.** The limit is `1.4 N + 1`. First it is *verified* against the requests that were admitted last without it: if the others are no faster, it is lifted, and saturation is not believed for 8 latencies, doubled each time.
 /// Where even these others queued for certain it comes down by half, and each half is verified against the one before.
 /// Then, while a tenth of the arrivals is refused, it *dips* to 0.65 for about one cohort of `max(16, limit / 2)` requests and compares those admitted in the dip with those admitted at the limit before and after it:
 /// `N = F_high * R_low / R_high`, with means and their standard error. Sums are kept over dips until they are sure, and dropped when the latency at the limit shows that the service became faster or slower meanwhile.
+/// A limit of hundreds that the watch found is looked at once more with a dip to a third, if the first dip leaves open whether everybody queued; where they did it comes down by halves, as in a verification.
 /// Where nobody queues the limit grows by 3, and after two growths on end goes away.
 /// It also goes away when nobody was refused for 10 s, when requests are refused while nothing at all ends for 10 latencies (not counting the longest time in which nobody came either, because a process that stood still hears of arrivals before it ends anything), and when more run for half a second than what comes explains: then what was known no longer holds.
 /// While the process itself runs late (no heartbeat for 20 ms too long, within the last second) it does not grow and does not go away: requests then are slow at any limit, so "no faster with fewer" says nothing.
