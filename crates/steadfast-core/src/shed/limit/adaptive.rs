@@ -48,7 +48,7 @@ mod watch;
 /// Where even these others queued for certain it comes down by half, and each half is verified against the one before.
 /// Then, while a tenth of the arrivals is refused, it *dips* to 0.65 for about one cohort of `max(16, limit / 2)` requests and compares those admitted in the dip with those admitted at the limit before and after it:
 /// `N = F_high * R_low / R_high`, with means and their standard error. Sums are kept over dips until they are sure, and dropped when the latency at the limit shows that the service became faster or slower meanwhile.
-/// A limit of hundreds that the watch found is looked at once more with a dip to a third, if the first dip leaves open whether everybody queued; where they did it comes down by halves, as in a verification.
+/// A limit of 64 places and more that the watch found is looked at once more with a dip to a third, if the first dip leaves open whether everybody queued; where they did it comes down by halves, as in a verification.
 /// Where nobody queues the limit grows by 3, and after two growths on end goes away.
 /// It also goes away when nobody was refused for 10 s, when requests are refused while nothing at all ends for 10 latencies (not counting the longest time in which nobody came either, because a process that stood still hears of arrivals before it ends anything), and when more run for half a second than what comes explains: then what was known no longer holds.
 /// While the process itself runs late (no heartbeat for 20 ms too long, within the last second) it does not grow and does not go away: requests then are slow at any limit, so "no faster with fewer" says nothing.

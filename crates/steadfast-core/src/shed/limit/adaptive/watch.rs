@@ -88,6 +88,7 @@ impl Watch {
         self.queue_blocks = 0;
         self.standing = None;
         self.in_vain = 0;
+        self.uneven = false;
     }
 
     pub(super) fn one_in(&self) -> u16 {

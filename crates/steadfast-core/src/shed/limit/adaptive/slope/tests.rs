@@ -18,6 +18,16 @@ fn block(in_flight: f64, latency: f64) -> Sums {
     sums
 }
 
+/// A block of so many requests, of which so many take 200 ms and the others 2, after this wait.
+fn uneven(requests: u32, in_flight: u32, long: u32, wait: f64) -> Sums {
+    let mut sums = Sums::default();
+    for request in 0..requests {
+        let service = if request < long { 0.2 } else { 0.002 };
+        sums.add(service + wait, in_flight, false);
+    }
+    sums
+}
+
 /// In flight that goes up and down by a third while it grows from 16 to 128.
 fn waves() -> impl Iterator<Item = f64> {
     (0..24).map(|at| {
@@ -143,14 +153,7 @@ fn saturation_knows_the_size_of_the_pool() {
 fn where_requests_differ_a_lot_all_that_had_room_are_what_one_takes() {
     // One of ten takes 200 ms and the others 2; few are in flight while none of the long ones
     // runs, which says nothing of sixteen workers.
-    let of = |in_flight: u32, long: u32, wait: f64| {
-        let mut sums = Sums::default();
-        for request in 0..14 {
-            let service = if request < long { 0.2 } else { 0.002 };
-            sums.add(service + wait, in_flight, false);
-        }
-        sums
-    };
+    let of = |in_flight, long, wait| uneven(14, in_flight, long, wait);
     let calm = [
         (3, 0),
         (4, 0),
@@ -180,14 +183,7 @@ fn where_requests_differ_a_lot_all_that_had_room_are_what_one_takes() {
 fn a_few_that_happen_to_be_short_do_not_know_what_the_long_ones_take() {
     // Goal: 82 in flight are too few to tell sixteen workers by, when the only blocks with room
     // have short requests alone; three were told for certain, and five places held.
-    let of = |in_flight: u32, long: u32, wait: f64| {
-        let mut sums = Sums::default();
-        for request in 0..16 {
-            let service = if request < long { 0.2 } else { 0.002 };
-            sums.add(service + wait, in_flight, false);
-        }
-        sums
-    };
+    let of = |in_flight, long, wait| uneven(16, in_flight, long, wait);
     let calm = [of(3, 0, 0.0), of(4, 0, 0.0)];
     let queue = [40, 50, 60, 70, 82].map(|many| of(many, 2, f64::from(many - 16) * 0.0014));
     let blocks = [&calm[..], &queue[..]].concat();
