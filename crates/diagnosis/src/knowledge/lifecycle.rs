@@ -6,7 +6,7 @@ use super::{effects::at_the_proxy, lately};
 use crate::{
     Confidence::{Likely, Possible, Proven},
     Id, Lasting, Observation as O, Outcome, Own, Path, PhaseIs, Process, Proxy, Role, ServerIs,
-    Via, Wire,
+    Text, Via, Wire,
     engine::Strength::{Direct, Pressure},
     knowledge::Row,
 };
@@ -24,7 +24,8 @@ pub(super) const ROWS: &[Row] = &[
         commands: &["curl -s 'http://127.0.0.1:PORT/ready/?verbose'"],
         effects: at_the_proxy![Id::AppNotReady, Id::NgxPassthrough, Id::ProxyPassthrough],
         judge: |view, found| {
-            found.tell(view, Proven, Direct, |seen| match seen {
+            let started = view.all(has_started);
+            for (fact, says) in view.pick(|seen| match seen {
                 O::Wire(Wire::Why {
                     cause: steadfast_core::Cause::Starting,
                     ..
@@ -41,34 +42,41 @@ pub(super) const ROWS: &[Row] = &[
                 }) if *last <= lately() => {
                     Some(format!("{count} requests came before the start was over."))
                 }
-                O::Wire(Wire::Readiness { status: 503, line })
-                    if line.as_str().contains("start") =>
-                {
+                O::Wire(Wire::Readiness { status: 503, line }) if gives(line, STARTING) => {
                     Some(format!("The readiness path says: {line}."))
                 }
                 _ => None,
-            });
-            if !found.is_empty() {
-                return;
+            }) {
+                let case = found.find(fact, Proven, Direct, says);
+                started.iter().for_each(|fact| {
+                    case.but(fact);
+                });
             }
             let young = view.pick(|seen| match seen {
                 O::Process(Process::Age { age }) if *age < Duration::from_secs(30) => Some(*age),
                 _ => None,
             });
+            // Who has started is not starting, however young it is.
+            if !started.is_empty() && !young.is_empty() {
+                started.iter().for_each(|fact| {
+                    found.well(fact);
+                });
+            }
+            if !found.is_empty() || !started.is_empty() || !view.has_trouble() {
+                return;
+            }
             for (fact, age) in young {
-                if view.has_trouble() {
-                    found
-                        .find(
-                            fact,
-                            Possible,
-                            Pressure,
-                            format!(
-                                "The process is {} old and may still be starting.",
-                                Lasting(age)
-                            ),
-                        )
-                        .from("30 s");
-                }
+                found
+                    .find(
+                        fact,
+                        Possible,
+                        Pressure,
+                        format!(
+                            "The process is {} old and may still be starting.",
+                            Lasting(age)
+                        ),
+                    )
+                    .from("30 s");
             }
         },
     },
@@ -112,9 +120,7 @@ pub(super) const ROWS: &[Row] = &[
                 }) => {
                     Some("The service is under maintenance, and says so in its answer.".to_owned())
                 }
-                O::Wire(Wire::Readiness { status: 503, line })
-                    if line.as_str().contains("maintenance") =>
-                {
+                O::Wire(Wire::Readiness { status: 503, line }) if gives(line, MAINTENANCE) => {
                     Some(format!("The readiness path says: {line}."))
                 }
                 _ => None,
@@ -152,9 +158,7 @@ pub(super) const ROWS: &[Row] = &[
                     cause: steadfast_core::Cause::Draining,
                     ..
                 }) => Some("The process is leaving, and says so in its answer.".to_owned()),
-                O::Wire(Wire::Readiness { status: 503, line })
-                    if line.as_str().contains("drain") || line.as_str().contains("lame") =>
-                {
+                O::Wire(Wire::Readiness { status: 503, line }) if gives(line, LEAVING) => {
                     Some(format!("The readiness path says: {line}."))
                 }
                 _ => None,
@@ -268,6 +272,41 @@ pub(super) const ROWS: &[Row] = &[
         },
     },
 ];
+
+/// The words with which the library's readiness line gives these reasons.
+const STARTING: &[&str] = &["starting", "not started"];
+const MAINTENANCE: &[&str] = &["maintenance"];
+const LEAVING: &[&str] = &["draining"];
+
+/// Whether the readiness line gives one of these reasons. Names and an operator's own words may
+/// stand behind a reason, and mean nothing of the kind: `maintenance: start of the new cluster`.
+fn gives(line: &Text, reasons: &[&str]) -> bool {
+    let given = line.as_str().strip_prefix("not ready: ").unwrap_or("");
+    given.split("; ").any(|given| {
+        reasons.iter().any(|reason| {
+            let behind = given.strip_prefix(reason);
+            behind.is_some_and(|it| it.is_empty() || it.starts_with([',', ':']))
+        })
+    })
+}
+
+/// Whether the start is over: readiness says yes, or no for a reason that comes after the start,
+/// or the process names a later phase. A maintenance may hide a start.
+fn has_started(seen: &O) -> bool {
+    match seen {
+        O::Wire(Wire::Readiness { status: 200, .. }) => true,
+        O::Wire(Wire::Readiness { line, .. }) => {
+            !gives(line, STARTING) && !gives(line, MAINTENANCE)
+        }
+        O::Wire(Wire::Probe {
+            path: Path::Ready,
+            outcome: Outcome::Answered(200..=299),
+            ..
+        }) => true,
+        O::Own(Own::Phase { is, .. }) => !matches!(is, PhaseIs::NotStarted | PhaseIs::Starting),
+        _ => false,
+    }
+}
 
 /// The status of a check that was answered, and with nothing that says how the service fares.
 fn wrong_door(last_check: &str) -> Option<u16> {
