@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use steadfast_core::{Cause, Rule};
 use steadfast_diagnosis::*;
 
 fn told(facts: impl IntoIterator<Item = Fact>) -> Diagnosis {
@@ -91,4 +92,160 @@ fn what_stands_behind_a_reason_of_readiness_is_none() {
         let mut others = found.iter().filter(|it| **it != id && of_life.contains(it));
         assert_eq!(others.next(), None, "{line}");
     }
+}
+
+fn went(outcome: Outcome) -> Fact {
+    port(Wire::Probe {
+        via: Via::Given,
+        path: Path::Given,
+        outcome,
+        after: Duration::from_secs(1),
+    })
+}
+
+fn speaks_against(diagnosis: &Diagnosis, id: Id) -> usize {
+    let mut found = diagnosis.findings.iter().filter(|it| it.id == id);
+    found.next().expect("it is found").against.len()
+}
+
+#[test]
+fn a_port_that_answers_is_listened_to_wherever_its_socket_is() {
+    let none = || port(Process::NoListener {});
+    let forwarded = told([none(), answered(Path::Given, 200)]);
+    assert_eq!(
+        (forwarded.verdict.state, ids(&forwarded)),
+        (State::Well, vec![])
+    );
+    let elsewhere = Fact::new("/proc/net/tcp", Tied::Port(8001), Process::NoListener {});
+    let behind = told([elsewhere, answered(Path::Given, 503)]);
+    assert!(
+        ids(&behind).contains(&Id::AppNotListening),
+        "a proxy answers"
+    );
+    let gone = told([none(), went(Outcome::Refused)]);
+    assert_eq!(gone.findings[0].confidence, Confidence::Proven);
+    let again = told([none(), went(Outcome::Refused), answered(Path::Given, 200)]);
+    let finding = &again.findings[0];
+    assert_eq!(
+        (finding.id, finding.confidence),
+        (Id::AppNotListening, Confidence::Likely)
+    );
+    assert_eq!(finding.against.len(), 1);
+}
+
+#[test]
+fn who_answers_others_does_not_stand_still() {
+    let hung = told([went(Outcome::Silent)]);
+    assert_eq!(speaks_against(&hung, Id::AppHung), 0);
+    let one_path = told([went(Outcome::Silent), answered(Path::Ready, 200)]);
+    assert_eq!(speaks_against(&one_path, Id::AppHung), 1);
+    assert!(one_path.verdict.summary.ends_with("others are answered."));
+    assert_ne!(one_path.findings[0].fix.text, hung.findings[0].fix.text);
+}
+
+#[test]
+fn what_is_over_is_told_as_over() {
+    let db = |seen: Own| Fact::new("the process", Tied::dependency("orders-db"), seen);
+    let refusing = |cause, rule| Own::Refusing {
+        cause,
+        rule,
+        count: 7,
+        since: Duration::from_secs(20),
+        last: Duration::from_secs(9),
+        numbers: "".into(),
+    };
+    let lag = |lag: u64| {
+        let (lag, allowed) = (Duration::from_millis(lag), Duration::from_millis(50));
+        service(Own::Lag { lag, allowed })
+    };
+    let memory = |refusing| {
+        let (used, max) = (Bytes(50), Bytes(100));
+        service(Own::Memory {
+            used,
+            max,
+            refusing,
+        })
+    };
+    let breaker = |is| {
+        let (why, last_error) = ("5 in a row".into(), "".into());
+        let retry_in = None;
+        db(Own::Breaker {
+            is,
+            why,
+            last_error,
+            retry_in,
+        })
+    };
+    let pool = |is, in_use| {
+        let (max, waiting, trouble) = (8, 0, "".into());
+        db(Own::Pool {
+            is,
+            in_use,
+            max,
+            waiting,
+            trouble,
+        })
+    };
+    let by_rule = |rule| service(refusing(Cause::Overloaded, Some(rule)));
+    for (id, refused, now, over, past) in [
+        (
+            Id::AppBreakerOpen,
+            db(refusing(Cause::DependencyDown, None)),
+            breaker(BreakerIs::Open),
+            breaker(BreakerIs::Closed),
+            "was down",
+        ),
+        (
+            Id::PoolApp,
+            db(refusing(Cause::PoolExhausted, None)),
+            pool(PoolIs::Busy, 8),
+            pool(PoolIs::Well, 1),
+            "found no",
+        ),
+        (
+            Id::AppRuntimeLag,
+            by_rule(Rule::RuntimeLag),
+            lag(90),
+            lag(1),
+            "was late",
+        ),
+        (
+            Id::HostMemPressure,
+            by_rule(Rule::Memory),
+            memory(true),
+            memory(false),
+            "was nearly",
+        ),
+    ] {
+        assert_eq!(speaks_against(&told([refused.clone(), now]), id), 0, "{id}");
+        let over = told([refused, over]);
+        assert_eq!(speaks_against(&over, id), 1, "{id}");
+        let told = over.findings.iter().find(|it| it.id == id);
+        let told = told.map(|it| it.summary.as_str());
+        assert!(told.is_some_and(|it| it.contains(past)), "{told:?}");
+    }
+}
+
+#[test]
+fn a_check_that_is_refused_at_a_service_that_fails_is_no_wrong_door() {
+    let check = |status| {
+        let path = "/health".into();
+        service(Wire::HealthCheck { path, status })
+    };
+    let works = told([
+        check(401),
+        answered(Path::Given, 401),
+        answered(Path::Root, 200),
+    ]);
+    assert!(ids(&works).contains(&Id::AppHealthMisconfig));
+    let fails = told([
+        check(401),
+        answered(Path::Given, 401),
+        answered(Path::Root, 503),
+    ]);
+    assert!(
+        !ids(&fails).contains(&Id::AppHealthMisconfig),
+        "{:?}",
+        ids(&fails)
+    );
 }

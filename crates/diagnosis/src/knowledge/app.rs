@@ -1,4 +1,6 @@
 //! The process as it is seen from outside and on its host.
+//!
+//! length: a table of ten rows, mostly prose.
 
 use std::time::Duration;
 
@@ -8,7 +10,7 @@ use super::{
 };
 use crate::{
     Confidence::{Likely, Possible, Proven},
-    Id, Lasting, LogKind, Maker, Mark, Observation as O, Outcome, Own, Path, Process, Role,
+    Fact, Id, Lasting, LogKind, Maker, Mark, Observation as O, Outcome, Own, Path, Process, Role,
     RunState, Via, Wire,
     engine::Strength::{Direct, Timing},
     knowledge::Row,
@@ -31,18 +33,32 @@ pub(super) const ROWS: &[Row] = &[
         ],
         effects: at_the_proxy![],
         judge: |view, found| {
-            found.tell(view, Proven, Direct, |seen| {
-                matches!(seen, O::Process(Process::NoListener {})).then(|| {
-                    "Nothing listens on the port, so each connection is refused.".to_owned()
-                })
-            });
+            let taken = view.all(is_taken);
+            let taken_at = |fact: &Fact| taken.iter().find(|it| it.tied == fact.tied).copied();
+            for fact in view.all(|seen| matches!(seen, O::Process(Process::NoListener {}))) {
+                // The kernel may hand connections on to another place, and no socket shows it.
+                if taken_at(fact).is_none() {
+                    let says = "Nothing listens on the port, so each connection is refused.";
+                    found.find(fact, Proven, Direct, says);
+                }
+            }
+            let refused = |seen: &O| {
+                let outcome = Outcome::Refused;
+                matches!(seen, O::Wire(Wire::Probe { outcome: it, .. }) if *it == outcome)
+            };
             if !view.any(|seen| matches!(seen, O::Process(Process::Listener { .. }))) {
-                found.tell(view, Likely, Direct, |seen| match seen {
-                    O::Wire(Wire::Probe { outcome: Outcome::Refused, .. }) => {
-                        Some("Connections are refused at once: nothing listens there, or something on the way rejects them.".to_owned())
+                for fact in view.all(refused) {
+                    let says = "Connections are refused at once: nothing listens there, or something on the way rejects them.";
+                    match taken_at(fact) {
+                        None => {
+                            found.find(fact, Likely, Direct, says);
+                        }
+                        Some(taken) => {
+                            let says = "Some connections are refused at once and others taken: for a while nothing listened there, or at one of several places nothing does.";
+                            found.find(fact, Likely, Direct, says).but(taken);
+                        }
                     }
-                    _ => None,
-                });
+                }
             }
             if found.is_empty() {
                 for fact in view.all(|seen| matches!(seen, O::Process(Process::Listener { .. }))) {
@@ -199,6 +215,16 @@ pub(super) const ROWS: &[Row] = &[
                     })
                 )
             });
+            let answered = view.all(|seen| {
+                matches!(
+                    seen,
+                    O::Wire(Wire::Probe {
+                        via: Via::Given,
+                        outcome: Outcome::Answered(_) | Outcome::Grpc(_),
+                        ..
+                    })
+                )
+            });
             let stopped = view.all(|seen| {
                 matches!(
                     seen,
@@ -220,12 +246,19 @@ pub(super) const ROWS: &[Row] = &[
             let waits =
                 view.all(|seen| matches!(seen, O::Process(Process::State { is: RunState::Disk })));
             for fact in &silent {
-                let says = if waits.is_empty() {
-                    "Connections are accepted, and no byte comes back in time."
-                } else {
-                    "Connections are accepted, and no byte comes back: the process waits for a disk (state D)."
+                let says = match (waits.is_empty(), answered.is_empty()) {
+                    (true, true) => "Connections are accepted, and no byte comes back in time.",
+                    (true, false) => {
+                        "Connections are accepted; some requests get no byte in time, and others are answered."
+                    }
+                    (false, _) => {
+                        "Connections are accepted, and no byte comes back: the process waits for a disk (state D)."
+                    }
                 };
                 let case = found.find(fact, Likely, Direct, says);
+                if let Some(answered) = answered.first() {
+                    case.but(answered).fix("The process lives, since it answers others: find what these requests wait for (a lock, a query, a call), and give that a time-out. A dump of its threads shows where they stand.");
+                }
                 waits.iter().for_each(|fact| {
                     case.cite(fact);
                 });
@@ -465,6 +498,17 @@ pub(super) const ROWS: &[Row] = &[
         },
     },
 ];
+
+/// Whether a probe's connection was taken, whatever came of it.
+const fn is_taken(seen: &O) -> bool {
+    let O::Wire(Wire::Probe { outcome, .. }) = seen else {
+        return false;
+    };
+    !matches!(
+        outcome,
+        Outcome::Refused | Outcome::ConnectTimedOut | Outcome::Unroutable | Outcome::NameUnknown
+    )
+}
 
 /// The program, if it is a server of another protocol.
 fn other_protocol(name: &str) -> Option<&'static str> {

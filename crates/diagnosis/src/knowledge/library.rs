@@ -147,16 +147,6 @@ pub(super) const ROWS: &[Row] = &[
                 O::Own(Own::KeysOut { out, known }) if *out > 0 => Some(format!(
                     "{out} of {known} keys of a dependency refuse calls."
                 )),
-                O::Own(Own::Refusing {
-                    cause: Cause::DependencyDown,
-                    count,
-                    since,
-                    last,
-                    ..
-                }) if *last <= lately() => Some(format!(
-                    "{count} requests were refused in {} because a dependency is down.",
-                    Lasting(*since)
-                )),
                 O::Wire(Wire::Why {
                     cause: Cause::DependencyDown,
                     ..
@@ -166,6 +156,35 @@ pub(super) const ROWS: &[Row] = &[
                 ),
                 _ => None,
             });
+            let closed = view.all(|seen| {
+                let is = BreakerIs::Closed;
+                matches!(seen, O::Own(Own::Breaker { is: it, .. }) if *it == is)
+            });
+            for (fact, (count, since)) in view.pick(|seen| match seen {
+                O::Own(Own::Refusing {
+                    cause: Cause::DependencyDown,
+                    count,
+                    since,
+                    last,
+                    ..
+                }) if *last <= lately() => Some((*count, Lasting(*since))),
+                _ => None,
+            }) {
+                let refused = format!("{count} requests were refused in {since} because");
+                let closed = closed.iter().find(|it| it.tied == fact.tied);
+                match closed.filter(|it| it.tied.name().is_some()) {
+                    None => {
+                        let says = format!("{refused} a dependency is down.");
+                        found.find(fact, Proven, Direct, says);
+                    }
+                    Some(closed) => {
+                        let name = name_of(fact);
+                        let says =
+                            format!("{refused} {name} was down; its breaker is closed again.");
+                        found.find(fact, Proven, Direct, says).but(closed);
+                    }
+                }
+            }
         },
     },
     Row {

@@ -207,8 +207,16 @@ pub(super) const ROWS: &[Row] = &[
         commands: &["curl -si http://127.0.0.1:PORT/ready/"],
         effects: at_the_proxy![],
         judge: |view, found| {
-            let works = view.any(|seen| matches!(seen, O::Wire(Wire::Probe { path: Path::Given | Path::Root, outcome: Outcome::Answered(status), .. }) if *status < 400))
-                || !view.any(|seen| matches!(seen, O::Wire(Wire::Probe { via: Via::Direct, outcome: Outcome::Answered(500..), .. })));
+            let answers = |path: Path, is: fn(u16) -> bool| {
+                view.any(|seen| matches!(seen, O::Wire(Wire::Probe { path: at, outcome: Outcome::Answered(status), .. }) if *at == path && is(*status)))
+            };
+            let fails = view.any(|seen| matches!(seen, O::Wire(Wire::Probe { via: Via::Direct, outcome: Outcome::Answered(500..), .. })))
+                // What fails beside a path that is answered on the same way is the service.
+                || answers(Path::Root, |it| it >= 500) && answers(Path::Given, |it| it < 500);
+            let works = !fails
+                || [Path::Given, Path::Root]
+                    .into_iter()
+                    .any(|it| answers(it, |status| status < 400));
             for (fact, (path, status)) in view.pick(|seen| match seen {
                 O::Wire(Wire::HealthCheck { path, status }) => Some((path, *status)),
                 _ => None,

@@ -141,14 +141,38 @@ pub(super) const ROWS: &[Row] = &[
             }
             found.tell(view, Proven, Direct, |seen| match seen {
                 O::Own(Own::Memory { used, max, refusing: true }) => Some(format!("{used} of {max} of the group's memory are used, and requests are refused to save the rest.")),
-                O::Own(Own::Refusing { rule: Some(steadfast_core::Rule::Memory), count, last, .. }) if *last <= super::lately() => {
-                    Some(format!("{count} requests were refused because the group's memory is nearly used up."))
-                }
                 O::Wire(Wire::Why { rule: Some(steadfast_core::Rule::Memory), .. }) => {
                     Some("The service refuses because its memory is nearly used up.".to_owned())
                 }
                 _ => None,
             });
+            let room = view.all(|seen| {
+                matches!(
+                    seen,
+                    O::Own(Own::Memory {
+                        refusing: false,
+                        ..
+                    })
+                )
+            });
+            for (fact, count) in view.pick(|seen| match seen {
+                O::Own(Own::Refusing {
+                    rule: Some(steadfast_core::Rule::Memory),
+                    count,
+                    last,
+                    ..
+                }) if *last <= super::lately() => Some(*count),
+                _ => None,
+            }) {
+                let is = if room.is_empty() { "is" } else { "was" };
+                let says = format!(
+                    "{count} requests were refused because the group's memory {is} nearly used up."
+                );
+                let case = found.find(fact, Proven, Direct, says);
+                room.iter().for_each(|fact| {
+                    case.but(fact);
+                });
+            }
         },
     },
     Row {

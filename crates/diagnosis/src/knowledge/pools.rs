@@ -199,10 +199,28 @@ pub(super) const ROWS: &[Row] = &[
                     found.well(fact);
                 }
             }
-            found.tell(view, Proven, Direct, |seen| match seen {
-                O::Own(Own::Refusing { cause: Cause::PoolExhausted, count, since, last, numbers, .. }) if *last <= lately() => {
-                    Some(format!("{count} requests found no connection in {} ({numbers}).", Lasting(*since)))
+            for (fact, says) in view.pick(|seen| match seen {
+                O::Own(Own::Refusing {
+                    cause: Cause::PoolExhausted,
+                    count,
+                    since,
+                    last,
+                    numbers,
+                    ..
+                }) if *last <= lately() => Some(format!(
+                    "{count} requests found no connection in {} ({numbers}).",
+                    Lasting(*since)
+                )),
+                _ => None,
+            }) {
+                let case = found.find(fact, Proven, Direct, says);
+                for (pool, it) in pools(view) {
+                    if it.is == PoolIs::Well && pool.tied == fact.tied {
+                        case.but(pool);
+                    }
                 }
+            }
+            found.tell(view, Proven, Direct, |seen| match seen {
                 O::Wire(Wire::Why { cause: Cause::PoolExhausted, .. }) => {
                     Some("The service refuses because every connection that the request needs is in use.".to_owned())
                 }

@@ -111,6 +111,8 @@ pub(super) const ROWS: &[Row] = &[
         effects: &[Id::AppShed, Id::ProbeSlow],
         judge: |view, found| {
             let cpu = view.all(|seen| matches!(seen, O::Own(Own::Cpu { .. })));
+            let punctual = view
+                .all(|seen| matches!(seen, O::Own(Own::Lag { lag, allowed }) if lag <= allowed));
             let by_lag = |seen: &O| match seen {
                 O::Own(Own::Refusing {
                     cause: Cause::Overloaded,
@@ -122,7 +124,11 @@ pub(super) const ROWS: &[Row] = &[
                 _ => None,
             };
             for (fact, count) in view.pick(by_lag) {
-                let case = found.find(fact, Proven, Direct, format!("The runtime is late: {count} requests were refused because their turn would have come too late."));
+                let is = if punctual.is_empty() { "is" } else { "was" };
+                let case = found.find(fact, Proven, Direct, format!("The runtime {is} late: {count} requests were refused because their turn would have come too late."));
+                punctual.iter().for_each(|fact| {
+                    case.but(fact);
+                });
                 cpu.iter().for_each(|fact| {
                     case.cite(fact);
                 });
