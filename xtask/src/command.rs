@@ -3,7 +3,8 @@
 use std::{fmt::Display, str::FromStr};
 
 /// The whole command line, for help and for whoever mistyped it.
-pub(crate) const USAGE: &str = "\
+pub(crate) const USAGE: &str = concat!(
+    "\
 usage: cargo xtask COMMAND [OPTION]...
 
 commands:
@@ -13,20 +14,17 @@ commands:
   api       whether each published crate promises what its api.txt says
   package   build each published crate from its package alone
   mutants   seed faults into the core, one at a time, and print which its tests do not catch
-  bench     measure beside the peers: `bench overhead [--json]` prints what a request costs,
-            `bench traps [--json]` which circuit breaker falls into which trap,
-            `bench rollouts [--quick] [--json]` what rolling restarts under load lose,
-            `bench overload [--quick] [--runs N] [--json]` what each limiter makes of overload,
-            `bench harm [--quick] [--json]` what a guarded pool makes worse than the bare one,
-            `bench truth [--quick] [--json]` what is said of a dependency that fails, and when,
-            `bench page [--quick] [--json]` whether the operator's page is there when needed,
-            `bench serve [--quick] [--json]` what serving costs beside `axum::serve`,
-            `bench soak [--quick] [--json]` what a million requests and hostile peers leave behind,
-            `bench logs [--size 1G] [--json]` how fast logs are attributed, beside `halog`
+  bench     measure beside the peers, see below
   scenarios make real faults with real programs, and print what the doctor says of each beside the
             runbook's commands: `scenarios [--quick] [--json] [--why] [--table] [--picture] [NAME]...`
   fuzz      give every parser of the doctor mutated inputs, 10 million each unless told
   help      this text
+
+benchmarks; `--help` after each shows its line again:
+",
+    include_str!("../../crates/bench/src/usage.txt"),
+    "  bench logs [--size 1G] [--json]
+      how fast logs are attributed, beside `halog`
 
 options of test:
   --no-install   name the programs that are missing instead of installing them
@@ -44,7 +42,8 @@ options of mutants:
   --minutes N    at most so long; what was tried by then is the sample (60)
   --from N       begin with this one: another sample of the same size (0)
 
-exit codes: 0 all is well, 1 a check failed, 2 the machine lacks something, 64 wrong usage";
+exit codes: 0 all is well, 1 a check failed, 2 the machine lacks something, 64 wrong usage"
+);
 
 /// A command line that makes sense.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,7 +95,10 @@ impl Command {
         let Some((name, rest)) = arguments.split_first() else {
             return Err("no command given".into());
         };
-        if rest.iter().any(|it| it == "--help" || it == "-h") {
+        let is_help = |it: &String| it == "--help" || it == "-h";
+        // A benchmark has a help of its own.
+        let is_its_own = name == "bench" && rest.first().is_some_and(|it| !is_help(it));
+        if !is_its_own && rest.iter().any(is_help) {
             return Ok(Self::Help);
         }
         let none = |command| match rest.first() {
@@ -267,6 +269,26 @@ mod tests {
         ] {
             assert!(parse(line).is_err(), "{line}");
         }
+    }
+
+    #[test]
+    fn a_benchmark_has_a_help_of_its_own() {
+        let own = ["rollouts".to_owned(), "--help".to_owned()];
+        assert_eq!(
+            parse("bench rollouts --help"),
+            Ok(Command::Bench(own.to_vec()))
+        );
+        assert_eq!(parse("bench --help"), Ok(Command::Help));
+        for option in [
+            "--races",
+            "--why",
+            "--subject NAME",
+            "--front NAME",
+            "--watch",
+        ] {
+            assert!(USAGE.contains(option), "{option}");
+        }
+        assert!(USAGE.contains("\n  bench rollouts [") && USAGE.contains("\n  bench logs ["));
     }
 
     #[test]

@@ -21,25 +21,21 @@ mod stack;
 mod timing;
 mod traps;
 mod truth;
+mod usage;
 
 use std::process::ExitCode;
 
 use rows::Row;
-
-const USAGE: &str = "usage: bench overhead|traps [--json]
-       bench rollouts [--quick] [--json] [--why] [--subject NAME] [--front NAME]
-       bench rollouts --races [--json] [--subject NAME]
-       bench overload [--quick] [--json] [--watch] [--runs N] [--peer NAME]... [--backend NAME]... [--phase NAME]...
-       bench harm [--quick] [--json] [--why] [--runs N] [--situation NAME]...
-       bench truth [--quick] [--json] [--why] [--runs N] [--situation NAME]...
-       bench page [--quick] [--json]
-       bench serve [--quick] [--json] [--runs N] [--instructions]
-       bench soak [--quick] [--json]";
+use usage::usage;
 
 fn main() -> ExitCode {
     let all: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = all.iter().map(String::as_str).collect();
     match arguments.as_slice() {
+        [name, options @ ..] if usage::is_asked_for(name, options) => {
+            println!("{}", usage(Some(name)));
+            ExitCode::SUCCESS
+        }
         ["overhead", options @ ..] => only_json("overhead", options, overhead::command),
         ["traps", options @ ..] => only_json("traps", options, traps::command),
         ["rollouts", options @ ..] => {
@@ -70,11 +66,11 @@ fn main() -> ExitCode {
         // What `rollouts` starts: one server.
         [rollouts::command::SUBJECT, ..] => rollouts::subject::main(&all[1..]),
         ["-h" | "--help" | "help"] => {
-            println!("{USAGE}");
+            println!("{}", usage(None));
             ExitCode::SUCCESS
         }
-        [] => wrong(&format!("no benchmark is named\n{USAGE}")),
-        [name, ..] => wrong(&format!("no benchmark is called `{name}`\n{USAGE}")),
+        [] => wrong(&format!("no benchmark is named\n{}", usage(None))),
+        [name, ..] => wrong(&format!("no benchmark is called `{name}`\n{}", usage(None))),
     }
 }
 
@@ -82,9 +78,7 @@ fn main() -> ExitCode {
 fn only_json(name: &str, options: &[&str], command: fn(bool) -> ExitCode) -> ExitCode {
     match options.iter().find(|it| **it != "--json") {
         None => command(!options.is_empty()),
-        Some(other) => wrong(&format!(
-            "unknown option `{other}`\nusage: bench {name} [--json]"
-        )),
+        Some(other) => wrong(&format!("unknown option `{other}`\n{}", usage(Some(name)))),
     }
 }
 

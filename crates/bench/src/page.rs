@@ -53,7 +53,10 @@ pub(crate) fn main(arguments: &[&str]) -> ExitCode {
             "--quick" => plan = QUICK,
             "--json" => as_json = true,
             other => {
-                eprintln!("bench page: {other:?}; allowed are --quick and --json");
+                eprintln!(
+                    "unknown option `{other}`\n{}",
+                    crate::usage::usage(Some("page"))
+                );
                 return ExitCode::from(64);
             }
         }

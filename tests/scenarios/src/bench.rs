@@ -25,6 +25,10 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
     while let Some(argument) = rest.next() {
         match argument.as_str() {
             "--json" => as_json = true,
+            "--help" | "-h" => {
+                println!("{USAGE}");
+                return ExitCode::SUCCESS;
+            }
             "--size" => {
                 let given = rest.next().map_or("nothing", String::as_str);
                 match bytes(given) {
@@ -104,7 +108,7 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
 }
 
 fn usage(fault: &str) -> ExitCode {
-    eprintln!("{fault}\nusage: bench logs [--size 1G] [--json]");
+    eprintln!("{fault}\n{USAGE}");
     ExitCode::from(64)
 }
 
@@ -226,3 +230,5 @@ fn high_water(pid: u32) -> Option<u64> {
         .ok()
         .map(|it| it << 10)
 }
+
+const USAGE: &str = "usage: bench logs [--size 1G] [--json]";

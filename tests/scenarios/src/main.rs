@@ -53,6 +53,10 @@ fn main() -> ExitCode {
     let mut options = report::Options::default();
     for argument in arguments {
         match argument.as_str() {
+            "--help" | "-h" => {
+                println!("{USAGE}");
+                return ExitCode::SUCCESS;
+            }
             "--quick" => options.quick = true,
             "--json" => options.json = true,
             "--why" => options.why = true,

@@ -49,6 +49,18 @@ fn every_failure_of_a_large_log_is_counted() {
 }
 
 #[test]
+fn help_is_no_mistake() {
+    for asked in [&["--help"][..], &["bench-logs", "--json", "-h"]] {
+        let output = Command::new(env!("CARGO_BIN_EXE_scenarios"))
+            .args(asked)
+            .output()
+            .expect("it starts");
+        assert!(output.status.success(), "{asked:?}");
+        assert!(output.stdout.starts_with(b"usage: "), "{asked:?}");
+    }
+}
+
+#[test]
 fn wrong_usage_is_told() {
     for wrong in [
         &["--nonsense"][..],
