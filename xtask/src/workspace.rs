@@ -161,4 +161,49 @@ mod tests {
         assert!(!a.needs_servers() && e2e.needs_servers() && !e2e.published);
         assert_eq!(e2e.programs, ["chromium"]);
     }
+
+    #[test]
+    fn whoever_runs_something_reads_which_rust_it_needs() {
+        let workspace = Workspace::read().expect("cargo answers");
+        let version = |dir: &str| {
+            let package = workspace.packages.iter().find(|it| it.dir == dir);
+            package.and_then(|it| it.rust_version.clone())
+        };
+        let readme = include_str!("../../README.md");
+        let (shop, library) = (version("examples/shop"), version("crates/steadfast"));
+        let (shop, library) = (shop.expect("it says"), library.expect("it says"));
+        let said = format!("needs nothing but Rust {shop} (the library itself: {library})");
+        assert!(readme.contains(&said), "{said}");
+        let doctor = version("crates/why503").expect("it says");
+        let said = format!("builds with Rust {doctor}.");
+        assert!(
+            include_str!("../../docs/why503.md").contains(&said),
+            "{said}"
+        );
+        // Rows of tables: the name is in the first cell, the version is the last.
+        let of_crates = workspace
+            .published()
+            .map(|it| (readme, it, it.name.as_str()));
+        let examples = include_str!("../../examples/README.md");
+        let of_examples = workspace.packages.iter().filter_map(|it| {
+            let name = it.dir.strip_prefix("examples/")?;
+            (!name.contains('/')).then_some((examples, it, name))
+        });
+        let mut read = 0;
+        for (text, package, name) in of_crates.chain(of_examples) {
+            let is_its = |row: &&str| {
+                let cell = row.split('|').nth(1).unwrap_or("");
+                row.starts_with('|') && cell.contains(&format!("`{name}`"))
+            };
+            let Some(row) = text.lines().find(is_its) else {
+                continue;
+            };
+            read += 1;
+            let needed = package.rust_version.as_deref().unwrap_or("");
+            let said = row.trim_end_matches(['|', ' ']).rsplit('|').next();
+            let said = said.map(str::trim).filter(|_| !needed.is_empty());
+            assert_eq!(said.unwrap_or(""), needed, "{row}");
+        }
+        assert!(read >= 14, "the tables were not found");
+    }
 }
