@@ -129,9 +129,7 @@ impl Engaged {
         engaged.proven = false;
         engaged.latency.secs = saturation.high.latency();
         engaged.trial.high = newest;
-        engaged.scatter = saturation.scatter;
-        engaged.trial.high.scatter = saturation.scatter;
-        engaged.trial.low.scatter = saturation.scatter;
+        engaged.vary(saturation.scatter);
         engaged.trial.blind = saturation.guessed;
         engaged.trial.watched = Some((saturation.high, from));
         engaged.signs.lives(now);
@@ -140,6 +138,14 @@ impl Engaged {
         engaged.refused = HEADROOM_UNTIL;
         engaged.enter(Step::Verify, now);
         engaged
+    }
+
+    /// Takes over the variance that the watch saw: for as long as the limit is held, and for both sides of the verification, which a few that happen to be short do not show. A side forgets it with what it compares.
+    fn vary(&mut self, scatter: f64) {
+        self.scatter = scatter;
+        for side in [&mut self.trial.high, &mut self.trial.low] {
+            side.scatter = scatter;
+        }
     }
 
     pub(super) fn limit(&self) -> u32 {
