@@ -234,6 +234,19 @@ impl Watch {
         })
     }
 
+    /// Those of them that are whole, up to the first that may still be running: what comes later has ended first, so it did not wait behind that one.
+    fn whole(&self, now: Instant) -> impl Iterator<Item = &Block> {
+        let mut newest = None;
+        let whole = self.remembered().map_while(move |block| {
+            if block.whole() {
+                newest = Some(block);
+                return Some(Some(block));
+            }
+            (!block.recent(now, newest)).then_some(None)
+        });
+        whole.flatten()
+    }
+
     /// How many serials ago this one was.
     fn behind(&self, serial: u32) -> u32 {
         earlier(self.serial, serial)
@@ -258,43 +271,34 @@ impl Watch {
 
     /// Asks the question of single blocks, of pairs and of fours: many in flight change fast, few change slowly.
     fn ask(&mut self, now: Instant) -> Answer {
-        let mut whole = [Sums::default(); BLOCKS];
-        let mut all = [Sums::default(); BLOCKS];
-        let mut opened = [now; BLOCKS];
-        let (mut n, mut explained, mut newest) = (0, 0, None);
         // Forgotten with the last of its blocks, before serials come round to it again.
         self.explained = self
             .explained
             .filter(|until| self.behind(*until) < BLOCKS as u32);
+        if self.whole(now).next().is_none() {
+            return Answer::Unknown;
+        }
+        let queue_blocks = std::mem::take(&mut self.queue_blocks);
+        let rose = |block: &Block| self.in_flight >= LEAST_RISE * block.sums.in_flight();
+        if self.in_flight < BURST_SHARE + BURST_PLUS || !self.whole(now).any(rose) {
+            // The usual case, for a few loads and comparisons, before anything is copied.
+            return Answer::Unknown;
+        }
         let since = self
             .explained
             .map_or(BLOCKS as u32, |until| self.behind(until));
-        for block in self.remembered() {
-            if block.whole() {
-                (whole[n], all[n], opened[n]) = (block.sums, block.all, block.opened_at);
-                n += 1;
-                newest = Some(block);
-                if self.behind(block.serial) > since {
-                    explained = n;
-                }
-            } else if block.recent(now, newest) {
-                // What comes later has ended first, so it did not wait behind this one.
-                break;
+        let mut whole = [Sums::default(); BLOCKS];
+        let mut all = [Sums::default(); BLOCKS];
+        let mut opened = [now; BLOCKS];
+        let (mut n, mut explained) = (0, 0);
+        for block in self.whole(now) {
+            (whole[n], all[n], opened[n]) = (block.sums, block.all, block.opened_at);
+            n += 1;
+            if self.behind(block.serial) > since {
+                explained = n;
             }
         }
-        let Some(high) = newest.copied() else {
-            return Answer::Unknown;
-        };
         let whole = &whole[..n];
-        let queue_blocks = std::mem::take(&mut self.queue_blocks);
-        let least = whole
-            .iter()
-            .map(Sums::in_flight)
-            .fold(f64::INFINITY, f64::min);
-        if self.in_flight < BURST_SHARE + BURST_PLUS || self.in_flight < LEAST_RISE * least {
-            // The usual case, for a few loads and comparisons.
-            return Answer::Unknown;
-        }
         let long = |(sums, all): &(&Sums, &Sums)| all.latency() >= LONG * sums.latency();
         let longer = whole.iter().zip(&all[..n]).filter(long).count();
         // Where those that end late are most of the work, what a queue makes is seen with them alone.
@@ -334,7 +338,8 @@ impl Watch {
         self.queue_blocks = queue_blocks + 1;
         let enough = BURST_SHARE * found.knee + BURST_PLUS;
         let sure = self.queue_blocks >= QUEUE_BLOCKS_MIN && self.in_flight >= enough;
-        if sure && self.lasts(now, &high) {
+        let high = self.whole(now).last();
+        if sure && high.is_some_and(|high| self.lasts(now, high)) {
             Answer::Queue(found)
         } else {
             Answer::Unknown
