@@ -62,7 +62,8 @@ fn is_asked_for(job: &Job<'_>) -> bool {
     job.options.explain.is_some()
         || job.options.token.is_some()
         || first(job).is_some_and(|it| {
-            maker::why(&it.headers).is_some() || is_well(it.status) && !is_health(&job.target.path)
+            let is_there = is_well(it.status) || it.status == 404 && !job.target.names_path;
+            maker::why(&it.headers).is_some() || is_there && !is_health(&job.target.path)
         })
 }
 

@@ -139,7 +139,7 @@ async fn look(
     let address = SocketAddr::new(ip, listener.addr.port());
     let tls = matches!(address.port(), 443 | 8443);
     let scheme = if tls { "https" } else { "http" };
-    let target = Target::parse(&format!("{scheme}://{address}/")).ok()?;
+    let target = Target::parse(&format!("{scheme}://{address}")).ok()?;
     let question = Question {
         target: &target,
         via: Via::Given,

@@ -15,6 +15,8 @@ pub(crate) struct Target {
     pub(crate) port: u16,
     /// Path and query, at least `/`.
     pub(crate) path: String,
+    /// Whether somebody named the path: `:8000` asks for `/` and means the service.
+    pub(crate) names_path: bool,
     /// The socket's file, if the service listens at one.
     pub(crate) socket: Option<PathBuf>,
     /// What the URL carried before the `@`, for `Authorization: Basic`; never shown.
@@ -83,6 +85,9 @@ impl Target {
                 .to_owned(),
             port,
             path: format!("{}{query}", url.path()),
+            names_path: full
+                .split_once("://")
+                .is_some_and(|(_, rest)| rest.contains(['/', '?'])),
             socket: None,
             userinfo,
         })
@@ -98,6 +103,7 @@ impl Target {
             host: "localhost".into(),
             port: 0,
             path: if path.is_empty() { "/" } else { path }.into(),
+            names_path: rest.contains(":/"),
             socket: Some(PathBuf::from(socket)),
             userinfo: None,
         })
@@ -123,6 +129,7 @@ impl Target {
     pub(crate) fn at(&self, path: &str) -> Self {
         Self {
             path: path.to_owned(),
+            names_path: true,
             ..self.clone()
         }
     }
@@ -216,5 +223,26 @@ mod tests {
     fn a_password_is_not_in_debug() {
         let target = Target::parse("http://u:geheim@a/").expect("a URL");
         assert!(!format!("{target:?}").contains("geheim"));
+    }
+
+    #[test]
+    fn a_path_is_named_or_not() {
+        for (text, names) in [
+            (":8000", false),
+            ("8000", false),
+            ("shop", false),
+            ("http://shop:8000", false),
+            ("http://[::1]:8000", false),
+            ("unix:/run/app.sock", false),
+            ("http://shop/", true),
+            (":8000/orders", true),
+            ("http://shop?x=1", true),
+            ("unix:/run/app.sock:/", true),
+        ] {
+            let target = Target::parse(text).expect(text);
+            assert_eq!(target.names_path, names, "{text}");
+        }
+        let shop = Target::parse(":8000").expect("it is right");
+        assert!(shop.at("/ready/").names_path);
     }
 }

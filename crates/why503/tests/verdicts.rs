@@ -402,6 +402,32 @@ fn serve_if_told() {
 }
 
 #[test]
+fn a_service_of_which_no_path_is_named_needs_no_page() {
+    let server = Server::answering(|path| match path {
+        "/ready/" => answer("200 OK", &[], "ready\n"),
+        _ => answer("404 Not Found", &[], "no"),
+    });
+    let unnamed = server.url().trim_end_matches('/').to_owned();
+    let (code, report) = json(&[&unnamed]);
+    assert_eq!((code, &report["findings"]), (0, &serde_json::json!([])));
+    let not_checked = report["not_checked"].as_array().expect("a list");
+    let hint = not_checked.iter().find(|it| it["id"] == "app.wrong_path");
+    let remedy = hint.and_then(|it| it["remedy"].as_str());
+    assert!(
+        remedy.is_some_and(|it| it.ends_with("/orders")),
+        "{report:#}"
+    );
+    assert!(server.asked().contains(&"/ready/".to_owned()));
+    let named = json(&[&server.url()]);
+    assert_eq!(
+        (named.0, said(&named).1),
+        (13, "app.wrong_path"),
+        "{:#}",
+        named.1
+    );
+}
+
+#[test]
 fn a_path_that_is_not_there_is_told_from_a_service_that_is_not() {
     let server = Server::answering(|path| match path {
         "/" => answer("200 OK", &[], "hello"),

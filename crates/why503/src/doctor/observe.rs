@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use steadfast_diagnosis::{
-    Dns, DnsFault, Evidence, Id, Outcome, Text, Tied, Tls, TlsFault, Via, Wire,
+    Dns, DnsFault, Evidence, Id, Outcome, Path, Text, Tied, Tls, TlsFault, Via, Wire,
 };
 
 use crate::{
@@ -25,9 +25,19 @@ pub(crate) fn tell(probe: &Probe, target: &Target, into: &mut Evidence) {
         .timing
         .first_byte
         .map_or(probe.timing.total, |it| it + before(probe));
+    let path = if is_of_nobodys_path(probe, target) {
+        into.could_not(
+            Id::AppWrongPath,
+            "no path was named, and `/` answers 404: no request of the application was seen",
+            &format!("give the path of a request, such as {target}orders"),
+        );
+        Path::Root
+    } else {
+        probe.path
+    };
     let seen = Wire::Probe {
         via: probe.via,
-        path: probe.path,
+        path,
         outcome: probe.outcome,
         after,
     };
@@ -57,6 +67,12 @@ pub(crate) fn tell(probe: &Probe, target: &Target, into: &mut Evidence) {
         name(probe, target, into);
         certificate(probe, &source, &Tied::Service, into);
     }
+}
+
+/// Whether nothing is at `/` of a service of which nobody named a path: an application need not
+/// have a page there.
+fn is_of_nobodys_path(probe: &Probe, target: &Target) -> bool {
+    probe.path == Path::Given && !target.names_path && probe.outcome == Outcome::Answered(404)
 }
 
 fn before(probe: &Probe) -> Duration {
