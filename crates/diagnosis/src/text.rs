@@ -43,6 +43,18 @@ impl Text {
     }
 }
 
+/// A text behind what parts it from the one before; nothing if there is no text.
+pub(crate) struct Then<'a>(pub(crate) &'static str, pub(crate) &'a Text);
+
+impl fmt::Display for Then<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.1.as_str() {
+            "" => Ok(()),
+            text => write!(f, "{}{text}", self.0),
+        }
+    }
+}
+
 fn cut(text: &str, max: usize) -> &str {
     if text.len() <= max {
         return text;

@@ -249,3 +249,51 @@ fn a_check_that_is_refused_at_a_service_that_fails_is_no_wrong_door() {
         ids(&fails)
     );
 }
+
+#[test]
+fn what_is_empty_is_not_written() {
+    let (why, last_error, trouble, class) = (
+        Text::default(),
+        Text::default(),
+        Text::default(),
+        Text::default(),
+    );
+    let (error, retry_in, took) = (Text::default(), None, None);
+    let (in_use, max, waiting) = (0, 10, 0);
+    let breaker = |why: Text, last_error: Text| Own::Breaker {
+        is: BreakerIs::Closed,
+        why,
+        last_error,
+        retry_in,
+    };
+    for (seen, text) in [
+        (breaker(why, last_error), "closed"),
+        (
+            breaker("5 in a row".into(), "refused".into()),
+            "closed: 5 in a row; refused",
+        ),
+        (
+            Own::Pool {
+                is: PoolIs::Well,
+                in_use,
+                max,
+                waiting,
+                trouble,
+            },
+            "well: 0 of 10 in use, 0 wait",
+        ),
+        (
+            Own::Check {
+                is: CheckIs::Passing,
+                failures: 0,
+                class,
+                error,
+                took,
+                required: true,
+            },
+            "passing, 0 failures",
+        ),
+    ] {
+        assert_eq!(seen.to_string(), text);
+    }
+}

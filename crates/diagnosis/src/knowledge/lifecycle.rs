@@ -24,7 +24,9 @@ pub(super) const ROWS: &[Row] = &[
         commands: &["curl -s 'http://127.0.0.1:PORT/ready/?verbose'"],
         effects: at_the_proxy![Id::AppNotReady, Id::NgxPassthrough, Id::ProxyPassthrough],
         judge: |view, found| {
-            let started = view.all(has_started);
+            let mut started = view.all(has_started);
+            // What the service says of itself before its status alone.
+            started.sort_by_key(|fact| !matches!(fact.seen, O::Wire(Wire::Readiness { .. })));
             for (fact, says) in view.pick(|seen| match seen {
                 O::Wire(Wire::Why {
                     cause: steadfast_core::Cause::Starting,

@@ -8,7 +8,7 @@ use steadfast_core::{Cause, Rule};
 use super::{area, words};
 use crate::{
     Id,
-    text::{Bytes, Lasting, Ratio, Text},
+    text::{Bytes, Lasting, Ratio, Text, Then},
 };
 
 words! {
@@ -72,7 +72,7 @@ area! {
         Phase { is: PhaseIs, since: Duration } = "phase", "{is} for {}", Lasting(*since);
         /// Somebody declared maintenance: why, for how long it has been on, and how long it
         /// still is, if that was said.
-        Maintenance { reason: Text, since: Duration, left: Option<Duration> } = "maintenance", "on for {}: {reason}", Lasting(*since);
+        Maintenance { reason: Text, since: Duration, left: Option<Duration> } = "maintenance", "on for {}{}", Lasting(*since), Then(": ", reason);
         /// A drain: requests that still run, and how long it has gone on.
         Leaving { running: u64, since: Duration } = "drain", "{running} requests run after {}", Lasting(*since);
         /// The first round of checks is not over: which required ones have not passed.
@@ -84,7 +84,7 @@ area! {
             #[cfg_attr(feature = "serde", serde(with = "crate::codes::rule"))]
             rule: Option<Rule>,
             count: u64, since: Duration, last: Duration, numbers: Text
-        } = "incident", "{cause}: {count} since {}, last {} ago; {numbers}", Lasting(*since), Lasting(*last);
+        } = "incident", "{cause}: {count} since {}, last {} ago{}", Lasting(*since), Lasting(*last), Then("; ", numbers);
         /// What observe mode would have refused since the start.
         WouldRefuse { count: u64 } = "would_refuse", "{count}";
         /// Requests that run and the limit (none: no limit now), and those that wait.
@@ -116,7 +116,7 @@ area! {
         Memory { used: Bytes, max: Bytes, refusing: bool } = "memory", "{used} of {max}";
         /// The breaker of a dependency: its state, why, what it last met, and when it asks
         /// again.
-        Breaker { is: BreakerIs, why: Text, last_error: Text, retry_in: Option<Duration> } = "breaker", "{is}: {why}; {last_error}";
+        Breaker { is: BreakerIs, why: Text, last_error: Text, retry_in: Option<Duration> } = "breaker", "{is}{}{}", Then(": ", why), Then("; ", last_error);
         /// What a dependency that is not well was last heard to say: the class and text of the
         /// error, and how long ago.
         LastError { class: Text, error: Text, ago: Duration } = "last error", "{class}: {error}, {} ago", Lasting(*ago);
@@ -125,7 +125,7 @@ area! {
         /// The check of a dependency: what it says, how often in a row, the error's class and
         /// text, how long it took, and whether the instance needs it.
         Check { is: CheckIs, failures: u64, class: Text, error: Text, took: Option<Duration>, required: bool }
-            = "check", "{is}, {failures} failures: {class} {error}";
+            = "check", "{is}, {failures} failures{}{}", Then(": ", class), Then("; ", error);
         /// The check of a dependency fails while this many calls succeed.
         CheckDisagrees { failures: u64, succeeded: u64, within: Duration }
             = "check against calls", "{failures} failures of the check, {succeeded} calls succeeded in {}", Lasting(*within);
@@ -136,7 +136,7 @@ area! {
         /// Some keys of a dependency (shards, hosts, tenants) are down.
         KeysOut { out: u64, known: u64 } = "keys", "{out} of {known} refuse calls";
         /// A pool: how it stands, its numbers, and its last trouble.
-        Pool { is: PoolIs, in_use: u64, max: u64, waiting: u64, trouble: Text } = "pool", "{is}: {in_use} of {max} in use, {waiting} wait; {trouble}";
+        Pool { is: PoolIs, in_use: u64, max: u64, waiting: u64, trouble: Text } = "pool", "{is}: {in_use} of {max} in use, {waiting} wait{}", Then("; ", trouble);
         /// Connections that are held for longer than the pool's own bound: by which line of code,
         /// the longest for how long, and how many.
         Held { place: Text, age: Duration, count: u64 } = "connection held", "by {place} for {}, {count} such", Lasting(*age);

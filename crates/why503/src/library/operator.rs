@@ -114,7 +114,7 @@ fn tell(body: &Value, now: Timestamp, all: &mut Collected) {
         let began = list(body, "timeline")
             .iter()
             .rev()
-            .find(|it| it["subject"] == "phase")
+            .find(|it| it["subject"] == "lifecycle")
             .map(|it| &it["at"]);
         let since = began.map_or(Duration::ZERO, |it| ago(it, now));
         all.saw(source, Tied::Service, Own::Phase { is, since });
@@ -326,6 +326,10 @@ mod tests {
         let now: Timestamp = "2026-11-29T10:00:10Z".parse().expect("a moment");
         let body = json!({
             "phase": "ready",
+            "timeline": [
+                {"at": "2026-11-29T09:59:00Z", "subject": "lifecycle", "from": "not started", "to": "starting", "why": ""},
+                {"at": "2026-11-29T09:59:55Z", "subject": "lifecycle", "from": "starting", "to": "ready", "why": ""},
+                {"at": "2026-11-29T10:00:00Z", "subject": "payments", "from": "passing", "to": "failing", "why": ""}],
             "findings": [{"id": "app.breaker_open", "confidence": "proven", "summary": "payments is down"}, {"id": "new.one"}],
             "incidents": [{"cause": "dependency-down", "rule": null, "source": "payments", "count": 7,
                 "first": "2026-11-29T10:00:00Z", "last": "2026-11-29T10:00:09Z", "evidence": {"state": "open"}}],
@@ -343,7 +347,7 @@ mod tests {
             .collect();
         let said = said.join("\n");
         for expected in [
-            "the service / ready for",
+            "the service / ready for 15 s",
             "the service / payments is down (proven)",
             "dependency payments / dependency-down: 7 since 10 s, last 1.0 s ago; state open",
             "the service / 3 of 64, 0 wait",
