@@ -297,3 +297,21 @@ fn what_is_empty_is_not_written() {
         assert_eq!(seen.to_string(), text);
     }
 }
+
+#[test]
+fn a_service_that_calls_itself_degraded_is_not_well() {
+    let degraded = || readiness(200, "degraded");
+    let found = told([answered(Path::Given, 200), degraded()]);
+    assert_eq!(
+        (found.verdict.state, ids(&found)),
+        (State::AtRisk, vec![Id::DepFailing])
+    );
+    assert!(found.findings[0].fix.text.contains("--token"));
+    let ready = told([answered(Path::Given, 200), readiness(200, "ready")]);
+    assert_eq!(ready.verdict.state, State::Well);
+    // Where something fails, or the page was read, others know better.
+    assert!(!ids(&told([failing(), degraded()])).contains(&Id::DepFailing));
+    let since = Duration::from_secs(9);
+    let is = PhaseIs::Ready;
+    assert!(ids(&told([degraded(), service(Own::Phase { is, since })])).is_empty());
+}

@@ -279,6 +279,20 @@ pub(super) const ROWS: &[Row] = &[
                 );
                 found.find(fact, Likely, Direct, says);
             }
+            // Without the token nothing else is known of it.
+            if !view.has_trouble() && !view.any(|seen| matches!(seen, O::Own(_))) {
+                for (fact, line) in view.pick(|seen| match seen {
+                    O::Wire(Wire::Readiness { status: 200, line }) => {
+                        Some(line).filter(|it| it.as_str().starts_with("degraded"))
+                    }
+                    _ => None,
+                }) {
+                    let says = format!(
+                        "The service calls itself {line}: what it uses is not well, and requests that need it may be refused."
+                    );
+                    found.find(fact, Likely, Direct, says).fix("Its operator's page says what is not well, since when and why: give why503 the token (--token, or WHY503_TOKEN), or open `/why503/`.");
+                }
+            }
             for (fact, (failed, of)) in view.pick(|seen| match seen {
                 O::Own(Own::Calls { failed, of, .. }) => Some((*failed, *of)),
                 _ => None,
