@@ -315,3 +315,42 @@ fn a_service_that_calls_itself_degraded_is_not_well() {
     let is = PhaseIs::Ready;
     assert!(ids(&told([degraded(), service(Own::Phase { is, since })])).is_empty());
 }
+
+#[test]
+fn a_pool_that_had_room_is_not_used_up() {
+    let refused = |numbers: &str| {
+        let seen = Own::Refusing {
+            cause: Cause::PoolExhausted,
+            rule: None,
+            count: 3,
+            since: Duration::from_secs(6),
+            last: Duration::from_secs(1),
+            numbers: numbers.into(),
+        };
+        told([Fact::new("x", Tied::dependency("orders-db"), seen)])
+    };
+    let full = refused("class saturated, dependency orders-db, in_use 10, max 10, waiting 4");
+    assert!(
+        full.verdict.summary.contains("found no connection"),
+        "{:?}",
+        full.verdict
+    );
+    for numbers in [
+        "class saturated, dependency orders-db, in_use 1, max 10, waiting 0",
+        "dependency orders-db, in use 1, max 10, waiting 0, waited 2.0 s, class saturated",
+    ] {
+        let room = refused(numbers);
+        let said = &room.verdict.summary;
+        assert!(said.contains("only 1 of 10 were in use"), "{said}");
+        assert!(room.findings[0].fix.text.starts_with("The pool has room"));
+    }
+    // The server's word is another story, and so is a text of any kind.
+    for numbers in [
+        "in_use 1, max 3, class refused-by-server",
+        "in_use , max",
+        "",
+    ] {
+        let said = refused(numbers).verdict.summary;
+        assert!(said.contains("found no connection"), "{said}");
+    }
+}

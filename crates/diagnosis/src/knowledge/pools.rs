@@ -183,7 +183,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         id: Id::PoolApp,
         role: Role::Fault,
-        title: "The pool of connections is used up",
+        title: "The pool gives no connection",
         means: "Every connection of the application's own pool is in use, they come back, and more requests want one than come back in time. The server may have plenty of room.",
         outside: "503 with `cause=pool-exhausted`, or 500/503 after the pool's time-out.",
         inside: "In use equals the maximum and requests wait; as many established connections from the process to the server as the pool has places.",
@@ -199,7 +199,7 @@ pub(super) const ROWS: &[Row] = &[
                     found.well(fact);
                 }
             }
-            for (fact, says) in view.pick(|seen| match seen {
+            for (fact, (count, since, numbers)) in view.pick(|seen| match seen {
                 O::Own(Own::Refusing {
                     cause: Cause::PoolExhausted,
                     count,
@@ -207,13 +207,20 @@ pub(super) const ROWS: &[Row] = &[
                     last,
                     numbers,
                     ..
-                }) if *last <= lately() => Some(format!(
-                    "{count} requests found no connection in {} ({numbers}).",
-                    Lasting(*since)
-                )),
+                }) if *last <= lately() => Some((*count, Lasting(*since), numbers)),
                 _ => None,
             }) {
+                let with_room = with_room(numbers.as_str());
+                let says = match with_room {
+                    None => format!("{count} requests found no connection in {since} ({numbers})."),
+                    Some((used, max)) => format!(
+                        "{count} requests got no connection in {since} though only {used} of {max} were in use: to open one, or to begin a transaction on it, took too long ({numbers})."
+                    ),
+                };
                 let case = found.find(fact, Proven, Direct, says);
+                if with_room.is_some() {
+                    case.fix("The pool has room, so a larger one does not help. Find what a connection waits for before it can be used: a lock that another process holds (SQLite has one writer at a time), a slow connect, a login.");
+                }
                 for (pool, it) in pools(view) {
                     if it.is == PoolIs::Well && pool.tied == fact.tied {
                         case.but(pool);
@@ -221,9 +228,13 @@ pub(super) const ROWS: &[Row] = &[
                 }
             }
             found.tell(view, Proven, Direct, |seen| match seen {
-                O::Wire(Wire::Why { cause: Cause::PoolExhausted, .. }) => {
-                    Some("The service refuses because every connection that the request needs is in use.".to_owned())
-                }
+                O::Wire(Wire::Why {
+                    cause: Cause::PoolExhausted,
+                    ..
+                }) => Some(
+                    "The service refuses because no connection that the request needs is free."
+                        .to_owned(),
+                ),
                 _ => None,
             });
             found.tell(view, Likely, Direct, |seen| match seen {
@@ -243,6 +254,22 @@ pub(super) const ROWS: &[Row] = &[
         },
     },
 ];
+
+/// How many connections were in use, and of how many, where a refusal of a pool that is merely
+/// busy says that there was room.
+fn with_room(numbers: &str) -> Option<(u64, u64)> {
+    let number = |name: &str| -> Option<u64> {
+        let (_, behind) = numbers.split_once(name)?;
+        behind
+            .split(|c: char| !c.is_ascii_digit())
+            .next()?
+            .parse()
+            .ok()
+    };
+    let used = number("in_use ").or_else(|| number("in use "))?;
+    let max = number(" max ")?;
+    (used < max && numbers.contains("class saturated")).then_some((used, max))
+}
 
 /// A pool's numbers.
 struct Pool<'a> {

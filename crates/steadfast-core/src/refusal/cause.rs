@@ -91,7 +91,7 @@ impl Cause {
             Self::Draining => "This instance is shutting down",
             Self::Maintenance => "The service is under maintenance",
             Self::Overloaded => "The service is at its limit",
-            Self::PoolExhausted => "Every connection that this request needs is in use",
+            Self::PoolExhausted => "No connection that this request needs is free",
             Self::Starting => "The service is starting",
         }
     }
