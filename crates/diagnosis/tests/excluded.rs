@@ -354,3 +354,33 @@ fn a_pool_that_had_room_is_not_used_up() {
         assert!(said.contains("found no connection"), "{said}");
     }
 }
+
+#[test]
+fn a_check_that_warns_is_told_before_anything_fails() {
+    let warns = |class: &str, error: &str| {
+        let seen = Own::Check {
+            is: CheckIs::Warning,
+            failures: 0,
+            class: class.into(),
+            error: error.into(),
+            took: None,
+            required: true,
+        };
+        Fact::new("the process", Tied::dependency("orders-db"), seen)
+    };
+    let lost =
+        "new sessions are refused: unable to open database file (14); 1 old one still serves";
+    let told_of = |beside: Fact| ids(&told([answered(Path::Given, 200), beside]));
+    assert_eq!(
+        told_of(warns("misconfigured", lost)),
+        [Id::PoolSessionsRefused]
+    );
+    assert_eq!(
+        told_of(warns("read-only", "2 % are free")),
+        [Id::DepFailing]
+    );
+    assert!(told_of(warns("saturated", "all connections are in use")).is_empty());
+    let beside = told([failing(), warns("read-only", "2 % are free")]);
+    let found = beside.findings.iter().find(|it| it.id == Id::DepFailing);
+    assert_eq!(found.map(|it| it.confidence), Some(Confidence::Possible));
+}

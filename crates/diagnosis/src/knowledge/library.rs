@@ -5,6 +5,7 @@ use steadfast_core::{Cause, Rule};
 use super::{
     effects::{at_the_application, passed_on},
     lately,
+    pools::is_of_sessions,
 };
 use crate::{
     BreakerIs, CheckIs,
@@ -278,6 +279,20 @@ pub(super) const ROWS: &[Row] = &[
                     name_of(fact)
                 );
                 found.find(fact, Likely, Direct, says);
+            }
+            for (fact, error) in view.pick(|seen| match seen {
+                O::Own(Own::Check {
+                    is: CheckIs::Warning,
+                    class,
+                    error,
+                    ..
+                }) if class.as_str() != "saturated" && !is_of_sessions(error) => Some(error),
+                _ => None,
+            }) {
+                // Beside requests that fail, what warns is a suspect.
+                let sure = if view.has_trouble() { Possible } else { Likely };
+                let says = format!("The check of {} warns: {error}.", name_of(fact));
+                found.find(fact, sure, Direct, says);
             }
             // Without the token nothing else is known of it.
             if !view.has_trouble() && !view.any(|seen| matches!(seen, O::Own(_))) {

@@ -2,6 +2,7 @@
 
 use super::lately;
 use crate::{
+    CheckIs,
     Confidence::{Likely, Proven},
     Fact, Id, Lasting, Observation as O, Own, PoolIs, Process, Role, Text, Wire,
     engine::{Found, Strength::Direct, View},
@@ -172,6 +173,17 @@ pub(super) const ROWS: &[Row] = &[
         ],
         effects: AFTER_ITS_CAUSE,
         judge: |view, found| {
+            for (fact, error) in view.pick(|seen| match seen {
+                O::Own(Own::Check {
+                    is: CheckIs::Warning,
+                    error,
+                    ..
+                }) if is_of_sessions(error) => Some(error),
+                _ => None,
+            }) {
+                let says = format!("The check of {} warns: {error}.", name_of(fact));
+                found.find(fact, Proven, Direct, says);
+            }
             found.tell(view, Proven, Direct, |seen| match seen {
                 O::Own(Own::SessionsRefused { error, still_serving }) => {
                     Some(format!("The server refuses new sessions ({error}); {still_serving} old ones still serve."))
@@ -254,6 +266,11 @@ pub(super) const ROWS: &[Row] = &[
         },
     },
 ];
+
+/// Whether a check warns that new sessions are refused while old ones serve.
+pub(super) fn is_of_sessions(error: &Text) -> bool {
+    error.as_str().starts_with("new sessions are refused")
+}
 
 /// How many connections were in use, and of how many, where a refusal of a pool that is merely
 /// busy says that there was room.

@@ -28,6 +28,21 @@ async fn a_lame_duck_that_is_shorter_than_the_balancer_needs_is_a_risk() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_check_warns_of_is_a_risk() {
+    let warned = || CheckOutcome::warn(FailureClass::ReadOnly, "2 % are free");
+    let check = check::closure(move || std::future::ready(warned()));
+    let builder = Dependency::builder("orders-db").check(check).degrades();
+    let rig = Rig::new(&[&builder.build().expect("valid")], routes());
+    let told = rig.finds(Id::DepFailing).await;
+    assert!(
+        told.verdict
+            .summary
+            .contains("orders-db warns: 2 % are free")
+    );
+    assert_eq!(told.verdict.state, State::AtRisk);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_check_that_may_outlast_its_period_is_a_risk() {
     let check = check::closure(|| std::future::ready(CheckOutcome::pass()));
     let builder = Dependency::builder("orders-db").check(check).degrades();

@@ -134,6 +134,7 @@ fn check(view: &DependencyView, now: Instant) -> Vec<Own> {
         .last_failure
         .as_ref()
         .filter(|_| check.failing_from.is_some());
+    let warns = check.last.as_ref().filter(|_| is == CheckIs::Warning);
     let mut seen = vec![Own::Check {
         is,
         failures: check.failures.into(),
@@ -143,6 +144,7 @@ fn check(view: &DependencyView, now: Instant) -> Vec<Own> {
             .unwrap_or_default(),
         error: failed
             .map(|(_, _, message)| Text::new(message))
+            .or(warns.map(|last| Text::new(last.message())))
             .unwrap_or_default(),
         took: (check.runs > 0).then_some(check.took),
         required: check.requirement == Requirement::Required || view.gates_start(),
