@@ -13,6 +13,10 @@ use steadfast_core::plumbing::inert;
 /// Probers that are told apart; a node has one kubelet and a few balancers.
 const PROBERS_MAX: usize = 16;
 
+/// So many times on end the time between two probes must have been about what it was before: a
+/// person who looks now and then has no period, and a few looks may lie alike by chance.
+const ALIKE_MIN: u32 = 3;
+
 /// Longest name kept of one, in characters.
 const AGENT_LEN_MAX: usize = 64;
 
@@ -29,7 +33,9 @@ pub(crate) struct Prober {
     pub(crate) count: u64,
     pub(crate) last: Instant,
     /// Between its last two probes.
-    pub(crate) period: Option<Duration>,
+    between: Option<Duration>,
+    /// How often on end that was about what it was before.
+    alike: u32,
     /// Whether it was told yes.
     pub(crate) was_ok: bool,
 }
@@ -55,7 +61,10 @@ impl Probers {
             .find(|it| it.asks == asks && it.is_called(agent));
         if let Some(prober) = same {
             prober.count += 1;
-            prober.period = Some(now.saturating_duration_since(prober.last));
+            let between = now.saturating_duration_since(prober.last);
+            let before = prober.between.replace(between);
+            let is_alike = before.is_some_and(|it| it <= 2 * between && between <= 2 * it);
+            prober.alike = if is_alike { prober.alike + 1 } else { 0 };
             (prober.last, prober.was_ok) = (now, was_ok);
             return;
         }
@@ -69,7 +78,8 @@ impl Probers {
             asks,
             count: 1,
             last: now,
-            period: None,
+            between: None,
+            alike: 0,
             was_ok,
         });
     }
@@ -87,6 +97,11 @@ impl Probers {
 }
 
 impl Prober {
+    /// How often it asks, if it asks again and again.
+    pub(crate) fn period(&self) -> Option<Duration> {
+        self.between.filter(|_| self.alike >= ALIKE_MIN)
+    }
+
     fn is_called(&self, agent: &str) -> bool {
         self.agent == agent || self.agent == kept(agent)
     }
@@ -105,7 +120,7 @@ mod tests {
     fn probers_are_told_apart_and_bounded() {
         let probers = Probers::default();
         let start = clock::now();
-        for second in [0, 10] {
+        for second in [0, 10, 21, 30, 40] {
             let at = start + Duration::from_secs(second);
             probers.saw(Some("kube-probe/1.31"), ProbeKind::Ready, second == 0, at);
         }
@@ -113,8 +128,8 @@ mod tests {
         let seen = probers.view();
         assert_eq!(seen.len(), 2);
         let kubelet = &seen[0];
-        assert_eq!((kubelet.count, kubelet.was_ok), (2, false));
-        assert_eq!(kubelet.period, Some(Duration::from_secs(10)));
+        assert_eq!((kubelet.count, kubelet.was_ok), (5, false));
+        assert_eq!(kubelet.period(), Some(Duration::from_secs(10)));
         assert_eq!(seen[1].agent, "unnamed");
         for number in 0..1000 {
             let agent = format!("agent-{number}-{}", "x".repeat(10_000));
@@ -126,5 +141,16 @@ mod tests {
             seen.iter()
                 .all(|it| it.agent.chars().count() <= AGENT_LEN_MAX)
         );
+    }
+
+    #[test]
+    fn who_looks_now_and_then_has_no_period() {
+        let probers = Probers::default();
+        let start = clock::now();
+        for second in [0, 2, 3, 63, 64, 70, 130, 190] {
+            let at = start + Duration::from_secs(second);
+            probers.saw(Some("curl/8.5"), ProbeKind::Ready, true, at);
+        }
+        assert_eq!(probers.view()[0].period(), None);
     }
 }

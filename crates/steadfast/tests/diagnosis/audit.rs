@@ -1,5 +1,7 @@
 //! What cannot work is told before it fails, and what can is not.
 
+use axum::http::{HeaderValue, header::USER_AGENT};
+
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -25,6 +27,24 @@ async fn a_lame_duck_that_is_shorter_than_the_balancer_needs_is_a_risk() {
         "{}",
         told.verdict.summary
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_looks_now_and_then_is_no_balancer_and_neither_is_the_doctor() {
+    let rig = Rig::new(&[], routes());
+    probed(&rig, SEC, 2).await;
+    for seconds in [60, 3, 20, 60, 60] {
+        probed(&rig, seconds * SEC, 1).await;
+    }
+    rig.is_well();
+    for _ in 0..8 {
+        let mut request = request_for("/ready/");
+        let doctor = HeaderValue::from_static("why503/0.1.0");
+        request.headers_mut().insert(USER_AGENT, doctor);
+        assert_eq!(ask(&rig.app, request).await.status, 200);
+        tokio::time::sleep(15 * SEC).await;
+    }
+    rig.is_well();
 }
 
 #[tokio::test(start_paused = true)]

@@ -33,7 +33,8 @@ pub(super) fn gather(evidence: &mut Evidence, control: &Control, now: Instant) {
         },
     );
     let mut probers = control.probers().view();
-    probers.retain(|it| it.asks == ProbeKind::Ready);
+    // The doctor asks as a balancer does, and is none.
+    probers.retain(|it| it.asks == ProbeKind::Ready && !it.agent.starts_with("why503"));
     say(evidence, probes(&probers, now));
     if let Some(known) = control.known() {
         let (longest, allowed) = (drain.longest(), known.stop_allowed);
@@ -57,11 +58,11 @@ pub(super) const FROM_OUTSIDE: &str = "run why503 on the host, or against the UR
 
 /// Who asks for readiness, how often at the least, and when last.
 fn probes(probers: &[Prober], now: Instant) -> Own {
-    let regular = probers.iter().filter(|it| it.count >= 3);
-    let slowest = regular.max_by_key(|it| it.period);
+    let regular = probers.iter().filter(|it| it.period().is_some());
+    let slowest = regular.max_by_key(|it| it.period());
     Own::Probes {
         count: probers.iter().map(|it| it.count).sum(),
-        period: slowest.and_then(|it| it.period),
+        period: slowest.and_then(Prober::period),
         last: probers.first().map(|it| since(it.last, now)),
         from: slowest
             .or(probers.first())

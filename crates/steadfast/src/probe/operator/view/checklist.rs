@@ -166,7 +166,7 @@ fn probes(seen: &Seen<'_>) -> Item {
                 ProbeKind::Ready => "readiness",
                 ProbeKind::Health => "health",
             };
-            let period = it.period.map_or(String::new(), |period| {
+            let period = it.period().map_or(String::new(), |period| {
                 format!(
                     " every {}",
                     spoken(Duration::from_secs(period.as_secs_f64().round() as u64))
