@@ -120,7 +120,7 @@ pub mod plumbing {
         PATTERN_LEN_MAX, ROUTES_MAX, RouteClass, RouteTable, Streams, WhenDraining,
     };
     pub use crate::request::shape::shape;
-    pub use crate::request::spent::{SPENT_WITH_MAX, Spent};
+    pub use crate::request::spent::{RUNTIME, SPENT_WITH_MAX, Spent, spent_by};
     pub use crate::shed::cgroup::{
         CpuTotals, MEMORY_HARD, MEMORY_SOFT, Memory, MemoryLevel, ResourceChange, ResourceSample,
         ResourceSnapshot, Resources, SAMPLE_AGE_MAX, group_path, stalled_total,

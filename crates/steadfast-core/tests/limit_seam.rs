@@ -131,7 +131,10 @@ fn what_mostly_stands_in_line_for_the_runtime_is_no_measure_of_a_limit() {
         }));
         let running: Vec<_> = (0..before).map(|_| admitted(&gate, start)).collect();
         gate.beat(Duration::from_millis(50), start);
-        let in_line: Vec<_> = (0..behind).map(|_| admitted(&gate, start)).collect();
+        let mut in_line: Vec<_> = (0..behind).map(|_| admitted(&gate, start)).collect();
+        for permit in in_line.iter_mut().flatten() {
+            permit.turn(start).expect("nobody is refused");
+        }
         for permit in running.into_iter().chain(in_line) {
             permit
                 .expect("there are eight places")
@@ -139,6 +142,10 @@ fn what_mostly_stands_in_line_for_the_runtime_is_no_measure_of_a_limit() {
         }
         heard.load(Ordering::Relaxed)
     };
-    assert_eq!(measured(0, 6), 1, "the first of them finds nobody in line");
+    assert_eq!(
+        measured(0, 6),
+        3,
+        "those behind whom fewer stand than have begun"
+    );
     assert_eq!(measured(5, 3), 8, "most of them run");
 }

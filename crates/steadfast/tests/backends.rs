@@ -73,6 +73,8 @@ fn routes(pages: &Backend, reports: &Backend) -> Router {
         .route("/both", get(both))
         .route("/own", get(|| async { tokio::time::sleep(20 * MS).await }))
         .route("/at-once", get(|| async { "done" }))
+        // Within one poll, as far as the clock can tell.
+        .route("/compute", get(|| tokio::time::advance(5 * MS)))
 }
 
 /// A page that waits for 2 ms and a report that waits for 200 ms, behind a guard or a layer.
@@ -185,7 +187,7 @@ async fn reports_that_hang_take_no_place_from_a_page_that_waits_for_something_el
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_process_does_itself_or_waits_for_in_two_places_shares_the_common_limit() {
+async fn what_waits_for_nothing_known_or_in_two_places_shares_the_common_limit() {
     for subject in Subject::all(shed) {
         subject.ask_often("/page", 8).await;
         subject.ask_often("/report/7", 8).await;
@@ -195,6 +197,22 @@ async fn what_the_process_does_itself_or_waits_for_in_two_places_shares_the_comm
             }
         }
         assert_eq!(subject.apart(), Subject::expected(), "{}", subject.name);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_computes_has_a_limit_of_its_own_beside_whatever_waits() {
+    for subject in Subject::all(shed) {
+        let name = subject.name;
+        subject.ask_often("/compute", 8).await;
+        let runtime = ("runtime".to_owned(), "/compute".to_owned());
+        assert_eq!(subject.apart(), [runtime], "{name}");
+        let pages = [subject.begin("/own").await, subject.begin("/own").await];
+        assert_eq!(subject.ask("/own").await.cause(), "overloaded", "{name}");
+        subject.ask_often("/compute", 2).await;
+        for page in pages {
+            assert_eq!(page.await.expect("answered"), StatusCode::OK, "{name}");
+        }
     }
 }
 

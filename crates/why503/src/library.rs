@@ -32,8 +32,14 @@ pub(crate) async fn collect(job: &Job<'_>) -> Collected {
     }
     let ready = get(job, "/ready/", Path::Ready, &mut all).await;
     let is_ours = ready.as_ref().is_some_and(|it| readiness(it).is_some());
-    if let Some(answer) = &ready {
-        tell_readiness("/ready/", answer, &mut all);
+    if let Some(answer) = &ready
+        && let Some(line) = readiness(answer)
+    {
+        let seen = Wire::Readiness {
+            status: answer.status,
+            line: Text::new(&line),
+        };
+        all.saw("GET /ready/", Tied::Service, seen);
     }
     let explains = first(job).is_some_and(|it| maker::why(&it.headers).is_some());
     if !(is_ours || explains || job.options.explain.is_some()) {
@@ -85,7 +91,6 @@ async fn beside(job: &Job<'_>, all: &mut Collected) {
         };
         all.saw(&format!("GET {path}"), Tied::Service, seen);
     }
-    tell_readiness(path, answer, all);
     if path != "/" && (health || answer.status == 404) {
         get(job, "/", Path::Root, all).await;
     }
@@ -159,17 +164,6 @@ fn is_of_a_proxy(job: &Job<'_>, probe: &Probe) -> bool {
     readiness(answer).is_none()
         && maker::why(&answer.headers).is_none()
         && (seen.iter().any(by_a_proxy) || crate::proxy::stands_at(job, job.found.port))
-}
-
-/// Says what the library's readiness says, also where it is what was asked for.
-fn tell_readiness(path: &str, answer: &Answer, all: &mut Collected) {
-    if let Some(line) = readiness(answer) {
-        let seen = Wire::Readiness {
-            status: answer.status,
-            line: Text::new(&line),
-        };
-        all.saw(&format!("GET {path}"), Tied::Service, seen);
-    }
 }
 
 /// The line of `/ready/`, if the library wrote it.

@@ -428,24 +428,6 @@ fn a_service_of_which_no_path_is_named_needs_no_page() {
 }
 
 #[test]
-fn readiness_that_is_asked_for_itself_is_read_too() {
-    let said_of = |line: &'static str| {
-        let status = match line.starts_with("not") {
-            true => "503 Service Unavailable",
-            false => "200 OK",
-        };
-        let server = Server::answering(move |_| answer(status, &[], line));
-        let report = json(&[&format!("{}ready/", server.url())]);
-        let id = report.1["verdict"]["id"].as_str().unwrap_or("").to_owned();
-        (report.0, id)
-    };
-    assert_eq!(said_of("ready\n"), (0, String::new()));
-    assert_eq!(said_of("degraded\n"), (13, "dep.failing".to_owned()));
-    let leaving = (10, "app.draining".to_owned());
-    assert_eq!(said_of("not ready: draining\n"), leaving);
-}
-
-#[test]
 fn a_path_that_is_not_there_is_told_from_a_service_that_is_not() {
     let server = Server::answering(|path| match path {
         "/" => answer("200 OK", &[], "hello"),

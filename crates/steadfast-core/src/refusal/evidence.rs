@@ -75,7 +75,7 @@ pub struct Overloaded {
     /// What pressed, for a rule that is not about the number of requests in flight.
     pub pressure: Option<Pressure>,
     /// The dependency that the request was expected to wait for, if the limit was that of those
-    /// who wait for it.
+    /// who wait for it; the [runtime](crate::plumbing::RUNTIME) for those who compute.
     pub backend: Option<Name>,
 }
 

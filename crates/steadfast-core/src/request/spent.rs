@@ -5,7 +5,8 @@
 //! say, while a request that is measured is polled on this thread, that it waits for them; a
 //! connection that is lent says so from then until it goes back, because its queries are polled
 //! by the driver. The time until the next poll is theirs. The time of the polls themselves is
-//! nobody's: that is the process's own work.
+//! the process's own work, and whoever polls measures it: a request for which that is most of
+//! its time spends it with the [`RUNTIME`].
 //!
 //! What waits for two at once waits for neither in particular, so such a time is nobody's
 //! either. Work that the handler moved to another task is not seen.
@@ -23,6 +24,23 @@ use crate::name::Name;
 /// Dependencies of one request whose time is kept: one that spends its time with more of them
 /// spends it with none in particular.
 pub const SPENT_WITH_MAX: usize = 4;
+
+/// The name of what a request spends its time with that computes: the threads which poll it. A
+/// dependency of this name shares its limit.
+pub const RUNTIME: Name = Name::from_static("runtime");
+
+/// Says whose requests spend their time with a backend.
+#[must_use]
+pub fn spent_by(backend: &Name) -> String {
+    match *backend == RUNTIME {
+        true => "those who compute".to_owned(),
+        false => format!("those who wait for {backend}"),
+    }
+}
+
+/// Who computes for less than this keeps nobody waiting that anybody would notice, whatever share
+/// of its time it is: a page out of memory computes for all of its 50 us.
+const COMPUTES: Duration = Duration::from_millis(1);
 
 std::thread_local! {
     static SLOT: Slot = const { Slot { measures: Cell::new(false), spent: RefCell::new(None) } };
@@ -120,13 +138,19 @@ impl Spent {
         }
     }
 
-    /// The dependency with which at least half of the time was spent that went by between the
-    /// two moments.
+    /// The dependency with which a request that took so long spent at least half of that.
     #[must_use]
-    pub fn mostly(&self, from: Instant, to: Instant) -> Option<&Name> {
-        let whole = to.saturating_duration_since(from);
+    pub fn mostly(&self, whole: Duration) -> Option<&Name> {
         let most = self.with.iter().max_by_key(|with| with.time)?;
         (!most.time.is_zero() && most.time * 2 >= whole).then_some(&most.name)
+    }
+
+    /// The runtime, if a request that took so long computed for half of that or more, and for a
+    /// millisecond at least.
+    #[must_use]
+    pub fn computing(computed: Duration, whole: Duration) -> Option<&'static Name> {
+        static NAME: Name = RUNTIME;
+        (computed >= COMPUTES && computed * 2 >= whole).then_some(&NAME)
     }
 
     /// The request is polled again, or is over.
@@ -220,10 +244,24 @@ mod tests {
         let (spent, at) = run(polls);
         let mut spent = spent?;
         spent.goes_on(at(end));
-        spent.mostly(at(0), at(end)).map(ToString::to_string)
+        spent
+            .mostly(at(end).saturating_duration_since(at(0)))
+            .map(ToString::to_string)
     }
 
     fn nothing() {}
+
+    #[test]
+    fn who_computes_for_half_of_its_time_and_not_just_a_moment_is_with_the_runtime() {
+        let computing = |computed: u64, whole: u64| {
+            let [computed, whole] = [computed, whole].map(Duration::from_micros);
+            Spent::computing(computed, whole)
+        };
+        assert_eq!(computing(5_000, 10_000), Some(&RUNTIME));
+        assert_eq!(computing(4_999, 10_000), None);
+        assert_eq!(computing(1_000, 1_000), Some(&RUNTIME));
+        assert_eq!(computing(999, 999), None, "nobody would notice");
+    }
 
     #[test]
     fn the_time_between_polls_is_whose_it_was_waited_for() {

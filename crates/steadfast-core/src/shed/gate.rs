@@ -123,20 +123,27 @@ impl ShedGate {
             place: PlaceId::NONE,
             sampled: Sampled::NONE,
             line: Line::Out,
+            timed: None,
             priority: ask.priority,
             tenant: ask.tenant.as_ref().map(Tenant::mark),
             since: now,
+            lined: 0,
             stream: false,
             ended: false,
         };
         lane.admitted.add_at(stripe, 1);
-        let measures = !this.lag.lines_most(|| lane.tokens.in_flight());
-        permit.sampled = lane.driver.arrived(stripe, measures, lane.counts(), now);
+        permit.line = this.lag.stand(stripe, ask.priority, ask.route);
+        if permit.is_in_line() {
+            // To the algorithm it arrives when its turn comes.
+            permit.timed = permit.line.timed();
+            lane.line_up(1);
+        } else {
+            permit.sampled = lane.driver.arrived(stripe, true, lane.counts(), now);
+        }
         permit.place = this.running.enter(stripe, ask.route, now);
         // Fetching tokens moves more than one, and the algorithm may just have raised the
         // limit: both can serve somebody who has begun to wait meanwhile.
         lane.offer(stripe, Some(now));
-        permit.line = this.lag.stand(stripe, ask.priority);
         permit
     }
 

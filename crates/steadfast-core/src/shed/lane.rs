@@ -20,7 +20,11 @@ use crate::{
         tenants::{Look, TenantShares},
         wait_queue::{QueueSnapshot, WaitQueue},
     },
-    sync::{origin::nanos, stripe::Counter},
+    sync::{
+        atomic::{AtomicI64, Ordering},
+        origin::nanos,
+        stripe::{Counter, Padded},
+    },
 };
 
 #[derive(Debug)]
@@ -31,6 +35,8 @@ pub(super) struct Lane {
     pub(super) admitted: Counter,
     pub(super) refused: Counter,
     pub(super) would_refuse: Counter,
+    /// How many of those in flight stand in line while the runtime is late.
+    lined: Padded<AtomicI64>,
     pub(in crate::shed) held_nanos: Counter,
     pub(in crate::shed) settled: Counter,
     pub(in crate::shed) hold_time: HoldTime,
@@ -50,6 +56,7 @@ impl Lane {
             admitted: Counter::new(),
             refused: Counter::new(),
             would_refuse: Counter::new(),
+            lined: Padded(AtomicI64::new(0)),
             held_nanos: Counter::new(),
             settled: Counter::new(),
             hold_time: HoldTime::new(now),
@@ -62,9 +69,25 @@ impl Lane {
     pub(super) fn counts(&self) -> Counts<'_> {
         Counts {
             tokens: &self.tokens,
+            lined: &self.lined,
             admitted: &self.admitted,
             refused: &self.refused,
         }
+    }
+
+    /// Counts those who join the line, or leave it.
+    pub(super) fn line_up(&self, by: i64) {
+        // Relaxed: a count that publishes nothing. One word for all threads, because nobody
+        // writes it before the runtime is late.
+        self.lined.fetch_add(by, Ordering::Relaxed);
+    }
+
+    /// Whether half of those in flight or more stand in line. What the others take then is mostly
+    /// the runtime's doing too, and says nothing of how many may run.
+    #[inline]
+    pub(super) fn lines_most(&self) -> bool {
+        let lined = self.lined.load(Ordering::Relaxed);
+        lined > 0 && lined * 2 >= i64::from(self.tokens.in_flight())
     }
 
     /// Everything that came to it and was not refused for another reason than its limit.

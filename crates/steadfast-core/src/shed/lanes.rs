@@ -17,7 +17,8 @@
 //! Laws kept here:
 //! - Evidence first. Two limits for one backend would only divide it, and take each other's
 //!   experiments for their own; so nothing is parted before two backends were told apart, and
-//!   a service with one backend stays as it was.
+//!   a service with one backend stays as it was. The threads that poll requests are a backend
+//!   ([`RUNTIME`]) of those that compute, told apart by itself from whatever waits.
 //! - A request belongs to one lane from its admission to its end; only later ones go elsewhere.
 //! - Until routes are parted a request reads one word that never changes; after that it hashes
 //!   its path and reads two or three more. It writes none of them.
@@ -89,7 +90,8 @@ impl LaneId {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct BackendSnapshot {
-    /// The dependency that they spend most of their time with.
+    /// The dependency that they spend most of their time with, or the
+    /// [runtime](crate::plumbing::RUNTIME).
     pub backend: Name,
     /// Their routes: paths with a star for what looks like an id.
     pub routes: Vec<String>,
@@ -165,8 +167,8 @@ pub(super) struct Lanes {
     backends: Directory<Box<Backend>>,
     /// Who is asked: see [`Asks`].
     asks: AtomicU8,
-    /// Whether anybody has named a dependency. Until then that a request met none says nothing,
-    /// and a service without any takes no lock for it.
+    /// Whether anybody has named a dependency, or computed. Until then that a request met none
+    /// says nothing, and no lock is taken for it.
     named: AtomicBool,
     evidence: Mutex<Evidence>,
     settings: ShedSettings,
@@ -310,7 +312,7 @@ impl Lanes {
 
     /// Makes the lanes that are missing, and says which route meets which.
     fn publish(&self, routes: &Routes, now: Instant) {
-        if !self.backends.is_parted() && !routes.has_two_backends() {
+        if !self.backends.is_parted() && !routes.are_to_part() {
             return;
         }
         let found = routes.apart().filter_map(|(hash, name)| {
@@ -402,8 +404,9 @@ impl ShedGate {
     }
 
     /// Says that a request on this path, which has been answered, spent at least half of its
-    /// time with a dependency: it waited for it, or held one of its connections. `None` says
-    /// that there was no such dependency.
+    /// time with a dependency: it waited for it, or held one of its connections; or with the
+    /// [runtime](crate::plumbing::RUNTIME), because it computed. `None` says that there was
+    /// nothing of the kind.
     #[inline]
     pub fn spent(&self, path: &str, with: Option<&Name>, now: Instant) {
         let says = with.is_some() || self.lanes.named.load(Ordering::Relaxed);

@@ -131,7 +131,7 @@ impl Tag {
 pub struct Admitted {
     /// The moment.
     pub now: Instant,
-    /// Requests in flight, this one included.
+    /// Requests in flight, this one included; none that stand in line while the runtime is late.
     pub in_flight: u32,
 }
 
@@ -151,9 +151,9 @@ impl Admitted {
 pub struct Ended {
     /// The moment.
     pub now: Instant,
-    /// The moment it was admitted.
+    /// The moment it was admitted, or had its turn if it stood in line while the runtime was late.
     pub admitted_at: Instant,
-    /// Requests in flight when it was admitted, itself included.
+    /// Requests in flight at that moment that did not stand in line, itself included.
     pub in_flight: u32,
     /// What [`Limit::admitted`] returned for it.
     pub tag: Tag,

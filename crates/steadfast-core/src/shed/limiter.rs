@@ -20,7 +20,7 @@ use crate::{
     },
     sync::{
         Mutex,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering},
         lock,
         stripe::{Counter, Padded, STRIPES},
         try_lock,
@@ -82,8 +82,20 @@ impl Sampled {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Counts<'a> {
     pub(crate) tokens: &'a Tokens,
+    /// How many of them stand in line: those have not begun, so they say nothing of how many may
+    /// run.
+    pub(crate) lined: &'a AtomicI64,
     pub(crate) admitted: &'a Counter,
     pub(crate) refused: &'a Counter,
+}
+
+impl Counts<'_> {
+    /// How many are in flight and do not stand in line, of which one begins now.
+    fn begun(self) -> u32 {
+        // Relaxed: two counts of the same moment, give or take a request.
+        let lined = u32::try_from(self.lined.load(Ordering::Relaxed)).unwrap_or(0);
+        self.tokens.in_flight().saturating_sub(lined).max(1)
+    }
 }
 
 impl LimitDriver {
@@ -155,10 +167,11 @@ impl LimitDriver {
         let in_flight = counts.tokens.in_flight();
         let mut sample = Sampled::NONE;
         if sampled {
-            let tag = inner.limit.admitted(Admitted::new(now, in_flight));
+            let begun = counts.begun();
+            let tag = inner.limit.admitted(Admitted::new(now, begun));
             sample = Sampled {
                 tag,
-                in_flight,
+                in_flight: begun,
                 generation: inner.generation,
             };
         }

@@ -2,7 +2,7 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::ShedGate;
@@ -14,7 +14,7 @@ use crate::{
         lanes::LaneId,
         limit::Ending,
         limiter::Sampled,
-        runtime_lag::Line,
+        runtime_lag::{Line, Timed},
         tenants::TenantMark,
     },
     sync::{local::Local, stripe},
@@ -43,10 +43,14 @@ pub struct ShedPermit<T: AsRef<ShedGate> + Send + Sync + 'static = ShedGate> {
     pub(super) place: PlaceId,
     pub(super) sampled: Sampled,
     pub(super) line: Line,
+    /// Whether it is to be told what the request computes: it stood in line.
+    pub(super) timed: Option<Timed>,
     pub(super) priority: Priority,
     /// Whose, where that is weighed.
     pub(super) tenant: Option<TenantMark>,
     pub(super) since: Instant,
+    /// How long it stood in line, in microseconds.
+    pub(super) lined: u32,
     /// Whether the token is one of the streams'.
     pub(super) stream: bool,
     pub(super) ended: bool,
@@ -67,6 +71,22 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedPermit<T> {
         self.sampled.is_sampled()
     }
 
+    /// Whether the gate wants to hear for how long the request computes:
+    /// [`ShedPermit::computed`]. It stood in line, so the runtime is late.
+    #[must_use]
+    #[inline]
+    pub const fn is_timed(&self) -> bool {
+        self.timed.is_some()
+    }
+
+    /// Says for how long whatever serves the request was polled in all; once, when that is over.
+    pub fn computed(&mut self, computed: Duration) {
+        if let Some(timed) = self.timed.take() {
+            let gate: &ShedGate = (*self.owner).as_ref();
+            gate.lag.computed(timed, computed);
+        }
+    }
+
     /// Whether the request has to give way before it begins: see [`ShedPermit::gives_way`].
     #[must_use]
     #[inline]
@@ -84,17 +104,40 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedPermit<T> {
             .gives_way(&mut self.line, stripe::current(), joined, now)
     }
 
-    /// The turn of a request that stood in line has come.
+    /// The turn of a request that stood in line has come; of another it says nothing.
     ///
     /// # Errors
     /// A refusal, if it stood there for so long that its client has most likely gone and
     /// others are being refused. Nothing has been done for it; drop the permit.
     pub fn turn(&mut self, now: Instant) -> Result<(), Refusal> {
-        let line = std::mem::replace(&mut self.line, Line::Out);
+        if !self.is_in_line() {
+            return Ok(());
+        }
+        let line = self.leave_line();
+        let lined = now.saturating_duration_since(self.since).as_micros();
+        self.lined = u32::try_from(lined).unwrap_or(u32::MAX);
         let gate: &ShedGate = (*self.owner).as_ref();
         gate.lag
             .turn(line, self.priority, self.since, || gate.arrived(), now)
-            .map_err(|lagging| gate.refuse_for_lag(lagging, now))
+            .map_err(|lagging| gate.refuse_for_lag(lagging, now))?;
+        let lane = gate.lanes.at(self.lane);
+        let stripe = stripe::current();
+        let measures = !lane.lines_most();
+        self.sampled = lane.driver.arrived(stripe, measures, lane.counts(), now);
+        // The algorithm may just have raised the limit.
+        lane.offer(stripe, Some(now));
+        Ok(())
+    }
+
+    /// It is in line no more, as far as its limit is concerned.
+    #[inline]
+    fn leave_line(&mut self) -> Line {
+        let line = std::mem::replace(&mut self.line, Line::Out);
+        if line != Line::Out {
+            let gate: &ShedGate = (*self.owner).as_ref();
+            gate.lanes.at(self.lane).line_up(-1);
+        }
+        line
     }
 
     fn tell(&mut self, ending: Ending, now: Instant) {
@@ -102,8 +145,10 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedPermit<T> {
         let sampled = std::mem::replace(&mut self.sampled, Sampled::NONE);
         if sampled.is_sampled() {
             let lane = gate.lanes.at(self.lane);
+            // What it waited for in line is the runtime's doing, and says nothing of the limit.
+            let began = self.since + Duration::from_micros(self.lined.into());
             lane.driver
-                .answered(sampled, self.since, ending, &lane.tokens, now);
+                .answered(sampled, began, ending, &lane.tokens, now);
             // What it learnt may have raised the limit.
             lane.offer(stripe::current(), Some(now));
         }
@@ -156,9 +201,10 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedPermit<T> {
     fn release(&mut self, now: Option<Instant>) -> usize {
         self.ended = true;
         let stripe = stripe::current();
+        let line = self.leave_line();
         let gate: &ShedGate = (*self.owner).as_ref();
         gate.running.leave(self.place);
-        gate.lag.leave(self.line, self.priority);
+        gate.lag.leave(line, self.priority);
         if self.stream {
             gate.streams.give_back(stripe, self.token);
         } else {

@@ -36,7 +36,7 @@ impl ShedGate {
         self.press_memory(ask.priority, stripe, now)?;
         let arrived = || self.arrived();
         self.lag
-            .arrive(stripe, ask.priority, arrived, now)
+            .arrive(stripe, (ask.priority, ask.route), arrived, now)
             .map_err(|lagging| self.refuse_for_lag(lagging, now))
     }
 

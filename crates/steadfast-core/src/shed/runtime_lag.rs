@@ -15,15 +15,19 @@
 //! poll and refuses nobody, so a runtime that was late for any other reason (one long poll,
 //! a pause of the process) harms nothing. Only if the line *stands*, and no request finds
 //! it short for half a second, are those refused for whom there is no room in it:
-//! background requests first, critical ones last. See `control` for when, and how many.
+//! background requests first, critical ones last, and of one class the route that asks for more
+//! than its share. See `control` for when, and how many, and `costs` for how much each counts.
 //!
 //! Who looks: the runtime's heartbeat, ten times a second, and requests themselves, because
 //! the heartbeat waits behind the same queue.
 //!
 //! Laws kept: a calm request reads two words that seldom change and writes none; one that
-//! stands in line counts on its stripe; a look takes the lock only if nobody has it.
+//! stands in line counts on its stripe, and in two words that all threads write, of its route
+//! and of its limit; a look takes the lock only if nobody has it.
 
 mod control;
+mod costs;
+mod joining;
 #[cfg(all(test, loom))]
 mod loom_tests;
 mod place;
@@ -38,22 +42,20 @@ use std::{
 };
 
 pub use control::{LAG_MAX, LagPhase, PROOF, WAIT_TARGET};
-use control::{LagControl, Seen, room_for, wait_max};
-pub(crate) use place::Line;
+use control::{LagControl, Seen};
+use costs::{Costs, Ended};
+pub(crate) use place::{Line, Timed};
 use published::Published;
 pub use report::{LagChange, LagMode, LagSnapshot, Lagging};
 
-use crate::{
-    request::priority::Priority,
-    sync::{
-        Mutex,
-        atomic::{AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering},
-        lock,
-        origin::{Origin, nanos},
-        pulse::BEAT,
-        stripe::{Counter, Padded, STRIPES},
-        try_lock,
-    },
+use crate::sync::{
+    Mutex,
+    atomic::{AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering},
+    lock,
+    origin::{Origin, nanos},
+    pulse::BEAT,
+    stripe::{Counter, Padded, STRIPES},
+    try_lock,
 };
 
 /// Between two looks that requests make. Short against everything that is decided, long
@@ -85,6 +87,7 @@ pub(crate) struct LagLoop {
     beat: AtomicU64,
     last_lag: AtomicU64,
     stripes: [Padded<Stripe>; STRIPES],
+    costs: Costs,
     refused: Counter,
     would_refuse: Counter,
     /// When each class was last refused, in nanoseconds from the origin; 0 is never.
@@ -95,9 +98,13 @@ pub(crate) struct LagLoop {
 #[derive(Debug)]
 struct Stripe {
     waiting: AtomicI64,
-    /// Those of them that are critical.
+    /// What they count, in the unit of [`costs`], and those of them that are critical.
+    standing: AtomicI64,
     critical: AtomicI64,
     started: AtomicU64,
+    /// Requests that stood in line and have ended, and what they have cost, in nanoseconds.
+    ended: AtomicU64,
+    ended_nanos: AtomicU64,
     /// How many rounds requests have begun to run in.
     round: AtomicU32,
     /// Nanoseconds from the origin until which more may begin in this round.
@@ -116,6 +123,7 @@ struct Inner {
     arrived: u64,
     refused: u64,
     started: u64,
+    ended: Ended,
     changes: VecDeque<LagChange>,
 }
 
@@ -124,8 +132,11 @@ impl LagLoop {
         let stripe = |_| {
             Padded(Stripe {
                 waiting: AtomicI64::new(0),
+                standing: AtomicI64::new(0),
                 critical: AtomicI64::new(0),
                 started: AtomicU64::new(0),
+                ended: AtomicU64::new(0),
+                ended_nanos: AtomicU64::new(0),
                 round: AtomicU32::new(0),
                 round_until: AtomicU64::new(0),
                 oldest: AtomicU64::new(u64::MAX),
@@ -140,6 +151,7 @@ impl LagLoop {
             beat: AtomicU64::new(0),
             last_lag: AtomicU64::new(0),
             stripes: std::array::from_fn(stripe),
+            costs: Costs::new(),
             refused: Counter::new(),
             would_refuse: Counter::new(),
             last_refused: std::array::from_fn(|_| AtomicU64::new(0)),
@@ -148,6 +160,7 @@ impl LagLoop {
                 arrived: 0,
                 refused: 0,
                 started: 0,
+                ended: Ended::default(),
                 changes: VecDeque::new(),
             }),
         }
@@ -157,6 +170,7 @@ impl LagLoop {
     pub(crate) fn set_workers(&self, workers: u32) {
         let mut inner = lock(&self.inner);
         inner.control = LagControl::new(workers);
+        self.costs.forget();
         self.published
             .store(Published::CALM.to_word(), Ordering::Relaxed);
     }
@@ -178,6 +192,7 @@ impl LagLoop {
         self.mode.store(mode as u8, Ordering::Relaxed);
         if mode == LagMode::Off {
             inner.control.reset();
+            self.costs.forget();
             self.due.store(NEVER, Ordering::Relaxed);
             self.published
                 .store(Published::CALM.to_word(), Ordering::Relaxed);
@@ -192,192 +207,6 @@ impl LagLoop {
         self.beat.store(self.nanos(now), Ordering::Relaxed);
         self.last_lag.store(nanos(lag), Ordering::Relaxed);
         self.look(lock(&self.inner), arrived, lag, now);
-    }
-
-    /// Decides whether a request may come in, as far as lag is concerned.
-    #[inline]
-    pub(crate) fn arrive(
-        &self,
-        stripe: usize,
-        priority: Priority,
-        arrived: impl FnOnce() -> u64,
-        now: Instant,
-    ) -> Result<(), Lagging> {
-        if self.nanos(now) > self.due.load(Ordering::Relaxed) {
-            self.look_late(arrived, now);
-        }
-        let word = self.published.load(Ordering::Relaxed);
-        if word == Published::CALM.to_word() {
-            return Ok(());
-        }
-        self.arrive_lined(stripe, priority, Published::from_word(word), now)
-    }
-
-    #[cold]
-    fn arrive_lined(
-        &self,
-        stripe: usize,
-        priority: Priority,
-        published: Published,
-        now: Instant,
-    ) -> Result<(), Lagging> {
-        let Some(room) = published.room.map(|room| room_for(priority, room)) else {
-            return Ok(());
-        };
-        // Critical requests go first, so only those before them are in their way.
-        let waiting = match priority {
-            Priority::Critical => self.total(|stripe| &stripe.critical),
-            _ => self.waiting(),
-        };
-        if waiting < room {
-            return Ok(());
-        }
-        self.refuse(stripe, priority, waiting, room, Duration::ZERO, now)
-    }
-
-    /// Refuses, or only counts it.
-    fn refuse(
-        &self,
-        stripe: usize,
-        priority: Priority,
-        waiting: u32,
-        room: u32,
-        waited: Duration,
-        now: Instant,
-    ) -> Result<(), Lagging> {
-        // A refusal is dear anyway; this line is for the floor that operators see.
-        self.last_refused[priority.index()].store(self.nanos(now).max(1), Ordering::Relaxed);
-        if self.mode() != LagMode::Enforce {
-            self.would_refuse.add_at(stripe, 1);
-            return Ok(());
-        }
-        self.refused.add_at(stripe, 1);
-        Err(Lagging {
-            lag: self.lag(now),
-            waiting,
-            room,
-            waited,
-            priority,
-        })
-    }
-
-    /// Lets an admitted request stand in line, if requests do.
-    #[inline]
-    pub(crate) fn stand(&self, stripe: usize, priority: Priority) -> Line {
-        if !self.stands() {
-            return Line::Out;
-        }
-        self.count(stripe, priority, 1);
-        Line::Joining(stripe as u8)
-    }
-
-    /// Whether requests stand in line.
-    #[inline]
-    fn stands(&self) -> bool {
-        self.published.load(Ordering::Relaxed) != Published::CALM.to_word()
-    }
-
-    /// Whether a request in line has to give way once more. `stripe` is that of the thread
-    /// that polls it, `since` when it joined. A critical request counts as older than others.
-    ///
-    /// Those who gave way come back together, and run one after the other they would keep
-    /// the thread from its sockets for as long as they take in all. So time is dealt in
-    /// rounds: the oldest one begins a round, others follow while it is young, and the rest
-    /// gives way again. A runtime may wake them in any order (tokio wakes the last first), so
-    /// each notes its age when it gives way, and one that is not the oldest lets others go
-    /// first once; the oldest may have left.
-    pub(crate) fn gives_way(
-        &self,
-        line: &mut Line,
-        stripe: usize,
-        (priority, since): (Priority, Instant),
-        now: Instant,
-    ) -> bool {
-        let cells = &self.stripes[stripe].0;
-        let current = cells.round.load(Ordering::Relaxed);
-        let joined = match priority {
-            // Half its moment: before everybody who waits for less than half of all time.
-            Priority::Critical => self.nanos(since) / 2,
-            _ => self.nanos(since),
-        };
-        let mut waited_again = false;
-        match *line {
-            Line::Out => return false,
-            // Nobody has begun on this thread since it looked at everything else.
-            Line::Waiting { round, again, .. } if round == current => {
-                if again || joined <= cells.oldest.load(Ordering::Relaxed) {
-                    let until = self.nanos(now).saturating_add(nanos(ROUND));
-                    cells.round_until.store(until, Ordering::Relaxed);
-                    cells.oldest.store(u64::MAX, Ordering::Relaxed);
-                    cells
-                        .round
-                        .store(current.wrapping_add(1), Ordering::Relaxed);
-                    return false;
-                }
-                waited_again = true;
-            }
-            Line::Waiting { .. } => {
-                if self.nanos(now) < cells.round_until.load(Ordering::Relaxed) {
-                    return false;
-                }
-            }
-            Line::Joining(_) => {}
-        }
-        cells.oldest.fetch_min(joined, Ordering::Relaxed);
-        let counted = line.stripe().unwrap_or(stripe);
-        *line = Line::Waiting {
-            stripe: counted as u8,
-            round: current,
-            again: waited_again,
-        };
-        true
-    }
-
-    /// A request's turn has come.
-    pub(crate) fn turn(
-        &self,
-        line: Line,
-        priority: Priority,
-        since: Instant,
-        arrived: impl FnOnce() -> u64,
-        now: Instant,
-    ) -> Result<(), Lagging> {
-        let Some(stripe) = line.stripe() else {
-            return Ok(());
-        };
-        let waited = now.saturating_duration_since(since);
-        let cells = &self.stripes[stripe].0;
-        self.count(stripe, priority, -1);
-        cells.shortest.fetch_min(nanos(waited), Ordering::Relaxed);
-        if self.nanos(now) > self.due.load(Ordering::Relaxed) {
-            self.look_late(arrived, now);
-        }
-        let published = Published::from_word(self.published.load(Ordering::Relaxed));
-        if let Some(room) = published.room {
-            let full_wait = Duration::from_millis(published.full_wait_ms.into());
-            if waited > wait_max(priority, full_wait) {
-                let room = room_for(priority, room);
-                self.refuse(stripe, priority, self.waiting(), room, waited, now)?;
-            }
-        }
-        // What was refused is no work that the processors did.
-        cells.started.fetch_add(1, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// A request leaves the line without a turn.
-    pub(crate) fn leave(&self, line: Line, priority: Priority) {
-        if let Some(stripe) = line.stripe() {
-            self.count(stripe, priority, -1);
-        }
-    }
-
-    fn count(&self, stripe: usize, priority: Priority, by: i64) {
-        let cells = &self.stripes[stripe].0;
-        cells.waiting.fetch_add(by, Ordering::Relaxed);
-        if priority == Priority::Critical {
-            cells.critical.fetch_add(by, Ordering::Relaxed);
-        }
     }
 
     #[cold]
@@ -424,7 +253,18 @@ impl LagLoop {
         let from = inner.control.phase();
         inner.control.look(seen);
         let to = inner.control.phase();
+        let ended = (
+            self.sum(|stripe| &stripe.ended),
+            self.sum(|stripe| &stripe.ended_nanos),
+        );
+        match to {
+            LagPhase::Calm => inner.ended = Costs::from(ended),
+            LagPhase::Lined | LagPhase::Refusing => self.costs.look(&mut inner.ended, ended, now),
+        }
         if from != to {
+            if to == LagPhase::Calm {
+                self.costs.forget();
+            }
             if inner.changes.len() == CHANGES_KEPT {
                 inner.changes.pop_front();
             }
@@ -475,15 +315,15 @@ impl LagLoop {
     }
 
     fn waiting(&self) -> u32 {
-        self.total(|stripe| &stripe.waiting)
+        u32::try_from(self.total(|stripe| &stripe.waiting)).unwrap_or(u32::MAX)
     }
 
-    fn total(&self, of: impl Fn(&Stripe) -> &AtomicI64) -> u32 {
+    fn total(&self, of: impl Fn(&Stripe) -> &AtomicI64) -> u64 {
         let cells = self.stripes.iter();
         let sum: i64 = cells
             .map(|stripe| of(&stripe.0).load(Ordering::Relaxed))
             .sum();
-        u32::try_from(sum.max(0)).unwrap_or(u32::MAX)
+        u64::try_from(sum).unwrap_or(0)
     }
 
     fn sum(&self, of: impl Fn(&Stripe) -> &AtomicU64) -> u64 {

@@ -1,4 +1,5 @@
 use std::{
+    sync::{Arc, Mutex},
     task::{Poll, Waker},
     time::Duration,
 };
@@ -13,6 +14,7 @@ use crate::{
     request::{deadline::Deadline, priority::Priority},
     shed::{
         cgroup::{Memory, ResourceSample},
+        limit::{Admitted, Change, Directive, Ended, Limit, LimitPhase, Sampling, Snapshot, Tag},
         wait_queue::QueueSettings,
     },
     sync::local::Local,
@@ -388,4 +390,76 @@ fn close_to_the_memory_limit_those_whom_nobody_waits_for_are_refused() {
         0,
         "the limit's algorithm hears nothing of it"
     );
+}
+
+/// An algorithm that samples every request, and keeps how many it heard to be in flight at the
+/// begin of each, and how long each took.
+#[derive(Clone, Debug, Default)]
+struct Heard(Arc<Mutex<Vec<Began>>>);
+
+type Began = (u32, Option<Duration>);
+
+impl Limit for Heard {
+    fn directive(&self) -> Directive {
+        Directive::new(Some(100), Sampling::OneIn(1), 0)
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot::new(LimitPhase::Held)
+    }
+
+    fn admitted(&mut self, admitted: Admitted) -> Tag {
+        let mut heard = self.0.lock().expect("no panic");
+        heard.push((admitted.in_flight, None));
+        Tag::new(heard.len() as u32)
+    }
+
+    fn ended(&mut self, ended: Ended) -> Option<Change> {
+        let mut heard = self.0.lock().expect("no panic");
+        let took = ended.now - ended.admitted_at;
+        heard[ended.tag.raw() as usize - 1].1 = Some(took);
+        None
+    }
+}
+
+#[test]
+fn to_the_algorithm_who_stands_in_line_comes_when_its_turn_does() {
+    let (heard, start) = (Heard::default(), origin());
+    let make = heard.clone();
+    let settings = ShedSettings::algorithm("heard", move |_| Box::new(make.clone()));
+    let gate = Local::new(ShedGate::new(&settings, 7, start).expect("valid"));
+    let ms = |ms| start + Duration::from_millis(ms);
+    let before: Vec<_> = (0..4).map(|_| admitted(&gate, start)).collect();
+    gate.beat(Duration::from_secs(1), ms(1));
+    let mut lined: Vec<_> = (0..3).map(|_| admitted(&gate, ms(2))).collect();
+    assert!(lined.iter().all(|it| it.is_in_line() && !it.is_sampled()));
+    let leaves = lined.pop().expect("three");
+    for permit in &mut lined {
+        permit.turn(ms(30)).expect("nobody is refused");
+        assert!(!permit.is_in_line() && permit.is_sampled());
+    }
+    drop(leaves);
+    for permit in lined {
+        permit.settle(Outcome::Done, ms(35));
+    }
+    for permit in before {
+        permit.settle(Outcome::Done, ms(40));
+    }
+    let took = |ms| Some(Duration::from_millis(ms));
+    let heard = heard.0.lock().expect("no panic").clone();
+    let before = [1, 2, 3, 4].map(|in_flight| (in_flight, took(40)));
+    assert_eq!(heard[..4], before);
+    assert_eq!(heard[4..], [(5, took(5)), (6, took(5))]);
+}
+
+#[test]
+fn what_a_request_costs_is_asked_of_those_who_stood_in_line() {
+    let (gate, start) = gate(100, ShedMode::Enforce);
+    assert!(!admitted(&gate, start).is_timed(), "all is well");
+    gate.beat(Duration::from_secs(1), start);
+    let mut permit = admitted(&gate, start);
+    permit.turn(start).expect("nobody is refused");
+    assert!(permit.is_timed());
+    permit.computed(Duration::from_millis(3));
+    assert!(!permit.is_timed(), "once");
 }

@@ -11,7 +11,7 @@ use std::{
 use steadfast_core::{
     Cause, Name, Phase,
     limit::Change,
-    plumbing::{BEAT, BackendChange, BackendNews, Declarer, inert, shape},
+    plumbing::{BEAT, BackendChange, BackendNews, Declarer, inert, shape, spent_by},
 };
 use tokio::{runtime::RuntimeMetrics, task::JoinHandle};
 
@@ -244,7 +244,7 @@ async fn tick(control: Control, settings: Settings, mut reporters: Reporters) {
         for BackendChange { backend, news, .. } in control.shedder().take_backend_changes() {
             match news {
                 BackendNews::Limit(change) => {
-                    let why = format!("of those who wait for {backend}: {}", change.why);
+                    let why = format!("of {}: {}", spent_by(&backend), change.why);
                     note_limit(&control, &change, &why);
                 }
                 BackendNews::Route { route, apart, .. } => {

@@ -190,6 +190,22 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> RequestPermit<T> {
         std::mem::replace(&mut self.holding, Holding::Nothing)
     }
 
+    /// The permit, while one is held.
+    #[inline]
+    pub(crate) const fn permit(&self) -> Option<&ShedPermit<T>> {
+        match &self.holding {
+            Holding::Permit(permit) => Some(permit),
+            Holding::Exempt(_) | Holding::Nothing => None,
+        }
+    }
+
+    pub(crate) const fn permit_mut(&mut self) -> Option<&mut ShedPermit<T>> {
+        match &mut self.holding {
+            Holding::Permit(permit) => Some(permit),
+            Holding::Exempt(_) | Holding::Nothing => None,
+        }
+    }
+
     const fn is_permit(&self) -> bool {
         matches!(self.holding, Holding::Permit(_))
     }

@@ -11,7 +11,10 @@ use std::time::{Duration, Instant};
 
 use crate::{
     name::Name,
-    request::shape::{hash, shape},
+    request::{
+        shape::{hash, shape},
+        spent::RUNTIME,
+    },
 };
 
 /// Routes that are known; beyond that the one with the least evidence makes room.
@@ -125,11 +128,14 @@ impl Routes {
         apart.map(Route::moved).collect()
     }
 
-    /// Whether those that are apart wait for more than one backend.
-    pub(super) fn has_two_backends(&self) -> bool {
+    /// Whether there is something to part: those that are apart wait for more than one backend,
+    /// or some compute, which no limit of those who wait for something can suit.
+    pub(super) fn are_to_part(&self) -> bool {
         let mut backends = self.apart().map(|(_, name)| name);
-        let first = backends.next();
-        backends.any(|other| Some(other) != first)
+        let Some(first) = backends.next() else {
+            return false;
+        };
+        *first == RUNTIME || backends.any(|other| other != first)
     }
 
     /// The routes of a backend, in order.

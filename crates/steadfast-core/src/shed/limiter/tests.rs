@@ -74,6 +74,7 @@ impl Limit for Asks {
 struct Rig {
     driver: LimitDriver,
     tokens: Tokens,
+    lined: AtomicI64,
     admitted: Counter,
     refused: Counter,
     told: Arc<Mutex<Told>>,
@@ -87,6 +88,7 @@ impl Rig {
         Self {
             driver: LimitDriver::new(limit),
             tokens: Tokens::new(8),
+            lined: AtomicI64::new(0),
             admitted: Counter::new(),
             refused: Counter::new(),
             told,
@@ -106,6 +108,7 @@ impl Rig {
     fn counts(&self) -> Counts<'_> {
         Counts {
             tokens: &self.tokens,
+            lined: &self.lined,
             admitted: &self.admitted,
             refused: &self.refused,
         }
@@ -148,6 +151,21 @@ fn an_algorithm_hears_of_one_in_so_many_of_those_who_were_admitted_and_of_their_
     let told = rig.told();
     assert_eq!(told.ended, [(1, 1), (2, 1), (3, 1)], "as it was admitted");
     assert!(told.windows.is_empty(), "it wants no windows");
+}
+
+#[test]
+fn who_stands_in_line_is_not_in_flight_to_a_sample() {
+    let rig = Rig::new(Sampling::OneIn(1), 2);
+    for _ in 0..5 {
+        rig.tokens.take(0).expect("there is room");
+    }
+    rig.lined.store(3, Ordering::Relaxed);
+    rig.arrives(true);
+    rig.lined.store(9, Ordering::Relaxed);
+    rig.arrives(true);
+    assert_eq!(rig.told().admitted, [2, 1], "itself at least");
+    let in_flight: Vec<_> = rig.told().windows.iter().map(|it| it.2).collect();
+    assert_eq!(in_flight, [5], "who came and who is here are counted alike");
 }
 
 #[test]

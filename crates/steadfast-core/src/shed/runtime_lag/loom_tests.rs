@@ -4,7 +4,7 @@
 use loom::{sync::Arc, thread};
 
 use super::*;
-use crate::testing::origin;
+use crate::{request::priority::Priority, testing::origin};
 
 const LATE: Duration = Duration::from_millis(200);
 
@@ -37,10 +37,10 @@ fn loom_who_joins_the_line_and_leaves_it_is_counted_out_again() {
         lag.beat(8, LATE, now);
         let other = Arc::clone(&lag);
         let critical = thread::spawn(move || {
-            let line = other.stand(1, Priority::Critical);
+            let line = other.stand(1, Priority::Critical, "/");
             other.leave(line, Priority::Critical);
         });
-        let mut line = lag.stand(0, Priority::Default);
+        let mut line = lag.stand(0, Priority::Default, "/");
         let gives_way = lag.gives_way(&mut line, 1, (Priority::Default, now), now);
         assert!(gives_way, "once it always does");
         let turn = lag.turn(line, Priority::Default, now, || 9, now);
@@ -48,6 +48,9 @@ fn loom_who_joins_the_line_and_leaves_it_is_counted_out_again() {
         critical.join().expect("joined");
         assert_eq!(lag.waiting(), 0);
         assert_eq!(lag.total(|stripe| &stripe.critical), 0);
+        assert_eq!(lag.total(|stripe| &stripe.standing), 0);
+        let route = lag.costs.route("/");
+        assert_eq!(lag.costs.standing(route), 0);
         assert_eq!(lag.sum(|stripe| &stripe.started), 1);
     });
 }
@@ -57,7 +60,7 @@ fn loom_two_who_look_at_once_count_each_start_once() {
     loom::model(|| {
         let (lag, now) = calm();
         lag.beat(8, LATE, now);
-        let line = lag.stand(0, Priority::Default);
+        let line = lag.stand(0, Priority::Default, "/");
         let other = Arc::clone(&lag);
         let turn = thread::spawn(move || {
             let _ = other.turn(line, Priority::Default, now, || 9, now + LOOK * 2);

@@ -56,7 +56,8 @@ pub struct LagSnapshot {
     pub wait: Duration,
     /// Requests that stand in line now.
     pub waiting: u32,
-    /// How many may; `None` is as many as come.
+    /// How many have room there that cost what one does on average; those of a route with less
+    /// than its share may stand beside them. `None` is as many as come.
     pub room: Option<u32>,
     /// Requests that begin to run a second, as measured while more waited; 0 before that.
     pub capacity_per_sec: f64,
@@ -105,9 +106,9 @@ impl fmt::Display for LagChange {
 pub struct Lagging {
     /// How late the runtime was.
     pub lag: Duration,
-    /// Requests that stood in line.
+    /// What stood in line, counted in requests that cost what this one does.
     pub waiting: u32,
-    /// How many of this class and above may.
+    /// How many such requests of this class and above have room there.
     pub room: u32,
     /// How long this request had stood in line; zero if it was not let into it.
     pub waited: Duration,

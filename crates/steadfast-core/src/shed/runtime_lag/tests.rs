@@ -12,7 +12,7 @@ use super::{
     control::{LagControl, Seen, room_for},
     *,
 };
-use crate::testing::origin;
+use crate::{request::priority::Priority, testing::origin};
 
 /// What became of a run, from `after` on.
 #[derive(Debug, Default)]
@@ -24,6 +24,8 @@ struct Score {
     critical_offered: u32,
     critical_good: u32,
     background_good: u32,
+    light_offered: u32,
+    light_good: u32,
     longest_wait: f64,
     /// Longest that a probe waited.
     probe_wait: f64,
@@ -36,6 +38,8 @@ const PATIENCE: f64 = 0.5;
 struct World {
     workers: usize,
     service: f64,
+    /// How many requests a second compute for how long, beside the others.
+    light: (f64, f64),
     random: u64,
     lag_loop: LagLoop,
     start: Instant,
@@ -45,7 +49,17 @@ struct World {
 struct Request {
     came: f64,
     priority: Priority,
+    light: bool,
     seen: Option<(f64, Line)>,
+}
+
+impl Request {
+    const fn path(&self) -> &'static str {
+        match self.light {
+            true => "/page",
+            false => "/login",
+        }
+    }
 }
 
 impl World {
@@ -56,6 +70,7 @@ impl World {
         Self {
             workers: workers as usize,
             service,
+            light: (0.0, 0.0),
             random: seed | 1,
             lag_loop,
             start,
@@ -108,12 +123,15 @@ impl World {
             }
             if next_arrival <= now {
                 let priority = class(self.uniform());
+                let heavy = capacity * load(now);
+                let rate = heavy + self.light.0;
                 line.push_back(Request {
                     came: next_arrival,
                     priority,
+                    light: self.light.0 > 0.0 && self.uniform() * rate > heavy,
                     seen: None,
                 });
-                next_arrival += -(1.0 - self.uniform()).ln() / (capacity * load(now));
+                next_arrival += -(1.0 - self.uniform()).ln() / rate;
                 continue;
             }
             let earliest = free.iter().copied().fold(f64::MAX, f64::min);
@@ -148,15 +166,18 @@ impl World {
                     score.offered += u32::from(counts);
                     score.critical_offered +=
                         u32::from(counts && request.priority == Priority::Critical);
+                    score.light_offered += u32::from(counts && request.light);
+                    let who = (request.priority, request.path());
                     if self
                         .lag_loop
-                        .arrive(place % 2, request.priority, || arrived, moment)
+                        .arrive(place % 2, who, || arrived, moment)
                         .is_err()
                     {
                         score.refused += u32::from(counts);
                         continue;
                     }
-                    request.seen = Some((now, self.lag_loop.stand(place % 2, request.priority)));
+                    let stands = self.lag_loop.stand(place % 2, who.0, who.1);
+                    request.seen = Some((now, stands));
                 }
                 kept.push_back(request);
             }
@@ -181,13 +202,22 @@ impl World {
                 .iter()
                 .position(|free| *free <= now)
                 .expect("one is free");
-            free[worker] = now + self.service;
+            let service = match request.light {
+                true => self.light.1,
+                false => self.service,
+            };
+            free[worker] = now + service;
+            if let Some(timed) = place.timed() {
+                let computed = Duration::from_secs_f64(service);
+                self.lag_loop.computed(timed, computed);
+            }
             if counts {
-                let whole = now + self.service - request.came;
+                let whole = now + service - request.came;
                 score.longest_wait = score.longest_wait.max(now - request.came);
                 let good = u32::from(whole <= PATIENCE);
                 score.good += good;
                 score.critical_good += good * u32::from(request.priority == Priority::Critical);
+                score.light_good += good * u32::from(request.light);
                 score.background_good += good * u32::from(request.priority == Priority::Background);
             }
         }
@@ -299,6 +329,19 @@ fn critical_requests_are_served_while_background_ones_are_not() {
 }
 
 #[test]
+fn a_flood_of_what_computes_leaves_what_hardly_does_alone() {
+    for seed in 1..6 {
+        let mut world = World::new(2, 0.008, seed * 67_867_967);
+        world.light = (700.0, 0.0001);
+        let score = world.run((4.0, 24.0), |_| 10.0, &[], default);
+        let light = f64::from(score.light_good) / f64::from(score.light_offered);
+        assert!(light >= 0.99, "seed {seed}: {light}, {score:?}");
+        let heavy = f64::from(score.good - score.light_good) / (250.0 * 20.0);
+        assert!(heavy >= 0.9, "seed {seed}: {heavy}, {score:?}");
+    }
+}
+
+#[test]
 fn a_published_decision_survives_its_word() {
     for lined in [false, true] {
         for room in [None, Some(0), Some(7), Some(1_000_000)] {
@@ -331,9 +374,9 @@ fn where_the_heartbeat_waits_too_requests_look_for_themselves() {
     let mut arrived = 0;
     let mut comes = |now| {
         arrived += 1;
-        let let_in = lag_loop.arrive(0, Priority::Default, || arrived, now);
+        let let_in = lag_loop.arrive(0, (Priority::Default, "/"), || arrived, now);
         assert_eq!(let_in, Ok(()), "nobody is refused for it");
-        lag_loop.stand(0, Priority::Default) != Line::Out
+        lag_loop.stand(0, Priority::Default, "/") != Line::Out
     };
     assert!(!comes(start + BEAT * 2), "the next beat is due just now");
     assert!(comes(start + BEAT * 4), "it is two beats late");
@@ -346,7 +389,7 @@ fn a_turn_that_comes_looks_as_well() {
     let start = origin();
     let lag_loop = LagLoop::new(LagMode::Enforce, start);
     lag_loop.beat(1, Duration::from_secs(1), start + BEAT);
-    let line = lag_loop.stand(0, Priority::Default);
+    let line = lag_loop.stand(0, Priority::Default, "/");
     let asked = std::cell::Cell::new(0);
     let arrived = || {
         asked.set(asked.get() + 1);
@@ -367,10 +410,10 @@ fn switched_off_it_neither_lines_up_nor_refuses() {
     let late = start + Duration::from_secs(9);
     lag_loop.beat(50, Duration::from_secs(1), late);
     assert_eq!(
-        lag_loop.arrive(0, Priority::Default, || 51, late + LOOK),
+        lag_loop.arrive(0, (Priority::Default, "/"), || 51, late + LOOK),
         Ok(())
     );
-    assert_eq!(lag_loop.stand(0, Priority::Default), Line::Out);
+    assert_eq!(lag_loop.stand(0, Priority::Default, "/"), Line::Out);
 }
 
 #[test]
@@ -378,7 +421,7 @@ fn whoever_leaves_the_line_leaves_no_trace() {
     let start = origin();
     let lag_loop = LagLoop::new(LagMode::Enforce, start);
     lag_loop.beat(1, Duration::from_secs(1), start + BEAT);
-    let place = lag_loop.stand(1, Priority::Critical);
+    let place = lag_loop.stand(1, Priority::Critical, "/");
     assert_ne!(place, Line::Out);
     assert_eq!(lag_loop.snapshot(start + BEAT).waiting, 1);
     lag_loop.leave(place, Priority::Critical);
@@ -415,7 +458,7 @@ proptest! {
             prop_assert!(!(before == LagPhase::Calm && control.phase() == LagPhase::Refusing));
             prop_assert_eq!(control.room().is_some(), control.phase() == LagPhase::Refusing);
             if let Some(room) = control.room() {
-                prop_assert!(room >= 2 * workers.max(1) && room <= 1_000_000);
+                prop_assert!(2 * room >= 3 * workers.max(1) && room <= 1_000_000);
                 for pair in Priority::ALL.windows(2) {
                     prop_assert!(room_for(pair[0], room) >= room_for(pair[1], room));
                     prop_assert!(room_for(pair[1], room) >= 1);

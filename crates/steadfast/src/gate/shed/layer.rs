@@ -111,9 +111,8 @@ pub(crate) struct ShedKept {
 impl ShedKept {
     fn new(permit: RequestPermit<ShedOwner>, head: RequestHead) -> Self {
         let drawn = fastrand::u32(..SPENT_ONE_IN) == 0;
-        let begin = |owner: &ShedOwner| Measured::begin(owner.shedder.gate(), drawn);
-        let measured = permit.owner().map(begin).unwrap_or_default();
-        let head = measured.is_asked().then(|| Box::new(head));
+        let measured = Measured::begin(&permit, drawn);
+        let head = measured.is_measuring().then(|| Box::new(head));
         Self {
             permit,
             measured,
@@ -130,9 +129,8 @@ impl ShedKept {
     }
 
     fn tell(&mut self, served: bool) {
-        if let (Some(owner), Some(head)) = (self.permit.owner(), &self.head) {
-            let (gate, began) = (owner.shedder.gate(), self.permit.began());
-            self.measured.tell(gate, head.path(), began, served);
+        if let Some(head) = &self.head {
+            self.measured.tell(&mut self.permit, head.path(), served);
         }
     }
 }
@@ -174,6 +172,11 @@ impl<S: Clone, A> Decide<S, A> for ShedLayer {
 
     fn wait(&self, placed: Placed<ShedOwner>, ready: &mut S, request: Request<A>) -> Self::Wait {
         ShedWait::new(placed, ready, request)
+    }
+
+    #[inline]
+    fn calling<R>(kept: &mut ShedKept, call: impl FnOnce() -> R) -> R {
+        kept.measured.calling(call)
     }
 
     #[inline]

@@ -52,10 +52,7 @@ impl Kept {
     #[inline]
     pub(super) fn new(permit: RequestPermit<Gates>, head: RequestHead, manner: Manner) -> Self {
         let drawn = permit.began().is_some() && traffic::is_drawn();
-        let measured = match permit.began() {
-            Some(_) => Measured::begin(gates_of(&permit).as_ref(), drawn),
-            None => Measured::default(),
-        };
+        let measured = Measured::begin(&permit, drawn);
         Self {
             permit,
             head,
@@ -79,6 +76,8 @@ impl Kept {
             return call();
         }
         let scope = gates_of(&self.permit).scope();
+        let measured = &mut self.measured;
+        let call = || measured.calling(call);
         RefusedInside::collecting(scope, &mut self.refused_inside, call)
     }
 
@@ -119,8 +118,8 @@ impl Kept {
             .explain
             .finish(&mut response, &self.head, refused_inside);
         let served = refusal.is_none() && !response.status().is_server_error();
-        self.measured
-            .tell(gates.as_ref(), self.head.path(), permit.began(), served);
+        self.measured.tell(&mut permit, self.head.path(), served);
+        let gates = gates_of(&permit);
         if let Some(refusal) = refusal {
             let answer = gates.own(refusal.map(OwnBody::Text), http1);
             permit.dismiss();
@@ -158,9 +157,7 @@ impl Kept {
     /// Hears that the application has failed.
     pub(super) fn failed(&mut self) {
         let mut permit = self.permit.take();
-        let gates = gates_of(&permit);
-        self.measured
-            .tell(gates.as_ref(), self.head.path(), permit.began(), false);
+        self.measured.tell(&mut permit, self.head.path(), false);
         if let Some(refused) = self.refused_inside.take() {
             gates_of(&permit).explain.failed(Some(refused), &self.head);
         }
@@ -172,12 +169,9 @@ impl Kept {
 impl Drop for Kept {
     #[inline]
     fn drop(&mut self) {
-        if self.measured.is_asked() {
-            if let Some(gates) = self.permit.owner() {
-                let began = self.permit.began();
-                self.measured
-                    .tell(gates.as_ref(), self.head.path(), began, false);
-            }
+        if self.measured.is_measuring() {
+            self.measured
+                .tell(&mut self.permit, self.head.path(), false);
         }
     }
 }

@@ -20,7 +20,9 @@ impl Measured {
     fn mostly(mut self, end: Instant) -> Option<String> {
         let spent = self.spent.as_deref_mut()?;
         spent.goes_on(end);
-        spent.mostly(self.start, end).map(ToString::to_string)
+        spent
+            .mostly(end.saturating_duration_since(self.start))
+            .map(ToString::to_string)
     }
 }
 

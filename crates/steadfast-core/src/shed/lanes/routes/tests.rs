@@ -115,9 +115,16 @@ fn two_backends_are_two_whatever_the_number_of_routes() {
     let mut rig = Rig::new();
     rig.saw("/one", Some(&DB), SURE);
     rig.saw("/two", Some(&DB), SURE);
-    assert!(rig.is_apart() && !rig.routes.has_two_backends());
+    assert!(rig.is_apart() && !rig.routes.are_to_part());
     rig.saw("/three", Some(&CACHE), SURE);
-    assert!(rig.routes.has_two_backends());
+    assert!(rig.routes.are_to_part());
+}
+
+#[test]
+fn what_computes_is_parted_from_whatever_waits() {
+    let mut rig = Rig::new();
+    rig.saw("/login", Some(&RUNTIME), SURE);
+    assert!(rig.is_apart() && rig.routes.are_to_part());
 }
 
 /// A name without a digit for each number.

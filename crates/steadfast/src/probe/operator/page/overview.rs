@@ -52,7 +52,7 @@ pub(super) fn load(view: &View) -> Markup {
 fn backends(backends: &[BackendEntry]) -> Markup {
     html! {
         h3 { "Limits by backend" }
-        p { "Routes that spend most of their time with one dependency have a limit of their own; the others share the limit above." }
+        p { "Routes that spend most of their time with one dependency have a limit of their own, and so do those that compute (runtime); the others share the limit above." }
         div.scroll tabindex="0" role="group" aria-label="Limits by backend" {
             table {
                 thead { tr { th scope="col" { "Dependency" } th scope="col" { "Routes" } th scope="col" { "Limit" } th scope="col" { "In flight" } th scope="col" { "Held for" } th scope="col" { "Refused" } } }

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use serde::{Serialize, Serializer};
 use steadfast_core::{
     Cause, DependencyDown, Evidence, FailureClass, Overloaded, Phase, PoolExhausted, Rule,
-    plumbing::{Incident, Pressure, Standing, inert},
+    plumbing::{Incident, Pressure, Standing, inert, spent_by},
 };
 
 use super::{super::findings::FindingEntry, Seen};
@@ -174,7 +174,7 @@ fn overload(seen: &Overloaded) -> String {
         Rule::Limit => {
             let mut text = format!("{} of {} places", seen.in_flight, seen.limit);
             if let Some(backend) = &seen.backend {
-                let _ = write!(text, " for those who wait for {backend}");
+                let _ = write!(text, " for {}", spent_by(backend));
             }
             text.push_str(" are taken");
             if let Some(held) = &seen.stuck {
