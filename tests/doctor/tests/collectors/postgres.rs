@@ -1,6 +1,6 @@
 //! PostgreSQL.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use support::Postgres;
 use tokio::runtime::Runtime;
@@ -32,6 +32,18 @@ impl Held {
         self.runtime
             .block_on(self.sessions[at].batch_execute(sql))
             .unwrap();
+    }
+
+    /// Begins a statement again and again, until it did not end by itself for two seconds.
+    fn begin_again_until_it_waits(&self, session: Client, sql: &'static str) {
+        self.runtime.spawn(async move {
+            let mut began = Instant::now();
+            while session.batch_execute(sql).await.is_ok()
+                && began.elapsed() < Duration::from_secs(2)
+            {
+                began = Instant::now();
+            }
+        });
     }
 
     /// Begins a statement that will not end by itself.
@@ -175,7 +187,15 @@ fn commits_that_wait_for_a_standby_are_told() {
     let _ = postgres.sql("SELECT pg_reload_conf()");
     for _ in 0..2 {
         let session = held.sessions.pop().unwrap();
-        held.begin(session, "INSERT INTO stock VALUES (1)");
+        // The checkpointer tells the server of the setting, whenever it gets to it; until then
+        // commits wait for nobody.
+        held.begin_again_until_it_waits(session, "INSERT INTO stock VALUES (1)");
+    }
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while postgres.sql(waiting).trim() != "2" {
+        assert!(Instant::now() < deadline, "no commit waits for a standby");
+        std::thread::sleep(Duration::from_millis(100));
     }
     std::thread::sleep(Duration::from_secs(7));
     asked(&postgres.admin_url())
