@@ -102,6 +102,8 @@ struct Stripe {
     standing: AtomicI64,
     critical: AtomicI64,
     started: AtomicU64,
+    /// Requests that left without a turn.
+    left: AtomicU64,
     /// Requests that stood in line and have ended, and what they have cost, in nanoseconds.
     ended: AtomicU64,
     ended_nanos: AtomicU64,
@@ -123,6 +125,7 @@ struct Inner {
     arrived: u64,
     refused: u64,
     started: u64,
+    left: u64,
     ended: Ended,
     changes: VecDeque<LagChange>,
 }
@@ -135,6 +138,7 @@ impl LagLoop {
                 standing: AtomicI64::new(0),
                 critical: AtomicI64::new(0),
                 started: AtomicU64::new(0),
+                left: AtomicU64::new(0),
                 ended: AtomicU64::new(0),
                 ended_nanos: AtomicU64::new(0),
                 round: AtomicU32::new(0),
@@ -160,6 +164,7 @@ impl LagLoop {
                 arrived: 0,
                 refused: 0,
                 started: 0,
+                left: 0,
                 ended: Ended::default(),
                 changes: VecDeque::new(),
             }),
@@ -229,6 +234,7 @@ impl LagLoop {
             return;
         }
         let started = self.sum(|stripe| &stripe.started);
+        let left = self.sum(|stripe| &stripe.left);
         let refused = self.refused.sum().wrapping_add(self.would_refuse.sum());
         let shortest = self
             .stripes
@@ -248,8 +254,10 @@ impl LagLoop {
             started: since(started, inner.started),
             shortest: shortest.map(Duration::from_nanos),
             waiting,
+            left: since(left, inner.left),
         };
-        (inner.arrived, inner.refused, inner.started) = (arrived, refused, started);
+        (inner.arrived, inner.refused) = (arrived, refused);
+        (inner.started, inner.left) = (started, left);
         let from = inner.control.phase();
         inner.control.look(seen);
         let to = inner.control.phase();

@@ -127,6 +127,8 @@ pub(crate) struct Seen {
     pub(crate) shortest: Option<Duration>,
     /// Requests that stand in line.
     pub(crate) waiting: u32,
+    /// Requests that left it without a turn: their clients gave up.
+    pub(crate) left: u32,
 }
 
 /// The controller.
@@ -161,6 +163,20 @@ struct Run {
     most: u32,
     /// The fewest.
     least: u32,
+    /// Requests that came after the first of these looks, which sees what a pause left.
+    came: u32,
+    /// Requests that left the line without a turn.
+    left: u32,
+}
+
+impl Run {
+    /// Whether the line is not being worked off, with so many in it now. One that is shorter only
+    /// because clients gave up has not been, as long as more come than begin.
+    fn stands(&self, waiting: u32) -> bool {
+        let long = f64::from(self.most) * SHRINKING;
+        let with_left = f64::from(waiting) + f64::from(self.left);
+        f64::from(waiting) >= long || self.came > self.starts && with_left >= long
+    }
 }
 
 impl LagControl {
@@ -255,16 +271,21 @@ impl LagControl {
                 starts: 0,
                 most: seen.waiting,
                 least: seen.waiting,
+                came: 0,
+                left: 0,
             });
+            if run.since != seen.now {
+                run.came = run.came.saturating_add(seen.arrived);
+                run.left = run.left.saturating_add(seen.left);
+            }
             run.starts = run.starts.saturating_add(seen.started);
             run.least = run.least.min(seen.waiting);
             run.most = run.most.max(seen.waiting);
             let length = seen.now.saturating_duration_since(run.since);
             if length >= PROOF && run.starts >= STARTS_MIN {
                 let rate = f64::from(run.starts) / length.as_secs_f64();
-                let grows = f64::from(seen.waiting) >= f64::from(run.most) * SHRINKING;
                 // Little's law: the wait that the shortest line stands for.
-                if grows && f64::from(run.least) > rate * LAG_MAX.as_secs_f64() {
+                if run.stands(seen.waiting) && f64::from(run.least) > rate * LAG_MAX.as_secs_f64() {
                     self.capacity = rate;
                     self.enter(LagPhase::Refusing, seen.now);
                 } else {

@@ -210,6 +210,8 @@ impl LagLoop {
     pub(crate) fn leave(&self, line: Line, priority: Priority) {
         if let Some(joined) = line.joined() {
             self.count(joined, priority, -1);
+            let cells = &self.stripes[usize::from(joined.stripe)].0;
+            cells.left.fetch_add(1, Ordering::Relaxed);
         }
     }
 

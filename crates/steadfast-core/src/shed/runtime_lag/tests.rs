@@ -451,6 +451,7 @@ proptest! {
                 started: started.into(),
                 shortest: shortest.map(Duration::from_millis),
                 waiting: waiting.into(),
+                left: 0,
             });
             prop_assert!(control.capacity().is_finite() && control.capacity() >= 0.0);
             prop_assert!((0.0..=1.0).contains(&control.refused_ratio()));
@@ -483,6 +484,7 @@ proptest! {
                     started: starts.into(),
                     shortest: Some(Duration::from_millis(u64::from(100 + look))),
                     waiting: 1_000_000,
+                    left: 0,
                 });
             }
             control.room()

@@ -32,6 +32,7 @@ impl Rig {
                 started,
                 shortest: None,
                 waiting,
+                left: 0,
             });
         }
     }
@@ -96,6 +97,32 @@ fn a_line_that_is_being_worked_off_refuses_nobody() {
 }
 
 #[test]
+fn a_line_that_clients_give_up_on_is_not_being_worked_off() {
+    let refuses = |arrived, left| {
+        let mut rig = Rig::new();
+        rig.looks(1, 2 * LAG_MAX, [40, 0, 0]);
+        for look in 0..30 {
+            rig.now += LOOK;
+            rig.control.look(Seen {
+                now: rig.now,
+                lag: 2 * LAG_MAX,
+                arrived,
+                refused: 0,
+                started: 2,
+                shortest: Some(2 * LAG_MAX),
+                // It grows for as long as clients wait, and then is as long as before that.
+                waiting: if look < 10 { 100 + 40 * look } else { 300 },
+                left: if look < 10 { 0 } else { left },
+            });
+        }
+        rig.phase() == LagPhase::Refusing
+    };
+    assert!(refuses(40, 38), "more come than begin");
+    assert!(!refuses(1, 38), "after a pause fewer do");
+    assert!(!refuses(40, 0), "nobody left, so it was worked off");
+}
+
+#[test]
 fn a_phase_is_left_a_second_after_its_last_reason() {
     let mut rig = Rig::new();
     rig.looks(1, 2 * LAG_MAX, [40, 0, 0]);
@@ -150,6 +177,7 @@ fn a_line_that_runs_empty_while_some_are_refused_shows_more_capacity() {
             started,
             shortest: None,
             waiting: 0,
+            left: 0,
         });
         rig.control.capacity() / before
     };
@@ -172,6 +200,7 @@ fn the_share_of_refusals_follows_what_comes_and_ends_with_refusing() {
             started: 2,
             shortest: None,
             waiting: 50,
+            left: 0,
         });
         rig.control.refused_ratio()
     };
