@@ -266,7 +266,7 @@ impl LagLoop {
             self.sum(|stripe| &stripe.ended_nanos),
         );
         match to {
-            LagPhase::Calm => inner.ended = Costs::from(ended),
+            LagPhase::Calm => inner.ended = Ended::since(ended),
             LagPhase::Lined | LagPhase::Refusing => self.costs.look(&mut inner.ended, ended, now),
         }
         if from != to {

@@ -143,3 +143,42 @@ impl Drop for Timing<'_> {
         *self.computed += clock::now().saturating_duration_since(self.from);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn spin() {
+        let from = clock::now();
+        while clock::now().saturating_duration_since(from) < MS {
+            std::hint::spin_loop();
+        }
+    }
+
+    #[test]
+    fn calls_and_polls_are_timed_also_those_that_panic() {
+        let mut measured = Measured::measuring(false);
+        measured.calling(spin);
+        measured.polling(spin);
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            measured.polling(|| {
+                spin();
+                panic!("told to panic");
+            });
+        }));
+        assert!(panicked.is_err());
+        let measuring = measured.0.expect("it measures");
+        assert!(measuring.computed >= 3 * MS, "{:?}", measuring.computed);
+    }
+
+    #[test]
+    fn who_is_not_measured_is_only_called_and_polled() {
+        let mut measured = Measured::default();
+        assert_eq!(measured.calling(|| 1) + measured.polling(|| 2), 3);
+        assert!(!measured.is_measuring());
+    }
+}

@@ -24,8 +24,7 @@ pub const LAG_MAX: Duration = Duration::from_millis(20);
 
 /// How long requests wait at most when some are refused. Long against what passes between two
 /// looks at the sockets while somebody computes for some milliseconds, so no processor is idle;
-/// twice as long only makes all answers later (`bench overload --backend cpu`: 0.6 times the
-/// unloaded p99, with the same goodput).
+/// twice as long only makes all answers later (docs/decisions/runtime-lag.md has the figures).
 pub const WAIT_TARGET: Duration = Duration::from_millis(10);
 
 /// For how long the line must have stood, at its shortest, before anybody is refused. A
@@ -51,8 +50,8 @@ const STANDING: u32 = 3;
 /// one more everybody waits for longer.
 const LEAST_ROOM_OF_TWO: u32 = 3;
 
-/// How many times the wait that is aimed at a request may have waited when its turn comes,
-/// by class. Who waited for longer joined before anybody was refused; its client has most
+/// How many times the wait with the line full, or [`LAG_MAX`] if that is more, a request may have
+/// waited when its turn comes, by class. Who waited for longer joined before anybody was refused; its client has most
 /// likely gone.
 const STALE: [u32; 4] = [16, 4, 4, 4];
 

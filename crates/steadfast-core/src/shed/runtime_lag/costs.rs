@@ -92,6 +92,17 @@ pub(super) struct Ended {
     at: Option<Instant>,
 }
 
+impl Ended {
+    /// Nothing has ended since there were so many in all, which cost so much.
+    pub(super) const fn since((requests, nanos): (u64, u64)) -> Self {
+        Self {
+            requests,
+            nanos,
+            at: None,
+        }
+    }
+}
+
 impl Costs {
     pub(super) fn new() -> Self {
         let route = |_| Route {
@@ -154,15 +165,6 @@ impl Costs {
             route.cost.store(0, Ordering::Relaxed);
         }
         self.average.store(0, Ordering::Relaxed);
-    }
-
-    /// The totals of a moment from which an average is to be taken.
-    pub(super) const fn from((requests, nanos): (u64, u64)) -> Ended {
-        Ended {
-            requests,
-            nanos,
-            at: None,
-        }
     }
 
     /// What a request of this route counts in line: what one does on average, unless it costs
