@@ -6,6 +6,9 @@
 //! the sample is skipped. The end of a request that carries a tag waits for the lock,
 //! because the algorithm counts on hearing of it; the lock is held for arithmetic only.
 
+mod lined;
+
+use lined::LinedMean;
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
@@ -54,6 +57,8 @@ struct Inner {
     refused: u64,
     /// Places that are kept for those who go first.
     kept: u32,
+    /// Those of its permits that stand in line.
+    lined: LinedMean,
     changes: VecDeque<Change>,
 }
 
@@ -93,8 +98,11 @@ impl Counts<'_> {
     /// How many are in flight and do not stand in line, of which one begins now.
     fn begun(self) -> u32 {
         // Relaxed: two counts of the same moment, give or take a request.
-        let lined = u32::try_from(self.lined.load(Ordering::Relaxed)).unwrap_or(0);
-        self.tokens.in_flight().saturating_sub(lined).max(1)
+        self.tokens.in_flight().saturating_sub(self.lined()).max(1)
+    }
+
+    fn lined(self) -> u32 {
+        u32::try_from(self.lined.load(Ordering::Relaxed)).unwrap_or(0)
     }
 }
 
@@ -109,6 +117,7 @@ impl LimitDriver {
                 admitted: 0,
                 refused: 0,
                 kept: 0,
+                lined: LinedMean::default(),
                 changes: VecDeque::new(),
             }),
         }
@@ -165,6 +174,9 @@ impl LimitDriver {
             return Sampled::NONE;
         };
         let in_flight = counts.tokens.in_flight();
+        let places = inner.lined.places();
+        inner.lined.see(counts.lined(), now);
+        let moved = inner.lined.places() != places;
         let mut sample = Sampled::NONE;
         if sampled {
             let begun = counts.begun();
@@ -191,6 +203,9 @@ impl LimitDriver {
             }
         }
         self.publish(&inner, counts.tokens);
+        if moved {
+            self.enforce(&inner, counts.tokens);
+        }
         sample
     }
 
@@ -267,7 +282,9 @@ impl LimitDriver {
     }
 
     fn enforce(&self, inner: &Inner, tokens: &Tokens) {
-        let cap = self.cap().unwrap_or(LIMIT_MAX);
+        let cap = self.cap().map_or(LIMIT_MAX, |cap| {
+            cap.saturating_add(inner.lined.places()).min(LIMIT_MAX)
+        });
         let spared = if inner.kept > 0 {
             inner.limit.spared()
         } else {

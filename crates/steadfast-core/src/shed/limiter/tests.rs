@@ -169,6 +169,36 @@ fn who_stands_in_line_is_not_in_flight_to_a_sample() {
 }
 
 #[test]
+fn those_who_stand_in_line_on_average_take_no_places_of_the_limit() {
+    let mut rig = Rig::new(Sampling::OneIn(1), 0);
+    let mut after = |lined, looks| {
+        rig.lined.store(lined, Ordering::Relaxed);
+        for _ in 0..looks {
+            rig.now += Duration::from_millis(10);
+            rig.arrives(true);
+        }
+        rig.tokens.limit()
+    };
+    assert_eq!(after(0, 3), 8);
+    assert_eq!(after(40, 1), 8 + 4, "a moment is no average");
+    assert_eq!(after(40, 100), 8 + 40);
+    assert_eq!(after(0, 100), 8, "it is gone with the line");
+}
+
+#[test]
+fn without_a_limit_there_is_none_whoever_stands_in_line() {
+    let mut rig = Rig::new(Sampling::OneIn(1), 0);
+    let open = Box::new(crate::limit::Adaptive::new(1));
+    rig.driver.replace(open, rig.counts());
+    rig.lined.store(40, Ordering::Relaxed);
+    for _ in 0..100 {
+        rig.now += Duration::from_millis(10);
+        rig.arrives(true);
+    }
+    assert_eq!(rig.tokens.limit(), LIMIT_MAX);
+}
+
+#[test]
 fn an_algorithm_that_wants_to_hear_nothing_hears_nothing() {
     let rig = Rig::new(Sampling::Nothing, 0);
     for _ in 0..50 {
