@@ -8,4 +8,5 @@ pub(crate) mod head;
 pub(crate) mod language;
 pub(crate) mod measured;
 pub(crate) mod tenant;
+pub(crate) mod turn;
 pub(crate) mod weight;

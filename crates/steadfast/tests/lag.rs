@@ -18,7 +18,7 @@ use axum::{Router, response::IntoResponse, routing::get};
 use common::{Answer, Connection, PATIENCE, get as request_for, until};
 use steadfast::{Guard, LagMode, LagPhase, Priority, RouteClass, Shed, Shedder};
 use tokio::task::JoinSet;
-use tower::Layer;
+use tower::{Layer, ServiceExt};
 
 /// What a request computes: long against what one look at a request costs, short against
 /// everything that is waited for.
@@ -323,4 +323,50 @@ async fn one_long_poll_refuses_nobody() {
     assert!(told.iter().all(|answer| answer.status == 200));
     assert_eq!(busy.shedder.snapshot().refused, 0);
     assert_eq!(busy.shedder.snapshot().lag.refused, 0);
+}
+
+/// A connection polls its request whenever anything concerns the connection. If that were taken
+/// for the request's turn, it would begin although the runtime has looked at nothing since.
+#[tokio::test]
+async fn a_poll_for_something_else_is_no_turn() {
+    let guard = Guard::builder().without_signals().shed(Shed::fixed(10_000));
+    let guard = guard.build().expect("valid");
+    let _running = guard.start().expect("it starts");
+    let entered = AtomicUsize::new(0);
+    let service = guard
+        .layer()
+        .layer(tower::service_fn(|_: axum::extract::Request| {
+            entered.fetch_add(1, Ordering::Relaxed);
+            std::future::ready(Ok::<_, std::convert::Infallible>(().into_response()))
+        }));
+    let ask = || {
+        let request = axum::extract::Request::new(axum::body::Body::empty());
+        service.clone().oneshot(request)
+    };
+    let control = guard.control();
+    let shedder = control.shedder();
+    let mut attempts = 0;
+    while shedder.snapshot().lag.phase == LagPhase::Calm {
+        attempts += 1;
+        assert!(attempts < 100, "a runtime that stands still is late");
+        ask().await.expect("infallible");
+        // Longer than from one heartbeat to the next.
+        (0..15).for_each(|_| spin());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let before = entered.load(Ordering::Relaxed);
+    let mut request = std::pin::pin!(ask());
+    let mut is_first = true;
+    let answer = std::future::poll_fn(|cx| {
+        if std::mem::take(&mut is_first) {
+            for why in ["it gives way", "and nothing has been looked at"] {
+                assert!(request.as_mut().poll(cx).is_pending(), "{why}");
+            }
+            assert_eq!(entered.load(Ordering::Relaxed), before);
+            return std::task::Poll::Pending;
+        }
+        request.as_mut().poll(cx)
+    });
+    assert_eq!(answer.await.expect("infallible").status(), 200);
+    assert_eq!(entered.load(Ordering::Relaxed), before + 1);
 }

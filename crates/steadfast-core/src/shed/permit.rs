@@ -79,11 +79,12 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedPermit<T> {
         self.timed.is_some()
     }
 
-    /// Says for how long whatever serves the request was polled in all; once, when that is over.
-    pub fn computed(&mut self, computed: Duration) {
+    /// Says for how long whatever serves the request was polled in all; once, when that is over,
+    /// on the thread that polled it last.
+    pub fn computed(&mut self, computed: Duration, now: Instant) {
         if let Some(timed) = self.timed.take() {
             let gate: &ShedGate = (*self.owner).as_ref();
-            gate.lag.computed(timed, computed);
+            gate.lag.computed(timed, computed, stripe::current(), now);
         }
     }
 
@@ -95,13 +96,18 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedPermit<T> {
     }
 
     /// Whether the request has to give way now: if so, whoever polls it hands its waker to
-    /// the runtime, to be woken when that has looked at everything else, and asks again.
+    /// the runtime, to be woken when that has looked at everything else, and asks again then.
+    /// Asked before that, because something else woke the task, it may let the request begin
+    /// although nobody has looked at anything.
+    ///
+    /// `has_other_work` says whether the runtime has ready tasks that none of its threads has
+    /// taken; it is only called if they would go first.
     #[must_use]
-    pub fn gives_way(&mut self, now: Instant) -> bool {
+    pub fn gives_way(&mut self, has_other_work: impl FnOnce() -> bool, now: Instant) -> bool {
         let gate: &ShedGate = (*self.owner).as_ref();
         let joined = (self.priority, self.since);
-        gate.lag
-            .gives_way(&mut self.line, stripe::current(), joined, now)
+        let on = stripe::current();
+        (gate.lag).gives_way(&mut self.line, on, joined, has_other_work, now)
     }
 
     /// The turn of a request that stood in line has come; of another it says nothing.

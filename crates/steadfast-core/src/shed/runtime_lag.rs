@@ -66,6 +66,10 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Everything in line is polled once for it, so it must be long against a poll.
 const ROUND: Duration = Duration::from_millis(5);
 
+/// Longest that other work of the runtime goes before the line: a request that computed for
+/// longer, in many polls or in one, has kept it waiting before.
+const OTHERS_MAX: Duration = Duration::from_millis(100);
+
 /// A class counts as refused for this long after one of it was.
 const FLOOR_OVER: Duration = Duration::from_secs(1);
 
@@ -107,10 +111,13 @@ struct Stripe {
     /// Requests that stood in line and have ended, and what they have cost, in nanoseconds.
     ended: AtomicU64,
     ended_nanos: AtomicU64,
-    /// How many rounds requests have begun to run in.
+    /// The round that requests begin to run in. No two stripes ever have the same, because who
+    /// gave way on one thread may be polled next by another.
     round: AtomicU32,
     /// Nanoseconds from the origin until which more may begin in this round.
     round_until: AtomicU64,
+    /// Nanoseconds from the origin until which other work of the runtime goes first.
+    others_until: AtomicU64,
     /// When the oldest of those who gave way in this round joined, in nanoseconds from the
     /// origin.
     oldest: AtomicU64,
@@ -132,7 +139,7 @@ struct Inner {
 
 impl LagLoop {
     pub(crate) fn new(mode: LagMode, origin: Instant) -> Self {
-        let stripe = |_| {
+        let stripe = |index| {
             Padded(Stripe {
                 waiting: AtomicI64::new(0),
                 standing: AtomicI64::new(0),
@@ -141,8 +148,9 @@ impl LagLoop {
                 left: AtomicU64::new(0),
                 ended: AtomicU64::new(0),
                 ended_nanos: AtomicU64::new(0),
-                round: AtomicU32::new(0),
+                round: AtomicU32::new(index as u32),
                 round_until: AtomicU64::new(0),
+                others_until: AtomicU64::new(0),
                 oldest: AtomicU64::new(u64::MAX),
                 shortest: AtomicU64::new(u64::MAX),
             })

@@ -460,6 +460,6 @@ fn what_a_request_costs_is_asked_of_those_who_stood_in_line() {
     let mut permit = admitted(&gate, start);
     permit.turn(start).expect("nobody is refused");
     assert!(permit.is_timed());
-    permit.computed(Duration::from_millis(3));
+    permit.computed(Duration::from_millis(3), start);
     assert!(!permit.is_timed(), "once");
 }

@@ -90,6 +90,12 @@ impl Counter {
         self.cells[stripe].0.fetch_add(n, Ordering::Relaxed);
     }
 
+    /// Returns what was added on one stripe, below [`STRIPES`].
+    #[must_use]
+    pub fn at(&self, stripe: usize) -> u64 {
+        self.cells[stripe].0.load(Ordering::Relaxed)
+    }
+
     /// Returns the sum. Additions under way may or may not be in it.
     #[must_use]
     pub fn sum(&self) -> u64 {

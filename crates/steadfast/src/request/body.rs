@@ -11,7 +11,6 @@
 use std::{
     convert::Infallible,
     fmt,
-    future::Future,
     pin::Pin,
     task::{Context, Poll},
     time::Instant,
@@ -26,7 +25,10 @@ use steadfast_core::{
     Local, Outcome, Refusal, ShedGate, ShedPermit, limit::Ending, plumbing::Streams,
 };
 
-use crate::clock;
+use crate::{
+    clock,
+    request::turn::{GaveWay, has_other_work},
+};
 
 /// The body of a response that either a gate or the inner service made.
 #[pin_project]
@@ -148,6 +150,8 @@ pub(crate) struct RequestPermit<T: AsRef<ShedGate> + Send + Sync + 'static> {
     /// with one answer has it ready with the head; one that streams has not, and nothing
     /// else tells them apart.
     waits_as_stream: bool,
+    /// When it gave way to everything else last, if it stands in line.
+    gave_way: Option<GaveWay>,
 }
 
 #[derive(Debug)]
@@ -165,6 +169,7 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> RequestPermit<T> {
             holding: Holding::Permit(permit),
             streams,
             waits_as_stream: false,
+            gave_way: None,
         }
     }
 
@@ -174,6 +179,7 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> RequestPermit<T> {
             holding: Holding::Exempt(owner),
             streams: Streams::Never,
             waits_as_stream: false,
+            gave_way: None,
         }
     }
 
@@ -183,6 +189,7 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> RequestPermit<T> {
             holding: self.take_holding(),
             streams: self.streams,
             waits_as_stream: self.waits_as_stream,
+            gave_way: self.gave_way,
         }
     }
 
@@ -241,13 +248,10 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> RequestPermit<T> {
             return Poll::Ready(Ok(()));
         };
         let now = clock::now();
-        if permit.gives_way(now) {
-            // Its first poll hands the waker to the runtime, to be woken after everything
-            // that is ready has run and the sockets have been looked at.
-            let mut yielded = std::pin::pin!(tokio::task::yield_now());
-            if yielded.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
+        let too_early = self.gave_way.is_some_and(|it| !it.is_over());
+        if too_early || permit.gives_way(has_other_work, now) {
+            self.gave_way = Some(GaveWay::now(cx));
+            return Poll::Pending;
         }
         Poll::Ready(permit.turn(now))
     }

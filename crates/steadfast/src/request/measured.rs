@@ -106,7 +106,7 @@ impl Measuring {
         let Some(permit) = permit.permit_mut() else {
             return;
         };
-        permit.computed(self.computed);
+        permit.computed(self.computed, clock::now());
         if !self.is_asked {
             return;
         }

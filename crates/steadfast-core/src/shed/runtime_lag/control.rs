@@ -160,8 +160,6 @@ struct Run {
     starts: u32,
     /// The most who stood in line at any look.
     most: u32,
-    /// The fewest.
-    least: u32,
     /// Requests that came after the first of these looks, which sees what a pause left.
     came: u32,
     /// Requests that left the line without a turn.
@@ -269,7 +267,6 @@ impl LagControl {
                 since: seen.now,
                 starts: 0,
                 most: seen.waiting,
-                least: seen.waiting,
                 came: 0,
                 left: 0,
             });
@@ -278,17 +275,19 @@ impl LagControl {
                 run.left = run.left.saturating_add(seen.left);
             }
             run.starts = run.starts.saturating_add(seen.started);
-            run.least = run.least.min(seen.waiting);
             run.most = run.most.max(seen.waiting);
             let length = seen.now.saturating_duration_since(run.since);
-            if length >= PROOF && run.starts >= STARTS_MIN {
+            if !length.is_zero() && run.starts >= STARTS_MIN {
                 let rate = f64::from(run.starts) / length.as_secs_f64();
-                // Little's law: the wait that the shortest line stands for.
-                if run.stands(seen.waiting) && f64::from(run.least) > rate * LAG_MAX.as_secs_f64() {
+                // Little's law: the wait that this line stands for. A line that only begins is
+                // shorter, and its proof begins later.
+                let is_long = f64::from(seen.waiting) > rate * LAG_MAX.as_secs_f64();
+                let has_stood = length >= PROOF;
+                if is_long && has_stood && run.stands(seen.waiting) {
                     self.capacity = rate;
                     self.enter(LagPhase::Refusing, seen.now);
-                } else {
-                    // It is being worked off, or short for what it is: look again from here.
+                } else if !is_long || has_stood {
+                    // It is short for what it is, or being worked off: look again from here.
                     self.run = None;
                 }
             }

@@ -182,6 +182,16 @@ impl Costs {
         u32::try_from(counts).unwrap_or(u32::MAX).clamp(1, COST_MAX)
     }
 
+    /// What a request costs on average, in microseconds; 0 if that is not known.
+    pub(super) fn average_micros(&self) -> u64 {
+        self.average.load(Ordering::Relaxed) / 1000
+    }
+
+    /// What one of this route costs, in nanoseconds; 0 if that is not known.
+    pub(super) fn nanos(&self, route: RouteId) -> u64 {
+        self.at(route).cost.load(Ordering::Relaxed)
+    }
+
     /// What this route has in line.
     pub(super) fn standing(&self, route: RouteId) -> u64 {
         let standing = self.at(route).standing.load(Ordering::Relaxed);

@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    LagLoop, Lagging, Published, ROUND,
+    LagLoop, Lagging, OTHERS_MAX, Published, ROUND,
     control::{LAG_MAX, room_for, wait_max},
     costs::{AVERAGE, RouteId},
     joining::of_its_kind,
 };
 use crate::{
     request::priority::Priority,
-    sync::{atomic::Ordering, origin::nanos},
+    sync::{atomic::Ordering, origin::nanos, stripe::STRIPES},
 };
 
 /// A request's place in the line.
@@ -36,8 +36,9 @@ pub(crate) struct Joined {
     pub(super) route: RouteId,
     /// What it counts: see [`Costs::of`].
     pub(super) cost: u32,
-    /// How long the line takes for what its own route had there before it, in microseconds.
-    ahead: u32,
+    /// How long the line takes for what its own route had there before it and for itself, in
+    /// microseconds.
+    takes: u32,
 }
 
 #[cfg(test)]
@@ -48,7 +49,7 @@ impl Joined {
             stripe: 0,
             route,
             cost,
-            ahead: 0,
+            takes: 0,
         }
     }
 }
@@ -90,16 +91,19 @@ impl LagLoop {
     #[cold]
     fn join(&self, stripe: usize, priority: Priority, path: &str, published: Published) -> Line {
         let route = self.costs.route(path);
-        let ahead = published.room.map_or(0, |room| {
-            let full = u64::from(room.max(1)) * u64::from(AVERAGE);
-            let full_wait = u64::from(published.full_wait_ms) * 1000;
-            self.costs.standing(route).saturating_mul(full_wait) / full
-        });
+        let cost = self.costs.of(route);
+        let work = self.costs.standing(route).saturating_add(cost.into());
+        // Before anybody is refused nothing says how fast the line is but what requests cost.
+        let (wait, work_done) = match published.room {
+            Some(room) => (u64::from(published.full_wait_ms) * 1000, room.max(1)),
+            None => (self.costs.average_micros(), 1),
+        };
+        let takes = work.saturating_mul(wait) / (u64::from(work_done) * u64::from(AVERAGE));
         let joined = Joined {
             stripe: stripe as u8,
             route,
-            cost: self.costs.of(route),
-            ahead: u32::try_from(ahead).unwrap_or(u32::MAX),
+            cost,
+            takes: u32::try_from(takes).unwrap_or(u32::MAX),
         };
         self.count(joined, priority, 1);
         Line::Joining(joined)
@@ -112,20 +116,27 @@ impl LagLoop {
     }
 
     /// Whether a request in line has to give way once more. `stripe` is that of the thread
-    /// that polls it, `since` when it joined. What its own route had in line before it makes it
-    /// count as younger, as in a fair queue; a critical request counts as older than others.
+    /// that polls it, `since` when it joined. Who is done first in a fair queue goes first: what
+    /// its own route had in line before it, and what it takes itself, make it count as younger. A
+    /// critical request counts as older than others.
     ///
     /// Those who gave way come back together, and run one after the other they would keep
     /// the thread from its sockets for as long as they take in all. So time is dealt in
-    /// rounds: the oldest one begins a round, others follow while it is young, and the rest
-    /// gives way again. A runtime may wake them in any order (tokio wakes the last first), so
-    /// each notes its age when it gives way, and one that is not the oldest lets others go
-    /// first once; the oldest may have left.
+    /// rounds: the oldest one begins a round, others follow while it is young and they fit into
+    /// what is left of it, and the rest gives way again. A runtime may wake them in any order
+    /// (tokio wakes the last first), so each notes its age when it gives way, and one that is not
+    /// the oldest lets others go first once; the oldest may have left.
+    ///
+    /// A runtime comes back to the line although much else is ready (tokio after 61 tasks), and
+    /// where requests compute for as long as hundreds of refusals take, what has begun and who is
+    /// refused would wait ever longer. So while it `has_other_work` that goes first, for as long
+    /// as those from the line have computed here: each has half of the time, if it needs that.
     pub(crate) fn gives_way(
         &self,
         line: &mut Line,
         stripe: usize,
         (priority, since): (Priority, Instant),
+        has_other_work: impl FnOnce() -> bool,
         now: Instant,
     ) -> bool {
         let Some(joined) = line.joined() else {
@@ -133,31 +144,36 @@ impl LagLoop {
         };
         let cells = &self.stripes[stripe].0;
         let current = cells.round.load(Ordering::Relaxed);
-        let behind_its_own = Duration::from_micros(joined.ahead.into());
-        let age = self.nanos(since).saturating_add(nanos(behind_its_own));
+        let takes = Duration::from_micros(joined.takes.into());
+        let age = self.nanos(since).saturating_add(nanos(takes));
         let age = match priority {
             // Half its moment: before everybody who waits for less than half of all time.
             Priority::Critical => age / 2,
             _ => age,
         };
+        let now = self.nanos(now);
         let mut waited_again = false;
         match *line {
             Line::Out | Line::Joining(_) => {}
             // Nobody has begun on this thread since it looked at everything else.
             Line::Waiting { round, again, .. } if round == current => {
-                if again || age <= cells.oldest.load(Ordering::Relaxed) {
-                    let until = self.nanos(now).saturating_add(nanos(ROUND));
+                let others = cells.others_until.load(Ordering::Relaxed);
+                if now < others && has_other_work() {
+                    waited_again = again;
+                } else if again || age <= cells.oldest.load(Ordering::Relaxed) {
+                    let until = now.saturating_add(nanos(ROUND));
                     cells.round_until.store(until, Ordering::Relaxed);
                     cells.oldest.store(u64::MAX, Ordering::Relaxed);
-                    cells
-                        .round
-                        .store(current.wrapping_add(1), Ordering::Relaxed);
+                    let next = current.wrapping_add(STRIPES as u32);
+                    cells.round.store(next, Ordering::Relaxed);
                     return false;
+                } else {
+                    waited_again = true;
                 }
-                waited_again = true;
             }
             Line::Waiting { .. } => {
-                if self.nanos(now) < cells.round_until.load(Ordering::Relaxed) {
+                let ends = now.saturating_add(self.costs.nanos(joined.route));
+                if ends < cells.round_until.load(Ordering::Relaxed) {
                     return false;
                 }
             }
@@ -215,13 +231,25 @@ impl LagLoop {
         }
     }
 
-    /// A request that stood in line has computed for so long in all.
-    pub(crate) fn computed(&self, Timed { stripe, route }: Timed, computed: Duration) {
+    /// A request that stood in line has computed for so long in all, at last on the thread of `on`.
+    pub(crate) fn computed(
+        &self,
+        Timed { stripe, route }: Timed,
+        computed: Duration,
+        on: usize,
+        now: Instant,
+    ) {
         if self.published.load(Ordering::Relaxed) == Published::CALM.to_word() {
             // Its cell may be another route's when there is a line again.
             return;
         }
         let cost = self.costs.learn(route, computed);
+        let others_until = &self.stripes[on].0.others_until;
+        let now = self.nanos(now);
+        let until = others_until.load(Ordering::Relaxed).max(now);
+        let until = until.saturating_add(nanos(computed));
+        let latest = now.saturating_add(nanos(OTHERS_MAX));
+        others_until.store(until.min(latest), Ordering::Relaxed);
         let cells = &self.stripes[usize::from(stripe)].0;
         cells.ended.fetch_add(1, Ordering::Relaxed);
         cells.ended_nanos.fetch_add(cost, Ordering::Relaxed);

@@ -209,7 +209,8 @@ impl World {
             free[worker] = now + service;
             if let Some(timed) = place.timed() {
                 let computed = Duration::from_secs_f64(service);
-                self.lag_loop.computed(timed, computed);
+                let ended = self.at(now + service);
+                self.lag_loop.computed(timed, computed, worker % 2, ended);
             }
             if counts {
                 let whole = now + service - request.came;

@@ -87,6 +87,30 @@ fn some_are_refused_only_after_the_line_has_stood_for_the_whole_proof() {
 }
 
 #[test]
+fn the_proof_begins_when_the_line_is_long_for_what_begins() {
+    // A thousand begin each second, so twenty are worked off in 20 ms.
+    let mut rig = Rig::new();
+    rig.looks(1, 2 * LAG_MAX, [40, 0, 0]);
+    for waiting in [6, 12, 18, 24] {
+        rig.looks(1, 2 * LAG_MAX, [60, 20, waiting]);
+    }
+    rig.looks(24, 2 * LAG_MAX, [60, 20, 400]);
+    assert_eq!(rig.phase(), LagPhase::Lined, "480 ms");
+    rig.looks(2, 2 * LAG_MAX, [60, 20, 400]);
+    assert_eq!(rig.phase(), LagPhase::Refusing);
+}
+
+#[test]
+fn a_line_that_was_short_in_between_has_not_stood() {
+    let mut rig = Rig::new();
+    rig.looks(1, 2 * LAG_MAX, [40, 0, 0]);
+    rig.looks(20, 2 * LAG_MAX, [60, 20, 400]);
+    rig.looks(1, 2 * LAG_MAX, [20, 20, 10]);
+    rig.looks(20, 2 * LAG_MAX, [60, 20, 400]);
+    assert_eq!(rig.phase(), LagPhase::Lined);
+}
+
+#[test]
 fn a_line_that_is_being_worked_off_refuses_nobody() {
     let mut rig = Rig::new();
     rig.looks(1, 2 * LAG_MAX, [40, 0, 0]);

@@ -28,7 +28,13 @@ impl<'a> InLine<'a> {
     }
 
     fn gives_way(&mut self, now: Instant) -> bool {
-        self.lag_loop.gives_way(&mut self.line, 0, self.who, now)
+        self.gives_way_on(0, false, now)
+    }
+
+    /// Polled by a thread of a runtime that has other work, or has not.
+    fn gives_way_on(&mut self, stripe: usize, has_other_work: bool, now: Instant) -> bool {
+        let (line, who) = (&mut self.line, self.who);
+        (self.lag_loop).gives_way(line, stripe, who, || has_other_work, now)
     }
 }
 
@@ -73,6 +79,110 @@ fn when_a_round_has_taken_its_time_the_thread_looks_at_everything_else_first() {
     assert!(!second.gives_way(now + ROUND - MS));
     assert!(third.gives_way(now + ROUND), "the round is over");
     assert!(!third.gives_way(now + ROUND), "it begins the next");
+}
+
+#[test]
+fn a_round_has_begun_only_on_the_thread_on_which_somebody_began() {
+    let start = origin();
+    let lag_loop = lined(start);
+    let joins = |ms| InLine::joins(&lag_loop, Priority::Default, start + ms * MS);
+    let (mut one, mut other) = (joins(100), joins(101));
+    let now = start + 120 * MS;
+    for (stripe, it) in [(0, &mut one), (1, &mut other)] {
+        assert!(it.gives_way_on(stripe, false, now));
+        assert!(!it.gives_way_on(stripe, false, now));
+    }
+    // As many rounds on one as on the other.
+    let mut last = joins(102);
+    let now = now + 2 * ROUND;
+    assert!(last.gives_way_on(0, false, now));
+    assert!(last.gives_way_on(1, false, now), "that one has not looked");
+    assert!(!last.gives_way_on(1, false, now));
+}
+
+#[test]
+fn what_takes_longer_than_is_left_of_a_round_begins_its_own() {
+    let start = origin();
+    let lag_loop = lined(start);
+    let joins = |path, ms| InLine {
+        lag_loop: &lag_loop,
+        line: lag_loop.stand(0, Priority::Default, path),
+        who: (Priority::Default, start + ms * MS),
+    };
+    let now = start + 120 * MS;
+    let [mut first, mut long, mut short] =
+        [("/page", 100), ("/login", 101), ("/page", 102)].map(|(path, ms)| joins(path, ms));
+    for (of, ms) in [(&first, 1), (&long, 4)] {
+        let timed = of.line.timed().expect("it is in line");
+        lag_loop.computed(timed, ms * MS, 1, now);
+    }
+    for one in [&mut first, &mut long, &mut short] {
+        assert!(one.gives_way(now));
+    }
+    assert!(!first.gives_way(now));
+    assert!(long.gives_way(now + 2 * MS), "3 ms are left");
+    assert!(!short.gives_way(now + 2 * MS));
+    assert!(!long.gives_way(now + ROUND + MS));
+}
+
+#[test]
+fn other_work_of_the_runtime_goes_first_for_as_long_as_the_line_has_computed() {
+    let start = origin();
+    let lag_loop = lined(start);
+    let joins = |ms| InLine::joins(&lag_loop, Priority::Default, start + ms * MS);
+    let (mut computes, mut old, mut young) = (joins(90), joins(100), joins(101));
+    let now = start + 120 * MS;
+    assert!(computes.gives_way(now) && old.gives_way(now) && young.gives_way(now));
+    assert!(!computes.gives_way(now));
+    let timed = computes.line.timed().expect("it is in line");
+    let ended = now + 8 * MS;
+    lag_loop.computed(timed, 8 * MS, 0, ended);
+    assert!(
+        old.gives_way(ended) && young.gives_way(ended),
+        "the round is over"
+    );
+    let busy = |one: &mut InLine<'_>, at| one.gives_way_on(0, true, at);
+    assert!(busy(&mut young, ended + 7 * MS) && busy(&mut old, ended + 7 * MS));
+    assert!(
+        busy(&mut young, ended + 8 * MS),
+        "the old one is still there"
+    );
+    assert!(
+        !busy(&mut old, ended + 8 * MS),
+        "half of the time is the line's"
+    );
+}
+
+#[test]
+fn without_other_work_nobody_waits_for_it() {
+    let start = origin();
+    let lag_loop = lined(start);
+    let joins = |ms| InLine::joins(&lag_loop, Priority::Default, start + ms * MS);
+    let (mut computes, mut next) = (joins(90), joins(100));
+    let now = start + 120 * MS;
+    assert!(computes.gives_way(now) && next.gives_way(now));
+    assert!(!computes.gives_way(now));
+    let timed = computes.line.timed().expect("it is in line");
+    let ended = now + 8 * MS;
+    lag_loop.computed(timed, 8 * MS, 0, ended);
+    assert!(next.gives_way(ended));
+    assert!(!next.gives_way_on(0, false, ended));
+}
+
+#[test]
+fn a_long_computation_keeps_the_line_waiting_for_a_tenth_of_a_second_at_most() {
+    let start = origin();
+    let lag_loop = lined(start);
+    let joins = |ms| InLine::joins(&lag_loop, Priority::Default, start + ms * MS);
+    let (mut computes, mut next) = (joins(90), joins(100));
+    let now = start + 120 * MS;
+    assert!(computes.gives_way(now) && next.gives_way(now));
+    assert!(!computes.gives_way(now));
+    let timed = computes.line.timed().expect("it is in line");
+    lag_loop.computed(timed, Duration::from_secs(9), 0, now);
+    assert!(next.gives_way_on(0, true, now + ROUND));
+    assert!(next.gives_way_on(0, true, now + 99 * MS));
+    assert!(!next.gives_way_on(0, true, now + OTHERS_MAX));
 }
 
 #[test]
