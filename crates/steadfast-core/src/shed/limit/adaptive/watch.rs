@@ -51,6 +51,8 @@ pub(super) struct Watch {
     in_flight: f64,
     /// The block with fewest in flight that clients waited for.
     calm: Option<Block>,
+    /// The block with most in flight that was answered about as fast as that one.
+    roomy: Option<Block>,
     /// What was seen before this block had another cause than a queue.
     explained: Option<u32>,
     /// How many whole blocks on end have said that it is a queue.
@@ -71,6 +73,7 @@ impl Watch {
             one_in: 1,
             in_flight: 0.0,
             calm: None,
+            roomy: None,
             explained: None,
             queue_blocks: 0,
             standing: None,
@@ -194,6 +197,7 @@ impl Watch {
             if self.calm.as_ref().is_none_or(better) {
                 self.calm = Some(*block);
             }
+            self.roomier(block);
         }
         let calm = self.calm.as_ref().filter(|calm| {
             ratio > GIVEN_UP_RATIO && (sure || calm.sums.abandoned_ratio() < CALM_RATIO)
@@ -204,7 +208,9 @@ impl Watch {
             // They left sooner than answers come, so it was not for what is in flight.
             return None;
         }
-        let known = calm.sums.in_flight();
+        let roomy = self.roomy.as_ref().filter(|_| waited_for);
+        let known = roomy.unwrap_or(calm).sums.in_flight();
+        let known = known.max(calm.sums.in_flight());
         let knee = known.max(block.sums.in_flight() / CALM_DISTANCE);
         (self.in_flight >= BURST_SHARE * knee + BURST_PLUS).then_some(Saturation {
             high: block.sums,
@@ -213,6 +219,22 @@ impl Watch {
             scatter: 0.0,
             guessed: knee > known,
         })
+    }
+
+    /// Remembers a block with more in flight that was waited for and answered about as fast as the
+    /// calm one: so many found room. The calm one alone is the quietest moment of a minute.
+    fn roomier(&mut self, block: &Block) {
+        let Some(calm) = &self.calm else { return };
+        let has_room = |it: &Block| {
+            it.sums.abandoned_ratio() < CALM_RATIO
+                && it.sums.latency() <= ROOMY * calm.sums.latency()
+                && block.opened_at.saturating_duration_since(it.opened_at) <= CALM_AGE_MAX
+        };
+        self.roomy.take_if(|it| !has_room(it));
+        let least = self.roomy.map_or(0.0, |it| it.sums.in_flight());
+        if has_room(block) && block.sums.in_flight() > least {
+            self.roomy = Some(*block);
+        }
     }
 
     /// Samples so that a block spans a quarter of a latency and no less than 2 ms.
@@ -455,6 +477,8 @@ const IN_VAIN_RATIO: f64 = 0.9;
 const IN_VAIN_MIN: u32 = 8;
 /// When more give up than this share, latency is their patience and says nothing.
 pub(super) const GIVEN_UP_RATIO: f64 = 0.5;
+/// A block was answered as fast as the calm one within this factor: two errors of a block's mean where lengths differ by a fifth. Behind a full pool it has a tenth more in flight than run.
+const ROOMY: f64 = 1.1;
 /// A knee that was taken from a calm block is no smaller than this part of what is in flight: one cohort of a limit at the target, where less would refuse all.
 const CALM_DISTANCE: f64 = 16.0;
 /// With less than this many times the least in flight there is nothing to ask: what a limit at its target lets through.

@@ -172,6 +172,44 @@ fn where_most_give_up_who_did_not_with_fewer_in_flight_a_limit_is_tried() {
 }
 
 #[test]
+fn the_limit_that_is_tried_is_what_was_answered_as_fast_as_in_the_quietest_moment() {
+    let told = |before: &[(u32, f64, u32, u64)]| {
+        let mut watch = Watch::new();
+        let mut at = origin();
+        let mut found = Vec::new();
+        for &(in_flight, latency, gave_up, secs) in before.iter().chain(&[(80, 0.5, 9, 1)]) {
+            for number in 0..BLOCK {
+                let serial = watch.admitted(at, in_flight);
+                let sample = Some((latency, in_flight, number < gave_up));
+                let end = at + Duration::from_secs_f64(latency);
+                found.extend(watch.ended(end, serial, sample));
+            }
+            at += Duration::from_secs(secs);
+        }
+        found.first().map(|found| found.knee.round() as u32)
+    };
+    assert_eq!(told(&[(10, 0.1, 0, 1)]), Some(10));
+    let (room, queue) = ((20, 0.105, 0, 1), (30, 0.15, 0, 1));
+    assert_eq!(told(&[(10, 0.1, 0, 1), room, queue]), Some(20));
+    assert_eq!(told(&[room, queue, (10, 0.1, 0, 1)]), Some(20));
+    assert_eq!(
+        told(&[(10, 0.1, 0, 1), (20, 0.1, 7, 1)]),
+        Some(10),
+        "that one was not waited for"
+    );
+    assert_eq!(
+        told(&[(20, 0.105, 0, 61), (10, 0.1, 0, 1)]),
+        Some(10),
+        "of another time"
+    );
+    assert_eq!(
+        told(&[(20, 0.1, 0, 1), (10, 0.05, 0, 1)]),
+        Some(10),
+        "it was not as fast after all"
+    );
+}
+
+#[test]
 fn clients_that_leave_sooner_than_answers_come_leave_for_no_queue() {
     // Goal: a process that stands still reads no socket, and its clients leave meanwhile.
     let told = |patience: f64| {
