@@ -370,3 +370,29 @@ async fn a_poll_for_something_else_is_no_turn() {
     assert_eq!(answer.await.expect("infallible").status(), 200);
     assert_eq!(entered.load(Ordering::Relaxed), before + 1);
 }
+
+/// A flood that is there when the process starts is in front of the first heartbeat too.
+#[tokio::test]
+async fn a_runtime_whose_first_heartbeat_is_late_is_late() {
+    let guard = Guard::builder()
+        .without_signals()
+        .shed(Shed::fixed(10_000))
+        .build()
+        .expect("valid");
+    let _running = guard.start().expect("it starts");
+    let service = guard
+        .layer()
+        .layer(tower::service_fn(|_: axum::extract::Request| {
+            std::future::ready(Ok::<_, std::convert::Infallible>(().into_response()))
+        }));
+    for _ in 0..2 {
+        // Longer than to the first heartbeat, which is not polled meanwhile.
+        (0..15).for_each(|_| spin());
+        let request = axum::extract::Request::new(axum::body::Body::empty());
+        let mut answer = std::pin::pin!(service.clone().oneshot(request));
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        let _ = answer.as_mut().poll(&mut cx);
+    }
+    let lag = guard.control().shedder().snapshot().lag;
+    assert_eq!(lag.phase, LagPhase::Lined);
+}

@@ -217,7 +217,8 @@ impl LagLoop {
         if self.mode() == LagMode::Off {
             return;
         }
-        self.beat.store(self.nanos(now), Ordering::Relaxed);
+        // 0 is never.
+        self.beat.store(self.nanos(now).max(1), Ordering::Relaxed);
         self.last_lag.store(nanos(lag), Ordering::Relaxed);
         self.look(lock(&self.inner), arrived, lag, now);
     }

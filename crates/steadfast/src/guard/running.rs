@@ -112,6 +112,7 @@ impl Running {
         // The first beat is now: a runtime that is blocked from its first moment on is
         // stalled too.
         control.readiness().pulse.beat(Duration::ZERO, now);
+        control.shedder().begins_to_beat(now);
         tasks.push(tokio::spawn(beat(control.clone())));
         let incidents = Arc::new(Incidents::default());
         let service = guard.own_paths().0.profile.service.clone();
@@ -167,7 +168,6 @@ impl Drop for Running {
 
 /// The heartbeat of the runtime this was started on.
 async fn beat(control: Control) {
-    control.shedder().set_workers();
     let mut busy = Busy::default();
     loop {
         let due = clock::now() + BEAT;

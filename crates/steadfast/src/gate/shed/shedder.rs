@@ -152,7 +152,7 @@ impl Shedder {
     /// does this by itself; whoever uses [`ShedLayer`](crate::ShedLayer) alone spawns it on
     /// the runtime that serves. Without it nothing is seen of the runtime's lag.
     pub async fn watch_runtime(&self) {
-        self.set_workers();
+        self.begins_to_beat(clock::now());
         loop {
             let due = clock::now() + BEAT;
             tokio::time::sleep_until(due.into()).await;
@@ -161,12 +161,13 @@ impl Shedder {
         }
     }
 
-    /// Tells the lag loop how many threads this runtime has.
-    pub(crate) fn set_workers(&self) {
+    /// Tells the lag loop how many threads this runtime has, and that it is well: a runtime whose
+    /// first heartbeat is late is late too.
+    pub(crate) fn begins_to_beat(&self, now: Instant) {
         let workers = tokio::runtime::Handle::current().metrics().num_workers();
-        self.0
-            .gate
-            .set_workers(u32::try_from(workers).unwrap_or(u32::MAX));
+        let gate = &self.0.gate;
+        gate.set_workers(u32::try_from(workers).unwrap_or(u32::MAX));
+        gate.beat(Duration::ZERO, now);
     }
 
     /// Lets requests that wait look at what has begun instead of their turn.
