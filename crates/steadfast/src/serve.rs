@@ -264,6 +264,7 @@ where
         };
         tokio::pin!(closing);
         accept::heal(&listener);
+        accept::deepen(&listener);
         let mut spare = accept::Spare::new();
         let (mut full, mut errors) = (Seldom::default(), Seldom::default());
         loop {

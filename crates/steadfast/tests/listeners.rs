@@ -180,3 +180,30 @@ async fn a_tapped_listener_loses_no_connection_of_its_queue() {
         .expect("well");
     assert_eq!(tapped.load(Ordering::Relaxed), QUEUED);
 }
+
+/// Goal: clients that come all at once wait in the kernel's queue, and not for a second because
+/// it was full.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_crowd_waits_in_the_queue_while_nobody_accepts() {
+    let guard = builder().build().expect("valid");
+    let control = guard.control();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let app = guard.protect_service(service_fn(hello));
+    let served = tokio::spawn(async move { guard.serve(listener, app).await });
+    assert_eq!(fetch(address, request_for("/")).await.body, "hello");
+    // On the thread that serves, so that nothing is accepted meanwhile.
+    let connect = |number| {
+        let connected = std::net::TcpStream::connect_timeout(&address, PATIENCE);
+        connected.unwrap_or_else(|error| panic!("connection {number}: {error}"))
+    };
+    let allowed = std::fs::read_to_string("/proc/sys/net/core/somaxconn").expect("Linux");
+    let allowed: usize = allowed.trim().parse().expect("a number");
+    // std and tokio ask for 128.
+    let crowd: Vec<_> = (0..allowed.min(200)).map(connect).collect();
+    control.begin_drain("a test");
+    drop(crowd);
+    let ended = soon("the end", served).await;
+    ended.expect("served").expect("it leaves");
+}

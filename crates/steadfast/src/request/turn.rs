@@ -45,18 +45,18 @@ impl Wake for Looking {
     }
 }
 
-/// When a request gave way.
+/// When a request gave way. Small, because every request has room for it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GaveWay {
     stripe: u8,
-    looks: u64,
+    looks: u32,
 }
 
 impl GaveWay {
     /// Hands the waker to the runtime; without one, it is woken at once.
     pub(crate) fn now(cx: &Context<'_>) -> Self {
         let stripe = stripe::current();
-        let looks = LOOKS.at(stripe);
+        let looks = Self::looks(stripe);
         Self::defer(cx.waker());
         Self::defer(&LOOKING[stripe]);
         Self {
@@ -67,7 +67,12 @@ impl GaveWay {
 
     /// Whether the runtime has come back since.
     pub(crate) fn is_over(self) -> bool {
-        LOOKS.at(self.stripe.into()) != self.looks
+        Self::looks(self.stripe.into()) != self.looks
+    }
+
+    /// Its low bits: nobody waits while four billion looks pass.
+    fn looks(stripe: usize) -> u32 {
+        LOOKS.at(stripe) as u32
     }
 
     /// Its first poll hands the waker over, to be woken after everything else; dropped then, it

@@ -170,6 +170,26 @@ pub(super) fn heal<L: 'static>(listener: &L) {
     let _ = listener;
 }
 
+/// Lets as many connections wait in the kernel's queue as the system allows. std and tokio ask
+/// for 128, and whoever finds the queue full asks again after a second, which is longer than many
+/// clients wait: clients that connect all at once, or a process that did not accept for a moment
+/// (a pause, a handler that blocks), cost that second though there is room. What is in the queue
+/// is accepted as soon as anybody looks, so it need not be short; `net.core.somaxconn` bounds it.
+/// A socket that listens already only gets the new bound.
+pub(super) fn deepen<L: 'static>(listener: &L) {
+    let listener: &dyn Any = listener;
+    let tcp = listener.downcast_ref::<TcpListener>();
+    let listens = tcp.map(|it| socket2::SockRef::from(it).listen(i32::MAX));
+    #[cfg(unix)]
+    let listens = listens.or_else(|| {
+        let unix = listener.downcast_ref::<tokio::net::UnixListener>();
+        unix.map(|it| socket2::SockRef::from(it).listen(i32::MAX))
+    });
+    if let Some(Err(error)) = listens {
+        tracing::debug!(target: crate::log::SERVE, %error, "the queue for connections stays as long as it is");
+    }
+}
+
 /// How long a handshake that had begun may take to end in the queue: a round trip inside a
 /// data centre, and a turn of the driver.
 const HANDSHAKE: Duration = Duration::from_millis(2);

@@ -41,7 +41,7 @@ pub(crate) struct Joined {
     takes: u32,
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 impl Joined {
     /// One that counts so much for a route.
     pub(super) const fn for_test(route: RouteId, cost: u32) -> Self {
@@ -93,12 +93,13 @@ impl LagLoop {
         let route = self.costs.route(path);
         let cost = self.costs.of(route);
         let work = self.costs.standing(route).saturating_add(cost.into());
-        // Before anybody is refused nothing says how fast the line is but what requests cost.
-        let (wait, work_done) = match published.room {
-            Some(room) => (u64::from(published.full_wait_ms) * 1000, room.max(1)),
-            None => (self.costs.average_micros(), 1),
+        // So many requests of average cost take so long. Before anybody is refused nothing says
+        // how fast the line is but that cost.
+        let (requests, micros) = match published.room {
+            Some(room) => (room.max(1), u64::from(published.full_wait_ms) * 1000),
+            None => (1, self.costs.average_micros()),
         };
-        let takes = work.saturating_mul(wait) / (u64::from(work_done) * u64::from(AVERAGE));
+        let takes = work.saturating_mul(micros) / (u64::from(requests) * u64::from(AVERAGE));
         let joined = Joined {
             stripe: stripe as u8,
             route,
