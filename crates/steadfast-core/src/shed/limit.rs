@@ -70,7 +70,7 @@ pub trait Limit: fmt::Debug + Send {
         None
     }
 
-    /// Hears how many places of its cap are kept for those who go first, whenever that changes: everybody else stops short of the cap by so many.
+    /// Hears how many places of its cap are kept beside those that it is about, whenever that changes: for those who go first, because everybody else stops short of the cap by so many, and for those who stand in the lag loop's line until they begin.
     ///
     /// An algorithm that measures adds them to the cap that it finds, so that it goes on to see as many in flight as it asked for; without that the limit holds and fewer run.
     fn kept(&mut self, places: u32) {

@@ -8,11 +8,12 @@
 
 mod lined;
 
-use lined::LinedMean;
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
 };
+
+use lined::LinedMean;
 
 use crate::{
     shed::{
@@ -176,7 +177,9 @@ impl LimitDriver {
         let in_flight = counts.tokens.in_flight();
         let places = inner.lined.places();
         inner.lined.see(counts.lined(), now);
-        let moved = inner.lined.places() != places;
+        if inner.lined.places() != places {
+            inner.tell_kept();
+        }
         let mut sample = Sampled::NONE;
         if sampled {
             let begun = counts.begun();
@@ -203,9 +206,6 @@ impl LimitDriver {
             }
         }
         self.publish(&inner, counts.tokens);
-        if moved {
-            self.enforce(&inner, counts.tokens);
-        }
         sample
     }
 
@@ -235,7 +235,7 @@ impl LimitDriver {
     pub(crate) fn kept(&self, places: u32, tokens: &Tokens) {
         let mut inner = lock(&self.inner);
         inner.kept = places;
-        inner.limit.kept(places);
+        inner.tell_kept();
         self.publish(&inner, tokens);
         self.enforce(&inner, tokens);
     }
@@ -251,10 +251,9 @@ impl LimitDriver {
     pub(crate) fn replace(&self, limit: Box<dyn Limit>, counts: Counts<'_>) {
         let mut inner = lock(&self.inner);
         (inner.admitted, inner.refused) = (counts.admitted.sum(), counts.refused.sum());
-        let kept = inner.kept;
         let old = std::mem::replace(&mut inner.limit, limit);
         inner.generation = inner.generation.wrapping_add(1);
-        inner.limit.kept(kept);
+        inner.tell_kept();
         self.publish(&inner, counts.tokens);
         // Its end is foreign code, which may look at the gate: outside the lock.
         drop(inner);
@@ -282,9 +281,7 @@ impl LimitDriver {
     }
 
     fn enforce(&self, inner: &Inner, tokens: &Tokens) {
-        let cap = self.cap().map_or(LIMIT_MAX, |cap| {
-            cap.saturating_add(inner.lined.places()).min(LIMIT_MAX)
-        });
+        let cap = self.cap().unwrap_or(LIMIT_MAX);
         let spared = if inner.kept > 0 {
             inner.limit.spared()
         } else {
@@ -295,6 +292,11 @@ impl LimitDriver {
 }
 
 impl Inner {
+    fn tell_kept(&mut self) {
+        let lined = self.lined.places();
+        self.limit.kept(self.kept.saturating_add(lined));
+    }
+
     fn keep(&mut self, change: Option<Change>) {
         let Some(change) = change else { return };
         if self.changes.len() == CHANGES_KEPT {

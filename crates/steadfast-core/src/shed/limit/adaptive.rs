@@ -98,7 +98,7 @@ pub struct Adaptive {
     late_until: Option<Instant>,
     /// The first epoch of the next limit that is held.
     epoch: u32,
-    /// Places that are kept for those who go first, beside the limit: what is found out is about how many run, and nobody else takes them.
+    /// Places that are kept beside the limit, for those who go first and for those who stand in line: what is found out is about how many run, and nobody else takes them.
     kept: u32,
     settled: Settled,
     change: Option<Change>,

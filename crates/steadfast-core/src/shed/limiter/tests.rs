@@ -177,12 +177,43 @@ fn those_who_stand_in_line_on_average_take_no_places_of_the_limit() {
             rig.now += Duration::from_millis(10);
             rig.arrives(true);
         }
+        rig.told().kept
+    };
+    assert_eq!(after(0, 3), 0);
+    assert_eq!(after(40, 1), 4, "a moment is no average");
+    assert_eq!(after(40, 100), 40);
+    assert_eq!(after(0, 100), 0, "they are gone with the line");
+}
+
+#[test]
+fn what_is_kept_for_the_line_comes_on_top_of_what_others_are_kept() {
+    let mut rig = Rig::new(Sampling::OneIn(1), 0);
+    rig.driver.kept(2, &rig.tokens);
+    rig.lined.store(40, Ordering::Relaxed);
+    for _ in 0..100 {
+        rig.now += Duration::from_millis(10);
+        rig.arrives(true);
+    }
+    assert_eq!(rig.told().kept, 42);
+    rig.driver.kept(0, &rig.tokens);
+    assert_eq!(rig.told().kept, 40);
+}
+
+#[test]
+fn no_more_are_let_in_than_an_adaptive_limit_may_admit_at_most() {
+    let after = |limit: crate::limit::Adaptive| {
+        let mut rig = Rig::new(Sampling::OneIn(1), 0);
+        rig.driver.replace(Box::new(limit), rig.counts());
+        rig.lined.store(40, Ordering::Relaxed);
+        for _ in 0..100 {
+            rig.now += Duration::from_millis(10);
+            rig.arrives(true);
+        }
         rig.tokens.limit()
     };
-    assert_eq!(after(0, 3), 8);
-    assert_eq!(after(40, 1), 8 + 4, "a moment is no average");
-    assert_eq!(after(40, 100), 8 + 40);
-    assert_eq!(after(0, 100), 8, "it is gone with the line");
+    let builder = crate::limit::Adaptive::builder(1).start(8);
+    assert!(after(builder.build()) >= 8 + 40);
+    assert_eq!(after(builder.max(10).build()), 10);
 }
 
 #[test]

@@ -210,7 +210,6 @@ impl Watch {
         }
         let roomy = self.roomy.as_ref().filter(|_| waited_for);
         let known = roomy.unwrap_or(calm).sums.in_flight();
-        let known = known.max(calm.sums.in_flight());
         let knee = known.max(block.sums.in_flight() / CALM_DISTANCE);
         (self.in_flight >= BURST_SHARE * knee + BURST_PLUS).then_some(Saturation {
             high: block.sums,

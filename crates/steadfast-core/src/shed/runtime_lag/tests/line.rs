@@ -125,47 +125,40 @@ fn what_takes_longer_than_is_left_of_a_round_begins_its_own() {
     assert!(!long.gives_way(now + ROUND + MS));
 }
 
+/// Somebody begins on the first thread, and has computed for so long when the round is over.
+fn computes(lag_loop: &LagLoop, took: Duration, ended: Instant) {
+    let mut first = InLine::joins(lag_loop, Priority::Default, ended - 40 * MS);
+    let began = ended - 2 * ROUND;
+    assert!(first.gives_way(began) && !first.gives_way(began));
+    let timed = first.line.timed().expect("it is in line");
+    lag_loop.computed(timed, took, 0, ended);
+    lag_loop.leave(first.line, Priority::Default);
+}
+
 #[test]
 fn other_work_of_the_runtime_goes_first_for_as_long_as_the_line_has_computed() {
     let start = origin();
     let lag_loop = lined(start);
+    let ended = start + 130 * MS;
+    computes(&lag_loop, 8 * MS, ended);
     let joins = |ms| InLine::joins(&lag_loop, Priority::Default, start + ms * MS);
-    let (mut computes, mut old, mut young) = (joins(90), joins(100), joins(101));
-    let now = start + 120 * MS;
-    assert!(computes.gives_way(now) && old.gives_way(now) && young.gives_way(now));
-    assert!(!computes.gives_way(now));
-    let timed = computes.line.timed().expect("it is in line");
-    let ended = now + 8 * MS;
-    lag_loop.computed(timed, 8 * MS, 0, ended);
-    assert!(
-        old.gives_way(ended) && young.gives_way(ended),
-        "the round is over"
-    );
+    let (mut old, mut young) = (joins(100), joins(101));
+    assert!(old.gives_way(ended) && young.gives_way(ended), "once");
     let busy = |one: &mut InLine<'_>, at| one.gives_way_on(0, true, at);
     assert!(busy(&mut young, ended + 7 * MS) && busy(&mut old, ended + 7 * MS));
-    assert!(
-        busy(&mut young, ended + 8 * MS),
-        "the old one is still there"
-    );
-    assert!(
-        !busy(&mut old, ended + 8 * MS),
-        "half of the time is the line's"
-    );
+    let half = ended + 8 * MS;
+    assert!(busy(&mut young, half), "the old one is still there");
+    assert!(!busy(&mut old, half), "half of the time is the line's");
 }
 
 #[test]
 fn without_other_work_nobody_waits_for_it() {
     let start = origin();
     let lag_loop = lined(start);
-    let joins = |ms| InLine::joins(&lag_loop, Priority::Default, start + ms * MS);
-    let (mut computes, mut next) = (joins(90), joins(100));
-    let now = start + 120 * MS;
-    assert!(computes.gives_way(now) && next.gives_way(now));
-    assert!(!computes.gives_way(now));
-    let timed = computes.line.timed().expect("it is in line");
-    let ended = now + 8 * MS;
-    lag_loop.computed(timed, 8 * MS, 0, ended);
-    assert!(next.gives_way(ended));
+    let ended = start + 130 * MS;
+    computes(&lag_loop, 8 * MS, ended);
+    let mut next = InLine::joins(&lag_loop, Priority::Default, start + 100 * MS);
+    assert!(next.gives_way(ended), "once");
     assert!(!next.gives_way_on(0, false, ended));
 }
 
@@ -173,16 +166,12 @@ fn without_other_work_nobody_waits_for_it() {
 fn a_long_computation_keeps_the_line_waiting_for_a_tenth_of_a_second_at_most() {
     let start = origin();
     let lag_loop = lined(start);
-    let joins = |ms| InLine::joins(&lag_loop, Priority::Default, start + ms * MS);
-    let (mut computes, mut next) = (joins(90), joins(100));
-    let now = start + 120 * MS;
-    assert!(computes.gives_way(now) && next.gives_way(now));
-    assert!(!computes.gives_way(now));
-    let timed = computes.line.timed().expect("it is in line");
-    lag_loop.computed(timed, Duration::from_secs(9), 0, now);
-    assert!(next.gives_way_on(0, true, now + ROUND));
-    assert!(next.gives_way_on(0, true, now + 99 * MS));
-    assert!(!next.gives_way_on(0, true, now + OTHERS_MAX));
+    let ended = start + 130 * MS;
+    computes(&lag_loop, Duration::from_secs(9), ended);
+    let mut next = InLine::joins(&lag_loop, Priority::Default, start + 100 * MS);
+    assert!(next.gives_way(ended), "once");
+    assert!(next.gives_way_on(0, true, ended + OTHERS_MAX - MS));
+    assert!(!next.gives_way_on(0, true, ended + OTHERS_MAX));
 }
 
 #[test]
