@@ -1,12 +1,15 @@
 //! A tab.
 
-use std::{future::Future, time::Duration};
+use std::time::Duration;
 
 use base64::Engine;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::{WAIT_MAX, axe, wire::Wire};
+
+/// The text of the document.
+const TEXT: &str = "document.body ? document.body.innerText : ''";
 
 /// A tab of the browser, with cookies of its own.
 #[derive(Debug)]
@@ -83,53 +86,74 @@ impl Page {
         self.call("Network.setExtraHTTPHeaders", params).await;
     }
 
-    /// Returns what an expression is; a promise is waited for.
+    /// Returns what an expression is; a promise is waited for. It must only read: where the
+    /// document gives way to the next one meanwhile, that one is asked.
     pub async fn eval(&self, expression: &str) -> Value {
-        let params = json!({
-            "expression": expression, "awaitPromise": true, "returnByValue": true,
-        });
-        let answer = self.call("Runtime.evaluate", params).await;
-        let fault = &answer["exceptionDetails"];
-        assert!(fault.is_null(), "{expression}: {fault:#}");
-        answer["result"]["value"].clone()
+        self.wait("a document that stays", expression, |_| true)
+            .await
     }
 
     /// Returns the text of the document.
     pub async fn text(&self) -> String {
-        let text = self
-            .eval("document.body ? document.body.innerText : ''")
-            .await;
-        text.as_str().unwrap_or_default().to_owned()
+        self.eval(TEXT)
+            .await
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    }
+
+    /// Does something to the document that is there.
+    async fn act(&self, script: &str) {
+        let done = self.try_eval(script).await;
+        done.unwrap_or_else(|error| panic!("{script}: {error}"));
+    }
+
+    /// Returns what an expression is, or why nobody can say: a document that gives way to
+    /// the next one while it is asked answers nothing.
+    async fn try_eval(&self, expression: &str) -> Result<Value, Value> {
+        let params = json!({
+            "expression": expression, "awaitPromise": true, "returnByValue": true,
+        });
+        let answer = self
+            .wire
+            .try_call(Some(&self.session), "Runtime.evaluate", params)
+            .await?;
+        let fault = &answer["exceptionDetails"];
+        assert!(fault.is_null(), "{expression}: {fault:#}");
+        Ok(answer["result"]["value"].clone())
     }
 
     /// Waits until an expression is true.
     pub async fn until(&self, what: &str, expression: &str) {
         let wrapped =
             format!("Boolean((()=>{{try{{return {expression}}}catch(e){{return false}}}})())");
-        self.wait(what, async || self.eval(&wrapped).await == json!(true))
+        self.wait(what, &wrapped, |value| *value == json!(true))
             .await;
     }
 
     /// Waits until the document says all of these.
     pub async fn says(&self, parts: &[&str]) {
         let what = format!("the page to say {parts:?}");
-        self.wait(&what, async || {
-            let text = self.text().await;
+        self.wait(&what, TEXT, |value| {
+            let text = value.as_str().unwrap_or_default();
             parts.iter().all(|part| text.contains(part))
         })
         .await;
     }
 
-    async fn wait<F: Future<Output = bool>>(&self, what: &str, is: impl Fn() -> F) {
+    /// Waits until what an expression is will do, and returns it. Documents may come and go
+    /// meanwhile.
+    async fn wait(&self, what: &str, expression: &str, will_do: impl Fn(&Value) -> bool) -> Value {
         let begun = Instant::now();
-        while !is().await {
-            if begun.elapsed() > WAIT_MAX {
-                panic!(
-                    "waited in vain for {what}; the page is:\n{}",
-                    self.text().await
-                );
+        loop {
+            match self.try_eval(expression).await {
+                Ok(value) if will_do(&value) => return value,
+                last if begun.elapsed() > WAIT_MAX => {
+                    let text = self.try_eval(TEXT).await;
+                    panic!("waited in vain for {what}: {last:?}; the page is:\n{text:?}");
+                }
+                _ => sleep(Duration::from_millis(100)).await,
             }
-            sleep(Duration::from_millis(100)).await;
         }
     }
 
@@ -138,13 +162,13 @@ impl Page {
         for (id, text) in fields {
             let (id, text) = (json!(id), json!(text));
             let set = format!("document.getElementById({id}).value = {text}");
-            self.eval(&set).await;
+            self.act(&set).await;
         }
         let press = format!(
             "[...document.querySelectorAll('button')].find(it => it.innerText === {}).click()",
             json!(button)
         );
-        self.eval(&press).await;
+        self.act(&press).await;
     }
 
     /// Returns the whole document as a picture (PNG).
@@ -169,11 +193,10 @@ impl Page {
     /// Returns the rules of WCAG 2.2 AA, and what is good practice, that the page breaks:
     /// one line each.
     pub async fn axe(&self) -> Vec<String> {
-        // By the protocol, because the page's own policy lets no other script in.
-        self.eval(&format!("{};true", axe())).await;
-        let found = self
-            .eval("axe.run(document, {resultTypes: ['violations']}).then(it => JSON.stringify(it.violations))")
-            .await;
+        // By the protocol, because the page's own policy lets no other script in; at once, for
+        // the document that is asked to be the one that has it.
+        let run = "axe.run(document, {resultTypes: ['violations']}).then(it => JSON.stringify(it.violations))";
+        let found = self.eval(&format!("{};{run}", axe())).await;
         let found: Value = serde_json::from_str(found.as_str().expect("text")).expect("JSON");
         let found = found.as_array().expect("a list").iter();
         found

@@ -80,8 +80,19 @@ impl Wire {
         }
     }
 
-    /// Gives a command and returns its result.
+    /// Gives a command that succeeds, and returns its result.
     pub(crate) async fn call(&self, session: Option<&str>, method: &str, params: Value) -> Value {
+        let result = self.try_call(session, method, params).await;
+        result.unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    /// Gives a command and returns its result, or the error that the browser answers with.
+    pub(crate) async fn try_call(
+        &self,
+        session: Option<&str>,
+        method: &str,
+        params: Value,
+    ) -> Result<Value, Value> {
         let id = self.next.fetch_add(1, Ordering::Relaxed) + 1;
         let mut command = json!({ "id": id, "method": method, "params": params });
         if let Some(session) = session {
@@ -95,8 +106,10 @@ impl Wire {
         let answer = answer
             .unwrap_or_else(|_| panic!("no answer to {method}"))
             .expect("chromium is there");
-        assert!(answer["error"].is_null(), "{method}: {}", answer["error"]);
-        answer["result"].clone()
+        match &answer["error"] {
+            Value::Null => Ok(answer["result"].clone()),
+            error => Err(error.clone()),
+        }
     }
 
     /// Returns the events of a session so far.
