@@ -10,7 +10,7 @@ use tokio::{
 };
 
 /// Documents that go at once, before the one that stays.
-const GO: usize = 200;
+const GO: usize = 100;
 
 #[tokio::test]
 async fn documents_that_go_while_they_are_asked_are_no_failure() {
