@@ -16,6 +16,8 @@ pub(crate) struct Found {
 #[derive(Debug, Serialize)]
 pub(crate) struct FindingEntry {
     pub(crate) id: &'static str,
+    /// What it is about, as the doctor writes it: `dependency orders-db`, `the service`.
+    pub(crate) about: String,
     pub(crate) confidence: &'static str,
     /// A fault, a symptom of one, a change, or a risk.
     pub(crate) role: &'static str,
@@ -91,6 +93,7 @@ impl FindingEntry {
     fn of(finding: &Finding) -> Self {
         Self {
             id: finding.id.as_str(),
+            about: finding.about.to_string(),
             confidence: finding.confidence.as_str(),
             role: finding.role.as_str(),
             title: finding.title,
