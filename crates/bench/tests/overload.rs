@@ -69,13 +69,13 @@ fn have_lines(backend: &str, [first, second]: [&str; 2], loads: [&str; 4]) {
 
 #[test]
 fn two_routes_on_two_pools_have_a_line_for_each_load() {
-    let loads = ["both at 0.9x", "slow at 10x", "quick at 10x", "both at 10x"];
+    let loads = ["both-0.9x", "slow-10x", "quick-10x", "both-10x"];
     have_lines("pools", ["quick", "slow"], loads);
 }
 
 #[test]
 fn pages_and_logins_have_a_line_for_each_load() {
-    let loads = ["both at 0.5x", "login at 10x", "page at 10x", "both at 10x"];
+    let loads = ["both-0.5x", "login-10x", "page-10x", "both-10x"];
     have_lines("logins", ["page", "login"], loads);
 }
 

@@ -6,6 +6,7 @@ use super::{
     backend::Backend,
     peers,
     plan::{self, Pace},
+    two_routes,
 };
 use crate::stack::options::no_runs;
 
@@ -48,7 +49,10 @@ impl Options {
                 "--runs" => options.runs = runs(rest.next())?,
                 "--peer" => options.peers.push(peer(rest.next())?),
                 "--backend" => options.backends.push(backend(rest.next())?),
-                "--phase" => options.phases.push(phase(rest.next())?),
+                "--phase" => match rest.next() {
+                    Some(name) => options.phases.push((*name).to_owned()),
+                    None => return Err(format!("--phase needs a name\n{USAGE}")),
+                },
                 "--watch" => options.watch = true,
                 other => return Err(format!("unknown option `{other}`\n{USAGE}")),
             }
@@ -69,7 +73,24 @@ impl Options {
             };
             options.backends = all.to_vec();
         }
+        options.keep_backends_of_phases()?;
         Ok(options)
+    }
+
+    /// Leaves the backends that have one of the wanted phases; each must be one of theirs.
+    fn keep_backends_of_phases(&mut self) -> Result<(), String> {
+        for wanted in &self.phases {
+            let mut known: Vec<_> = self.backends.iter().flat_map(|it| phases(*it)).collect();
+            known.sort();
+            known.dedup();
+            if !known.contains(wanted) {
+                let (name, known) = (wanted.as_str(), known.join(" "));
+                return Err(format!("no phase `{name}`; known are {known}"));
+            }
+        }
+        let wanted = |name: &String| self.phases.is_empty() || self.phases.contains(name);
+        self.backends.retain(|it| phases(*it).iter().any(wanted));
+        Ok(())
     }
 
     /// The first backend has longer phases than the others.
@@ -116,9 +137,14 @@ fn backend(name: Option<&&str>) -> Result<Backend, String> {
     )
 }
 
-fn phase(name: Option<&&str>) -> Result<String, String> {
-    let known = |it: &str| plan::PHASES.contains(&it).then(|| it.to_owned());
-    named("phase", name, known, &plan::PHASES)
+/// The phases of a backend, by their names.
+fn phases(backend: Backend) -> Vec<String> {
+    let own = two_routes::phases(backend);
+    if own.is_empty() {
+        plan::PHASES.map(str::to_owned).to_vec()
+    } else {
+        own
+    }
 }
 
 #[cfg(test)]
@@ -135,6 +161,11 @@ mod tests {
             (&["--runs", "many"], "1 to 100"),
             (&["--backend"], "needs a name; known are workers"),
             (&["--phase", "11x"], "`11x`; known are"),
+            (&["--phase"], "--phase needs a name"),
+            (
+                &["--backend", "cpu", "--phase", "login-10x"],
+                "`login-10x`; known are 0.5x",
+            ),
         ] {
             let fault = Options::parse(line).expect_err("it makes no sense");
             assert!(fault.contains(named), "{fault}");
@@ -144,5 +175,15 @@ mod tests {
         assert_eq!(chosen.peers, ["tower-24"]);
         assert_eq!(chosen.runs, RUNS);
         assert_eq!(chosen.pace(Backend::Cpu), Pace::Short);
+    }
+
+    #[test]
+    fn a_phase_chooses_the_backends_that_have_it() {
+        let chosen = Options::parse(&["--phase", "both-10x"]).expect("it makes sense");
+        assert_eq!(chosen.backends, [Backend::Pools, Backend::Logins]);
+        let chosen = Options::parse(&["--phase", "brownout", "--phase", "page-10x"]);
+        let chosen = chosen.expect("it makes sense");
+        assert_eq!(chosen.backends.len(), 5);
+        assert!(!chosen.backends.contains(&Backend::Pools));
     }
 }

@@ -50,17 +50,32 @@ impl Pair {
     fn loads(&self) -> [(String, [f64; 2]); 4] {
         let ([first, second], before) = (self.names, self.before);
         [
-            (format!("both at {before}x"), [before, before]),
-            (format!("{second} at 10x"), [before, FLOOD]),
-            (format!("{first} at 10x"), [FLOOD, before]),
-            ("both at 10x".to_owned(), [FLOOD, FLOOD]),
+            (format!("both-{before}x"), [before, before]),
+            (format!("{second}-10x"), [before, FLOOD]),
+            (format!("{first}-10x"), [FLOOD, before]),
+            ("both-10x".to_owned(), [FLOOD, FLOOD]),
         ]
     }
+
+    /// Those of them that are wanted; all, if none is named.
+    fn wanted(&self, names: &[String]) -> Vec<(String, [f64; 2])> {
+        let is_wanted = |name: &String| names.is_empty() || names.contains(name);
+        let loads = self.loads().into_iter();
+        loads.filter(|(name, _)| is_wanted(name)).collect()
+    }
+}
+
+/// The loads of a backend by their names; none, if it is one of which the whole is judged.
+pub(super) fn phases(backend: Backend) -> Vec<String> {
+    let loads = Pair::of(backend).map(|pair| pair.wanted(&[]));
+    let names = loads.into_iter().flatten().map(|(name, _)| name);
+    names.collect()
 }
 
 /// What became of one load.
 struct Row {
     peer: String,
+    /// Which of those that were asked for.
     load: usize,
     /// Of what each route could have alone.
     goodput: [f64; 2],
@@ -83,23 +98,24 @@ impl Pair {
     fn measure(&self, stage: &Stage, options: &Options) -> io::Result<()> {
         let mut rows = Vec::new();
         let backend = self.backend.name();
+        let loads = self.wanted(&options.phases);
         for number in 1..=options.runs {
             let can = self.alone(stage, options.quick)?;
             for peer in &options.peers {
                 eprintln!("{peer} before {backend}, run {number} of {}", options.runs);
-                for (load, (name, times)) in self.loads().into_iter().enumerate() {
-                    let scene = self.scene((&name, times), can, options.quick);
+                for (load, (name, times)) in loads.iter().enumerate() {
+                    let scene = self.scene((name, *times), can, options.quick);
                     let run = stage.run(peer, scene)?;
-                    let row = Row::of(peer, (load, times), can, run)?;
+                    let row = Row::of(peer, (load, *times), can, run)?;
                     if options.json {
-                        println!("{}", row.json(self, &name, number));
+                        println!("{}", row.json(self, name, number));
                     }
                     rows.push(row);
                 }
             }
         }
         if !options.json {
-            self.print(&options.peers, &rows);
+            self.print(&loads, &options.peers, &rows);
         }
         Ok(())
     }
@@ -141,17 +157,16 @@ impl Pair {
         ])
     }
 
-    fn print(&self, peers: &[String], rows: &[Row]) {
+    fn print(&self, loads: &[(String, [f64; 2])], peers: &[String], rows: &[Row]) {
         let [first, second] = self.names;
         println!("## {}\n", self.backend.name());
         println!(
             "What the {first} and the {second} route serve, of what each could have alone: median / worst. ? marks a row of which a run says more of the machine than of the peer.\n"
         );
-        let loads = self.loads();
         let names = loads
-            .each_ref()
+            .iter()
             .map(|(name, _)| format!(" {name}: {first} | {second} |"));
-        println!("| peer |{}", names.concat());
+        println!("| peer |{}", names.collect::<String>());
         println!("|---|{}", "---:|".repeat(2 * loads.len()));
         for peer in peers {
             let cells = (0..loads.len()).map(|load| {
