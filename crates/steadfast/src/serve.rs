@@ -264,7 +264,7 @@ where
         };
         tokio::pin!(closing);
         accept::heal(&listener);
-        accept::deepen(&listener);
+        accept::set_backlog(&listener, self.shared.limits.backlog);
         let mut spare = accept::Spare::new();
         let (mut full, mut errors) = (Seldom::default(), Seldom::default());
         loop {

@@ -207,3 +207,29 @@ async fn a_crowd_waits_in_the_queue_while_nobody_accepts() {
     let ended = soon("the end", served).await;
     ended.expect("served").expect("it leaves");
 }
+
+/// Goal: who asks for a short queue has one, whatever the listener was made with.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_queue_is_as_long_as_it_was_set() {
+    let short = steadfast::Connections::default().backlog(1);
+    let guard = builder().connections(short).build().expect("valid");
+    let control = guard.control();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let app = guard.protect_service(service_fn(hello));
+    let served = tokio::spawn(async move { guard.serve(listener, app).await });
+    assert_eq!(fetch(address, request_for("/")).await.body, "hello");
+    // On the thread that serves, so that nothing is accepted meanwhile. Linux lets one more wait
+    // than it was asked for.
+    let moment = Duration::from_millis(100);
+    let crowd: Vec<_> = (0..8)
+        .map(|_| std::net::TcpStream::connect_timeout(&address, moment))
+        .collect();
+    let waiting = crowd.iter().filter(|it| it.is_ok()).count();
+    assert_eq!(waiting, 2, "{crowd:?}");
+    control.begin_drain("a test");
+    drop(crowd);
+    let ended = soon("the end", served).await;
+    ended.expect("served").expect("it leaves");
+}

@@ -59,6 +59,7 @@ use tree::Tree;
 ///
 /// [connections]
 /// max = 20000
+/// backlog = 65535
 /// first_request = "30s"
 /// header_read = "30s"
 /// idle = "620s"
@@ -169,6 +170,7 @@ use tree::Tree;
 /// | `drain.idle_linger` | 0s to 1h | `1s` |
 /// | `drain.hooks` | 0s to 1h | `3s` |
 /// | `connections.max` | 1 to 1000000: connections of [`Guard::serve`](crate::Guard::serve) that may be open; further ones wait | `20000` |
+/// | `connections.backlog` | 1 to 65535: connections that may wait in the kernel's queue before a TCP listener, within `net.core.somaxconn` | `65535` |
 /// | `connections.first_request` | 10ms to 24h: how long a new connection may be silent | `30s` |
 /// | `connections.header_read` | 10ms to 24h: how long a request's head may take | `30s` |
 /// | `connections.idle` | 10ms to 24h between two requests; longer than the balancer keeps it | `620s` |

@@ -143,6 +143,7 @@ impl GuardBuilder {
     fn configure_connections(&mut self, config: &ConnectionsConfig) {
         let connections = &mut self.connections;
         replace(&mut connections.max, config.max.map(|max| max as usize));
+        replace(&mut connections.backlog, config.backlog);
         replace(&mut connections.first_request, config.first_request);
         replace(&mut connections.header_read, config.header_read);
         replace(&mut connections.idle, config.idle);

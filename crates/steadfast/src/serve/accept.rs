@@ -170,22 +170,18 @@ pub(super) fn heal<L: 'static>(listener: &L) {
     let _ = listener;
 }
 
-/// Lets as many connections wait in the kernel's queue as the system allows. std and tokio ask
-/// for 128, and whoever finds the queue full asks again after a second, which is longer than many
-/// clients wait: clients that connect all at once, or a process that did not accept for a moment
-/// (a pause, a handler that blocks), cost that second though there is room. What is in the queue
-/// is accepted as soon as anybody looks, so it need not be short; `net.core.somaxconn` bounds it.
-/// A socket that listens already only gets the new bound.
-pub(super) fn deepen<L: 'static>(listener: &L) {
+/// Lets so many connections wait in the kernel's queue. Clients that connect all at once, or a
+/// process that did not accept for a moment (a pause, a handler that blocks), would find a queue of
+/// 128 full and ask again after a second, though there is room. A TCP socket that listens already
+/// only gets the new bound. Others are left alone: they were made with the longest queue, and a
+/// Unix socket would be taken for that of whoever calls this (`SO_PEERCRED`).
+pub(super) fn set_backlog<L: 'static>(listener: &L, count: u32) {
     let listener: &dyn Any = listener;
-    let tcp = listener.downcast_ref::<TcpListener>();
-    let listens = tcp.map(|it| socket2::SockRef::from(it).listen(i32::MAX));
-    #[cfg(unix)]
-    let listens = listens.or_else(|| {
-        let unix = listener.downcast_ref::<tokio::net::UnixListener>();
-        unix.map(|it| socket2::SockRef::from(it).listen(i32::MAX))
-    });
-    if let Some(Err(error)) = listens {
+    let Some(tcp) = listener.downcast_ref::<TcpListener>() else {
+        return;
+    };
+    let count = i32::try_from(count).unwrap_or(i32::MAX);
+    if let Err(error) = socket2::SockRef::from(tcp).listen(count) {
         tracing::debug!(target: crate::log::SERVE, %error, "the queue for connections stays as long as it is");
     }
 }

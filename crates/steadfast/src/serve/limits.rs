@@ -10,6 +10,7 @@ use std::time::Duration;
 #[must_use]
 pub struct Connections {
     pub(crate) max: usize,
+    pub(crate) backlog: u32,
     pub(crate) first_request: Duration,
     pub(crate) header_read: Duration,
     pub(crate) idle: Duration,
@@ -26,12 +27,13 @@ pub struct Connections {
 }
 
 impl Default for Connections {
-    /// 20,000 connections; 30 s to the first request, 30 s for a head of at most 64 KiB,
+    /// 20,000 connections, and as many before them as the system allows; 30 s to the first request, 30 s for a head of at most 64 KiB,
     /// 620 s idle, 60 s without progress in writing or reading, and 1 KiB a second; small
     /// packets leave at once; hasty clients are paced; over HTTP/2 200 streams, 20 resets, a ping each 30 s.
     fn default() -> Self {
         Self {
             max: 20_000,
+            backlog: Self::BACKLOG_MAX,
             first_request: Duration::from_secs(30),
             header_read: Duration::from_secs(30),
             idle: Duration::from_secs(620),
@@ -57,6 +59,9 @@ impl Connections {
     /// Most connections at all; a file descriptor each.
     pub(crate) const COUNT_MAX: u32 = 1_000_000;
 
+    /// Longest queue before them: what Linux takes at most on every machine.
+    pub(crate) const BACKLOG_MAX: u32 = 65_535;
+
     /// Most streams of a connection: a request that begins looks for a place among them.
     pub(crate) const STREAMS_MAX: u32 = 10_000;
 
@@ -78,6 +83,19 @@ impl Connections {
     /// over the same listener wait too, so give balancers the probe listener.
     pub const fn max(mut self, count: usize) -> Self {
         self.max = count;
+        self
+    }
+
+    /// Sets how many connections may wait in the kernel's queue before a TCP listener until they
+    /// are accepted (`listen(2)`), 1 to 65,535; the system has a bound of its own
+    /// (`net.core.somaxconn`). Default 65,535, so as many as that allows, whatever the listener
+    /// was made with: std and tokio ask for 128, and whoever finds the queue full asks
+    /// again after a second, which is longer than many clients wait. A short queue sends a
+    /// balancer's connections elsewhere sooner where this process does not accept.
+    ///
+    /// Sockets of other kinds, and listeners of types that are not known here, keep theirs.
+    pub const fn backlog(mut self, count: u32) -> Self {
+        self.backlog = count;
         self
     }
 
@@ -213,6 +231,7 @@ impl Connections {
         let rate = self.bytes_per_sec_min as usize;
         let counts = [
             ("max", self.max, 1, Self::COUNT_MAX),
+            ("backlog", self.backlog as usize, 1, Self::BACKLOG_MAX),
             ("bytes_per_sec_min", rate, 1, Self::BYTES_PER_SEC_MAX),
             ("head_max", self.head_max, Self::HEAD_MIN, Self::HEAD_MAX),
             ("streams_max", streams, 1, Self::STREAMS_MAX),

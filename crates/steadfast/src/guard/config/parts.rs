@@ -78,6 +78,7 @@ section! {
     /// `[connections]`
     ConnectionsConfig {
         max: u32,
+        backlog: u32,
         first_request: Duration,
         header_read: Duration,
         idle: Duration,
@@ -246,6 +247,7 @@ impl ConnectionsConfig {
             ping_every: bound("ping_every"),
             ping_timeout: bound("ping_timeout"),
             max: connections.count("max", 1..=Connections::COUNT_MAX),
+            backlog: connections.count("backlog", 1..=Connections::BACKLOG_MAX),
             bytes_per_sec_min: connections
                 .count("bytes_per_sec_min", 1..=Connections::BYTES_PER_SEC_MAX),
             head_max: connections.count("head_max", Connections::HEAD_MIN..=Connections::HEAD_MAX),

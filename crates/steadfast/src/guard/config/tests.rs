@@ -332,7 +332,7 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_code() {
     let file = toml(
         "shed = { limit = 64, held_max = '20s' }\n\
          dependency.orders-db = { timeout = '2s', fall = 4 }\n\
-         connections = { max = 10, resets_max = 3, read_stall = '9s', bytes_per_sec_min = 99, head_max = 9000, nodelay = false, pacing = false }
+         connections = { max = 10, backlog = 64, resets_max = 3, read_stall = '9s', bytes_per_sec_min = 99, head_max = 9000, nodelay = false, pacing = false }
          probes.strict = false",
     );
     let variables = environment(&[
@@ -357,6 +357,7 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_code() {
     let connections = Connections::default().idle(Duration::from_secs(7));
     let connections = connections
         .max(10)
+        .backlog(64)
         .resets_max(3)
         .nodelay(false)
         .pacing(false);
