@@ -114,7 +114,7 @@ impl ShedGate {
     pub fn set_algorithm(&self, limit: Box<dyn Limit>) {
         self.lanes.join();
         let lane = self.lanes.common();
-        lane.driver.replace(limit, lane.counts());
+        lane.driver.replace(limit, lane.counts(&self.lag));
         lane.offer(stripe::current(), None);
     }
 

@@ -138,7 +138,9 @@ impl ShedGate {
             permit.timed = permit.line.timed();
             lane.line_up(1);
         } else {
-            permit.sampled = lane.driver.arrived(stripe, true, lane.counts(), now);
+            permit.sampled = lane
+                .driver
+                .arrived(stripe, true, lane.counts(&this.lag), now);
         }
         permit.place = this.running.enter(stripe, ask.route, now);
         // Fetching tokens moves more than one, and the algorithm may just have raised the
@@ -178,7 +180,8 @@ impl ShedGate {
         let lane = self.lanes.at(at);
         lane.refused.add_at(stripe, 1);
         lane.reserve.refused(stripe, priority);
-        lane.driver.arrived(stripe, false, lane.counts(), now);
+        lane.driver
+            .arrived(stripe, false, lane.counts(&self.lag), now);
         lane.offer(stripe, Some(now));
         let (limit, kept) = lane.tokens.limit_and_kept(priority);
         let of = Of {

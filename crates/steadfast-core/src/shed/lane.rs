@@ -17,6 +17,7 @@ use crate::{
         limiter::{Counts, LimitDriver},
         moment::Moments,
         reservation::{Reserve, Totals},
+        runtime_lag::LagLoop,
         tenants::{Look, TenantShares},
         wait_queue::{QueueSnapshot, WaitQueue},
     },
@@ -66,10 +67,13 @@ impl Lane {
         }
     }
 
-    pub(super) fn counts(&self) -> Counts<'_> {
+    /// What its limit's windows are made of.
+    #[inline]
+    pub(super) fn counts(&self, lag: &LagLoop) -> Counts<'_> {
         Counts {
             tokens: &self.tokens,
             lined: &self.lined,
+            line_is_bounded: lag.bounds_the_line(),
             admitted: &self.admitted,
             refused: &self.refused,
         }

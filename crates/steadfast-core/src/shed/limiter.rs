@@ -91,6 +91,8 @@ pub(crate) struct Counts<'a> {
     /// How many of them stand in line: those have not begun, so they say nothing of how many may
     /// run.
     pub(crate) lined: &'a AtomicI64,
+    /// Whether the line is bounded by itself.
+    pub(crate) line_is_bounded: bool,
     pub(crate) admitted: &'a Counter,
     pub(crate) refused: &'a Counter,
 }
@@ -176,7 +178,12 @@ impl LimitDriver {
         };
         let in_flight = counts.tokens.in_flight();
         let places = inner.lined.places();
-        inner.lined.see(counts.lined(), now);
+        let lined = if counts.line_is_bounded {
+            counts.lined()
+        } else {
+            0
+        };
+        inner.lined.see(lined, now);
         if inner.lined.places() != places {
             inner.tell_kept();
         }

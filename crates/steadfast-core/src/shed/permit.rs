@@ -100,14 +100,14 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedPermit<T> {
     /// Asked before that, because something else woke the task, it may let the request begin
     /// although nobody has looked at anything.
     ///
-    /// `has_other_work` says whether the runtime has ready tasks that none of its threads has
-    /// taken; it is only called if they would go first.
+    /// `ready` says how many ready tasks the runtime has that none of its threads has taken, who
+    /// stands in line among them; it is only called if others would go first.
     #[must_use]
-    pub fn gives_way(&mut self, has_other_work: impl FnOnce() -> bool, now: Instant) -> bool {
+    pub fn gives_way(&mut self, ready: impl FnOnce() -> usize, now: Instant) -> bool {
         let gate: &ShedGate = (*self.owner).as_ref();
         let joined = (self.priority, self.since);
         let on = stripe::current();
-        (gate.lag).gives_way(&mut self.line, on, joined, has_other_work, now)
+        (gate.lag).gives_way(&mut self.line, on, joined, ready, now)
     }
 
     /// The turn of a request that stood in line has come; of another it says nothing.
@@ -129,7 +129,9 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> ShedPermit<T> {
         let lane = gate.lanes.at(self.lane);
         let stripe = stripe::current();
         let measures = !lane.lines_most();
-        self.sampled = lane.driver.arrived(stripe, measures, lane.counts(), now);
+        self.sampled = lane
+            .driver
+            .arrived(stripe, measures, lane.counts(&gate.lag), now);
         // The algorithm may just have raised the limit.
         lane.offer(stripe, Some(now));
         Ok(())

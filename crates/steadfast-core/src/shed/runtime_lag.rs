@@ -92,6 +92,8 @@ pub(crate) struct LagLoop {
     last_lag: AtomicU64,
     stripes: [Padded<Stripe>; STRIPES],
     costs: Costs,
+    /// Threads that run requests, at least one.
+    workers: AtomicU32,
     refused: Counter,
     would_refuse: Counter,
     /// When each class was last refused, in nanoseconds from the origin; 0 is never.
@@ -164,6 +166,7 @@ impl LagLoop {
             last_lag: AtomicU64::new(0),
             stripes: std::array::from_fn(stripe),
             costs: Costs::new(),
+            workers: AtomicU32::new(1),
             refused: Counter::new(),
             would_refuse: Counter::new(),
             last_refused: std::array::from_fn(|_| AtomicU64::new(0)),
@@ -183,6 +186,7 @@ impl LagLoop {
     pub(crate) fn set_workers(&self, workers: u32) {
         let mut inner = lock(&self.inner);
         inner.control = LagControl::new(workers);
+        self.workers.store(workers.max(1), Ordering::Relaxed);
         self.costs.forget();
         self.published
             .store(Published::CALM.to_word(), Ordering::Relaxed);
@@ -194,6 +198,12 @@ impl LagLoop {
             1 => LagMode::Observe,
             _ => LagMode::Off,
         }
+    }
+
+    /// Whether those are refused for whom there is no room in the line.
+    #[inline]
+    pub(crate) fn bounds_the_line(&self) -> bool {
+        self.mode() == LagMode::Enforce
     }
 
     pub(crate) fn set_mode(&self, mode: LagMode) {

@@ -27,7 +27,7 @@ use steadfast_core::{
 
 use crate::{
     clock,
-    request::turn::{GaveWay, has_other_work},
+    request::turn::{GaveWay, ready_tasks},
 };
 
 /// The body of a response that either a gate or the inner service made.
@@ -249,7 +249,7 @@ impl<T: AsRef<ShedGate> + Send + Sync + 'static> RequestPermit<T> {
         };
         let now = clock::now();
         let too_early = self.gave_way.is_some_and(|it| !it.is_over());
-        if too_early || permit.gives_way(has_other_work, now) {
+        if too_early || permit.gives_way(ready_tasks, now) {
             self.gave_way = Some(GaveWay::now(cx));
             return Poll::Pending;
         }

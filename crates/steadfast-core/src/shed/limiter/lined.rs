@@ -4,12 +4,15 @@
 //! begins, and a limit is about those that have begun: what is found out about it comes from
 //! them. If those in line took its places, so many fewer would run at once, and what they wait
 //! for would be served by half. So as many places as stand in line are kept for them beside the
-//! limit, which an algorithm adds to its cap within its bounds ([`super::Limit::kept`]). On average, because who joins begins only later: with the number of the moment a flood would find
+//! limit, which an algorithm adds to its cap within its bounds ([`super::Limit::kept`]). On
+//! average, because who joins begins only later: with the number of the moment a flood would find
 //! room whenever one has begun, and all that joined until the next did would begin at once.
 //!
 //! It cannot run away: those in line are what begins a second times the wait in line (Little's
 //! law), and what begins is bounded by what the backend serves; where the processors serve less
-//! than the limit lets begin, the line itself is bounded (`shed/runtime_lag`).
+//! than the limit lets begin, the line itself is bounded (`shed/runtime_lag`). Where that only
+//! observes nothing bounds the line, all who are admitted would end up there, and no places are
+//! kept for them.
 
 use std::time::{Duration, Instant};
 

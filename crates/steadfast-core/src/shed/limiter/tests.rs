@@ -75,6 +75,7 @@ struct Rig {
     driver: LimitDriver,
     tokens: Tokens,
     lined: AtomicI64,
+    line_is_bounded: bool,
     admitted: Counter,
     refused: Counter,
     told: Arc<Mutex<Told>>,
@@ -89,6 +90,7 @@ impl Rig {
             driver: LimitDriver::new(limit),
             tokens: Tokens::new(8),
             lined: AtomicI64::new(0),
+            line_is_bounded: true,
             admitted: Counter::new(),
             refused: Counter::new(),
             told,
@@ -109,6 +111,7 @@ impl Rig {
         Counts {
             tokens: &self.tokens,
             lined: &self.lined,
+            line_is_bounded: self.line_is_bounded,
             admitted: &self.admitted,
             refused: &self.refused,
         }
@@ -183,6 +186,19 @@ fn those_who_stand_in_line_on_average_take_no_places_of_the_limit() {
     assert_eq!(after(40, 1), 4, "a moment is no average");
     assert_eq!(after(40, 100), 40);
     assert_eq!(after(0, 100), 0, "they are gone with the line");
+}
+
+#[test]
+fn for_a_line_that_nothing_bounds_no_places_are_kept() {
+    // All who found a place so would stand there, and more would be kept for them.
+    let mut rig = Rig::new(Sampling::OneIn(1), 0);
+    rig.line_is_bounded = false;
+    rig.lined.store(40, Ordering::Relaxed);
+    for _ in 0..100 {
+        rig.now += Duration::from_millis(10);
+        rig.arrives(true);
+    }
+    assert_eq!(rig.told().kept, 0);
 }
 
 #[test]

@@ -273,8 +273,8 @@ impl LagControl {
             if run.since != seen.now {
                 run.came = run.came.saturating_add(seen.arrived);
                 run.left = run.left.saturating_add(seen.left);
+                run.starts = run.starts.saturating_add(seen.started);
             }
-            run.starts = run.starts.saturating_add(seen.started);
             run.most = run.most.max(seen.waiting);
             let length = seen.now.saturating_duration_since(run.since);
             if !length.is_zero() && run.starts >= STARTS_MIN {

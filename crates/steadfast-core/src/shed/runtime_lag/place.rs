@@ -94,10 +94,13 @@ impl LagLoop {
         let cost = self.costs.of(route);
         let work = self.costs.standing(route).saturating_add(cost.into());
         // So many requests of average cost take so long. Before anybody is refused nothing says
-        // how fast the line is but that cost.
+        // how fast the line is but that cost, which each thread works off by itself.
         let (requests, micros) = match published.room {
             Some(room) => (room.max(1), u64::from(published.full_wait_ms) * 1000),
-            None => (1, self.costs.average_micros()),
+            None => {
+                let workers = self.workers.load(Ordering::Relaxed);
+                (workers, self.costs.average_micros())
+            }
         };
         let takes = work.saturating_mul(micros) / (u64::from(requests) * u64::from(AVERAGE));
         let joined = Joined {
@@ -130,14 +133,17 @@ impl LagLoop {
     ///
     /// A runtime comes back to the line although much else is ready (tokio after 61 tasks), and
     /// where requests compute for as long as hundreds of refusals take, what has begun and who is
-    /// refused would wait ever longer. So while it `has_other_work` that goes first, for as long
+    /// refused would wait ever longer. So while there is other work, that goes first for as long
     /// as those from the line have computed here: each has half of the time, if it needs that.
+    /// `ready` says how many ready tasks none of the runtime's threads has taken. All who stand
+    /// in line may be among those, since a thread that has hundreds in its own queue hands them
+    /// on; others there are for certain only if there are more of them.
     pub(crate) fn gives_way(
         &self,
         line: &mut Line,
         stripe: usize,
         (priority, since): (Priority, Instant),
-        has_other_work: impl FnOnce() -> bool,
+        ready: impl FnOnce() -> usize,
         now: Instant,
     ) -> bool {
         let Some(joined) = line.joined() else {
@@ -159,7 +165,7 @@ impl LagLoop {
             // Nobody has begun on this thread since it looked at everything else.
             Line::Waiting { round, again, .. } if round == current => {
                 let others = cells.others_until.load(Ordering::Relaxed);
-                if now < others && has_other_work() {
+                if now < others && self.is_less_than(ready()) {
                     waited_again = again;
                 } else if again || age <= cells.oldest.load(Ordering::Relaxed) {
                     let until = now.saturating_add(nanos(ROUND));
@@ -186,6 +192,11 @@ impl LagLoop {
             again: waited_again,
         };
         true
+    }
+
+    /// Whether fewer stand in line than so many. Cheap while there are none.
+    fn is_less_than(&self, ready: usize) -> bool {
+        ready > 0 && (self.waiting() as usize) < ready
     }
 
     /// A request's turn has come.
@@ -248,7 +259,10 @@ impl LagLoop {
         let others_until = &self.stripes[on].0.others_until;
         let now = self.nanos(now);
         let until = others_until.load(Ordering::Relaxed).max(now);
-        let until = until.saturating_add(nanos(computed));
+        // Where several threads share a stripe, each adds what it computes.
+        let workers = self.workers.load(Ordering::Relaxed) as usize;
+        let shared = workers.div_ceil(STRIPES).max(1) as u64;
+        let until = until.saturating_add(nanos(computed) / shared);
         let latest = now.saturating_add(nanos(OTHERS_MAX));
         others_until.store(until.min(latest), Ordering::Relaxed);
         let cells = &self.stripes[usize::from(stripe)].0;

@@ -357,7 +357,8 @@ impl Engaged {
         if !self.dips() {
             self.count(admitted, refused);
         }
-        let beyond = f64::from(window.in_flight) > self.limit + self.headroom();
+        // While the process is late those who stand in line are beyond it, and hold no place.
+        let beyond = !self.frozen && f64::from(window.in_flight) > self.limit + self.headroom();
         let service = self.service();
         self.slack.arrived(now, admitted + refused, service, beyond);
         self.clock(now);

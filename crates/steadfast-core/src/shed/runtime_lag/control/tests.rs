@@ -77,8 +77,10 @@ fn some_are_refused_only_after_the_line_has_stood_for_the_whole_proof() {
     // Three for each thread stand; five for two threads do not.
     assert_eq!(after(26, 2, 6), LagPhase::Refusing);
     assert_eq!(after(26, 2, 5), LagPhase::Lined);
-    // Little's law: a thousand a second work six off in 6 ms.
+    // Little's law: a thousand a second work six off in 6 ms, and 21 in 21.
     assert_eq!(after(26, 20, 6), LagPhase::Lined);
+    assert_eq!(after(26, 20, 20), LagPhase::Lined);
+    assert_eq!(after(26, 20, 21), LagPhase::Refusing);
     assert_eq!(
         after(26, 0, 100),
         LagPhase::Lined,
@@ -94,7 +96,8 @@ fn the_proof_begins_when_the_line_is_long_for_what_begins() {
     for waiting in [6, 12, 18, 24] {
         rig.looks(1, 2 * LAG_MAX, [60, 20, waiting]);
     }
-    rig.looks(24, 2 * LAG_MAX, [60, 20, 400]);
+    // What began before the run's first look says nothing of it, so that look counts.
+    rig.looks(23, 2 * LAG_MAX, [60, 20, 400]);
     assert_eq!(rig.phase(), LagPhase::Lined, "480 ms");
     rig.looks(2, 2 * LAG_MAX, [60, 20, 400]);
     assert_eq!(rig.phase(), LagPhase::Refusing);

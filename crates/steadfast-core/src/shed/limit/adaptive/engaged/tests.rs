@@ -111,6 +111,24 @@ fn lent_places_that_nothing_explains_end_the_limit() {
 }
 
 #[test]
+fn who_stands_in_line_while_the_process_is_late_holds_no_lent_place() {
+    let mut engaged = of_sixteen();
+    engaged.latency = Latency {
+        secs: 0.015,
+        in_flight: 24.0,
+        n: LATENCY_MEMORY,
+    };
+    engaged.freeze(true);
+    let mut now = origin();
+    for ms in 0..3_000 {
+        now += MS;
+        let in_flight = if ms < 1_000 { 8 } else { 300 };
+        let outcome = engaged.window(&Window::new(now, 1, 0, in_flight), &mut random());
+        assert!(matches!(outcome, Outcome::Nothing), "{ms}: {outcome:?}");
+    }
+}
+
+#[test]
 fn in_a_dip_the_cap_is_below_the_knee_and_in_a_deep_one_far_below() {
     let until = origin();
     for step in [Step::Dip, Step::Hold { until }] {
