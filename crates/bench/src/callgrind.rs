@@ -11,14 +11,17 @@ use crate::rows::Row;
 const FEW: u64 = 1_000;
 const MANY: u64 = 3_000;
 
-/// Returns instructions for each call, `None` if valgrind is not installed.
+/// Returns instructions for each call of a row, `None` if valgrind is not installed.
 pub(crate) fn per_call(row: Row) -> Option<u64> {
+    instructions(|calls| arguments(row, calls))
+}
+
+/// Returns instructions for each call of what this program does with these arguments, which say
+/// how many calls it makes; `None` if valgrind is not installed.
+pub(crate) fn instructions<const N: usize>(asked: impl Fn(u64) -> [String; N]) -> Option<u64> {
     let count = |calls| {
-        let text = valgrind(
-            row,
-            calls,
-            &["--tool=callgrind", "--callgrind-out-file=/dev/null"],
-        )?;
+        let tool = &["--tool=callgrind", "--callgrind-out-file=/dev/null"];
+        let text = valgrind(&asked(calls), tool)?;
         number_after(&text, "Collected :")
     };
     Some((count(MANY)? - count(FEW)?) / (MANY - FEW))
@@ -27,18 +30,23 @@ pub(crate) fn per_call(row: Row) -> Option<u64> {
 /// Returns allocations for each call, `None` if valgrind is not installed.
 pub(crate) fn allocations_per_call(row: Row) -> Option<f64> {
     let count = |calls| {
-        let text = valgrind(row, calls, &["--tool=memcheck", "--undef-value-errors=no"])?;
+        let tool = &["--tool=memcheck", "--undef-value-errors=no"];
+        let text = valgrind(&arguments(row, calls), tool)?;
         number_after(&text, "total heap usage:")
     };
     Some((count(MANY)? - count(FEW)?) as f64 / (MANY - FEW) as f64)
 }
 
-fn valgrind(row: Row, calls: u64, tool: &[&str]) -> Option<String> {
+fn arguments(row: Row, calls: u64) -> [String; 3] {
+    ["row", row.name(), &calls.to_string()].map(str::to_owned)
+}
+
+fn valgrind(arguments: &[String], tool: &[&str]) -> Option<String> {
     let program = std::env::current_exe().ok()?;
     let output = Command::new("valgrind")
         .args(tool)
         .arg(program)
-        .args(["row", row.name(), &calls.to_string()])
+        .args(arguments)
         .stdin(Stdio::null())
         .output()
         .ok()?;

@@ -1,7 +1,7 @@
 //! Steadfast and its peers, side by side in one run: [`overhead`] is what a request costs,
 //! [`traps`] in which situations a circuit breaker misbehaves, [`rollouts::command`] what restarts
 //! under load lose, [`overload`] what a limiter makes of too much of it, [`harm`] what the guard of a
-//! pool makes worse than the bare pool, [`truth`] what it says of a dependency that fails, [`serve`] what
+//! pool makes worse than the bare pool, [`pool`] what it costs, [`truth`] what it says of a dependency that fails, [`serve`] what
 //! serving costs beside `axum::serve`, [`page`] whether the operator's page is there when it is needed,
 //! [`soak`] what a million requests and peers that mean harm leave behind.
 
@@ -14,6 +14,7 @@ mod harm;
 mod overhead;
 mod overload;
 mod page;
+mod pool;
 mod rows;
 mod serve;
 mod soak;
@@ -49,6 +50,8 @@ fn main() -> ExitCode {
         ["truth", options @ ..] => truth::main(options),
         ["page", options @ ..] => page::main(options),
         ["page-server", what @ ..] => page::serve(what),
+        ["pool", options @ ..] => pool::main(options),
+        ["pool-asks", way, side, url, calls] => pool::child(way, side, url, calls),
         ["serve", options @ ..] => serve::main(options),
         ["serve-server", subject, workers, cores, machine] => {
             serve::server(subject, workers, cores, machine)
