@@ -105,7 +105,7 @@ impl Row {
     fn measure(way: Way, url: &str, plan: Plan) -> io::Result<Self> {
         let runtime = tokio::runtime::Runtime::new()?;
         let sides = [Side::Bare, Side::Guarded];
-        let asks = sides.map(|side| runtime.block_on(Asks::new(way, side, url)));
+        let asks = sides.map(|side| runtime.block_on(Asks::new(way, side, url, CONNECTIONS)));
         let mut rates = [Vec::new(), Vec::new()];
         // The first round warms up.
         for round in 0..=plan.rounds {

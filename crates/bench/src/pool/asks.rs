@@ -6,7 +6,6 @@ use deadpool_redis::redis::cmd;
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use steadfast_sqlx::PoolGuard;
 
-use super::CONNECTIONS;
 use crate::stack::{Side, redis, sql};
 
 /// A way to ask.
@@ -59,6 +58,10 @@ enum Pool {
     GuardedRedis(steadfast_deadpool_redis::PoolGuard),
 }
 
+/// Connections for one client: it need not wait until the one before is back, and both are
+/// open soon.
+const ALONE: u32 = 2;
+
 /// What is wrong with it ends the benchmark.
 const ANSWERS: &str = "the server answers";
 
@@ -90,10 +93,10 @@ macro_rules! ask_pg {
 }
 
 impl Asks {
-    /// Opens a pool with [`CONNECTIONS`].
-    pub(crate) async fn new(way: Way, side: Side, url: &str) -> Self {
+    /// Opens a pool with so many connections.
+    pub(crate) async fn new(way: Way, side: Side, url: &str, connections: u32) -> Self {
         let pool = if way.is_redis() {
-            let pool = redis::pool(CONNECTIONS as usize, url);
+            let pool = redis::pool(connections as usize, url);
             match side {
                 Side::Bare => Pool::Redis(pool),
                 Side::Guarded => {
@@ -103,7 +106,7 @@ impl Asks {
                 }
             }
         } else {
-            let pool = PgPoolOptions::new().max_connections(CONNECTIONS);
+            let pool = PgPoolOptions::new().max_connections(connections);
             let pool = pool.connect(url).await.expect(ANSWERS);
             match side {
                 Side::Bare => Pool::Pg(pool),
@@ -157,7 +160,7 @@ pub(crate) fn main(way: &str, side: &str, url: &str, calls: &str) -> ExitCode {
         }
     };
     runtime.block_on(async {
-        let asks = Asks::new(way, side, url).await;
+        let asks = Asks::new(way, side, url, ALONE).await;
         for _ in 0..calls {
             asks.ask().await;
         }
