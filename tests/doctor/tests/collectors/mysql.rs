@@ -4,7 +4,10 @@ use mysql_async::{Conn, prelude::Queryable};
 use support::MariaDb;
 use tokio::runtime::Runtime;
 
-use crate::{App, Told, doctor};
+use crate::{
+    App, Told, doctor,
+    told::{becomes_silent_on, wait_for_answer},
+};
 
 fn asked(url: &str) -> Told {
     let app = App::failing();
@@ -58,7 +61,9 @@ fn the_session_at_the_root_of_the_locks_is_named() {
     let waiting = runtime.spawn(async move {
         let _ = waits.query_drop("UPDATE stock SET k = 3 WHERE n = 1").await;
     });
-    std::thread::sleep(std::time::Duration::from_secs(7));
+    let long = "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT' \
+        AND TIMESTAMPDIFF(SECOND, trx_wait_started, NOW()) > 5";
+    wait_for_answer("1", || mariadb.sql(long));
     let number = root.id().to_string();
     asked(&mariadb.url()).names("mysql.locks").sees(
         "mysql",
@@ -67,7 +72,7 @@ fn the_session_at_the_root_of_the_locks_is_named() {
     );
     run(&mut root, "ROLLBACK");
     runtime.block_on(waiting).unwrap();
-    asked(&mariadb.url()).is_silent_on(&["mysql."]);
+    becomes_silent_on(&["mysql."], || asked(&mariadb.url()));
 }
 
 #[test]

@@ -1,6 +1,10 @@
 //! What the command said.
 
-use std::process::Command;
+use std::{
+    process::Command,
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 
@@ -54,6 +58,41 @@ pub(crate) fn doctor_with(environment: &[(&str, &str)], args: &[&str]) -> Told {
     }
 }
 
+/// Looks again until nothing of these areas is among the findings: a server lets go whenever it
+/// gets to it.
+#[track_caller]
+pub(crate) fn becomes_silent_on(areas: &[&str], look: impl Fn() -> Told) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let told = look();
+        if told.accused(areas).is_none() {
+            return;
+        }
+        if Instant::now() > deadline {
+            told.is_silent_on(areas);
+        }
+        sleep(Duration::from_millis(50));
+    }
+}
+
+/// Asks a server again until it gives this answer.
+#[track_caller]
+pub(crate) fn wait_for_answer(wanted: &str, ask: impl Fn() -> String) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let answer = ask();
+        if answer.trim() == wanted {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{answer:?} is not {wanted:?}");
+        sleep(Duration::from_millis(100));
+    }
+}
+
+/// Longest that a test waits for what must come. It is no part of any claim: a test that
+/// reaches it has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 impl Told {
     /// Says that this is the first finding, and sure enough for a 503 that was seen.
     #[track_caller]
@@ -74,12 +113,13 @@ impl Told {
     /// Says that nothing of this area is among the findings.
     #[track_caller]
     pub(crate) fn is_silent_on(&self, areas: &[&str]) -> &Self {
-        let accused = self
-            .findings
-            .iter()
-            .find(|(id, _)| areas.iter().any(|area| id.starts_with(area)));
-        assert_eq!(accused, None, "{}", self.shown());
+        assert_eq!(self.accused(areas), None, "{}", self.shown());
         self
+    }
+
+    fn accused(&self, areas: &[&str]) -> Option<&(String, String)> {
+        let mut findings = self.findings.iter();
+        findings.find(|(id, _)| areas.iter().any(|area| id.starts_with(area)))
     }
 
     /// Says that a fact was collected: `postgres`, `slots`, and a text in it.
