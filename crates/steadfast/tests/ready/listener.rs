@@ -1,5 +1,7 @@
 //! The probe listener, which answers while the main runtime cannot.
 
+use tokio::time::Instant;
+
 use crate::common::fetch;
 
 use super::*;
@@ -99,29 +101,53 @@ fn with_every_worker_blocked_the_probe_listener_answers_and_shows_the_lag() {
     assert_eq!(process.guard.control().phase(), Some(Phase::Ready));
 }
 
+/// Returns for how long a text says that the runtime has stalled, in seconds.
+fn said(text: &str) -> f64 {
+    let (_, rest) = text.split_once("runtime stalled for ").expect(text);
+    let (secs, _) = rest.split_once(" s").expect(text);
+    secs.parse().expect(text)
+}
+
 /// Goal: a runtime that is blocked from its first moment on is called stalled after ten
-/// seconds, and well again when it runs. Real time: the heartbeat is what is tested.
+/// seconds, not before and not later, and well again when it runs. Real time: the heartbeat is
+/// what is tested.
 #[test]
 fn with_every_worker_blocked_for_ten_seconds_the_probe_listener_says_for_how_long() {
+    let begun = Instant::now();
     let process = Blockable::start();
     let release = process.block();
-    assert_eq!(
-        process.probe("/health/").status,
-        200,
-        "a moment is not a stall"
-    );
-    let stalled = process.probe_until("/health/", |answer| answer.status == 503);
+    let blocked = Instant::now();
+    let stalled = loop {
+        let asked = Instant::now() - blocked;
+        let answer = process.probe("/health/");
+        if answer.status == 503 {
+            break answer;
+        }
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        // Its last beat was before that moment.
+        assert!(asked < Duration::from_secs(10), "well after {asked:?}");
+        let pause = async { tokio::time::sleep(Duration::from_millis(20)).await };
+        process.outside.block_on(pause);
+    };
     let body = stalled.json();
     assert_eq!(body["status"], "fail");
     let note = body["notes"][0].as_str().expect("a note");
-    assert!(note.starts_with("runtime stalled for 10."), "{note}");
+    assert!(note.starts_with("runtime stalled for "), "{note}");
     let ready = process.probe("/ready/");
     assert_eq!(ready.status, 503);
     assert!(
-        ready.body.starts_with("not ready: runtime stalled for 1"),
+        ready.body.starts_with("not ready: runtime stalled for "),
         "{}",
         ready.body
     );
+    // As they round it.
+    let possible = 10.0..=(Instant::now() - begun).as_secs_f64() + 0.1;
+    for text in [note, &ready.body] {
+        assert!(
+            possible.contains(&said(text)),
+            "{text} is not in {possible:?}"
+        );
+    }
     drop(release);
     process.probe_until("/health/", |answer| answer.status == 200);
     assert_eq!(process.probe("/ready/").body, "ready\n");
