@@ -208,10 +208,14 @@ impl Watch {
             // They left sooner than answers come, so it was not for what is in flight.
             return None;
         }
-        let roomy = self.roomy.as_ref().filter(|_| waited_for);
+        let far = block.sums.in_flight() / CALM_DISTANCE;
+        let burst = BURST_SHARE * calm.sums.in_flight().max(far) + BURST_PLUS;
+        // As many as found room, unless that is no fewer than there are.
+        let fewer = |it: &&Block| waited_for && it.sums.in_flight() < self.in_flight;
+        let roomy = self.roomy.as_ref().filter(fewer);
         let known = roomy.unwrap_or(calm).sums.in_flight();
-        let knee = known.max(block.sums.in_flight() / CALM_DISTANCE);
-        (self.in_flight >= BURST_SHARE * knee + BURST_PLUS).then_some(Saturation {
+        let knee = known.max(far);
+        (self.in_flight >= burst).then_some(Saturation {
             high: block.sums,
             slower,
             knee,

@@ -192,6 +192,13 @@ fn the_limit_that_is_tried_is_what_was_answered_as_fast_as_in_the_quietest_momen
     let (room, queue) = ((20, 0.105, 0, 1), (30, 0.15, 0, 1));
     assert_eq!(told(&[(10, 0.1, 0, 1), room, queue]), Some(20));
     assert_eq!(told(&[room, queue, (10, 0.1, 0, 1)]), Some(20));
+    // However many found room, that all give up now is worth a limit.
+    assert_eq!(told(&[(10, 0.1, 0, 1), (60, 0.105, 0, 1)]), Some(60));
+    assert_eq!(
+        told(&[(10, 0.1, 0, 1), (90, 0.105, 0, 1)]),
+        Some(10),
+        "no fewer than there are now"
+    );
     assert_eq!(
         told(&[(10, 0.1, 0, 1), (20, 0.1, 7, 1)]),
         Some(10),
