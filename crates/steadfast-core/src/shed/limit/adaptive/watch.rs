@@ -183,11 +183,8 @@ impl Watch {
     /// latency then is the patience of the clients, and says nothing any more.
     fn given_up(&mut self, block: &Block) -> Option<Saturation> {
         let ratio = block.sums.abandoned_ratio();
-        self.in_vain = if ratio >= IN_VAIN_RATIO {
-            self.in_vain + 1
-        } else {
-            0
-        };
+        let in_vain = ratio >= IN_VAIN_RATIO;
+        self.in_vain = if in_vain { self.in_vain + 1 } else { 0 };
         // Of a block that was half answered it is less sure, so it takes more to see a difference.
         let sure = self.in_vain >= IN_VAIN_MIN;
         if ratio < GIVEN_UP_RATIO {
