@@ -41,7 +41,7 @@ fn loom_who_joins_the_line_and_leaves_it_is_counted_out_again() {
             other.leave(line, Priority::Critical);
         });
         let mut line = lag.stand(0, Priority::Default, "/");
-        let gives_way = lag.gives_way(&mut line, 1, (Priority::Default, now), || false, now);
+        let gives_way = lag.gives_way(&mut line, 1, (Priority::Default, now), || 0, now);
         assert!(gives_way, "once it always does");
         let turn = lag.turn(line, Priority::Default, now, || 9, now);
         assert!(turn.is_ok(), "nobody is refused before the line has stood");
