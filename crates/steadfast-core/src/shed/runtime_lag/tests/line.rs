@@ -213,3 +213,121 @@ fn before_anybody_is_refused_the_line_is_worked_off_by_every_thread() {
     assert!(young.gives_way(now + MS), "an older one is in line");
     assert!(!old.gives_way(now + MS));
 }
+
+#[test]
+fn a_critical_request_counts_as_older_than_those_before_it() {
+    let start = origin();
+    let lag_loop = lined(start);
+    let mut default = InLine::joins(&lag_loop, Priority::Default, start + 100 * MS);
+    let mut critical = InLine::joins(&lag_loop, Priority::Critical, start + 150 * MS);
+    let now = start + 160 * MS;
+    assert!(default.gives_way(now) && critical.gives_way(now));
+    assert!(default.gives_way(now + MS), "it lets the critical one pass");
+    assert!(!critical.gives_way(now + MS));
+}
+
+/// Room for so many in line, each of whom waits for 20 ms when it is taken.
+fn with_room(lag_loop: &LagLoop, room: u32) -> Published {
+    let published = Published {
+        lined: true,
+        room: Some(room),
+        full_wait_ms: 20,
+    };
+    lag_loop
+        .published
+        .store(published.to_word(), Ordering::Relaxed);
+    published
+}
+
+#[test]
+fn who_comes_behind_many_of_its_own_route_counts_as_younger_than_another() {
+    let start = origin();
+    let lag_loop = lined(start);
+    with_room(&lag_loop, 4);
+    let joins = |path, ms| InLine {
+        lag_loop: &lag_loop,
+        line: lag_loop.stand(0, Priority::Default, path),
+        who: (Priority::Default, start + ms * MS),
+    };
+    // The fourth of its kind is due 15 ms after it came, before the page at 114 ms.
+    let mut flood = [100, 100, 100, 100].map(|ms| joins("/login", ms));
+    let (mut early, mut late) = (joins("/page", 114), joins("/page", 116));
+    let now = start + 120 * MS;
+    let [.., last] = &mut flood;
+    assert!(last.gives_way(now) && early.gives_way(now));
+    assert!(last.gives_way(now + MS), "the page goes first");
+    assert!(!early.gives_way(now + MS));
+    assert!(last.gives_way(now + ROUND + MS) && late.gives_way(now + ROUND + MS));
+    assert!(late.gives_way(now + ROUND + 2 * MS), "that one came later");
+    assert!(!last.gives_way(now + ROUND + 2 * MS));
+}
+
+#[test]
+fn a_flood_of_one_route_leaves_another_its_share_of_the_line() {
+    let start = origin();
+    let lag_loop = lined(start);
+    let published = with_room(&lag_loop, 8);
+    let arrives = |path| {
+        let who = (Priority::Default, path);
+        lag_loop.arrive_lined(0, who, published, start + 2 * MS)
+    };
+    for _ in 0..8 {
+        lag_loop.stand(0, Priority::Default, "/login");
+    }
+    let refused = arrives("/login").expect_err("there is no room");
+    assert_eq!((refused.waiting, refused.room), (8, 8));
+    for _ in 0..4 {
+        assert_eq!(arrives("/page"), Ok(()));
+        lag_loop.stand(0, Priority::Default, "/page");
+    }
+    let refused = arrives("/page").expect_err("half of it is taken");
+    assert_eq!((refused.waiting, refused.room), (12, 8));
+    let who = (Priority::Background, "/report");
+    let refused = lag_loop.arrive_lined(0, who, published, start + 2 * MS);
+    let refused = refused.expect_err("not while others are refused");
+    assert_eq!((refused.waiting, refused.room), (12, 2));
+}
+
+#[test]
+fn of_who_stands_in_line_critical_requests_see_only_their_like_before_them() {
+    let start = origin();
+    let lag_loop = lined(start);
+    let room = 8;
+    let published = with_room(&lag_loop, room);
+    let standing: Vec<_> = (0..room)
+        .map(|_| lag_loop.stand(0, Priority::Background, "/"))
+        .collect();
+    assert_eq!(standing.len(), 8);
+    let arrives = |priority| lag_loop.arrive_lined(0, (priority, "/"), published, start + 2 * MS);
+    let refused = arrives(Priority::Default).expect_err("there is no room");
+    assert_eq!((refused.waiting, refused.room), (8, 8));
+    assert_eq!(arrives(Priority::Critical), Ok(()));
+    for _ in 0..room * 4 {
+        lag_loop.stand(0, Priority::Critical, "/");
+    }
+    let refused = arrives(Priority::Critical).expect_err("all of them are critical");
+    assert_eq!((refused.waiting, refused.room), (32, 32));
+    assert_eq!(refused.waited, Duration::ZERO, "it has not waited");
+}
+
+#[test]
+fn whose_turn_comes_after_its_client_has_likely_gone_is_refused() {
+    let start = origin();
+    let lag_loop = lined(start);
+    with_room(&lag_loop, 8);
+    let turn = |priority, waited: Duration| {
+        let line = lag_loop.stand(0, priority, "/");
+        let now = start + 400 * MS;
+        // Nobody looks in between.
+        lag_loop.due.store(NEVER, Ordering::Relaxed);
+        lag_loop.turn(line, priority, now - waited, || 1, now)
+    };
+    // Four times what the whole line stands for, and sixteen times for critical ones.
+    assert_eq!(turn(Priority::Default, 80 * MS), Ok(()));
+    let refused = turn(Priority::Default, 81 * MS).expect_err("it is too late");
+    assert_eq!(refused.waited, 81 * MS);
+    assert_eq!(turn(Priority::Critical, 320 * MS), Ok(()));
+    assert!(turn(Priority::Critical, 321 * MS).is_err());
+    let snapshot = lag_loop.snapshot(start + 400 * MS);
+    assert_eq!((snapshot.waiting, snapshot.refused), (0, 2));
+}
