@@ -48,9 +48,9 @@ fn main() -> ExitCode {
         ["harm", options @ ..] => harm::main(options),
         ["harm-server", side, address, url] => harm::serve(side, address, url),
         ["truth", options @ ..] => truth::main(options),
-        ["page", options @ ..] => page::main(options),
+        ["page", options @ ..] => quick_and_json("page", options, page::main),
         ["page-server", what @ ..] => page::serve(what),
-        ["pool", options @ ..] => pool::main(options),
+        ["pool", options @ ..] => quick_and_json("pool", options, pool::main),
         ["pool-asks", way, side, url, calls] => pool::child(way, side, url, calls),
         ["serve", options @ ..] => serve::main(options),
         ["serve-server", subject, workers, cores, machine] => {
@@ -82,6 +82,14 @@ fn only_json(name: &str, options: &[&str], command: fn(bool) -> ExitCode) -> Exi
     match options.iter().find(|it| **it != "--json") {
         None => command(!options.is_empty()),
         Some(other) => wrong(&format!("unknown option `{other}`\n{}", usage(Some(name)))),
+    }
+}
+
+/// Runs a benchmark that may be told two things: whether to be quick, and whether to write JSON.
+fn quick_and_json(name: &str, options: &[&str], command: fn(bool, bool) -> ExitCode) -> ExitCode {
+    match usage::quick_and_json(name, options) {
+        Ok((is_quick, as_json)) => command(is_quick, as_json),
+        Err(fault) => wrong(&fault),
     }
 }
 

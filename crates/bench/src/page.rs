@@ -46,21 +46,8 @@ const QUICK: Plan = Plan {
 };
 
 /// Runs the benchmark.
-pub(crate) fn main(arguments: &[&str]) -> ExitCode {
-    let (mut plan, mut as_json) = (WHOLE, false);
-    for argument in arguments {
-        match *argument {
-            "--quick" => plan = QUICK,
-            "--json" => as_json = true,
-            other => {
-                eprintln!(
-                    "unknown option `{other}`\n{}",
-                    crate::usage::usage(Some("page"))
-                );
-                return ExitCode::from(64);
-            }
-        }
-    }
+pub(crate) fn main(is_quick: bool, as_json: bool) -> ExitCode {
+    let plan = if is_quick { QUICK } else { WHOLE };
     let all: [fn(&Plan) -> io::Result<Value>; 3] = [overload, blocked, flood];
     for measure in all {
         match measure(&plan) {

@@ -15,7 +15,7 @@ use std::{io, process::ExitCode, time::Duration};
 
 use serde_json::json;
 
-use crate::{callgrind, clock, stack::Side, usage::usage};
+use crate::{callgrind, clock, stack::Side};
 
 pub(crate) use asks::main as child;
 use asks::{Asks, Way};
@@ -55,18 +55,8 @@ struct Row {
 }
 
 /// Runs the benchmark.
-pub(crate) fn main(arguments: &[&str]) -> ExitCode {
-    let (mut plan, mut as_json) = (WHOLE, false);
-    for argument in arguments {
-        match *argument {
-            "--quick" => plan = QUICK,
-            "--json" => as_json = true,
-            other => {
-                eprintln!("unknown option `{other}`\n{}", usage(Some("pool")));
-                return ExitCode::from(64);
-            }
-        }
-    }
+pub(crate) fn main(is_quick: bool, as_json: bool) -> ExitCode {
+    let plan = if is_quick { QUICK } else { WHOLE };
     match measure(plan, as_json) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

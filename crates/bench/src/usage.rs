@@ -27,6 +27,19 @@ pub(crate) fn is_asked_for(benchmark: &str, arguments: &[&str]) -> bool {
     USAGE.lines().any(|line| name(line) == Some(benchmark)) && arguments.iter().any(is_help)
 }
 
+/// Reads the arguments of a benchmark that takes `--quick` and `--json` and nothing else: whether
+/// each is there. Another is told, with what can be typed.
+pub(crate) fn quick_and_json(of: &str, arguments: &[&str]) -> Result<(bool, bool), String> {
+    let known = ["--quick", "--json"];
+    match arguments.iter().find(|it| !known.contains(*it)) {
+        Some(other) => Err(format!("unknown option `{other}`\n{}", usage(Some(of)))),
+        None => Ok((
+            arguments.contains(&"--quick"),
+            arguments.contains(&"--json"),
+        )),
+    }
+}
+
 /// The benchmark whose command line it is.
 fn name(line: &str) -> Option<&str> {
     line.trim_start().strip_prefix("bench ")?.split(' ').next()

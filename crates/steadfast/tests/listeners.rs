@@ -181,6 +181,22 @@ async fn a_tapped_listener_loses_no_connection_of_its_queue() {
     assert_eq!(tapped.load(Ordering::Relaxed), QUEUED);
 }
 
+/// Serves on the thread of the test; it has answered.
+#[cfg(target_os = "linux")]
+async fn on_this_thread(
+    guard: Guard,
+) -> (
+    std::net::SocketAddr,
+    tokio::task::JoinHandle<std::io::Result<steadfast::DrainReport>>,
+) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let app = guard.protect_service(service_fn(hello));
+    let served = tokio::spawn(async move { guard.serve(listener, app).await });
+    assert_eq!(fetch(address, request_for("/")).await.body, "hello");
+    (address, served)
+}
+
 /// Goal: clients that come all at once wait in the kernel's queue, and not for a second because
 /// it was full.
 #[cfg(target_os = "linux")]
@@ -188,11 +204,7 @@ async fn a_tapped_listener_loses_no_connection_of_its_queue() {
 async fn a_crowd_waits_in_the_queue_while_nobody_accepts() {
     let guard = builder().build().expect("valid");
     let control = guard.control();
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("bound");
-    let app = guard.protect_service(service_fn(hello));
-    let served = tokio::spawn(async move { guard.serve(listener, app).await });
-    assert_eq!(fetch(address, request_for("/")).await.body, "hello");
+    let (address, served) = on_this_thread(guard).await;
     // On the thread that serves, so that nothing is accepted meanwhile.
     let connect = |number| {
         let connected = std::net::TcpStream::connect_timeout(&address, PATIENCE);
@@ -215,11 +227,7 @@ async fn a_queue_is_as_long_as_it_was_set() {
     let short = steadfast::Connections::default().backlog(1);
     let guard = builder().connections(short).build().expect("valid");
     let control = guard.control();
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("bound");
-    let app = guard.protect_service(service_fn(hello));
-    let served = tokio::spawn(async move { guard.serve(listener, app).await });
-    assert_eq!(fetch(address, request_for("/")).await.body, "hello");
+    let (address, served) = on_this_thread(guard).await;
     // On the thread that serves, so that nothing is accepted meanwhile. Linux lets one more wait
     // than it was asked for.
     let moment = Duration::from_millis(100);

@@ -152,14 +152,7 @@ pub(crate) fn main(way: &str, side: &str, url: &str, calls: &str) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("no runtime: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    runtime.block_on(async {
+    runtime.expect("a runtime").block_on(async {
         let asks = Asks::new(way, side, url, ALONE).await;
         for _ in 0..calls {
             asks.ask().await;

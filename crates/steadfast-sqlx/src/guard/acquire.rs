@@ -49,9 +49,8 @@ impl<DB: Driver> PoolDriver for Connections<DB> {
 
     fn connect(&self) -> PoolFuture<Result<PoolConnection<DB>, Fault>> {
         let pool = self.pool.clone();
-        // Written where they stay: the future of an acquire has nine kilobytes, and that of a
-        // transaction's beginning, which is apart for that, three times as many. A box that is
-        // made of a future is copied to.
+        // Written where they stay, because `Box::pin` copies: the future of an acquire has nine
+        // kilobytes, and one that also begins a transaction more, so that is another.
         match self.how.clone() {
             How::Bare => {
                 let connected = Box::write(Box::new_uninit(), async move {

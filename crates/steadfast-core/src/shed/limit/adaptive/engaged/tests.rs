@@ -12,6 +12,17 @@ fn of_sixteen() -> Engaged {
     engaged
 }
 
+/// The same, and what a request takes there is known.
+fn measured() -> Engaged {
+    let mut engaged = of_sixteen();
+    engaged.latency = Latency {
+        secs: 0.015,
+        in_flight: 24.0,
+        n: LATENCY_MEMORY,
+    };
+    engaged
+}
+
 fn random() -> Random {
     Random(7)
 }
@@ -59,13 +70,8 @@ fn the_cap_has_room_for_bursts_while_few_are_refused_and_is_the_limit_under_pres
 fn a_limit_at_rest_lends_places_to_bursts_and_an_experiment_does_not() {
     // Goal: under a load of half the capacity, whoever is measured, so that it is known, and
     // whatever was refused before.
-    let mut engaged = of_sixteen();
+    let mut engaged = measured();
     engaged.refused = 0.9;
-    engaged.latency = Latency {
-        secs: 0.015,
-        in_flight: 24.0,
-        n: LATENCY_MEMORY,
-    };
     let mut now = origin();
     for _ in 0..1_000 {
         now += MS;
@@ -84,12 +90,7 @@ fn a_limit_at_rest_lends_places_to_bursts_and_an_experiment_does_not() {
 
 #[test]
 fn lent_places_that_nothing_explains_end_the_limit() {
-    let mut engaged = of_sixteen();
-    engaged.latency = Latency {
-        secs: 0.015,
-        in_flight: 24.0,
-        n: LATENCY_MEMORY,
-    };
+    let mut engaged = measured();
     let mut now = origin();
     let outcome = |engaged: &mut Engaged, now, in_flight| {
         engaged.window(&Window::new(now, 1, 0, in_flight), &mut random())
@@ -112,12 +113,7 @@ fn lent_places_that_nothing_explains_end_the_limit() {
 
 #[test]
 fn who_stands_in_line_while_the_process_is_late_holds_no_lent_place() {
-    let mut engaged = of_sixteen();
-    engaged.latency = Latency {
-        secs: 0.015,
-        in_flight: 24.0,
-        n: LATENCY_MEMORY,
-    };
+    let mut engaged = measured();
     engaged.freeze(true);
     let mut now = origin();
     for ms in 0..3_000 {
