@@ -68,8 +68,11 @@ fn tests(workspace: &Workspace, tested: impl Fn(&Package) -> bool) -> Step<'_> {
     } else {
         "test"
     };
+    // All of them run, so that one run names every test that fails.
     let calls = vec![
-        in_cargo(&format!("{runner} --workspace --all-features{excluded}")),
+        in_cargo(&format!(
+            "{runner} --no-fail-fast --workspace --all-features{excluded}"
+        )),
         in_cargo(&format!("test --doc --workspace --all-features{excluded}")),
     ];
     Step::calls("tests", calls)

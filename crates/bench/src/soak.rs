@@ -15,12 +15,17 @@ mod server;
 
 use std::{io, net::SocketAddr, process::ExitCode, time::Duration};
 
+use tokio::time::{Instant, sleep};
+
 use crate::child::Process;
 use figures::{Generation, Met, Usage};
 use options::Options;
 
 /// How long the server may take for anything it is told to do: a drain waits for its grace.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
+
+/// How long what clients left behind may take to go.
+const REST_MAX: Duration = Duration::from_secs(60);
 
 pub(crate) fn main(arguments: &[&str]) -> ExitCode {
     let options = match Options::parse(arguments) {
@@ -93,12 +98,13 @@ fn measure(options: Options) -> io::Result<bool> {
         .enable_all()
         .build()?;
     let mut served = Served::start()?;
-    let mut generations = Vec::new();
+    let mut generations: Vec<Generation> = Vec::new();
     for number in 1..=options.generations() {
         let share = options.share();
         let done = runtime.block_on(load::run(share, served.address, || served.begin_drain()))?;
         let cut = served.next()?;
-        let usage = runtime.block_on(settled(&served))?;
+        let first = generations.first().map(|it| it.usage.descriptors);
+        let usage = runtime.block_on(at_rest(&served, first.unwrap_or(usize::MAX)))?;
         let generation = Generation {
             number,
             requests: done.answered,
@@ -113,12 +119,15 @@ fn measure(options: Options) -> io::Result<bool> {
         generations.push(generation);
     }
     let flat = figures::is_flat(&generations);
+    let rest = generations
+        .first()
+        .map_or(usize::MAX, |it| it.usage.descriptors);
     if !options.json {
         println!("{}", Met::heading());
     }
     let mut kinds = Vec::new();
     for kind in harm::Kind::ALL {
-        let met = runtime.block_on(harm::meet(kind, options, &served))?;
+        let met = runtime.block_on(harm::meet(kind, options, &served, rest))?;
         met.print(options.json);
         kinds.push(met);
     }
@@ -131,11 +140,16 @@ fn measure(options: Options) -> io::Result<bool> {
     Ok(flat && kinds.iter().all(Met::came_back))
 }
 
-/// What the process holds once that does not change any more, at most five seconds later.
-async fn settled(served: &Served) -> io::Result<Usage> {
+/// What the process holds at rest: its descriptors are back to so many, which is waited for at
+/// most a minute, and nothing changes any more, at most five seconds later.
+async fn at_rest(served: &Served, descriptors: usize) -> io::Result<Usage> {
+    let until = Instant::now() + REST_MAX;
+    while served.usage()?.descriptors > descriptors && Instant::now() < until {
+        sleep(Duration::from_millis(100)).await;
+    }
     let mut last = served.usage()?;
     for _ in 0..50 {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        sleep(Duration::from_millis(100)).await;
         let now = served.usage()?;
         if now == last {
             break;

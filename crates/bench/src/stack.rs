@@ -155,6 +155,11 @@ impl Answer {
         self.status.is_some_and(|status| status < 300) && self.took <= PATIENCE
     }
 
+    /// Whether its client had left before anything was said.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        self.status.is_none() || self.took > PATIENCE
+    }
+
     /// Whether it failed and says why: a refusal with a cause, and not merely that the
     /// application failed.
     pub(crate) fn is_explained(&self) -> bool {

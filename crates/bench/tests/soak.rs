@@ -14,12 +14,16 @@ fn generations_and_hostile_peers_leave_no_descriptor_behind() {
     assert_eq!((generations.len(), kinds.len()), (4, 7), "{lines:?}");
     let descriptors = &generations[0]["descriptors"];
     for line in &generations {
-        assert!(line["requests"].as_u64() >= Some(400), "{line}");
-        assert_eq!(
-            (&line["cut"], &line["unexpected"]),
-            (&0.into(), &0.into()),
+        let count = |name: &str| line[name].as_u64().expect("a count");
+        // Of a hundred connections 64 are in use at a time when the drain begins: 36 were done
+        // before it, at most thirteen of them with one request over HTTP/2, the others with five.
+        // How far the 64 came depends on the machine; none of them ends without a word.
+        assert!(count("requests") >= 23 * 5 + 13, "{line}");
+        assert!(
+            count("requests") + count("crossed") >= count("connections"),
             "{line}"
         );
+        assert_eq!((count("cut"), count("unexpected")), (0, 0), "{line}");
         assert_eq!(&line["descriptors"], descriptors, "{line}");
     }
     for line in &kinds {

@@ -80,7 +80,7 @@ pub async fn rollout(plan: Plan, program: &Program) -> Outcome {
     };
     let http2 = plan.front == Front::DirectH2;
     for index in 0..backends.len() {
-        back_in("the front", || front.has_in(index)).await;
+        back_in("the front", &front, || front.has_in(index)).await;
     }
     let posts_streams = plan.front.carries_posted_streams();
     let load = Load::start(plan.rate_per_sec, endpoints.clone(), http2, posts_streams);
@@ -108,7 +108,10 @@ pub async fn rollout(plan: Plan, program: &Program) -> Outcome {
             endpoints.add(addresses[index]);
         }
         let label = backend.label();
-        back_in(&label, || front.has_in(index) && load.has_seen(&label)).await;
+        back_in(&label, &front, || {
+            front.has_in(index) && load.has_seen(&label)
+        })
+        .await;
         let enough = timeout(PATIENCE + pace(plan), async {
             while load.ended() < due {
                 sleep(Duration::from_millis(5)).await;
@@ -156,10 +159,14 @@ fn pace(plan: Plan) -> Duration {
     Duration::from_secs(1) * plan.requests_each / plan.rate_per_sec
 }
 
-async fn back_in(who: &str, is_in: impl Fn() -> bool) {
+async fn back_in(who: &str, front: &Standing, is_in: impl Fn() -> bool) {
     let began = Instant::now();
     while !is_in() {
-        assert!(began.elapsed() < PATIENCE, "{who} gets no traffic");
+        assert!(
+            began.elapsed() < PATIENCE,
+            "{who} gets no traffic; the front says: {}",
+            front.complaints()
+        );
         sleep(Duration::from_millis(10)).await;
     }
 }

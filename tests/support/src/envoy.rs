@@ -32,8 +32,9 @@ impl Envoy {
             port,
             |command, file| {
                 command.arg("-c").arg(file);
-                // Several on one host need ids of their own, and one thread serves a test.
-                command.args(["--use-dynamic-base-id", "--concurrency", "1", "-l", "error"]);
+                // For a hot restart several on one host would need ids of their own, and would
+                // end with the thread that started them. One thread serves a test.
+                command.args(["--disable-hot-restart", "--concurrency", "1", "-l", "error"]);
                 // Whoever reads its access log does so soon after.
                 command.args(["--file-flush-interval-msec", "100"]);
             },

@@ -1,18 +1,46 @@
 //! Ports, and a listener that says nothing.
 
 use std::{
+    collections::hash_map::RandomState,
+    fs,
+    hash::{BuildHasher, Hasher},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Mutex},
     thread::JoinHandle,
 };
 
+/// Ports below this one belong to services that a machine may have.
+const PORT_MIN: u16 = 10_000;
+
 /// Returns a port of the loopback that nobody listens on.
 ///
-/// Somebody else may take it before it is used; the servers of this crate then try another.
+/// It is none of those that the kernel gives to whoever connects, or binds without naming one:
+/// a server that is stopped and started again finds it free, and who is to find it closed does.
+/// Another caller may get the same one before it is used, which is unlikely, since they are
+/// drawn at random; the servers of this crate then try another.
+///
+/// # Panics
+/// If so many ports in a row are taken that something is wrong with the loopback.
 #[must_use]
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("the loopback has a free port");
-    listener.local_addr().expect("it is bound").port()
+    let above = ephemeral().checked_sub(PORT_MIN).filter(|room| *room > 0);
+    let room = above.expect("the kernel leaves ports that it does not give away itself");
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let mut drawn = (0..1_000).map(|_| PORT_MIN + random() % room);
+    drawn.find(is_free).expect("the loopback has a free port")
+}
+
+/// The first of the ports that the kernel gives away: its default, if it does not say.
+fn ephemeral() -> u16 {
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let first = range.split_whitespace().next();
+    first.and_then(|it| it.parse().ok()).unwrap_or(32_768)
+}
+
+/// A number that differs from process to process and from call to call.
+fn random() -> u16 {
+    let [first, second, ..] = RandomState::new().build_hasher().finish().to_ne_bytes();
+    u16::from_ne_bytes([first, second])
 }
 
 /// A listener that takes every connection and never answers.

@@ -37,6 +37,8 @@ struct Figures {
     explained: usize,
     /// Failed without a reason: a bare 500, or no answer.
     unexplained: usize,
+    /// Those among them to whom nothing was said at all before they left.
+    unanswered: usize,
     /// Of those served, sorted.
     latencies_ms: Vec<f64>,
     /// When each of those was, from the first question on, sorted.
@@ -50,6 +52,7 @@ impl Figures {
         let served: Vec<&Answer> = seen.answers.iter().filter(|it| it.is_served()).collect();
         let failed: Vec<&Answer> = seen.answers.iter().filter(|it| !it.is_served()).collect();
         let explained = failed.iter().filter(|it| it.is_explained()).count();
+        let unanswered = failed.iter().filter(|it| it.is_unanswered());
         let mut causes = BTreeMap::new();
         for answer in &failed {
             *causes.entry(answer.cause()).or_insert(0) += 1;
@@ -59,6 +62,7 @@ impl Figures {
             served: served.len(),
             explained,
             unexplained: failed.len() - explained,
+            unanswered: unanswered.filter(|it| !it.is_explained()).count(),
             latencies_ms: sorted_ms(&served),
             served_at_ms: served_at_ms(&seen.answers),
             failed_p99_ms: p99(&sorted_ms(&failed)),
@@ -243,6 +247,7 @@ impl Row {
             add("p99_worst_ms", worst);
             add("explained", self.median(side, |it| it.explained as f64));
             add("unexplained", self.median(side, |it| it.unexplained as f64));
+            add("unanswered", self.median(side, |it| it.unanswered as f64));
             let failed = |it: &Figures| it.failed_p99_ms.unwrap_or(f64::NAN);
             add("failed_p99_ms", self.median(side, failed));
             line.insert(format!("{name}_failed_as"), json!(self.causes(side)));

@@ -10,10 +10,9 @@ use tokio::{
 };
 
 use super::{
-    Served,
+    Served, at_rest,
     figures::{self, Usage},
     options::Options,
-    settled,
 };
 
 /// Peers that are there at a time: what a process of the usual 20,000 descriptors can open and
@@ -100,23 +99,30 @@ impl Kind {
 }
 
 /// Lets so many of a kind come, in turns, and looks at the server and at the others meanwhile.
+/// At rest the server holds `rest` descriptors.
 pub(super) async fn meet(
     kind: Kind,
     options: Options,
     served: &Served,
+    rest: usize,
 ) -> io::Result<figures::Met> {
     let local = LocalSet::new();
-    local.run_until(meet_all(kind, options, served)).await
+    local.run_until(meet_all(kind, options, served, rest)).await
 }
 
-async fn meet_all(kind: Kind, options: Options, served: &Served) -> io::Result<figures::Met> {
+async fn meet_all(
+    kind: Kind,
+    options: Options,
+    served: &Served,
+    rest: usize,
+) -> io::Result<figures::Met> {
     let address = served.address;
     let usual = Others::start(address);
     while usual.asked() < options.usual() {
         sleep(PACE).await;
     }
     let usual = usual.end().await?;
-    let before = settled(served).await?;
+    let before = at_rest(served, rest).await?;
     let mut peak = before;
     let others = Others::start(address);
     let mut left = options.hostile();
@@ -145,7 +151,7 @@ async fn meet_all(kind: Kind, options: Options, served: &Served) -> io::Result<f
         }
     }
     let beside = others.end().await?;
-    let after = back(served, before).await?;
+    let after = at_rest(served, rest).await?;
     Ok(figures::Met {
         name: kind.name(),
         peers: options.hostile(),
@@ -155,15 +161,6 @@ async fn meet_all(kind: Kind, options: Options, served: &Served) -> io::Result<f
         p99: [usual.p99(), beside.p99()],
         unanswered: [beside.unanswered, beside.asked()],
     })
-}
-
-/// Waits until the descriptors are back, at most a minute, and then until nothing changes.
-async fn back(served: &Served, before: Usage) -> io::Result<Usage> {
-    let until = Instant::now() + Duration::from_secs(60);
-    while served.usage()?.descriptors > before.descriptors && Instant::now() < until {
-        sleep(Duration::from_millis(100)).await;
-    }
-    settled(served).await
 }
 
 /// A client that asks again and again, and each tenth time over a new connection.

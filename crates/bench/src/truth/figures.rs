@@ -29,6 +29,8 @@ struct Figures {
     /// Failed without a reason: before it was known, and after that.
     unexplained_before: usize,
     unexplained: usize,
+    /// Those among them to whom nothing was said at all before they left.
+    unanswered: usize,
     explained: usize,
     /// Failed although they needed nothing of what was harmed.
     needlessly: usize,
@@ -66,6 +68,8 @@ impl Figures {
         } else {
             bare(true)
         };
+        let unanswered = failed.iter().filter(|it| it.is_unanswered());
+        let unanswered = unanswered.filter(|it| !it.is_explained() && is_known(it.asked_at));
         let beside = seen.beside.iter();
         let needlessly = beside.filter(|it| !it.is_served()).count();
         let needlessly = needlessly + if expected.serves { failed.len() } else { 0 };
@@ -85,6 +89,7 @@ impl Figures {
             class,
             unexplained_before: bare(false),
             unexplained,
+            unanswered: unanswered.count().min(unexplained),
             explained: failed.iter().filter(|it| it.is_explained()).count(),
             needlessly,
             to_heal: to_heal(seen),
@@ -268,6 +273,7 @@ impl Row {
             "seconds_to_know": to_know, "seconds_to_know_worst": know_worst,
             "reason": self.reason(), "class": self.class(),
             "unexplained": unexplained, "unexplained_before": before,
+            "unanswered": self.most(|it| it.unanswered),
             "explained": self.most(|it| it.explained),
             "needlessly": self.most(|it| it.needlessly),
             "seconds_to_heal": to_heal, "seconds_to_heal_worst": heal_worst,
