@@ -178,18 +178,28 @@ async fn rate(asks: &Asks, secs: f64) -> f64 {
     let clients = (0..CLIENTS).map(|_| {
         let asks = asks.clone();
         tokio::spawn(async move {
-            let mut answers = 0_u32;
-            while clock::now() < until {
-                asks.ask().await;
-                answers += 1;
+            let (mut answers, mut in_vain) = (0_u32, 0_u32);
+            // Once at least, however late it begins.
+            loop {
+                match asks.ask().await {
+                    Some(()) => answers += 1,
+                    None => in_vain += 1,
+                }
+                if clock::now() >= until {
+                    break (answers, in_vain);
+                }
             }
-            answers
         })
     });
     let clients: Vec<_> = clients.collect();
-    let mut answers = 0;
+    let (mut answers, mut in_vain) = (0, 0);
     for client in clients {
-        answers += client.await.expect("a client does not panic");
+        let (answered, not) = client.await.expect("a client does not panic");
+        answers += answered;
+        in_vain += not;
+    }
+    if in_vain > 0 {
+        eprintln!("bench pool: {in_vain} questions of a round were not answered");
     }
     f64::from(answers) / clock::secs_since(began)
 }

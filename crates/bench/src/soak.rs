@@ -24,6 +24,9 @@ use options::Options;
 /// How long the server may take for anything it is told to do: a drain waits for its grace.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
 
+/// How many looks in a row, a tenth of a second apart, find the same in a process at rest.
+const UNCHANGED: u32 = 3;
+
 /// How long what clients left behind may take to go.
 const REST_MAX: Duration = Duration::from_secs(60);
 
@@ -147,14 +150,15 @@ async fn at_rest(served: &Served, descriptors: usize) -> io::Result<Usage> {
     while served.usage()?.descriptors > descriptors && Instant::now() < until {
         sleep(Duration::from_millis(100)).await;
     }
-    let mut last = served.usage()?;
+    let (mut last, mut unchanged) = (served.usage()?, 0);
     for _ in 0..50 {
         sleep(Duration::from_millis(100)).await;
         let now = served.usage()?;
-        if now == last {
+        unchanged = if now == last { unchanged + 1 } else { 0 };
+        last = now;
+        if unchanged == UNCHANGED {
             break;
         }
-        last = now;
     }
     Ok(last)
 }

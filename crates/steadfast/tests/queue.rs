@@ -396,7 +396,7 @@ async fn how_long_requests_wait_is_published() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn real_requests_that_wait_are_all_served_and_never_too_many_run() {
     use std::sync::atomic::{AtomicU32, Ordering};
     let (running, most) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));

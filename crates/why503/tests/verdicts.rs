@@ -191,7 +191,7 @@ fn a_name_that_is_not_there() {
 fn a_stopped_process_is_found_by_its_port() {
     let child = Served::start("answer");
     child.signal(rustix::process::Signal::STOP);
-    let report = json(&["--budget", "4", &child.url]);
+    let report = json(&[&child.url]);
     child.signal(rustix::process::Signal::CONT);
     assert_eq!(said(&report), (20, "app.hung", "proven"), "{:#}", report.1);
 }
@@ -201,7 +201,7 @@ fn a_full_accept_queue_is_found_by_its_bound() {
     let child = Served::start("queue");
     // Nobody accepts: two fit, and one more.
     let held: Vec<_> = (0..8).map(|_| connect(&child.url)).collect();
-    let report = json(&["--budget", "5", &child.url]);
+    let report = json(&[&child.url]);
     let ids: Vec<_> = report.1["findings"]
         .as_array()
         .expect("a list")
@@ -220,7 +220,7 @@ fn a_full_accept_queue_is_found_by_its_bound() {
 #[test]
 fn out_of_descriptors_is_found_by_the_limit() {
     let child = Served::start("descriptors");
-    let report = json(&["--budget", "5", &child.url]);
+    let report = json(&[&child.url]);
     let ids: Vec<_> = report.1["findings"]
         .as_array()
         .expect("a list")
@@ -281,7 +281,7 @@ fn the_accept_queue_of_a_unix_socket_is_looked_at() {
             stream
         })
         .collect();
-    let report = json(&["--budget", "5", &format!("unix:{}", path.display())]);
+    let report = json(&[&format!("unix:{}", path.display())]);
     let (code, id, sure) = said(&report);
     assert_eq!(
         (code, id, sure),

@@ -32,6 +32,7 @@ impl Instance {
             ("RUST_LOG", "warn"),
             ("STEADFAST__SHED__LIMIT", LIMIT),
             // Until it is told to go on: whoever looks has time.
+            ("STEADFAST__DRAIN__LAME_DUCK_MIN", "60s"),
             ("STEADFAST__DRAIN__LAME_DUCK_MAX", "60s"),
             ("STEADFAST__DEPENDENCY__ORDERS_DB__INTERVAL", "1s"),
             ("STEADFAST__DEPENDENCY__ORDERS_DB__TIMEOUT", "500ms"),

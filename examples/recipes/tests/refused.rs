@@ -12,13 +12,19 @@ use steadfast::{Cause, Dependency, Error, Trip};
 use tokio::net::TcpListener;
 use tower::ServiceExt;
 
+/// Longer than a test lasts on any machine.
+const LONG: Duration = Duration::from_secs(3600);
+
 /// Calls in a row that may fail before the breaker opens.
 const FAILURES: u32 = 3;
 
 fn dependency(name: &str) -> Dependency {
     let trip = Trip::default()
         .consecutive_failures(FAILURES)
-        .consecutive_spread(Duration::ZERO);
+        .consecutive_spread(Duration::ZERO)
+        // Nobody is let through to try again while the test looks.
+        .open_base(LONG)
+        .open_max(LONG);
     Dependency::builder(name).trip(trip).build().unwrap()
 }
 

@@ -119,7 +119,10 @@ impl Page {
             .try_call(Some(&self.session), "Runtime.evaluate", params)
             .await?;
         let fault = &answer["exceptionDetails"];
-        assert!(fault.is_null(), "{expression}: {fault:#}");
+        if !fault.is_null() {
+            // Of a document that has only begun, too: it has no element yet.
+            return Err(fault.clone());
+        }
         Ok(answer["result"]["value"].clone())
     }
 

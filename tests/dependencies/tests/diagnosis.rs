@@ -298,7 +298,7 @@ async fn queries_that_wait_for_a_lock_are_a_pool_that_is_stuck() {
         .await
         .unwrap();
     let rig = postgres_app(&server.admin_url(), 2, "SELECT * FROM orders", |guard| {
-        guard.wait_max(QUICK).stuck_after(QUICK)
+        guard.wait_max(QUICK).stuck_after(QUICK).connect_max(LONG)
     });
     let app = rig.app.clone();
     let load = tokio::spawn(async move { app.get_at_once("/orders", 2).await });

@@ -436,6 +436,9 @@ fn no_secret_is_shown(disclosure: Disclosure) {
             reader.refused(address, &format!("/require/{index}"), "dependency-down");
         }
     }
+    wait_until("every place back", || {
+        service.control().shedder().in_flight() == 0
+    });
     let hold = || thread::spawn(move || get(address, "/slow"));
     let holding: Vec<_> = (0..PLACES).map(|_| hold()).collect();
     wait_until("no place left", || {

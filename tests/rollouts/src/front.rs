@@ -118,6 +118,16 @@ impl Front {
         }
     }
 
+    /// How many processes of it ask the backends whether they are ready, at a time.
+    #[must_use]
+    pub const fn probers(self) -> u64 {
+        match self {
+            // The old one and the new one.
+            Self::HaProxyReload => 2,
+            _ => self.is_active() as u64,
+        }
+    }
+
     /// Whether a streamed answer to a POST comes through whole, whoever serves it.
     ///
     /// Behind Traefik one of 43 was cut on a machine of two busy cores, evenly over the run, and

@@ -126,7 +126,7 @@ pub async fn rollout(plan: Plan, program: &Program) -> Outcome {
     let described = describe(&records, &ended, &front);
     Outcome {
         rows: tally::rows(plan.subject, plan.front, plan.restarts, &records, &ended),
-        accounts: tally::accounts(&records, &ended),
+        accounts: tally::accounts(&records, &ended, plan.front.probers()),
         unwritten: tally::unwritten(&records, &ended),
         described,
         ended,
@@ -141,7 +141,8 @@ fn settings(plan: Plan, name: &str) -> Settings {
         // Each process gets its own.
         journal: "journal".into(),
         lame_duck: lame_duck(plan.front),
-        grace: Duration::from_secs(5),
+        // Nothing that runs here takes a second; only a machine that stands still needs more.
+        grace: Duration::from_secs(45),
         not_found: plan.front == Front::HaProxy404,
         first_check: plan.first_check,
     }

@@ -153,7 +153,8 @@ pub struct Account {
     pub cut: u64,
     /// Good answers that it gave while leaving.
     pub at_least: u64,
-    /// Good answers of it that ended after the signal.
+    /// Good answers of it that ended after the signal, and one for each prober: a probe that
+    /// was told yes just before may end just after.
     pub at_most: u64,
     /// Requests that it has written down and that no client has a good answer to.
     pub unanswered: u64,
@@ -167,9 +168,10 @@ impl Account {
     }
 }
 
-/// Puts both beside each other, for processes that report.
+/// Puts both beside each other, for processes that report. Each of `probers` asks whether the
+/// process is ready, one question after the other.
 #[must_use]
-pub fn accounts(records: &[Record], ended: &[Ended]) -> Vec<Account> {
+pub fn accounts(records: &[Record], ended: &[Ended], probers: u64) -> Vec<Account> {
     let mut good: HashMap<&str, Vec<&Record>> = HashMap::new();
     let mut has_answer = HashSet::new();
     for record in records {
@@ -191,7 +193,7 @@ pub fn accounts(records: &[Record], ended: &[Ended]) -> Vec<Account> {
             served: served.saturating_sub(number("failing_probes")),
             cut: number("cut_total") + number("abandoned"),
             at_least: count(&|it| it.leaving),
-            at_most: count(&|it| it.ended_at.into_std() >= ended.told_at),
+            at_most: count(&|it| it.ended_at.into_std() >= ended.told_at) + probers,
             unanswered: u64::try_from(unanswered.filter(|id| *id != "probe").count()).unwrap_or(0),
         })
     };

@@ -12,22 +12,27 @@ use std::{
 /// Ports below this one belong to services that a machine may have.
 const PORT_MIN: u16 = 10_000;
 
+/// Ports that are drawn before the kernel is asked for one.
+const DRAWS_MAX: usize = 100;
+
 /// Returns a port of the loopback that nobody listens on.
 ///
-/// It is none of those that the kernel gives to whoever connects, or binds without naming one:
-/// a server that is stopped and started again finds it free, and who is to find it closed does.
-/// Another caller may get the same one before it is used, which is unlikely, since they are
-/// drawn at random; the servers of this crate then try another.
+/// It is none of those that the kernel gives to whoever connects, or binds without naming one,
+/// unless it gives all of them: a server that is stopped and started again finds it free, and
+/// who is to find it closed does. Another caller may get the same one before it is used, which
+/// is unlikely, since they are drawn at random; the servers of this crate then try another.
 ///
 /// # Panics
-/// If so many ports in a row are taken that something is wrong with the loopback.
+/// The loopback has no free port.
 #[must_use]
 pub fn free_port() -> u16 {
-    let above = ephemeral().checked_sub(PORT_MIN).filter(|room| *room > 0);
-    let room = above.expect("the kernel leaves ports that it does not give away itself");
-    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    let mut drawn = (0..1_000).map(|_| PORT_MIN + random() % room);
-    drawn.find(is_free).expect("the loopback has a free port")
+    let room = ephemeral().saturating_sub(PORT_MIN);
+    let drawn = (0..DRAWS_MAX).map(|_| PORT_MIN + random() % room.max(1));
+    // Zero: whichever the kernel gives.
+    let mut ports = drawn.filter(|_| room > 0).chain([0]);
+    let bound = ports.find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok());
+    let address = bound.and_then(|listener| listener.local_addr().ok());
+    address.expect("the loopback has a free port").port()
 }
 
 /// The first of the ports that the kernel gives away: its default, if it does not say.

@@ -16,6 +16,23 @@ use crate::{child::Process, clock};
 /// For a server to come up, and for the last answers after an act.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// A bare server that is asked for what it can do has nothing to refuse; if it answered nothing
+/// in time, the machine stood still for a moment. More often than this it is something else.
+const TRIES: u32 = 5;
+
+/// Measures again while nothing was answered.
+pub(super) fn until_answered<T>(
+    mut measure: impl FnMut() -> io::Result<Option<T>>,
+) -> io::Result<T> {
+    for _ in 0..TRIES {
+        if let Some(measured) = measure()? {
+            return Ok(measured);
+        }
+    }
+    let fault = format!("the bare server answered nothing in time, {TRIES} times in a row");
+    Err(io::Error::other(fault))
+}
+
 /// What came of a scene.
 pub(super) struct Run {
     pub(super) phases: Vec<(Phase, Counted, Cores)>,
@@ -74,6 +91,10 @@ impl Stage {
 
     /// Measures the capacity in a closed loop, each figure for `secs`.
     pub(super) fn capacity(&self, secs: f64) -> io::Result<Capacity> {
+        until_answered(|| self.capacity_seen(secs))
+    }
+
+    fn capacity_seen(&self, secs: f64) -> io::Result<Option<Capacity>> {
         let places = u32::try_from(self.backend.knee()).unwrap_or(1);
         // Too few clients to queue, and so many that no place ever waits for one.
         let few = (3 * places / 4).max(1);
@@ -97,20 +118,21 @@ impl Stage {
             let (_, counted, _) = run.phases.get(index)?;
             Some(counted.served as f64 / counted.secs).filter(|it| *it > 0.0)
         };
-        let nothing = || io::Error::other("the bare server answered nothing in time");
         let p99 = run
             .phases
             .first()
             .and_then(|(_, counted, _)| counted.p99_ms);
-        let unloaded_p99_ms = p99.ok_or_else(nothing)?;
-        Ok(Capacity {
-            per_sec: rate(1).ok_or_else(nothing)?,
+        let (Some(unloaded_p99_ms), Some(per_sec)) = (p99, rate(1)) else {
+            return Ok(None);
+        };
+        Ok(Some(Capacity {
+            per_sec,
             unloaded_p99_ms,
             browned_per_sec: rate(2),
             // Everything takes so many times longer, and a slow service answers too seldom
             // for a p99 of its own.
             browned_p99_ms: self.backend.brownout().map(|times| times * unloaded_p99_ms),
-        })
+        }))
     }
 
     /// Rows of a scene.

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{
     backend::Backend,
     client::tally::Counted,
-    conductor::{Run, Stage},
+    conductor::{Run, Stage, until_answered},
     figures::round,
     options::Options,
     plan::{LEADING, Phase, Scene},
@@ -122,6 +122,10 @@ impl Pair {
 
     /// How many a second each route serves alone.
     fn alone(&self, stage: &Stage, quick: bool) -> io::Result<[f64; 2]> {
+        until_answered(|| self.alone_seen(stage, quick))
+    }
+
+    fn alone_seen(&self, stage: &Stage, quick: bool) -> io::Result<Option<[f64; 2]>> {
         let secs = if quick { 0.6 } else { 3.0 };
         let phase =
             |clients, shares: &[f64]| Phase::closed(LEADING, clients, secs, 0.4).shared(shares);
@@ -131,12 +135,9 @@ impl Pair {
         let rate = |route: usize| {
             let (_, counted, _) = &run.phases[route];
             let served = counted.served_of.get(route).copied().unwrap_or(0);
-            match served {
-                0 => Err(io::Error::other("the bare server answered nothing in time")),
-                served => Ok(served as f64 / counted.secs),
-            }
+            (served > 0).then(|| served as f64 / counted.secs)
         };
-        Ok([rate(0)?, rate(1)?])
+        Ok(rate(0).zip(rate(1)).map(|(first, second)| [first, second]))
     }
 
     fn scene(&self, (name, times): (&str, [f64; 2]), can: [f64; 2], quick: bool) -> Scene {

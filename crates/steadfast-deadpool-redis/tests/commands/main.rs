@@ -30,6 +30,14 @@ impl Rig {
     /// A pool of four in front of a server with this script, and rules by which three
     /// failures in a row are an outage that lasts as long as the test.
     async fn new(script: impl Fn(usize, &[&str]) -> Reply + Send + Sync + 'static) -> Self {
+        Self::with_silence(LONG, script).await
+    }
+
+    /// The same, with this bound of a server's silence.
+    async fn with_silence(
+        silence_max: Duration,
+        script: impl Fn(usize, &[&str]) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let server = Server::start(script).await;
         let rules = Trip::default()
             .consecutive_failures(3)
@@ -37,8 +45,8 @@ impl Rig {
             .open_base(LONG)
             .open_max(LONG);
         let cache = Dependency::builder("cache").trip(rules).build().unwrap();
-        let redis = guard(&pool(&server.url()), &cache);
-        let redis = redis.connect_max(LONG).build().unwrap();
+        let redis = guard(&pool(&server.url()), &cache).connect_max(LONG);
+        let redis = redis.silence_max(silence_max).build().unwrap();
         Self {
             server,
             cache,
@@ -321,7 +329,7 @@ async fn silence_past_the_bound_of_a_command_is_a_failure() {
 
 #[tokio::test]
 async fn a_command_that_waits_on_purpose_is_no_evidence_when_its_time_is_over() {
-    let rig = Rig::new(|_, words| match words {
+    let rig = Rig::with_silence(Duration::from_millis(20), |_, words| match words {
         ["BLPOP", ..] => Reply::Silence,
         _ => Reply::Usual,
     })

@@ -20,10 +20,14 @@ use axum::{Router, http::StatusCode, response::Response, routing::get};
 use common::{ask, get as request_for, until};
 use steadfast::{
     BreakerMode, CheckOutcome, Dependency, DependencyState, Drain, Error, FailureClass, Guard,
-    Guarded, Running, Shed, Trip, check,
+    Guarded, Health, Running, Shed, Trip, check,
     diagnosis::{Confidence, Diagnosis, Finding, Id, State},
 };
-use tokio::{io::AsyncWriteExt, net::TcpListener, task::JoinHandle};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpListener, TcpSocket},
+    task::JoinHandle,
+};
 use tower::ServiceExt;
 
 const SEC: Duration = Duration::from_secs(1);
@@ -119,10 +123,13 @@ async fn silent() -> (TcpListener, String) {
     (listener, format!("http://{address}/health"))
 }
 
-/// A port at which nobody listens.
-async fn closed() -> String {
-    let (listener, _) = silent().await;
-    listener.local_addr().expect("an address").to_string()
+/// A port at which nobody listens, and nobody will while the socket is there that holds it.
+fn closed() -> (TcpSocket, String) {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    let any = "127.0.0.1:0".parse().expect("an address");
+    socket.bind(any).expect("a port");
+    let address = socket.local_addr().expect("an address").to_string();
+    (socket, address)
 }
 
 /// An HTTP server that answers this to everything.
@@ -147,10 +154,7 @@ async fn answers(status: &'static str) -> String {
 async fn a_healthy_service_with_healthy_dependencies_is_silent() {
     let payments = dependency(check::http_get(answers("200 OK").await).expect("a URL"));
     let rig = Rig::new(&[&payments], routes());
-    until("a check", || {
-        payments.view().check.is_some_and(|it| it.runs > 0)
-    })
-    .await;
+    until("a check", || payments.health() == Health::Passing).await;
     for _ in 0..20 {
         assert_eq!(rig.asks("/").await, 200);
         assert!(
@@ -324,7 +328,7 @@ async fn a_start_that_waits_names_what_it_waits_for() {
 
 #[tokio::test]
 async fn a_start_that_waits_for_what_refuses_names_that_first() {
-    let address = closed().await;
+    let (_held, address) = closed();
     let db = Dependency::builder("orders-db")
         .check(check::tcp(address))
         .build()
@@ -341,7 +345,8 @@ async fn a_start_that_waits_for_what_refuses_names_that_first() {
 
 #[tokio::test]
 async fn an_upstream_that_refuses_is_unreachable() {
-    let payments = dependency(check::tcp(closed().await));
+    let (_held, address) = closed();
+    let payments = dependency(check::tcp(address));
     let rig = Rig::new(&[&payments], routes());
     let told = rig.finds(Id::DepUnreachable).await;
     assert_eq!(told.findings[0].confidence, Confidence::Proven);

@@ -1,5 +1,7 @@
 //! Checks that hang, panic, block or waver.
 
+use std::sync::atomic::AtomicBool;
+
 use steadfast::Health;
 
 use super::*;
@@ -91,13 +93,16 @@ async fn a_check_that_hangs_or_panics_becomes_unknown_by_name_and_others_go_on()
 async fn a_check_that_blocks_its_thread_becomes_unknown_by_name_and_is_not_started_again() {
     let (release, blocked) = std::sync::mpsc::channel::<()>();
     let blocked = Arc::new(Mutex::new(blocked));
+    // Whether the next run does.
+    let blocks = Arc::new(AtomicBool::new(false));
     let runs = Arc::new(AtomicUsize::new(0));
     let check = {
-        let runs = Arc::clone(&runs);
+        let (runs, blocks) = (Arc::clone(&runs), Arc::clone(&blocks));
         check::closure(move || {
-            let (run, blocked) = (runs.fetch_add(1, Ordering::SeqCst), Arc::clone(&blocked));
+            runs.fetch_add(1, Ordering::SeqCst);
+            let (blocks, blocked) = (Arc::clone(&blocks), Arc::clone(&blocked));
             async move {
-                if run == 1 {
+                if blocks.swap(false, Ordering::SeqCst) {
                     let _ = blocked.lock().expect("no panic").recv();
                 }
                 CheckOutcome::pass()
@@ -119,10 +124,13 @@ async fn a_check_that_blocks_its_thread_becomes_unknown_by_name_and_is_not_start
         .build()
         .expect("valid");
     let service = start(builder().dependency(&bad).dependency(&good));
+    until("it to pass", || bad.health() == Health::Passing).await;
+    blocks.store(true, Ordering::SeqCst);
     until("it to go stale", || {
-        bad.health() == Health::Unknown && runs.load(Ordering::SeqCst) == 2
+        bad.health() == Health::Unknown && !blocks.load(Ordering::SeqCst)
     })
     .await;
+    let blocked_at = runs.load(Ordering::SeqCst);
     let before = good_runs.load(Ordering::SeqCst);
     until("the other check", || {
         good_runs.load(Ordering::SeqCst) > before + 5
@@ -133,10 +141,10 @@ async fn a_check_that_blocks_its_thread_becomes_unknown_by_name_and_is_not_start
     assert!(line.contains("bad-db unknown"), "{line}");
     assert_eq!(
         runs.load(Ordering::SeqCst),
-        2,
+        blocked_at,
         "not started again while it has not come back"
     );
     drop(release);
     until("it to come back", || bad.health() == Health::Passing).await;
-    assert!(runs.load(Ordering::SeqCst) > 2);
+    assert!(runs.load(Ordering::SeqCst) > blocked_at);
 }

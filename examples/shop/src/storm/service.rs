@@ -58,6 +58,7 @@ impl Service {
             .env("RUST_LOG", "error")
             .env("WHY503_TOKEN", &token)
             .env("STEADFAST__SHED__LIMIT", limit.to_string())
+            .env("STEADFAST__DRAIN__LAME_DUCK_MIN", LAME_DUCK)
             .env("STEADFAST__DRAIN__LAME_DUCK_MAX", LAME_DUCK)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

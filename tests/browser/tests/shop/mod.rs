@@ -35,16 +35,21 @@ impl Shop {
     }
 
     /// Asks so many times at once, and leaves the answers open. What comes late has come
-    /// when the page shows it.
+    /// when the page shows it. Work that is refused, because somebody else still has the place,
+    /// is asked for again.
     pub(crate) async fn hold(&self, path: &str, times: usize) -> JoinSet<()> {
         let mut held = JoinSet::new();
+        let works = path.starts_with("/work");
         for _ in 0..times {
             let (caller, path) = (self.caller(), path.to_owned());
             held.spawn(async move {
-                let _ = caller.try_ask(http::Method::GET, &path, &[], "").await;
+                let ask = || caller.try_ask(http::Method::GET, &path, &[], "");
+                while ask().await.is_ok_and(|it| works && it.status == 503) {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
             });
         }
-        if path.starts_with("/work") {
+        if works {
             let caller = self.caller();
             let bearer = format!("Bearer {TOKEN}");
             eventually("they run", || async {

@@ -11,7 +11,8 @@ use super::{LONG, Rig, SIZE, failures, read, write};
 /// Makes one answer slow, so that somebody asks the server for a new session.
 async fn slow_answer(rig: &Rig, relay: &Relay) {
     let taken = relay.taken();
-    relay.delay_answers(Duration::from_millis(200));
+    // Longer than the guard waits before it asks, and far from where the driver gives up.
+    relay.delay_answers(Duration::from_millis(120));
     wait_until("a plain connect", || async {
         let _ = read(&rig.redis).await;
         relay.taken() > taken

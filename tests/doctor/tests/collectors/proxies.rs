@@ -266,15 +266,18 @@ fn envoy_says_which_of_its_reasons_it_is() {
 #[test]
 fn traefik_and_caddy_without_healthy_servers_are_told_from_their_twins() {
     let (app, port, api) = (App::well(), free_port(), free_port());
-    let check = "path = \"/ready/\"\ninterval = \"300ms\"\ntimeout = \"200ms\"\n";
-    let service = |name: &str, url: String| {
+    // The sick one is found soon, and the other is not taken out by a check that is late.
+    let service = |name: &str, url: String, [interval, timeout]: [&str; 2]| {
+        let check =
+            format!("path = \"/ready/\"\ninterval = \"{interval}\"\ntimeout = \"{timeout}\"\n");
         format!(
             "[http.routers.{name}]\nrule = \"PathPrefix(`/{name}`)\"\nservice = \"{name}\"\n\
              [[http.services.{name}.loadBalancer.servers]]\nurl = \"{url}\"\n\
              [http.services.{name}.loadBalancer.healthCheck]\n{check}"
         )
     };
-    let dynamic = service("well", app.url()) + &service("sick", format!("http://{}", closed()));
+    let dynamic = service("well", app.url(), ["6s", "5s"])
+        + &service("sick", format!("http://{}", closed()), ["300ms", "200ms"]);
     let config = format!(
         "[entryPoints.web]\naddress = \"127.0.0.1:{port}\"\n[entryPoints.traefik]\naddress = \"127.0.0.1:{api}\"\n[api]\ninsecure = true\n"
     );

@@ -28,6 +28,9 @@ const OTHER_FILES: usize = 200;
 /// Connections opened at a time: below the queue of a listener.
 const OPENED_AT_ONCE: usize = 64;
 
+/// How long one connect over loopback may take before nobody answers it.
+const CONNECT_MAX: Duration = Duration::from_millis(100);
+
 /// Longer than any race, for those that are about the lame duck; a second signal ends it.
 pub(super) const LAME_DUCK: Duration = Duration::from_secs(60);
 
@@ -140,10 +143,15 @@ impl Arena {
         blocked
     }
 
-    /// Waits until nobody can connect, at most a second: not everybody closes.
+    /// Waits until nobody can connect, at most a second: not everybody closes. Who connects
+    /// while the listener does is not answered, and would wait for the kernel to ask again.
     pub(super) async fn closes(&self) {
+        let connects = async || {
+            let asked = timeout(CONNECT_MAX, TcpStream::connect(self.address()));
+            asked.await.is_ok_and(|it| it.is_ok())
+        };
         let closes = async {
-            while TcpStream::connect(self.address()).await.is_ok() {
+            while connects().await {
                 sleep(Duration::from_millis(1)).await;
             }
         };

@@ -97,7 +97,9 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         exit: &[10, 11, 13, 20],
         quick: true,
         set_up: |side| {
-            let gunicorn = Gunicorn::start(1, 1);
+            // A worker that is well may be late on a machine that stands still for a moment.
+            let timeout = if side == Side::Sick { 1 } else { 30 };
+            let gunicorn = Gunicorn::start(1, timeout);
             let path = if side == Side::Sick { "/slow" } else { "/" };
             Stage::at(gunicorn.port).path(path).keep(gunicorn)
         },
