@@ -61,10 +61,15 @@ async fn live_and_leave() {
     let shedder = control.shedder().clone();
     until("both to be admitted", || shedder.snapshot().admitted == 2).await;
     control.begin_drain("a test");
-    let mut rest = String::new();
-    soon("its answer", running.read_to_string(&mut rest))
-        .await
-        .expect("text");
+    let mut rest = Vec::new();
+    let answered = tokio::time::timeout(PATIENCE, running.read_to_end(&mut rest));
+    let in_time = answered.await;
+    let rest = String::from_utf8_lossy(&rest);
+    // What is known of it, if it ever waits in vain.
+    let stands = || (control.phase(), shedder.snapshot());
+    in_time
+        .unwrap_or_else(|_| panic!("no end after {rest:?}: {:#?}", stands()))
+        .expect("an answer");
     assert!(rest.ends_with("slow"), "{rest:?}");
     drop((running, idle));
     let report = soon("the end", server)
