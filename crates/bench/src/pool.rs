@@ -171,35 +171,50 @@ fn median(rates: &[f64]) -> f64 {
     sorted.get(sorted.len() / 2).copied().unwrap_or_default()
 }
 
+/// What came of a client's questions in one round.
+#[derive(Debug, Default)]
+struct Asked {
+    answers: u32,
+    in_vain: u32,
+    /// Why there was no answer, last.
+    why: Option<String>,
+}
+
+impl Asked {
+    /// Asks until then, and once at least, however late it begins.
+    async fn until(until: std::time::Instant, asks: Asks) -> Self {
+        let mut asked = Self::default();
+        loop {
+            match asks.ask().await {
+                Ok(()) => asked.answers += 1,
+                Err(why) => {
+                    asked.in_vain += 1;
+                    asked.why = Some(why);
+                }
+            }
+            if clock::now() >= until {
+                return asked;
+            }
+        }
+    }
+}
+
 /// Answers a second that all clients have together.
 async fn rate(asks: &Asks, secs: f64) -> f64 {
     let began = clock::now();
     let until = began + Duration::from_secs_f64(secs);
-    let clients = (0..CLIENTS).map(|_| {
-        let asks = asks.clone();
-        tokio::spawn(async move {
-            let (mut answers, mut in_vain) = (0_u32, 0_u32);
-            // Once at least, however late it begins.
-            loop {
-                match asks.ask().await {
-                    Some(()) => answers += 1,
-                    None => in_vain += 1,
-                }
-                if clock::now() >= until {
-                    break (answers, in_vain);
-                }
-            }
-        })
-    });
+    let clients = (0..CLIENTS).map(|_| tokio::spawn(Asked::until(until, asks.clone())));
     let clients: Vec<_> = clients.collect();
-    let (mut answers, mut in_vain) = (0, 0);
+    let mut all = Asked::default();
     for client in clients {
-        let (answered, not) = client.await.expect("a client does not panic");
-        answers += answered;
-        in_vain += not;
+        let asked = client.await.expect("a client does not panic");
+        all.answers += asked.answers;
+        all.in_vain += asked.in_vain;
+        all.why = asked.why.or(all.why);
     }
-    if in_vain > 0 {
-        eprintln!("bench pool: {in_vain} questions of a round were not answered");
+    if let Some(why) = all.why {
+        let count = all.in_vain;
+        eprintln!("bench pool: {count} questions of a round had no answer; the last: {why}");
     }
-    f64::from(answers) / clock::secs_since(began)
+    f64::from(all.answers) / clock::secs_since(began)
 }

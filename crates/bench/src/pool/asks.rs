@@ -67,26 +67,33 @@ const ANSWERS: &str = "the server answers";
 
 const ROW: &str = "select 1";
 
-/// Asks a pool of sqlx; both sides are the same lines. The row, if there is one.
+/// Asks a pool of sqlx; both sides are the same lines. The row, or why there is none.
 macro_rules! ask_pg {
     ($way:expr, $pool:expr) => {
         match $way {
             Way::PgAcquire => {
-                let mut connection = $pool.acquire().await.ok()?;
+                let mut connection = $pool.acquire().await.map_err(why)?;
                 let row = sqlx::query_scalar(ROW).fetch_one(&mut *connection);
-                row.await.ok()
+                row.await.map_err(why)?
             }
-            Way::PgQuery => sqlx::query_scalar(ROW).fetch_one($pool).await.ok(),
+            Way::PgQuery => {
+                let row = sqlx::query_scalar(ROW).fetch_one($pool);
+                row.await.map_err(why)?
+            }
             Way::PgTransaction => {
-                let mut transaction = $pool.begin().await.ok()?;
+                let mut transaction = $pool.begin().await.map_err(why)?;
                 let row = sqlx::query_scalar(ROW).fetch_one(&mut *transaction);
-                let row = row.await.ok()?;
-                transaction.commit().await.ok()?;
-                Some(row)
+                let row = row.await.map_err(why)?;
+                transaction.commit().await.map_err(why)?;
+                row
             }
             Way::RedisAcquire => unreachable!("it is no way to ask sqlx"),
         }
     };
+}
+
+fn why(error: impl std::fmt::Display) -> String {
+    error.to_string()
 }
 
 impl Asks {
@@ -117,25 +124,28 @@ impl Asks {
         Self { way, pool }
     }
 
-    /// Asks once. `None` if there is no answer: a driver or the guard waited too long, which
-    /// happens on a machine that stands still for a moment.
-    pub(crate) async fn ask(&self) -> Option<()> {
+    /// Asks once.
+    ///
+    /// # Errors
+    /// Why there is no answer. On a machine that stands still for a moment a driver or the guard
+    /// may have waited for too long.
+    pub(crate) async fn ask(&self) -> Result<(), String> {
         let row: i32 = match &self.pool {
-            Pool::Pg(pool) => ask_pg!(self.way, pool)?,
-            Pool::GuardedPg(pool) => ask_pg!(self.way, pool)?,
+            Pool::Pg(pool) => ask_pg!(self.way, pool),
+            Pool::GuardedPg(pool) => ask_pg!(self.way, pool),
             Pool::Redis(pool) => {
-                let mut connection = pool.get().await.ok()?;
+                let mut connection = pool.get().await.map_err(why)?;
                 let asked = cmd("GET").arg("a").query_async(&mut connection).await;
-                asked.map(|_: Option<i32>| 1).ok()?
+                asked.map(|_: Option<i32>| 1).map_err(why)?
             }
             Pool::GuardedRedis(pool) => {
-                let mut connection = pool.acquire().await.ok()?;
+                let mut connection = pool.acquire().await.map_err(why)?;
                 let asked = cmd("GET").arg("a").query_async(&mut connection).await;
-                asked.map(|_: Option<i32>| 1).ok()?
+                asked.map(|_: Option<i32>| 1).map_err(why)?
             }
         };
         assert_eq!(row, 1);
-        Some(())
+        Ok(())
     }
 }
 
